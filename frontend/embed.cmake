@@ -1,0 +1,16 @@
+# Writes OUTPUT: an array `PREFIX_files` of {name, text} from FILES (a ;-list), ended by {NULL, NULL}.
+# The text is a char array, since compilers limit the length of string literals.
+get_filename_component(folder "${OUTPUT}" DIRECTORY)
+file(MAKE_DIRECTORY "${folder}")
+set(arrays "")
+set(rows "")
+set(index 0)
+foreach(path IN LISTS FILES)
+  get_filename_component(name "${path}" NAME)
+  file(READ "${path}" hex HEX)
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
+  string(APPEND arrays "static const char ${PREFIX}_text_${index}[] = {${bytes}0};\n")
+  string(APPEND rows "    {\"${name}\", ${PREFIX}_text_${index}},\n")
+  math(EXPR index "${index} + 1")
+endforeach()
+file(WRITE "${OUTPUT}" "/* Made by frontend/embed.cmake. */\n#include <stddef.h>\n\n${arrays}\nstatic const struct {\n    const char *name, *text;\n} ${PREFIX}_files[] = {\n${rows}    {NULL, NULL},\n};\n")

@@ -1,0 +1,275 @@
+/* Collecting and printing diagnostics. */
+#include "ir/diagnostic.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ERRORS_SHOWN = 20 };
+
+struct note {
+    struct note *next;
+    struct span span;
+    const char *text;
+};
+
+struct diagnostic {
+    enum code code;
+    bool warning;
+    struct span span;
+    const char *label, *text;
+    struct note *notes, *last_note;
+};
+
+struct source {
+    const char *file, *text;
+    struct source *next;
+};
+
+struct diagnostics {
+    struct arena *arena;
+    struct source *sources;
+    struct diagnostic **list; /* arena array, grown by doubling */
+    int count, capacity, errors;
+};
+
+struct diagnostics *diagnostics_new(struct arena *arena)
+{
+    struct diagnostics *diagnostics = ARENA_NEW(arena, struct diagnostics);
+    diagnostics->arena = arena;
+    return diagnostics;
+}
+
+void diagnostics_add_source(struct diagnostics *diagnostics, const char *file, const char *text)
+{
+    struct source *source = ARENA_NEW(diagnostics->arena, struct source);
+    *source = (struct source){arena_intern(diagnostics->arena, file), text, diagnostics->sources};
+    diagnostics->sources = source;
+}
+
+const char *diagnostics_source(const struct diagnostics *diagnostics, const char *file)
+{
+    for (struct source *source = diagnostics->sources; source && file; source = source->next)
+        if (strcmp(source->file, file) == 0)
+            return source->text;
+    return NULL;
+}
+
+static struct diagnostic *diagnostic_add(struct diagnostics *diagnostics, enum code code, struct span span,
+                                         const char *label, const char *format, va_list arguments)
+{
+    if (diagnostics->count == diagnostics->capacity) {
+        int capacity = diagnostics->capacity ? diagnostics->capacity * 2 : 16;
+        struct diagnostic **list = ARENA_ARRAY(diagnostics->arena, struct diagnostic *, capacity);
+        if (diagnostics->count)
+            memcpy(list, diagnostics->list, sizeof *list * (size_t)diagnostics->count);
+        diagnostics->list = list;
+        diagnostics->capacity = capacity;
+    }
+    struct diagnostic *diagnostic = ARENA_NEW(diagnostics->arena, struct diagnostic);
+    diagnostic->code = code;
+    diagnostic->span = span;
+    diagnostic->label = label ? arena_intern(diagnostics->arena, label) : NULL;
+    diagnostic->text = arena_vprintf(diagnostics->arena, format, arguments);
+    return diagnostics->list[diagnostics->count++] = diagnostic;
+}
+
+void diagnostics_error(struct diagnostics *diagnostics, enum code code, struct span span, const char *label,
+                       const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    diagnostic_add(diagnostics, code, span, label, format, arguments);
+    va_end(arguments);
+    diagnostics->errors++;
+}
+
+void diagnostics_warning(struct diagnostics *diagnostics, enum code code, struct span span, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    diagnostic_add(diagnostics, code, span, NULL, format, arguments)->warning = true;
+    va_end(arguments);
+}
+
+void diagnostics_note(struct diagnostics *diagnostics, struct span span, const char *format, ...)
+{
+    if (!diagnostics->count)
+        return;
+    struct diagnostic *diagnostic = diagnostics->list[diagnostics->count - 1];
+    struct note *note = ARENA_NEW(diagnostics->arena, struct note);
+    va_list arguments;
+    va_start(arguments, format);
+    note->text = arena_vprintf(diagnostics->arena, format, arguments);
+    va_end(arguments);
+    note->span = span;
+    if (diagnostic->last_note)
+        diagnostic->last_note->next = note;
+    else
+        diagnostic->notes = note;
+    diagnostic->last_note = note;
+}
+
+int diagnostics_errors(const struct diagnostics *diagnostics)
+{
+    return diagnostics->errors;
+}
+
+/* ---- printing ---- */
+
+static void print_place(FILE *out, struct span span)
+{
+    if (span.file && span.line)
+        fprintf(out, "%s:%d:%d: ", span.file, span.line, span.column);
+    else if (span.file)
+        fprintf(out, "%s: ", span.file);
+}
+
+static const char *line_start(const char *text, int line)
+{
+    while (line > 1 && (text = strchr(text, '\n')))
+        text++, line--;
+    return text;
+}
+
+/* The source line and a caret line below it. Tabs are kept in front of the caret so that it stands right. */
+static void print_source(const struct diagnostics *diagnostics, FILE *out, struct span span, const char *label)
+{
+    const char *text = span.line > 0 ? diagnostics_source(diagnostics, span.file) : NULL;
+    const char *line = text ? line_start(text, span.line) : NULL;
+    if (!line)
+        return;
+    int length = (int)strcspn(line, "\r\n");
+    fprintf(out, "%5d | %.*s\n      | ", span.line, length, line);
+    for (int i = 1; i < span.column && i <= length; i++)
+        fputc(line[i - 1] == '\t' ? '\t' : ' ', out);
+    fputc('^', out);
+    for (int i = span.column + 1; i < span.end_column && i <= length; i++)
+        fputc('~', out);
+    fprintf(out, "%s%s\n", label ? " " : "", label ? label : "");
+}
+
+void diagnostics_print(const struct diagnostics *diagnostics, FILE *out)
+{
+    int shown = 0;
+    for (int i = 0; i < diagnostics->count; i++) {
+        const struct diagnostic *diagnostic = diagnostics->list[i];
+        if (!diagnostic->warning && shown++ == ERRORS_SHOWN) {
+            fprintf(out, "%d more errors\n", diagnostics->errors - ERRORS_SHOWN);
+            return;
+        }
+        print_place(out, diagnostic->span);
+        fprintf(out, "%s[%s]: %s\n", diagnostic->warning ? "warning" : "error", diagnostic_code_name(diagnostic->code),
+                diagnostic->text);
+        print_source(diagnostics, out, diagnostic->span, diagnostic->label);
+        for (const struct note *note = diagnostic->notes; note; note = note->next) {
+            print_place(out, note->span);
+            fprintf(out, "note: %s\n", note->text);
+            print_source(diagnostics, out, note->span, NULL);
+        }
+    }
+}
+
+static json_t *json_of(const struct diagnostic *diagnostic)
+{
+    json_t *notes = json_array();
+    for (const struct note *note = diagnostic->notes; note; note = note->next)
+        json_array_append_new(notes, json_string(note->text));
+    struct span span = diagnostic->span;
+    return json_pack("{s:s?, s:i, s:i, s:i, s:s, s:s, s:s, s:o}", "file", span.file, "line", span.line, "column",
+                     span.column, "end_column", span.end_column, "severity", diagnostic->warning ? "warning" : "error",
+                     "code", diagnostic_code_name(diagnostic->code), "message", diagnostic->text, "notes", notes);
+}
+
+void diagnostics_print_json(const struct diagnostics *diagnostics, FILE *out)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < diagnostics->count; i++)
+        json_array_append_new(list, json_of(diagnostics->list[i]));
+    json_dumpf(list, out, JSON_INDENT(2));
+    fputc('\n', out);
+    json_decref(list);
+}
+
+/* ---- the table of codes ---- */
+
+static const struct {
+    const char *name, *title, *help;
+} codes[] = {
+#define CODE(number, name, help) {"E" #number, name, help},
+#include "ir/diagnostics.def"
+#undef CODE
+};
+
+int diagnostic_code_find(const char *text)
+{
+    for (int i = 0; i < CODE_COUNT; i++)
+        if (strcmp(codes[i].name, text) == 0)
+            return i;
+    return -1;
+}
+
+const char *diagnostic_code_name(enum code code)
+{
+    return codes[code].name;
+}
+
+const char *diagnostic_code_title(enum code code)
+{
+    return codes[code].title;
+}
+
+const char *diagnostic_code_help(enum code code)
+{
+    return codes[code].help;
+}
+
+/* ---- suggestions ---- */
+
+enum { WORD_MAX = 64 };
+
+/* Edit distance with swaps of neighbours (optimal string alignment); words over WORD_MAX are never near. */
+static size_t distance(const char *a, const char *b)
+{
+    size_t la = strlen(a), lb = strlen(b), rows[3][WORD_MAX + 1];
+    if (la > WORD_MAX || lb > WORD_MAX)
+        return WORD_MAX;
+    for (size_t j = 0; j <= lb; j++)
+        rows[0][j] = j;
+    for (size_t i = 1; i <= la; i++) {
+        size_t *row = rows[i % 3], *above = rows[(i + 2) % 3], *before = rows[(i + 1) % 3];
+        row[0] = i;
+        for (size_t j = 1; j <= lb; j++) {
+            size_t best = above[j - 1] + (a[i - 1] != b[j - 1]);
+            best = above[j] + 1 < best ? above[j] + 1 : best;
+            best = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && before[j - 2] + 1 < best)
+                best = before[j - 2] + 1;
+            row[j] = best;
+        }
+    }
+    return rows[la % 3][lb];
+}
+
+const char *suggest(const char *word, const char *const *candidates, size_t count)
+{
+    size_t limit = strlen(word) / 3 + 1, best = limit + 1;
+    const char *found = NULL;
+    for (size_t i = 0; i < count; i++) {
+        size_t d = distance(word, candidates[i]);
+        if (d < best)
+            best = d, found = candidates[i];
+    }
+    return found;
+}
+
+void castor_bug_at(const char *file, int line, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fprintf(stderr, "castor: internal bug at %s:%d: ", file, line);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "\nPlease report it with the command line and the .net file that led here.\n");
+    exit(70);
+}

@@ -1,0 +1,34 @@
+/* What the compiler must know of a device before code exists. The driver in frontend fills it from the device;
+ * passes and codegen see only this. */
+#ifndef CASTOR_IR_TARGET_H
+#define CASTOR_IR_TARGET_H
+
+#include "ir/type.h"
+
+enum epilogue {
+    EPILOGUE_BIAS = 1 << 0, /* add a vector along the result's last (matmul) or channel (conv) axis */
+    EPILOGUE_RELU = 1 << 1, /* max(x, 0) that keeps NaN or whose NaN can be told elsewhere */
+    EPILOGUE_ADD = 1 << 2   /* add a tensor of the result's shape */
+};
+
+struct target {
+    const char *name; /* "host", "cuda", "sim" */
+    /* How a value of an element type lies in memory. On the host f16 lies as f32 (its values stay those of f16), and
+     * so does bf16 where the CPU has no bf16 instructions. */
+    enum element storage[ELEMENT_COUNT];
+    bool channels_last;  /* 4-D activations lie as n, h, w, c */
+    unsigned epilogues;  /* what the contraction library can append */
+    int64_t alignment;   /* of every buffer in the arena, bytes */
+    int64_t cache_bytes; /* last level cache, for tiling */
+    int threads;
+    double bandwidth;            /* bytes a second, 0 when unknown */
+    double flops[ELEMENT_COUNT]; /* of contractions by operand element, a second, 0 when unknown */
+};
+
+/* True where values of a half type are kept in a wider one, so that halving pays nothing. */
+static inline bool target_emulates(const struct target *target, enum element element)
+{
+    return target->storage[element] != element;
+}
+
+#endif

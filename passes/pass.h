@@ -1,0 +1,35 @@
+/* Passes: graph -> graph, one pass a file, all in one table (passes.def). */
+#ifndef CASTOR_PASSES_PASS_H
+#define CASTOR_PASSES_PASS_H
+
+#include "ir/graph.h"
+#include "ir/target.h"
+
+struct policy;
+
+/* What passes may know besides the graph. Shared by all graphs of one compilation. */
+struct pass_context {
+    const struct target *target;
+    const struct policy *policy;
+    int64_t limit;      /* --pass-limit: rewrites still allowed; negative: no limit */
+    bool debug_unfused; /* every node a kernel of its own: the reference for "fused equals unfused" */
+};
+
+/* Asks for permission for one rewrite; false once the limit is used up. Every pass that rewrites asks it before each
+ * rewrite, so that bisecting over --pass-limit finds the rewrite that breaks something. */
+bool pass_may_rewrite(struct pass_context *context);
+
+struct pass {
+    const char *name, *help;
+    void (*run)(struct graph *graph, struct pass_context *context);
+};
+
+#define PASS(name, help) void pass_##name(struct graph *graph, struct pass_context *context);
+#include "passes/passes.def"
+#undef PASS
+
+/* The table, in the order in which the pipeline first runs them, and its length. */
+const struct pass *pass_table(size_t *count);
+const struct pass *pass_find(const char *name);
+
+#endif
