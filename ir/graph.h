@@ -53,7 +53,7 @@ struct attributes {
     enum output_kind output;
     uint64_t key;
     int index; /* minimize line from 1 (scale_seed, unscale; a write's gate: GATE_NEVER, GATE_ALL or the line), argument
-                  number from 0 */
+                  number from 0, classes of an input (0: it is none) */
 };
 
 /* Where a value lies once pass memory has run. */

@@ -43,6 +43,7 @@ enum attribute_kind {
     ATTRIBUTE_CONV_TYPE,    /* the same */
     ATTRIBUTE_MATMUL,       /* transpose_a, transpose_b */
     ATTRIBUTE_SYMBOL,       /* symbol */
+    ATTRIBUTE_INPUT,        /* symbol, index: classes */
     ATTRIBUTE_WRITE,        /* symbol, index: the gate */
     ATTRIBUTE_OUTPUT,       /* symbol, output */
     ATTRIBUTE_KEY,          /* key */

@@ -1,0 +1,133 @@
+/* Elaboration: from the syntax tree of a .net file to the module that the passes work on.
+ *
+ *     unit = unit_load(arena, diagnostics, file, sets, count)      the file, its imports, the prelude, its options
+ *     settings = settings_read(unit, overrides, count)             what the train block and the flags say
+ *     module = elaborate(unit, &request)                           graphs init, train, eval, eval_tail; the scale's
+ * rule
+ *
+ * Each gives NULL after diagnostics. Everything lives in the arena but the module's node lists (module_free). */
+#ifndef CASTOR_FRONTEND_LANGUAGE_ELABORATE_H
+#define CASTOR_FRONTEND_LANGUAGE_ELABORATE_H
+
+#include "ir/graph.h"
+
+struct ast_file;
+struct unit;
+
+/* `--set width=512` is {"width", "512"}; `--epochs 3` is {"epochs", "3"}. The text is written as in the file. */
+struct name_text {
+    const char *name, *text;
+};
+
+struct unit *unit_load(struct arena *arena, struct diagnostics *diagnostics, const struct ast_file *file,
+                       const struct name_text *sets, int set_count);
+/* Releases what is not in the arena. */
+void unit_free(struct unit *unit);
+
+/* An option of the file or its imports, for --help and error messages. NULL past the last. */
+const char *unit_option(const struct unit *unit, int index);
+
+/* ---- settings: the train block with the flags laid over it ---- */
+
+enum setting_kind { SETTING_NUMBER, SETTING_BOOL, SETTING_STRING, SETTING_NUMBERS, SETTING_CALL };
+
+struct setting_call;
+
+/* An argument of a source or a stage. Positional ones have got the name that the callee's parameter has. */
+struct setting_argument {
+    const char *name;
+    enum setting_kind kind;
+    double number;                   /* number; bool: 0 or 1 */
+    const char *text;                /* string */
+    const double *numbers;           /* numbers */
+    int count;                       /* … how many */
+    const struct setting_call *call; /* call: `field = normal(0, 1)`, or a plain word (`classes`) without arguments */
+    struct span span;
+};
+
+struct setting_call {
+    const char *name;
+    const struct setting_argument *arguments;
+    int argument_count;
+    struct span span;
+};
+
+/* One `data` line: idx(path), npz(path) or synthetic(examples, test, FIELD = DISTRIBUTION …), with the stages piped
+ * after it: rename(NEW = OLD-as-string …), random_crop(pad), random_flip, normalize(mean, std). Names and arguments
+ * have been checked. */
+struct data_setting {
+    struct setting_call source;
+    const struct setting_call *stages;
+    int stage_count;
+};
+
+enum interval_unit { INTERVAL_NONE, INTERVAL_EPOCHS, INTERVAL_STEPS };
+
+struct interval {
+    enum interval_unit unit;
+    double count;
+};
+
+/* Which value chooses best.safetensors: a metric or loss by name, NULL when the block does not say. */
+struct keep_setting {
+    const char *name;
+    bool highest;
+    struct span span;
+};
+
+struct settings {
+    const struct data_setting *data; /* NULL: no data line */
+    int64_t batch;
+    double epochs; /* 0 when `steps` is given instead */
+    int64_t steps; /* 0 when `epochs` is given instead */
+    int accumulate;
+    int64_t seed;
+    const char *policy; /* "autocast", or a path that ends in .policy; NULL: nothing said */
+    enum element half;  /* of `autocast(f16)`; ELEMENT_NONE: not said */
+    struct span policy_span;
+    const struct ast_expression *scale; /* as written; NULL: not said */
+    struct interval evaluate, checkpoint;
+    struct keep_setting keep;
+    struct span span; /* of the train block; file NULL when the file has none (defaults stand then) */
+    bool trains;      /* there is a minimize line */
+};
+
+/* NULL after diagnostics. Overrides are the flags named like entries of the train block, and `lr`. Call it before
+ * elaborate, which uses the same train block with the same overrides. */
+const struct settings *settings_read(struct unit *unit, const struct name_text *overrides, int count);
+
+/* A setting's word is one of the train block's entries (for the driver's flag table); NULL past the last. */
+const char *settings_entry(int index);
+
+/* ---- elaboration ---- */
+
+struct elaborate_request {
+    const char *name;   /* the module's; NULL: made from the file's name */
+    int64_t batch;      /* examples in a training (micro-)batch; 0: no graph train */
+    int64_t eval, tail; /* examples in graphs eval and eval_tail; 0: no such graph */
+    /* The scale rule to use (flag, train block or policy: the driver chooses); NULL: no loss scaling. */
+    const struct ast_expression *scale;
+    bool scale_explicit; /* flag or train block, not the policy's default */
+    /* `castor run`: values to put out besides losses, metrics and outputs, in every graph that has them: names of
+     * bound values or random draws, `grad:PARAM` (train only). An unknown one is a diagnostic. */
+    const char *const *fetch;
+    int fetch_count;
+    bool fetch_gradients;    /* grad:PARAM of every trained parameter */
+    const char *const *feed; /* random draws, by their names, that become inputs of the graphs */
+    int feed_count;
+    bool no_update; /* graph train computes losses and gradients and writes nothing (`castor run` without --steps) */
+};
+
+/* The module, before every pass. The model's inputs are `input` nodes whose symbol is the field's name and whose
+ * index is the number of classes. NULL after diagnostics. */
+struct module *elaborate(struct unit *unit, const struct elaborate_request *request);
+
+/* Checks models without a train block or data too: elaborates everything once with small batches. */
+bool elaborate_check(struct unit *unit);
+
+/* ---- what there is, for `castor policies` and the diagnostics of other languages ---- */
+
+/* True for the name of a prelude or file module or function that a policy's `scope` may name. */
+bool unit_has_scope(const struct unit *unit, const char *name);
+
+#endif
