@@ -139,13 +139,14 @@ struct program_entry {
 
 /* Host kernels are C functions `void NAME(char *const *buffers, const long long *integers)`. */
 struct program_kernel {
-    const char *name; /* the symbol */
+    const char *name;   /* the symbol */
+    const char *source; /* its definition; compiled behind the program's common source */
 };
 
 struct program {
     const char *name;   /* of the network */
     const char *target; /* "host", … */
-    const char *source; /* of all kernels, one compilation unit; "" when there is none */
+    const char *source; /* what all kernels share (types, helpers): stands once before them in each compilation unit */
     uint64_t alignment, state_bytes;
     int kernel_count, variable_count, entry_count;
     struct program_kernel *kernels;

@@ -1,0 +1,96 @@
+/* Training and evaluation: loops over a program, a device and batches, and the run folder that they leave behind.
+ *
+ * Everything the loops must know comes as plain data; nothing here knows how the program was made. */
+#ifndef CASTOR_RUNTIME_TRAIN_H
+#define CASTOR_RUNTIME_TRAIN_H
+
+#include "runtime/executor.h"
+
+enum split { SPLIT_TRAIN, SPLIT_TEST, SPLIT_VALIDATE, SPLIT_COUNT };
+
+/* Where batches come from. The loader (runtime/data) makes one; so do tests. All functions return false with an error
+ * set on failure. */
+struct batches {
+    void *source;
+    int64_t examples[SPLIT_COUNT]; /* 0 where the source has no such set */
+    int field_count;
+    const char *const *fields; /* names, in the order in which `next` gives addresses */
+    /* Begins a pass over a set. Training: shuffled by (seed, pass), whole batches only. Else in order, the last batch
+     * may be smaller. */
+    bool (*start)(void *source, enum split split, int64_t pass, int64_t batch, struct error *error);
+    /* The next batch of the pass: fields[i] is the address of field i, aligned to 64 bytes, row-major in the element
+     * type of the program's input of that name, unchanged until the call after the next one. *count: examples in it, 0
+     * at the end of the pass. */
+    bool (*next)(void *source, const void **fields, int64_t *count, struct error *error);
+};
+
+struct train_settings {
+    const char *name;       /* of the model: run folders are runs/NAME.1, … */
+    const char *model_text; /* copied to RUN/model.net; NULL: no copy */
+    const char *out;        /* run folder, must not exist; NULL: the next free one below runs/ */
+    const char *precision;  /* for messages: "autocast(f16)"; may be NULL */
+    int64_t epochs;         /* used when steps is 0 */
+    int64_t steps;          /* the planned total; 0: epochs times the steps of an epoch */
+    uint64_t seed;
+    const char *weights; /* loaded after init; NULL: none */
+    bool weights_partial;
+    int64_t evaluate_steps;    /* evaluate every so many steps, 0: see evaluate_epochs */
+    int64_t evaluate_epochs;   /* evaluate every so many epochs, 0: only at the end */
+    int64_t checkpoint_steps;  /* write last.safetensors every so many steps, 0: see checkpoint_epochs */
+    int64_t checkpoint_epochs; /* 0: only at the end */
+    const char *best;          /* loss or metric that chooses best.safetensors; NULL: the first metric, else the loss */
+    int best_direction;        /* 1 highest, -1 lowest, 0: metrics highest, losses lowest */
+    bool quiet;                /* no progress */
+    bool json;                 /* log lines to stdout too */
+    bool check;                /* executor_new's check */
+    bool no_files;             /* leave nothing on disk (benchmarks) */
+};
+
+enum { RESULT_NAME = 64, RESULT_COUNT = 16, RESULT_PATH = 4096 };
+
+/* A loss or metric by name. */
+struct score {
+    char name[RESULT_NAME];
+    double value;
+    bool loss;
+};
+
+struct train_result {
+    char run[RESULT_PATH]; /* the run folder, "" with no_files */
+    int64_t steps;         /* attempted */
+    int64_t skipped;
+    double step_seconds;        /* mean time of a training step, evaluation and first step apart */
+    double examples_per_second; /* the same as a rate */
+    int score_count;            /* of the last evaluation, or of the last training step when there is no test set */
+    struct score scores[RESULT_COUNT];
+    double best; /* value of the best evaluation so far; NaN when there was none */
+};
+
+/* Trains: init, weights, steps with evaluation and checkpoints between, last and best weights at the end. The progress
+ * line and messages go to stderr. On Ctrl-C it finishes the step, saves, and returns false with code 130; diverged
+ * training gives code 4. */
+bool train(struct device *device, const struct program *program, const struct batches *batches,
+           const struct train_settings *settings, struct train_result *result, struct error *error);
+
+/* Metrics of a set: every example exactly once. */
+struct evaluation {
+    int count;
+    struct score scores[RESULT_COUNT]; /* losses, then metrics, in the order of the program */
+    int64_t examples;
+    double seconds;
+};
+
+/* Evaluates on an executor whose state is in place. */
+bool evaluate(struct executor *executor, const struct batches *batches, enum split split, struct evaluation *evaluation,
+              struct error *error);
+
+/* The command `eval`: init, weights (NULL: fresh ones), evaluate on the test set. */
+bool evaluate_weights(struct device *device, const struct program *program, const struct batches *batches,
+                      const char *weights, bool partial, uint64_t seed, struct evaluation *evaluation,
+                      struct error *error);
+
+/* The command `profile`: the median seconds of each step of the entry `train` (or micro) over `runs` batches. */
+bool train_profile(struct device *device, const struct program *program, const struct batches *batches, uint64_t seed,
+                   int runs, const char *entry, double *seconds, struct error *error);
+
+#endif
