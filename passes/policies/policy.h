@@ -1,0 +1,121 @@
+/* Casting policies: which nodes are computed in half precision, as text files and as data.
+ *
+ * A policy is a list of rules. policy_load reads one (a built-in or a file) with everything that it extends;
+ * policy_check compares it with the model that it is to be used on; passes/precision.c asks the matcher (match.h) for
+ * each node. The language and its meaning are described in passes/policies/README.md. */
+#ifndef CASTOR_PASSES_POLICIES_POLICY_H
+#define CASTOR_PASSES_POLICIES_POLICY_H
+
+#include "ir/graph.h"
+
+#include <stdio.h>
+
+/* What a rule makes of the nodes that it matches. */
+enum precision_class {
+    PRECISION_NONE,    /* no rule */
+    PRECISION_HALF,    /* the policy's half type */
+    PRECISION_F32,     /* f32 */
+    PRECISION_PROMOTE, /* the widest operand */
+    PRECISION_FOLLOW   /* as the operands are: also the widest, since that is what an op does that no list names */
+};
+
+/* What a rule matches. An empty part matches everything, but a rule without region matches forward nodes only. */
+struct policy_rule {
+    enum precision_class class;
+    struct span span;
+    const char *reason;             /* interned, "mine.policy:3: half op matmul, conv" */
+    bool built_in;                  /* from a file of Castor: may name what a model does not have */
+    bool keep;                      /* a `keep`: a scope rule that wins over all others */
+    struct policy_name *ops;        /* stb_ds array */
+    struct policy_name *scopes;     /* stb_ds array: callees, instance paths or patterns with `*` */
+    unsigned regions;               /* bit i: enum region i; 0: none was named */
+    struct policy_condition *where; /* NULL: none */
+};
+
+struct policy_name {
+    const char *text; /* interned */
+    struct span span;
+};
+
+/* `where` conditions and the arithmetic in them. */
+enum policy_operator {
+    POLICY_NUMBER,
+    POLICY_QUANTITY,  /* value of the node: see policy_quantity */
+    POLICY_DIMENSION, /* dimension(value) of the result; negative counts from the end; 0 where there is none */
+    POLICY_ADD,
+    POLICY_SUBTRACT,
+    POLICY_MULTIPLY,
+    POLICY_DIVIDE,
+    POLICY_LESS,
+    POLICY_LESS_EQUAL,
+    POLICY_EQUAL,
+    POLICY_NOT_EQUAL,
+    POLICY_AND,
+    POLICY_OR,
+    POLICY_NOT
+};
+
+enum policy_quantity {
+    QUANTITY_BYTES,    /* operands and result, before any policy */
+    QUANTITY_FLOPS,    /* arithmetic operations; a multiplication and an addition in a contraction count two */
+    QUANTITY_ELEMENTS, /* of the result */
+    QUANTITY_RANK,     /* of the result */
+    QUANTITY_COUNT
+};
+
+struct policy_condition {
+    enum policy_operator operator;
+    double value; /* POLICY_NUMBER, POLICY_DIMENSION */
+    enum policy_quantity quantity;
+    const struct policy_condition *left, *right;
+};
+
+struct policy {
+    struct arena *arena;
+    struct diagnostics *diagnostics;
+    const char *name; /* "autocast" */
+    const char *file; /* "autocast.policy", or the path of a user's file */
+    const char *text; /* of the file */
+    const struct policy *base;
+    enum element half;
+    struct policy_rule *rules;       /* stb_ds array: those of the extended policy first */
+    struct policy_rule default_rule; /* what no rule matches */
+    bool gradients_f32;              /* weight gradients */
+    const char *gradients_reason;    /* NULL: not set, f32 */
+    bool masters_f32;                /* parameters and optimizer state are f32 */
+    const char *masters_reason;
+    const char *scale; /* text of a scale rule in the .net language: "dynamic", "none", "static(128)" */
+};
+
+/* A row of `castor policies`. */
+struct policy_info {
+    const char *name, *alias, *help;
+};
+
+/* Loads a built-in policy ("autocast", "o1"), one with its half type ("autocast(bf16)"), or a file ("mine.policy").
+ * `half` overrides what the text says; ELEMENT_NONE asks for none, and without any it is f16. `where` is where the
+ * user wrote the name (where.file NULL: on the command line). NULL after diagnostics (E06xx). The policy lives as
+ * long as the arena, but for its arrays: policy_free. */
+struct policy *policy_load(struct arena *arena, struct diagnostics *diagnostics, const char *text, enum element half,
+                           struct span where);
+void policy_free(struct policy *policy);
+
+/* Reports rules that name what does not exist: `definitions` are the names of all modules and functions that the
+ * model could call (prelude and files); instances are those of the module's scopes. With definition_count 0 only
+ * instances and keeps are checked. Also keeps that match nothing or contradict each other. False after diagnostics. */
+bool policy_check(const struct policy *policy, const struct module *module, const char *const *definitions,
+                  size_t definition_count);
+
+/* How the loss is to be scaled when neither a flag nor the train block says so: an expression of the .net language
+ * over the scale rules of the prelude; "none" for bf16. */
+const char *policy_scale(const struct policy *policy);
+
+/* The built-in policies, for `castor policies`. */
+const struct policy_info *policy_table(size_t *count);
+
+/* Prints the policy's text and, before it, that of the policies which it extends. */
+void policy_explain(const struct policy *policy, FILE *out);
+
+const char *precision_class_name(enum precision_class class);
+
+#endif
