@@ -22,13 +22,3 @@ const struct pass *pass_find(const char *name)
             return &passes[i];
     return NULL;
 }
-
-bool pass_may_rewrite(struct pass_context *context)
-{
-    if (context->limit < 0)
-        return true;
-    if (context->limit == 0)
-        return false;
-    context->limit--;
-    return true;
-}

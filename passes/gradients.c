@@ -1,0 +1,265 @@
+/* Pass gradients: reverse-mode differentiation on the graph.
+ *
+ * The nodes are walked in order, so when a grad node is met, everything before it is free of grad nodes already, and
+ * the gradient of a gradient is nothing special. All grad nodes of one y and one seed share a single backward sweep
+ * from y: the gradients of all parameters cost one walk together. A sweep goes through the nodes in reverse order;
+ * when it reaches one, all uses of its value have left their contributions, and their sum is its gradient. */
+#include "passes/gradient_rules.h"
+#include "passes/pass.h"
+#include "passes/rewrite.h"
+
+#include <stb/stb_ds.h>
+#include <string.h>
+
+/* grad nodes that one sweep answers. */
+struct group {
+    struct node **grads; /* stb_ds array, in graph order */
+};
+
+struct group_key {
+    const struct node *y, *seed; /* seed NULL: ones */
+};
+
+struct group_entry {
+    struct group_key key;
+    int64_t value; /* index in groups, from 1 */
+};
+
+/* One backward walk. Nodes outside low … high have no part in it. */
+struct sweep {
+    struct graph *graph;
+    int low, high;      /* ids of the first x and of y */
+    bool *active;       /* by id - low: depends on an x */
+    struct node **sums; /* by id - low: gradient gathered so far, NULL: none */
+};
+
+static bool in_graph(const struct graph *graph, const struct node *node)
+{
+    return node->id < arrlen(graph->nodes) && graph->nodes[node->id] == node;
+}
+
+/* A builder for what node `at` contributes to the backward pass. */
+static struct builder backward_of(struct graph *graph, const struct node *at)
+{
+    struct builder builder = builder_at(graph, at);
+    builder.region = REGION_BACKWARD;
+    builder.reason = NULL;
+    builder.forward = at->origin;
+    return builder;
+}
+
+static void name_gradient(struct graph *graph, struct node *gradient, const struct node *of)
+{
+    if (of->name && !gradient->name && gradient->region == REGION_BACKWARD)
+        gradient->name = arena_internf(graph->module->arena, "d_%s", of->name);
+}
+
+/* Adds `gradient`, made by `builder`, to what has come to `node`. */
+static void contribute(struct sweep *sweep, struct builder *builder, struct node *node, struct node *gradient)
+{
+    if (!shape_equal(&gradient->type.shape, &node->type.shape))
+        castor_bug("the gradient to %s has the wrong shape", op_info(node->op)->name);
+    if (gradient->type.element != node->type.element)
+        gradient = build_cast(builder, gradient, node->type.element);
+    struct node **sum = &sweep->sums[node->id - sweep->low];
+    if (!*sum) {
+        *sum = gradient;
+        return;
+    }
+    struct builder at_value = backward_of(sweep->graph, node);
+    *sum = build_binary(&at_value, OP_add, *sum, gradient);
+}
+
+static bool is_active(const struct sweep *sweep, const struct node *node)
+{
+    return node->id >= sweep->low && sweep->active[node->id - sweep->low];
+}
+
+/* Sends the gradient of `node` on to its operands. */
+static void propagate(struct sweep *sweep, struct node *node)
+{
+    struct node *gradient = sweep->sums[node->id - sweep->low];
+    name_gradient(sweep->graph, gradient, node);
+    gradient_rule *rule = gradient_rule_of(node->op);
+    if (rule == gradient_none)
+        return;
+    struct builder builder = backward_of(sweep->graph, node);
+    for (int i = 0; i < node->operand_count; i++) {
+        if (!is_active(sweep, node->operands[i]))
+            continue;
+        struct node *part = rule(&builder, node, gradient, i);
+        if (part)
+            contribute(sweep, &builder, node->operands[i], part);
+    }
+}
+
+/* Marks what depends on an x by a path that gradients can take; the x themselves are marked by the caller. */
+static void mark_active(struct sweep *sweep)
+{
+    for (int id = sweep->low; id <= sweep->high; id++) {
+        const struct node *node = sweep->graph->nodes[id];
+        bool *active = &sweep->active[id - sweep->low];
+        if (*active || !element_is_float(node->type.element) || gradient_rule_of(node->op) == gradient_none)
+            continue;
+        for (int i = 0; i < node->operand_count && !*active; i++)
+            *active = is_active(sweep, node->operands[i]);
+    }
+}
+
+/* What the sweep starts from: the seed, or ones, in the shape and element type of y. */
+static struct node *first_gradient(struct graph *graph, const struct node *y, struct node *seed)
+{
+    struct builder builder = backward_of(graph, y);
+    if (!seed)
+        return gradient_full(&builder, 1, y);
+    if (seed->type.element != y->type.element)
+        seed = build_cast(&builder, seed, y->type.element);
+    return build_broadcast(&builder, seed, &y->type.shape);
+}
+
+/* The part of the graph between the first x and y; false when no x lies before y, so that all gradients are zero. */
+static bool sweep_open(struct sweep *sweep, struct graph *graph, struct node *const *grads, const struct node *y)
+{
+    *sweep = (struct sweep){.graph = graph, .low = y->id + 1, .high = y->id};
+    for (ptrdiff_t i = 0; i < arrlen(grads); i++) {
+        const struct node *x = node_resolve(grads[i]->operands[1]);
+        if (in_graph(graph, x) && x->id < sweep->low)
+            sweep->low = x->id;
+    }
+    if (sweep->low > sweep->high)
+        return false;
+    size_t count = (size_t)(sweep->high - sweep->low + 1);
+    arrsetlen(sweep->active, count);
+    arrsetlen(sweep->sums, count);
+    memset(sweep->active, 0, count * sizeof *sweep->active);
+    memset(sweep->sums, 0, count * sizeof *sweep->sums);
+    for (ptrdiff_t i = 0; i < arrlen(grads); i++) {
+        const struct node *x = node_resolve(grads[i]->operands[1]);
+        if (in_graph(graph, x) && x->id <= sweep->high && element_is_float(x->type.element))
+            sweep->active[x->id - sweep->low] = true;
+    }
+    mark_active(sweep);
+    return true;
+}
+
+static void sweep_close(struct sweep *sweep)
+{
+    arrfree(sweep->active);
+    arrfree(sweep->sums);
+}
+
+static struct node *zeros(struct graph *graph, const struct node *grad)
+{
+    struct builder builder = builder_at(graph, grad);
+    builder.region = REGION_BACKWARD;
+    return gradient_full(&builder, 0, grad);
+}
+
+/* Gives every grad node of the group its value. */
+static void differentiate(struct graph *graph, const struct group *group)
+{
+    const struct node *first = group->grads[0];
+    struct node *y = node_resolve(first->operands[0]);
+    struct node *seed = first->operand_count > 2 ? node_resolve(first->operands[2]) : NULL;
+    struct sweep sweep;
+    bool reached = sweep_open(&sweep, graph, group->grads, y) && is_active(&sweep, y);
+    if (reached) {
+        sweep.sums[y->id - sweep.low] = first_gradient(graph, y, seed);
+        for (int id = sweep.high; id >= sweep.low; id--)
+            if (sweep.sums[id - sweep.low])
+                propagate(&sweep, graph->nodes[id]);
+    }
+    for (ptrdiff_t i = 0; i < arrlen(group->grads); i++) {
+        struct node *grad = group->grads[i];
+        const struct node *x = node_resolve(grad->operands[1]);
+        bool covered = reached && in_graph(graph, x) && x->id >= sweep.low && x->id <= sweep.high;
+        struct node *gradient = covered ? sweep.sums[x->id - sweep.low] : NULL;
+        node_replace(grad, gradient ? gradient : zeros(graph, grad));
+    }
+    sweep_close(&sweep);
+}
+
+/* The seed that stands for all equal ones: every scale_seed of one minimize line is the same number. */
+static const struct node *canonical_seed(const struct node *grad, const struct node ***scale_seeds)
+{
+    if (grad->operand_count < 3)
+        return NULL;
+    const struct node *seed = grad->operands[2];
+    if (seed->op != OP_scale_seed)
+        return seed;
+    while (arrlen(*scale_seeds) <= seed->attributes->index)
+        arrput(*scale_seeds, NULL);
+    const struct node **known = &(*scale_seeds)[seed->attributes->index];
+    if (!*known)
+        *known = seed;
+    return *known;
+}
+
+/* Groups the grad nodes by (y, seed); a grad node's mark is its group's number, from 1. */
+static struct group *collect_groups(struct node *const *nodes)
+{
+    struct group *groups = NULL;
+    struct group_entry *index = NULL;
+    const struct node **scale_seeds = NULL;
+    for (ptrdiff_t i = 0; i < arrlen(nodes); i++) {
+        if (nodes[i]->op != OP_grad)
+            continue;
+        struct group_key key = {nodes[i]->operands[0], canonical_seed(nodes[i], &scale_seeds)};
+        int64_t number = hmget(index, key);
+        if (!number) {
+            arrput(groups, (struct group){0});
+            number = arrlen(groups);
+            hmput(index, key, number);
+        }
+        arrput(groups[number - 1].grads, nodes[i]);
+        nodes[i]->mark = number;
+    }
+    hmfree(index);
+    arrfree(scale_seeds);
+    return groups;
+}
+
+/* Only now may stop_gradient go: a later gradient of a gradient had to see it. */
+static void drop_stop_gradients(struct graph *graph)
+{
+    struct node **nodes = graph_take_nodes(graph);
+    for (ptrdiff_t i = 0; i < arrlen(nodes); i++) {
+        graph_map_operands(nodes[i]);
+        if (nodes[i]->op == OP_stop_gradient)
+            node_replace(nodes[i], nodes[i]->operands[0]);
+        else
+            graph_append(graph, nodes[i]);
+    }
+    arrfree(nodes);
+}
+
+/* Expands every grad(y, x[, seed]) into backward nodes: region backward, span and scope of the node that they
+ * differentiate, its origin in `forward` (the sum of several gradients of a value carries the value's origin).
+ * Requires: types inferred; nothing about precision, fusion or memory decided yet.
+ * Preserves: all other nodes in their order, except that matmuls read transposed operands by their flags. Afterwards
+ * there are no grad and no stop_gradient nodes. Linear in nodes for each (y, seed). */
+void pass_gradients(struct graph *graph, struct pass_context *context)
+{
+    (void)context; /* not optional, so --pass-limit does not count it */
+    graph_number(graph);
+    struct node **nodes = graph_take_nodes(graph);
+    struct group *groups = collect_groups(nodes);
+    for (ptrdiff_t i = 0; i < arrlen(nodes); i++) {
+        struct node *node = nodes[i];
+        if (node->op == OP_grad) {
+            if (!node->replacement)
+                differentiate(graph, &groups[node->mark - 1]);
+            continue;
+        }
+        graph_map_operands(node);
+        if (node->op == OP_matmul)
+            matmul_fold_transposes(graph->module->arena, node);
+        graph_append(graph, node);
+    }
+    for (ptrdiff_t i = 0; i < arrlen(groups); i++)
+        arrfree(groups[i].grads);
+    arrfree(groups);
+    arrfree(nodes);
+    drop_stop_gradients(graph);
+    graph_number(graph);
+}

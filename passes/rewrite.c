@@ -1,0 +1,56 @@
+/* What several rewriting passes ask of a node. */
+#include "passes/rewrite.h"
+
+bool node_uniform(const struct node *node, double *value)
+{
+    while (node->op == OP_broadcast || node->op == OP_reshape || node->op == OP_permute || node->op == OP_flip)
+        node = node->operands[0];
+    if (node->op != OP_constant)
+        return false;
+    *value = node->attributes->value;
+    return true;
+}
+
+int64_t reduced_elements(const struct node *reduction)
+{
+    const struct shape *from = &reduction->operands[0]->type.shape;
+    int64_t count = 1;
+    for (int axis = 0; axis < from->rank; axis++)
+        if (reduction->attributes->axes >> axis & 1)
+            count *= from->dimension[axis];
+    return count;
+}
+
+bool node_is_transpose(const struct node *node)
+{
+    int rank = node->type.shape.rank;
+    if (node->op != OP_permute || rank < 2)
+        return false;
+    const unsigned char *permutation = node->attributes->permutation;
+    for (int axis = 0; axis < rank - 2; axis++)
+        if (permutation[axis] != axis)
+            return false;
+    return permutation[rank - 2] == rank - 1;
+}
+
+bool matmul_fold_transposes(struct arena *arena, struct node *matmul)
+{
+    bool fold[2] = {node_is_transpose(matmul->operands[0]), node_is_transpose(matmul->operands[1])};
+    if (!fold[0] && !fold[1])
+        return false;
+    struct attributes *attributes = arena_copy(arena, matmul->attributes, sizeof *attributes);
+    attributes->transpose_a ^= fold[0];
+    attributes->transpose_b ^= fold[1];
+    matmul->attributes = attributes;
+    for (int i = 0; i < 2; i++)
+        if (fold[i])
+            matmul->operands[i] = matmul->operands[i]->operands[0];
+    return true;
+}
+
+void node_replace(struct node *node, struct node *by)
+{
+    node->replacement = by;
+    if (!by->name)
+        by->name = node->name;
+}

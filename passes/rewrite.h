@@ -1,0 +1,22 @@
+/* What several rewriting passes ask of a node. */
+#ifndef CASTOR_PASSES_REWRITE_H
+#define CASTOR_PASSES_REWRITE_H
+
+#include "ir/graph.h"
+
+/* True when all elements are one number known at compile time, a constant seen through movement; sets *value. */
+bool node_uniform(const struct node *node, double *value);
+
+/* How many elements of the operand meet in one element of a reduction's result. */
+int64_t reduced_elements(const struct node *reduction);
+
+/* True for a permute that exchanges the last two axes and leaves the others. */
+bool node_is_transpose(const struct node *node);
+
+/* Reads a matmul's operands through transposes, by its flags. True when something changed. */
+bool matmul_fold_transposes(struct arena *arena, struct node *matmul);
+
+/* Lets `node` be replaced by `by` from now on; a name that only the former has moves to the latter. */
+void node_replace(struct node *node, struct node *by);
+
+#endif
