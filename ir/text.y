@@ -1,0 +1,223 @@
+/* Grammar of the text form of modules; ir/README.md describes it for readers. */
+%define api.pure full
+%define api.prefix {ir_}
+%define api.location.type {struct span}
+%define parse.error custom
+%define parse.lac full
+%locations
+%param {void *scanner}
+%parse-param {struct text_reader *reader}
+
+%code requires {
+#include "ir/text.h"
+}
+
+%code {
+#include "ir/text.lexer.h"
+
+#include <stb/stb_ds.h>
+
+#define YYLLOC_DEFAULT(current, rhs, n)                                                                                \
+    do {                                                                                                               \
+        (current) = YYRHSLOC(rhs, (n) ? 1 : 0);                                                                        \
+        if ((n) && YYRHSLOC(rhs, n).line == (current).line)                                                            \
+            (current).end_column = YYRHSLOC(rhs, n).end_column;                                                        \
+    } while (0)
+
+static void ir_error(struct span *at, void *scanner, struct text_reader *reader, const char *message)
+{
+    (void)scanner;
+    diagnostics_error(reader->diagnostics, E0701, *at, NULL, "%s", message);
+}
+}
+
+%union {
+    const char *text;
+    struct text_value value;
+    struct span span;
+    struct type type;
+    struct variable variable;
+    int64_t *list;
+    int64_t integer;
+    bool flag;
+}
+%destructor { arrfree($$); } <list>
+%destructor { if ($$.kind == TEXT_LIST) arrfree($$.list); } <value>
+
+%token NEWLINE "end of line"
+%token <text> NAME "name of a node" WORD "word" STRING "string"
+%token <value> NUMBER "number" ORIGIN "origin number"
+%token <span> SPAN "source position"
+%token MODULE "module" ACCUMULATE "accumulate" ORIGINS "origins" VARIABLE "variable" MINIMIZE "minimize"
+%token SCALING "scaling" FUNCTION "function" GRAPH "graph" BATCH "batch" EXPLICIT "explicit" FROZEN "frozen"
+%token FORWARD "forward" BACKWARD "backward" UPDATE "update" IN "in" OF "of" PIN "pin" KERNEL "kernel" AT "at" WHY "why"
+
+%type <text> word label optional_string
+%type <value> value
+%type <list> list numbers optional_order
+%type <type> type
+%type <span> optional_span
+%type <variable> variable_fields
+%type <integer> optional_batch optional_offset
+%type <flag> optional_explicit
+
+%%
+
+module: items ;
+
+items: %empty | items item ;
+
+item:
+    NEWLINE
+  | "module" label NEWLINE              { reader->module->name = arena_intern(reader->arena, $label); }
+  | "accumulate" NUMBER NEWLINE         { text_accumulate(reader, &$NUMBER, @NUMBER); }
+  | "origins" NUMBER NEWLINE            { text_origins(reader, &$NUMBER); }
+  | "variable" STRING ':' type word variable_fields NEWLINE {
+        $variable_fields.name = $STRING;
+        $variable_fields.type = $type;
+        text_variable(reader, &$variable_fields, $word, @STRING, @word);
+    }
+  | "minimize" STRING optional_span NEWLINE {
+        arrput(reader->module->minimizes, ((struct minimize){$STRING, $optional_span}));
+    }
+  | "scaling" optional_string optional_explicit optional_span NEWLINE {
+        text_scaling(reader, $optional_string, $optional_explicit, $optional_span, @optional_string);
+    }
+  | graph
+  | error NEWLINE
+  ;
+
+variable_fields:
+    %empty                          { $$ = (struct variable){0}; }
+  | variable_fields[so_far] "frozen"        { $$ = $so_far; $$.frozen = true; }
+  | variable_fields[so_far] "of" STRING     { $$ = $so_far; $$.source = $STRING; }
+  | variable_fields[so_far] "in" STRING     { $$ = $so_far; $$.module = $STRING; }
+  | variable_fields[so_far] SPAN            { $$ = $so_far; $$.span = $SPAN; }
+  ;
+
+optional_string: %empty { $$ = NULL; } | STRING ;
+optional_explicit: %empty { $$ = false; } | "explicit" { $$ = true; } ;
+optional_span: %empty { $$ = (struct span){0}; } | SPAN ;
+optional_batch: %empty { $$ = 0; } | "batch" NUMBER { $$ = $NUMBER.integer; } ;
+optional_offset: %empty { $$ = 0; } | '+' NUMBER { $$ = $NUMBER.integer; } ;
+
+graph: graph_head '{' NEWLINE lines '}' NEWLINE { text_end_graph(reader); } ;
+
+graph_head:
+    "graph" label optional_batch    { text_begin_graph(reader, $label, false, $optional_batch, @label); }
+  | "function" label optional_batch { text_begin_graph(reader, $label, true, $optional_batch, @label); }
+  ;
+
+lines: %empty | lines line ;
+
+line:
+    NEWLINE
+  | node_head '(' arguments ')' optional_type fields NEWLINE { text_end_node(reader); }
+  | error NEWLINE
+  ;
+
+node_head: NAME '=' word { text_begin_node(reader, $NAME, $word, @NAME, @word); } ;
+
+arguments: %empty | argument_list ;
+argument_list: argument | argument_list ',' argument ;
+
+argument:
+    NAME                { text_operand(reader, $NAME, @NAME); }
+  | word                { text_attribute(reader, $word, NULL, @word); }
+  | word '=' value      { text_attribute(reader, $word, &$value, @$); arrfree($value.list); }
+  | NUMBER              { text_attribute(reader, NULL, &$NUMBER, @NUMBER); }
+  | STRING {
+        struct text_value value = {.kind = TEXT_STRING, .text = $STRING};
+        text_attribute(reader, NULL, &value, @STRING);
+    }
+  ;
+
+value:
+    NUMBER              { $$ = $NUMBER; $$.list = NULL; }
+  | STRING              { $$ = (struct text_value){.kind = TEXT_STRING, .text = $STRING}; }
+  | word                { $$ = (struct text_value){.kind = TEXT_WORD, .text = $word}; }
+  | list                { $$ = (struct text_value){.kind = TEXT_LIST, .list = $list}; }
+  ;
+
+list: '[' ']' { $$ = NULL; } | '[' numbers ']' { $$ = $numbers; } ;
+
+numbers:
+    NUMBER                      { $$ = NULL; arrput($$, $NUMBER.integer); }
+  | numbers[so_far] ',' NUMBER  { $$ = $so_far; arrput($$, $NUMBER.integer); }
+  ;
+
+optional_type: %empty | ':' type { reader->draft.node.type = $type; reader->draft.has_type = true; } ;
+
+type: word list optional_order {
+        $$ = text_type(reader, $word, $list, $optional_order, @$);
+        arrfree($list);
+        arrfree($optional_order);
+    }
+  ;
+
+optional_order: %empty { $$ = NULL; } | '{' numbers '}' { $$ = $numbers; } ;
+
+fields: %empty | fields field ;
+
+field:
+    "forward"           { reader->draft.node.region = REGION_FORWARD; }
+  | "backward"          { reader->draft.node.region = REGION_BACKWARD; }
+  | "update"            { reader->draft.node.region = REGION_UPDATE; }
+  | SPAN                { reader->draft.node.span = $SPAN; }
+  | "in" STRING         { reader->draft.node.scope = $STRING; }
+  | ORIGIN              { reader->draft.node.origin = (uint32_t)$ORIGIN.bits; }
+  | "of" ORIGIN         { reader->draft.node.forward = (uint32_t)$ORIGIN.bits; }
+  | "pin" word          { reader->draft.node.pin = text_element(reader, $word, @word); }
+  | "kernel" NUMBER     { reader->draft.node.kernel = (int)$NUMBER.integer; }
+  | "at" word optional_string optional_offset {
+        text_placement(reader, $word, $optional_string, $optional_offset, @word);
+    }
+  | "why" STRING        { reader->draft.node.reason = $STRING; }
+  ;
+
+label: word | STRING ;
+
+/* No keyword is reserved where only a word can stand. */
+word:
+    WORD
+  | "module"     { $$ = "module"; }
+  | "accumulate" { $$ = "accumulate"; }
+  | "origins"    { $$ = "origins"; }
+  | "variable"   { $$ = "variable"; }
+  | "minimize"   { $$ = "minimize"; }
+  | "scaling"    { $$ = "scaling"; }
+  | "function"   { $$ = "function"; }
+  | "graph"      { $$ = "graph"; }
+  | "batch"      { $$ = "batch"; }
+  | "explicit"   { $$ = "explicit"; }
+  | "frozen"     { $$ = "frozen"; }
+  | "forward"    { $$ = "forward"; }
+  | "backward"   { $$ = "backward"; }
+  | "update"     { $$ = "update"; }
+  | "in"         { $$ = "in"; }
+  | "of"         { $$ = "of"; }
+  | "pin"        { $$ = "pin"; }
+  | "kernel"     { $$ = "kernel"; }
+  | "at"         { $$ = "at"; }
+  | "why"        { $$ = "why"; }
+  ;
+
+%%
+
+/* What was read and what could stand there instead. */
+static int yyreport_syntax_error(const yypcontext_t *context, void *scanner, struct text_reader *reader)
+{
+    (void)scanner;
+    enum { SHOWN = 5 };
+    yysymbol_kind_t expected[SHOWN];
+    int count = yypcontext_expected_tokens(context, expected, SHOWN);
+    char *wanted = arena_printf(reader->arena, "%s", "");
+    for (int i = 0; i < count; i++)
+        wanted = arena_printf(reader->arena, "%s%s%s", wanted, i == 0 ? ", expected " : i == count - 1 ? " or " : ", ",
+                              yysymbol_name(expected[i]));
+    yysymbol_kind_t token = yypcontext_token(context);
+    const char *read = token == YYSYMBOL_YYEMPTY ? "nothing" : yysymbol_name(token);
+    diagnostics_error(reader->diagnostics, E0701, *yypcontext_location(context), NULL, "syntax error: unexpected %s%s",
+                      read, wanted);
+    return 0;
+}
