@@ -24,6 +24,7 @@ enum field {
     FIELD_SYMBOL,
     FIELD_KIND,
     FIELD_KEY,
+    FIELD_CLASSES,
     FIELD_GATE,
     FIELD_INDEX
 };
@@ -55,6 +56,7 @@ static const struct attribute_field *const fields[] = {
     [FIELD_SYMBOL] = FIELD("symbol", FORM_SYMBOL, symbol, 0),
     [FIELD_KIND] = FIELD("kind", FORM_KIND, output, 0),
     [FIELD_KEY] = FIELD("key", FORM_KEY, key, 0),
+    [FIELD_CLASSES] = FIELD("classes", FORM_CLASSES, index, 0),
     [FIELD_GATE] = FIELD("gate", FORM_GATE, index, 0),
     [FIELD_INDEX] = FIELD("index", FORM_INDEX, index, 0),
 };
@@ -83,6 +85,7 @@ static const struct {
     [ATTRIBUTE_CONV_TYPE] = {6, {GEOMETRY, FIELD_GROUPS}},
     [ATTRIBUTE_MATMUL] = {2, {FIELD_TRANSPOSE_A, FIELD_TRANSPOSE_B}},
     [ATTRIBUTE_SYMBOL] = {1, {FIELD_SYMBOL}},
+    [ATTRIBUTE_INPUT] = {2, {FIELD_SYMBOL, FIELD_CLASSES}},
     [ATTRIBUTE_WRITE] = {2, {FIELD_SYMBOL, FIELD_GATE}},
     [ATTRIBUTE_OUTPUT] = {2, {FIELD_SYMBOL, FIELD_KIND}},
     [ATTRIBUTE_KEY] = {1, {FIELD_KEY}},

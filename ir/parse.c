@@ -96,6 +96,8 @@ struct type text_type(struct text_reader *reader, const char *element, const int
                       struct span at)
 {
     struct type scalar = type_scalar(text_element(reader, element, at));
+    if (scalar.element == ELEMENT_NONE)
+        reader->draft.broken = true;
     if (arrlen(dimensions) > RANK_MAX) {
         wrong(E0705, at, "more than %d axes", RANK_MAX);
         return scalar;
@@ -145,8 +147,8 @@ void text_variable(struct text_reader *reader, const struct variable *variable, 
         wrong(E0703, at, "variable \"%s\" is there already", variable->name);
         return;
     }
-    struct variable *added = module_add_variable(reader->module, variable->name, variable->type,
-                                                 (enum variable_kind)found, variable->span);
+    struct variable *added =
+        module_add_variable(reader->module, variable->name, variable->type, (enum variable_kind)found, variable->span);
     added->frozen = variable->frozen;
     added->source = variable->source;
     added->module = variable->module;
@@ -214,8 +216,8 @@ static const struct attribute_field *bare_field(enum attribute_kind kind, const 
     if (!attribute_field_count(kind))
         return NULL;
     const struct attribute_field *field = attribute_field(kind, 0);
-    bool fits = value->kind == TEXT_STRING ? field->form == FORM_SYMBOL
-                                           : field->form == FORM_REAL || field->form == FORM_INDEX;
+    bool fits =
+        value->kind == TEXT_STRING ? field->form == FORM_SYMBOL : field->form == FORM_REAL || field->form == FORM_INDEX;
     return fits ? field : NULL;
 }
 
@@ -260,7 +262,7 @@ static bool set_number(void *at, enum attribute_form form, const struct text_val
     if (value->integer < INT_MIN || value->integer > INT_MAX)
         return false;
     *(int *)at = (int)value->integer;
-    return form == FORM_AXIS || form == FORM_INDEX || form == FORM_GATE;
+    return form == FORM_AXIS || form == FORM_INDEX || form == FORM_GATE || form == FORM_CLASSES;
 }
 
 static bool set_word(void *at, enum attribute_form form, const char *word)
@@ -356,8 +358,8 @@ static bool settle_type(struct text_reader *reader)
         node->op == OP_read ? module_find_variable(reader->module, draft->attributes.symbol) : NULL;
     struct type given = draft->has_type ? node->type : variable ? variable->type : (struct type){0};
     struct type inferred = given;
-    const char *problem = node_infer(reader->arena, node->op, node->operands, node->operand_count, node->attributes,
-                                     &inferred);
+    const char *problem =
+        node_infer(reader->arena, node->op, node->operands, node->operand_count, node->attributes, &inferred);
     if (problem) {
         wrong(E0705, draft->span, "%s", problem);
         return false;
@@ -391,8 +393,7 @@ static struct node *finish_node(struct text_reader *reader)
     if (!settle_type(reader))
         return NULL;
     struct node *node = arena_copy(reader->arena, &draft->node, sizeof draft->node);
-    node->operands =
-        arena_copy(reader->arena, draft->operands, sizeof *draft->operands * (size_t)node->operand_count);
+    node->operands = arena_copy(reader->arena, draft->operands, sizeof *draft->operands * (size_t)node->operand_count);
     node->attributes = arena_copy(reader->arena, &draft->attributes, sizeof draft->attributes);
     node->name = name_of_key(reader->arena, draft->key);
     if (!node->scope)

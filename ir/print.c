@@ -161,7 +161,8 @@ static bool is_omitted(const struct node *node, const struct attribute_field *fi
     case FORM_COUNT:
         return *(const int64_t *)at == field->fallback;
     case FORM_GATE:
-        return *(const int *)at == GATE_NEVER;
+    case FORM_CLASSES:
+        return *(const int *)at == 0; /* GATE_NEVER, no class */
     default:
         return false;
     }
@@ -180,6 +181,7 @@ static void print_attribute_value(const struct node *node, const struct attribut
         break;
     case FORM_AXIS:
     case FORM_INDEX:
+    case FORM_CLASSES:
         fprintf(out, "%d", *(const int *)at);
         break;
     case FORM_PERMUTATION:
@@ -370,7 +372,7 @@ static void print_scaling(const struct scaling *scaling, FILE *out)
     fputs("scaling", out);
     if (scaling->rule) {
         fputc(' ', out);
-        print_label(scaling->rule->name, out);
+        print_string(scaling->rule->name, out);
     }
     if (scaling->explicit)
         fputs(" explicit", out);

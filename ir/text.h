@@ -27,10 +27,10 @@ struct text_draft {
     struct attributes attributes;
     struct node **operands; /* stb_ds array, emptied and used again for each node */
     const char *key;
-    struct span span;  /* of its name in the IR text */
-    unsigned set;      /* bit i: field i of the op's attribute kind was given */
+    struct span span; /* of its name in the IR text */
+    unsigned set;     /* bit i: field i of the op's attribute kind was given */
     bool has_type;
-    bool broken;       /* an error was reported: it is not built */
+    bool broken; /* an error was reported: it is not built */
 };
 
 struct text_unnumbered {

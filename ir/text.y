@@ -204,20 +204,37 @@ word:
 
 %%
 
+/* Any keyword stands for itself where a word is expected, so saying "word" says it all. */
+static bool is_keyword(yysymbol_kind_t symbol)
+{
+    return symbol >= YYSYMBOL_MODULE && symbol <= YYSYMBOL_WHY;
+}
+
+static const char *expected_text(struct arena *arena, const yysymbol_kind_t *expected, int count)
+{
+    bool word = false;
+    for (int i = 0; i < count; i++)
+        word = word || expected[i] == YYSYMBOL_WORD;
+    const char *text = "";
+    const char *joint = ", expected ";
+    for (int i = 0; i < count; i++) {
+        if (word && is_keyword(expected[i]))
+            continue;
+        text = arena_printf(arena, "%s%s%s", text, joint, yysymbol_name(expected[i]));
+        joint = " or ";
+    }
+    return text;
+}
+
 /* What was read and what could stand there instead. */
 static int yyreport_syntax_error(const yypcontext_t *context, void *scanner, struct text_reader *reader)
 {
     (void)scanner;
-    enum { SHOWN = 5 };
-    yysymbol_kind_t expected[SHOWN];
-    int count = yypcontext_expected_tokens(context, expected, SHOWN);
-    char *wanted = arena_printf(reader->arena, "%s", "");
-    for (int i = 0; i < count; i++)
-        wanted = arena_printf(reader->arena, "%s%s%s", wanted, i == 0 ? ", expected " : i == count - 1 ? " or " : ", ",
-                              yysymbol_name(expected[i]));
+    yysymbol_kind_t expected[YYNTOKENS];
+    int count = yypcontext_expected_tokens(context, expected, YYNTOKENS);
     yysymbol_kind_t token = yypcontext_token(context);
     const char *read = token == YYSYMBOL_YYEMPTY ? "nothing" : yysymbol_name(token);
     diagnostics_error(reader->diagnostics, E0701, *yypcontext_location(context), NULL, "syntax error: unexpected %s%s",
-                      read, wanted);
+                      read, expected_text(reader->arena, expected, count));
     return 0;
 }
