@@ -1,0 +1,43 @@
+/* What the code generator makes of one generated kernel of a fused graph: C text and the facts about it.
+ *
+ * The text depends on nothing but the structure of the kernel: no arena offsets, no random keys. So structurally
+ * equal kernels have equal text, and the assembler compiles each text once. */
+#ifndef CASTOR_CODEGEN_KERNEL_H
+#define CASTOR_CODEGEN_KERNEL_H
+
+#include "ir/target.h"
+#include "passes/kernels.h"
+
+struct kernel {
+    const char *name;    /* readable C identifier made from the main stored node; not unique */
+    const char *comment; /* a C comment: the nodes of the group with their source lines */
+    const char *body;    /* from the parameter list on: "(char *const *buffers, const long long *integers)\n{…}\n" */
+
+    /* One parameter each, in order: `buffers[i]` points to this node's value. A `write` node stands for its variable
+     * (or wherever pass memory placed it), a `read` for the variable, an `input` for the field. */
+    struct node **buffers;
+    bool *written; /* the kernel stores buffers[i] */
+    int buffer_count;
+
+    int64_t *integers; /* the values that keep equal texts apart: keys of random nodes */
+    int integer_count;
+
+    uint64_t workspace_bytes; /* when not 0 the function takes one more buffer, the last: scratch of this size */
+
+    uint64_t bytes_read, bytes_written; /* every buffer once, as stored */
+    uint64_t flops;
+    int casts;               /* cast nodes computed inside */
+    bool only_casts;         /* a standalone cast: nothing else is computed */
+    const struct node *main; /* the stored node that stands for the kernel: name and source line */
+};
+
+/* Lowers and prints one generated kernel; everything in the arena. Uses no marks of the graph. */
+struct kernel kernel_generate(const struct kernel_use *use, const struct target *target, struct arena *arena);
+
+/* What stands before the kernels in a compilation unit: vector types, rounding, elementary functions, random bits. */
+const char *kernel_prelude(void);
+
+/* A whole function: comment, `void NAME`, body. */
+const char *kernel_function(const struct kernel *kernel, const char *name, struct arena *arena);
+
+#endif

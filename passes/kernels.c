@@ -1,0 +1,151 @@
+/* Reads the kernels off node->kernel: what each one stores, loads and computes inside. */
+#include "passes/kernels.h"
+
+#include <stb/stb_ds.h>
+
+struct collector {
+    struct kernel_use *kernel;
+    struct node **stores, **loads, **inner; /* stb_ds arrays, emptied for each kernel */
+    struct node **stack;
+};
+
+static bool is_load(const struct node *node, int number)
+{
+    return node->op == OP_read || node->op == OP_input || (node->kernel > 0 && node->kernel != number);
+}
+
+/* Marks are kernel numbers: a node is visited once for each kernel. Depth first with an own stack, so that chains of
+ * any length are walked; a node pushed for the second time has its operands done. */
+static void collect_from(struct collector *collector, struct node *root, int number)
+{
+    arrput(collector->stack, root);
+    while (arrlen(collector->stack)) {
+        struct node *node = arrpop(collector->stack);
+        if (node == NULL) { /* the one below is done */
+            node = arrpop(collector->stack);
+            if (node->kernel != number)
+                arrput(collector->inner, node);
+            continue;
+        }
+        if (node->mark == number)
+            continue;
+        node->mark = number;
+        if (is_load(node, number)) {
+            arrput(collector->loads, node);
+            continue;
+        }
+        arrput(collector->stack, node);
+        arrput(collector->stack, NULL);
+        for (int i = node->operand_count - 1; i >= 0; i--)
+            arrput(collector->stack, node->operands[i]);
+    }
+}
+
+static struct node **keep(struct node **array, int *count, struct arena *arena)
+{
+    *count = (int)arrlen(array);
+    return arena_copy(arena, array, sizeof *array * arrlenu(array));
+}
+
+static void finish_kernel(struct collector *collector, struct node *const *members, int count,
+                          struct kernel_use *kernel, struct arena *arena)
+{
+    arrsetlen(collector->stores, 0);
+    arrsetlen(collector->loads, 0);
+    arrsetlen(collector->inner, 0);
+    for (int i = 0; i < count; i++) {
+        if (op_is(members[i]->op, CLASS_CONTRACTION))
+            kernel->contraction = members[i];
+        collect_from(collector, members[i], kernel->number);
+    }
+    for (int i = kernel->contraction ? count - 1 : 0; i < count; i++)
+        arrput(collector->stores, members[i]);
+    kernel->stores = keep(collector->stores, &kernel->store_count, arena);
+    kernel->loads = keep(collector->loads, &kernel->load_count, arena);
+    kernel->inner = keep(collector->inner, &kernel->inner_count, arena);
+}
+
+/* The members of all kernels in one array: those of kernel k stand at start[k - 1] … start[k]. */
+static struct node **sort_members(const struct graph *graph, int count, int **start)
+{
+    int *place = NULL;
+    struct node **members = NULL;
+    arrsetlen(place, (size_t)count + 2);
+    for (int i = 0; i < count + 2; i++)
+        place[i] = 0;
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++)
+        if (graph->nodes[i]->kernel > 0)
+            place[graph->nodes[i]->kernel + 1]++;
+    for (int i = 1; i < count + 2; i++)
+        place[i] += place[i - 1];
+    arrsetlen(members, (size_t)place[count + 1]);
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++)
+        if (graph->nodes[i]->kernel > 0)
+            members[place[graph->nodes[i]->kernel]++] = graph->nodes[i];
+    *start = place;
+    return members;
+}
+
+struct kernel_set kernels_find(const struct graph *graph, struct arena *arena)
+{
+    struct kernel_set set = {0};
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
+        graph->nodes[i]->mark = 0;
+        if (graph->nodes[i]->kernel > set.count)
+            set.count = graph->nodes[i]->kernel;
+    }
+    int *start;
+    struct node **members = sort_members(graph, set.count, &start);
+    set.kernels = ARENA_ARRAY(arena, struct kernel_use, set.count);
+    struct collector collector = {0};
+    for (int i = 0; i < set.count; i++) {
+        set.kernels[i].number = i + 1;
+        finish_kernel(&collector, members + start[i], start[i + 1] - start[i], &set.kernels[i], arena);
+    }
+    arrfree(collector.stores);
+    arrfree(collector.loads);
+    arrfree(collector.inner);
+    arrfree(collector.stack);
+    arrfree(members);
+    arrfree(start);
+    return set;
+}
+
+static bool same_place(const struct node *a, const struct node *b)
+{
+    struct type x = a->type, y = b->type;
+    x.element = y.element = ELEMENT_NONE;
+    return type_equal(&x, &y);
+}
+
+static bool uses_marked(const struct node *node)
+{
+    for (int i = 0; i < node->operand_count; i++)
+        if (node->operands[i]->mark)
+            return true;
+    return false;
+}
+
+/* Does every use of a marked operand stay at the same element? Marks the node when it uses one. */
+static bool stays_in_place(struct node *node, const struct node *stored)
+{
+    node->mark = uses_marked(node);
+    bool pointwise = op_is(node->op, CLASS_POINTWISE) || op_is(node->op, CLASS_EFFECT);
+    return !node->mark || (pointwise && same_place(node, stored));
+}
+
+bool kernels_may_overwrite(const struct kernel_use *kernel, const struct node *stored, struct node *loaded)
+{
+    if (kernel->contraction)
+        return false;
+    if (shape_elements(&loaded->type.shape) == 1 && shape_elements(&stored->type.shape) == 1)
+        return true;
+    for (int i = 0; i < kernel->load_count; i++)
+        kernel->loads[i]->mark = kernel->loads[i] == loaded;
+    bool legal = same_place(loaded, stored);
+    for (int i = 0; i < kernel->inner_count && legal; i++)
+        legal = stays_in_place(kernel->inner[i], stored);
+    for (int i = 0; i < kernel->store_count && legal; i++)
+        legal = stays_in_place(kernel->stores[i], stored);
+    return legal && stored->mark;
+}

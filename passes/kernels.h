@@ -1,0 +1,38 @@
+/* The kernels of a fused graph: who stores, who loads, what is computed in between.
+ *
+ * Pass fuse numbers kernels from 1 in node->kernel. A kernel is one of two kinds:
+ *
+ * - generated: it stores every node that carries its number (values that other kernels need, and the `write` and
+ *   `output` nodes themselves: the operand of a write is computed where it is written). Nodes without a number that
+ *   the stored ones need are computed inside, again in each kernel that needs them. A stored node that another one of
+ *   the same kernel needs is taken from a register, not from memory.
+ * - library: it holds one contraction. The nodes with its number are the contraction and what is appended to it
+ *   (bias, relu, addend), in order; only the last of them reaches memory. */
+#ifndef CASTOR_PASSES_KERNELS_H
+#define CASTOR_PASSES_KERNELS_H
+
+#include "ir/graph.h"
+
+struct kernel_use {
+    int number;               /* from 1 */
+    struct node *contraction; /* NULL for generated kernels */
+    struct node **stores;     /* in graph order; one for library kernels */
+    struct node **loads;      /* stored nodes of other kernels, `read`s and `input`s, in order of first need */
+    struct node **inner;      /* computed inside and not stored, operands first */
+    int store_count, load_count, inner_count;
+};
+
+struct kernel_set {
+    int count; /* kernels[i] has number i + 1 */
+    struct kernel_use *kernels;
+};
+
+/* Looks at node->kernel; all memory in the arena. Uses node->mark. */
+struct kernel_set kernels_find(const struct graph *graph, struct arena *arena);
+
+/* True when the kernel may store `stored` over the memory of `loaded` (same type and layout): each element of `loaded`
+ * is read only on the way to the same element of what the kernel stores, and no later than `stored` is written. One
+ * element values are always read first. Uses node->mark of the kernel's nodes. */
+bool kernels_may_overwrite(const struct kernel_use *kernel, const struct node *stored, struct node *loaded);
+
+#endif
