@@ -168,6 +168,9 @@ const struct program_variable *program_find_variable(const struct program *progr
 size_t program_element_bytes(enum program_element element);
 const char *program_element_name(enum program_element element);
 int64_t program_tensor_elements(const struct program_tensor *tensor);
+size_t program_tensor_bytes(const struct program_tensor *tensor); /* as stored */
+/* Whether every index and place of the program is within bounds; if not, what is wrong, in `problem`. */
+bool program_check(const struct program *program, char *problem, size_t problem_size);
 
 /* Text of a program for people (`castor dump --emit program`), and its exact bytes for files. The reader checks
  * everything before it allocates and gives NULL with a message in `problem` when the bytes are damaged. */
