@@ -1,0 +1,438 @@
+/* Preparing and running the entries of a program.
+ *
+ * All entries share one scratch arena, as large as the largest needs. A call whose buffers lie in inputs has its
+ * addresses patched when they change (`patch`); all other addresses are fixed for good. */
+#include "runtime/executor.h"
+#include "runtime/tensor.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FENCE_BYTES = 64, FENCE_VALUE = 0xa5, UNWRITTEN = 0xff };
+
+/* A buffer address that is input `input` plus an offset. */
+struct patch {
+    char **address;
+    uint32_t input;
+    uint64_t offset;
+};
+
+struct entry {
+    const struct program_entry *program;
+    struct device_call *calls;
+    int prepared; /* calls that the device has prepared */
+    char **addresses;
+    struct patch *patches;
+    int patch_count;
+    const void **inputs; /* as last patched */
+};
+
+struct ticket {
+    uint64_t number;
+    double *values;
+};
+
+struct executor {
+    struct device *device;
+    const struct program *program;
+    bool check;
+    void *kernels;
+    char *state, *scratch;             /* inside their fences */
+    char *state_block, *scratch_block; /* as allocated */
+    uint64_t scratch_bytes;
+    struct entry *entries;
+    uint64_t launches;
+    struct ticket tickets[EXECUTOR_IN_FLIGHT];
+};
+
+/* ---- memory ---- */
+
+static uint64_t round_up(uint64_t bytes)
+{
+    return (bytes + FENCE_BYTES - 1) / FENCE_BYTES * FENCE_BYTES;
+}
+
+/* An arena with a fence before and behind it. Both fences are there without `check` too: they keep neighbours apart. */
+static char *allocate_arena(struct executor *executor, uint64_t bytes, char **block)
+{
+    unsigned char fence[FENCE_BYTES];
+    memset(fence, FENCE_VALUE, sizeof fence);
+    char *memory = executor->device->allocate(executor->device, round_up(bytes) + 2 * FENCE_BYTES);
+    if (!memory)
+        return NULL;
+    *block = memory;
+    executor->device->upload(executor->device, memory, fence, sizeof fence);
+    executor->device->upload(executor->device, memory + FENCE_BYTES + round_up(bytes), fence, sizeof fence);
+    return memory + FENCE_BYTES;
+}
+
+static bool fences_hold(struct executor *executor, const char *arena, uint64_t bytes)
+{
+    unsigned char fence[2 * FENCE_BYTES];
+    struct device *device = executor->device;
+    device->download(device, fence, arena - FENCE_BYTES, FENCE_BYTES);
+    device->download(device, fence + FENCE_BYTES, arena + round_up(bytes), FENCE_BYTES);
+    for (size_t i = 0; i < sizeof fence; i++)
+        if (fence[i] != FENCE_VALUE)
+            return false;
+    return true;
+}
+
+static void fill_scratch(struct executor *executor)
+{
+    char pattern[4096];
+    memset(pattern, UNWRITTEN, sizeof pattern);
+    for (uint64_t at = 0; at < executor->scratch_bytes; at += sizeof pattern) {
+        uint64_t left = executor->scratch_bytes - at;
+        executor->device->upload(executor->device, executor->scratch + at, pattern,
+                                 left < sizeof pattern ? left : sizeof pattern);
+    }
+}
+
+/* ---- preparing ---- */
+
+static char *place_address(const struct executor *executor, const struct program_place *place)
+{
+    switch (place->space) {
+    case PROGRAM_STATE:
+        return executor->state + place->offset;
+    case PROGRAM_SCRATCH:
+        return executor->scratch + place->offset;
+    default:
+        return NULL; /* patched at each run */
+    }
+}
+
+static void resolve_step(const struct executor *executor, struct entry *entry, struct device_call *call)
+{
+    const struct program_step *step = call->step;
+    call->workspace = step->workspace_bytes ? executor->scratch + step->workspace : NULL;
+    for (int i = 0; i < step->buffer_count; i++) {
+        const struct program_place *place = &step->buffers[i];
+        call->buffers[i] = place_address(executor, place);
+        if (place->space == PROGRAM_INPUT)
+            entry->patches[entry->patch_count++] = (struct patch){&call->buffers[i], place->input, place->offset};
+    }
+}
+
+static bool allocate_entry(struct entry *entry, const struct program_entry *program)
+{
+    size_t buffers = 0, patches = 0;
+    for (int i = 0; i < program->step_count; i++) {
+        buffers += (size_t)program->steps[i].buffer_count;
+        for (int j = 0; j < program->steps[i].buffer_count; j++)
+            patches += program->steps[i].buffers[j].space == PROGRAM_INPUT;
+    }
+    entry->program = program;
+    entry->calls = calloc((size_t)program->step_count + 1, sizeof *entry->calls);
+    entry->addresses = calloc(buffers + 1, sizeof *entry->addresses);
+    entry->patches = calloc(patches + 1, sizeof *entry->patches);
+    entry->inputs = calloc((size_t)program->input_count + 1, sizeof *entry->inputs);
+    return entry->calls && entry->addresses && entry->patches && entry->inputs;
+}
+
+static bool prepare_entry(struct executor *executor, struct entry *entry, const struct program_entry *program,
+                          struct error *error)
+{
+    if (!allocate_entry(entry, program))
+        return error_set(error, "out of memory");
+    char **buffers = entry->addresses;
+    for (int i = 0; i < program->step_count; i++) {
+        struct device_call *call = &entry->calls[i];
+        *call = (struct device_call){.step = &program->steps[i], .buffers = buffers};
+        buffers += program->steps[i].buffer_count;
+        resolve_step(executor, entry, call);
+        entry->prepared = i + 1;
+        if (!executor->device->prepare(executor->device, executor->kernels, call, error))
+            return false;
+    }
+    return true;
+}
+
+static bool allocate_results(struct executor *executor)
+{
+    int most = 0;
+    for (int i = 0; i < executor->program->entry_count; i++)
+        if (executor->program->entries[i].output_count > most)
+            most = executor->program->entries[i].output_count;
+    for (int i = 0; i < EXECUTOR_IN_FLIGHT; i++)
+        if (!(executor->tickets[i].values = calloc((size_t)most + 1, sizeof(double))))
+            return false;
+    return true;
+}
+
+static bool allocate_arenas(struct executor *executor)
+{
+    const struct program *program = executor->program;
+    for (int i = 0; i < program->entry_count; i++)
+        if (program->entries[i].scratch_bytes > executor->scratch_bytes)
+            executor->scratch_bytes = program->entries[i].scratch_bytes;
+    executor->state = allocate_arena(executor, program->state_bytes, &executor->state_block);
+    executor->scratch = allocate_arena(executor, executor->scratch_bytes, &executor->scratch_block);
+    executor->entries = calloc((size_t)program->entry_count + 1, sizeof *executor->entries);
+    return executor->state && executor->scratch && executor->entries && allocate_results(executor);
+}
+
+static bool prepare(struct executor *executor, struct error *error)
+{
+    const struct program *program = executor->program;
+    char problem[512];
+    if (!program_check(program, problem, sizeof problem))
+        return error_set(error, "the program is not sound: %s", problem);
+    executor->kernels = executor->device->load(executor->device, program, error);
+    if (!executor->kernels)
+        return false;
+    if (!allocate_arenas(executor))
+        return error_set(error, "out of memory: the program needs %llu bytes of state and %llu of scratch",
+                         (unsigned long long)program->state_bytes, (unsigned long long)executor->scratch_bytes);
+    for (int i = 0; i < program->entry_count; i++)
+        if (!prepare_entry(executor, &executor->entries[i], &program->entries[i], error))
+            return false;
+    return true;
+}
+
+struct executor *executor_new(struct device *device, const struct program *program, bool check, struct error *error)
+{
+    struct executor *executor = calloc(1, sizeof *executor);
+    if (!executor) {
+        error_set(error, "out of memory");
+        return NULL;
+    }
+    executor->device = device;
+    executor->program = program;
+    executor->check = check;
+    if (prepare(executor, error))
+        return executor;
+    executor_free(executor);
+    return NULL;
+}
+
+void executor_free(struct executor *executor)
+{
+    if (!executor)
+        return;
+    struct device *device = executor->device;
+    for (int i = 0; executor->entries && i < executor->program->entry_count; i++) {
+        struct entry *entry = &executor->entries[i];
+        for (int j = 0; j < entry->prepared; j++)
+            device->discard(device, &entry->calls[j]);
+        free(entry->calls);
+        free(entry->addresses);
+        free(entry->patches);
+        free(entry->inputs);
+    }
+    free(executor->entries);
+    for (int i = 0; i < EXECUTOR_IN_FLIGHT; i++)
+        free(executor->tickets[i].values);
+    device->release(device, executor->state_block);
+    device->release(device, executor->scratch_block);
+    if (executor->kernels)
+        device->unload(device, executor->kernels);
+    free(executor);
+}
+
+/* ---- running ---- */
+
+static bool patch_inputs(struct entry *entry, const void *const *inputs)
+{
+    bool moved = false;
+    for (int i = 0; i < entry->program->input_count; i++) {
+        if (!inputs || !inputs[i])
+            return false;
+        moved |= entry->inputs[i] != inputs[i];
+        entry->inputs[i] = inputs[i];
+    }
+    for (int i = 0; moved && i < entry->patch_count; i++) {
+        const struct patch *patch = &entry->patches[i];
+        *patch->address = (char *)(uintptr_t)inputs[patch->input] + patch->offset;
+    }
+    return true;
+}
+
+/* One call at a time, with the fences looked at after each, so that the culprit is named. */
+static bool run_checked(struct executor *executor, struct entry *entry, struct error *error)
+{
+    fill_scratch(executor);
+    for (int i = 0; i < entry->program->step_count; i++) {
+        const struct program_step *step = &entry->program->steps[i];
+        if (!executor->device->run(executor->device, &entry->calls[i], 1, error))
+            return false;
+        if (!fences_hold(executor, executor->state, executor->program->state_bytes) ||
+            !fences_hold(executor, executor->scratch, executor->scratch_bytes))
+            return error_set(error, "step %s of %s (%s:%d) wrote outside its memory", step->name, entry->program->name,
+                             step->file ? step->file : "?", step->line);
+    }
+    return true;
+}
+
+static const void *output_address(const struct executor *executor, const struct entry *entry,
+                                  const struct program_output *output)
+{
+    if (output->place.space == PROGRAM_INPUT)
+        return (const char *)entry->inputs[output->place.input] + output->place.offset;
+    return place_address(executor, &output->place);
+}
+
+static void collect(struct executor *executor, const struct entry *entry, double *values)
+{
+    for (int i = 0; i < entry->program->output_count; i++) {
+        const struct program_output *output = &entry->program->outputs[i];
+        char bytes[16];
+        values[i] = NAN;
+        if (program_tensor_elements(&output->tensor) != 1)
+            continue;
+        executor->device->download(executor->device, bytes, output_address(executor, entry, output),
+                                   program_element_bytes(output->tensor.storage));
+        values[i] = tensor_get(output->tensor.storage, bytes);
+    }
+}
+
+uint64_t executor_launch(struct executor *executor, int number, const void *const *inputs, struct error *error)
+{
+    struct entry *entry = &executor->entries[number];
+    if (!patch_inputs(entry, inputs)) {
+        error_set(error, "an input of %s is missing", entry->program->name);
+        return 0;
+    }
+    bool ok = executor->check
+                  ? run_checked(executor, entry, error)
+                  : executor->device->run(executor->device, entry->calls, entry->program->step_count, error);
+    if (!ok)
+        return 0;
+    uint64_t ticket = ++executor->launches;
+    struct ticket *slot = &executor->tickets[ticket % EXECUTOR_IN_FLIGHT];
+    slot->number = ticket;
+    collect(executor, entry, slot->values);
+    return ticket;
+}
+
+const double *executor_results(struct executor *executor, uint64_t ticket)
+{
+    const struct ticket *slot = &executor->tickets[ticket % EXECUTOR_IN_FLIGHT];
+    return slot->number == ticket ? slot->values : NULL;
+}
+
+bool executor_run(struct executor *executor, const char *name, struct error *error)
+{
+    int entry = executor_entry(executor, name);
+    return entry < 0 || executor_launch(executor, entry, NULL, error);
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+bool executor_profile(struct executor *executor, int number, const void *const *inputs, int runs, double *seconds,
+                      struct error *error)
+{
+    struct entry *entry = &executor->entries[number];
+    struct device *device = executor->device;
+    int steps = entry->program->step_count;
+    if (!patch_inputs(entry, inputs))
+        return error_set(error, "an input of %s is missing", entry->program->name);
+    double *times = calloc((size_t)runs * (size_t)steps + 1, sizeof *times);
+    if (!times)
+        return error_set(error, "out of memory");
+    bool ok = true;
+    for (int run = 0; run < runs && ok; run++) {
+        double before = device->finish(device);
+        for (int i = 0; i < steps && ok; i++) {
+            ok = device->run(device, &entry->calls[i], 1, error);
+            double after = device->finish(device);
+            times[i * runs + run] = after - before;
+            before = after;
+        }
+    }
+    for (int i = 0; i < steps && ok; i++) {
+        qsort(&times[i * runs], (size_t)runs, sizeof *times, compare_doubles);
+        seconds[i] = times[i * runs + runs / 2];
+    }
+    free(times);
+    return ok;
+}
+
+/* ---- state ---- */
+
+const struct program *executor_program(const struct executor *executor)
+{
+    return executor->program;
+}
+
+struct device *executor_device(const struct executor *executor)
+{
+    return executor->device;
+}
+
+int executor_entry(const struct executor *executor, const char *name)
+{
+    const struct program_entry *entry = program_find_entry(executor->program, name);
+    return entry ? (int)(entry - executor->program->entries) : -1;
+}
+
+void executor_read(struct executor *executor, const struct program_variable *variable, void *to)
+{
+    executor->device->download(executor->device, to, executor->state + variable->offset,
+                               program_tensor_bytes(&variable->tensor));
+}
+
+void executor_write(struct executor *executor, const struct program_variable *variable, const void *from)
+{
+    executor->device->upload(executor->device, executor->state + variable->offset, from,
+                             program_tensor_bytes(&variable->tensor));
+}
+
+/* The scalar variable of this name, or NULL. */
+static const struct program_variable *find_scalar(const struct executor *executor, const char *name)
+{
+    const struct program_variable *variable = program_find_variable(executor->program, name);
+    return variable && program_tensor_elements(&variable->tensor) == 1 ? variable : NULL;
+}
+
+void executor_set(struct executor *executor, const char *name, double value)
+{
+    const struct program_variable *variable = find_scalar(executor, name);
+    char bytes[16] = {0};
+    if (!variable)
+        return;
+    tensor_put(variable->tensor.storage, bytes, tensor_round(variable->tensor.element, value));
+    executor_write(executor, variable, bytes);
+}
+
+void executor_set_integer(struct executor *executor, const char *name, int64_t value)
+{
+    const struct program_variable *variable = find_scalar(executor, name);
+    if (variable && variable->tensor.storage == PROGRAM_I64)
+        executor_write(executor, variable, &value);
+    else
+        executor_set(executor, name, (double)value);
+}
+
+double executor_get(struct executor *executor, const char *name)
+{
+    const struct program_variable *variable = find_scalar(executor, name);
+    char bytes[16];
+    if (!variable)
+        return NAN;
+    executor_read(executor, variable, bytes);
+    return tensor_get(variable->tensor.storage, bytes);
+}
+
+void executor_output(struct executor *executor, int entry, int output, void *to)
+{
+    const struct program_output *description = &executor->entries[entry].program->outputs[output];
+    executor->device->download(executor->device, to, output_address(executor, &executor->entries[entry], description),
+                               program_tensor_bytes(&description->tensor));
+}
+
+uint64_t executor_state_bytes(const struct executor *executor)
+{
+    return executor->program->state_bytes;
+}
+
+uint64_t executor_scratch_bytes(const struct executor *executor)
+{
+    return executor->scratch_bytes;
+}

@@ -1,0 +1,140 @@
+/* Durable writing: temporary name in the same folder, fsync, rename, fsync of the folder. */
+#include "runtime/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+char *file_text(const char *format, ...)
+{
+    char *text = NULL;
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vasprintf(&text, format, arguments);
+    va_end(arguments);
+    if (length < 0) {
+        fprintf(stderr, "castor: out of memory\n");
+        abort();
+    }
+    return text;
+}
+
+bool file_begin(struct file_writer *writer, const char *path, struct error *error)
+{
+    *writer = (struct file_writer){.path = file_text("%s", path), .temporary = file_text("%s.%d.tmp", path, getpid())};
+    writer->stream = fopen(writer->temporary, "wb");
+    if (writer->stream)
+        return true;
+    error_set_system(error, path, "cannot write");
+    free(writer->path);
+    free(writer->temporary);
+    return false;
+}
+
+void file_abandon(struct file_writer *writer)
+{
+    if (writer->stream)
+        fclose(writer->stream);
+    unlink(writer->temporary);
+    free(writer->path);
+    free(writer->temporary);
+    *writer = (struct file_writer){0};
+}
+
+/* The rename is durable only once the folder that holds the name is. Not every file system can sync a folder, and the
+ * file is complete by then, so a failure here is no error. */
+static void sync_folder(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? file_text("%.*s", (int)(slash == path ? 1 : slash - path), path) : file_text(".");
+    int descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (descriptor >= 0) {
+        fsync(descriptor);
+        close(descriptor);
+    }
+    free(folder);
+}
+
+static bool flush_and_close(struct file_writer *writer)
+{
+    bool failed = ferror(writer->stream) || fflush(writer->stream) != 0;
+    if (!failed && fsync(fileno(writer->stream)) != 0)
+        failed = errno != EINVAL; /* what cannot be synced (a pipe, /dev/full) has no sync to fail */
+    int kept = errno;
+    if (fclose(writer->stream) != 0 && !failed) {
+        failed = true;
+        kept = errno;
+    }
+    writer->stream = NULL;
+    errno = kept ? kept : EIO;
+    return !failed;
+}
+
+bool file_commit(struct file_writer *writer, struct error *error)
+{
+    bool ok = flush_and_close(writer) && rename(writer->temporary, writer->path) == 0;
+    if (!ok) {
+        error_set_system(error, writer->path, "cannot write");
+        error_hint(error, "what stood there before is unchanged");
+        file_abandon(writer);
+        return false;
+    }
+    sync_folder(writer->path);
+    free(writer->path);
+    free(writer->temporary);
+    *writer = (struct file_writer){0};
+    return true;
+}
+
+bool file_write(const char *path, const void *bytes, size_t size, struct error *error)
+{
+    struct file_writer writer;
+    if (!file_begin(&writer, path, error))
+        return false;
+    fwrite(bytes, 1, size, writer.stream);
+    return file_commit(&writer, error);
+}
+
+char *file_read(const char *path, size_t *size, struct error *error)
+{
+    FILE *stream = fopen(path, "rb");
+    size_t room = 1 << 12, used = 0;
+    char *bytes = stream ? malloc(room) : NULL;
+    while (bytes) {
+        used += fread(bytes + used, 1, room - used - 1, stream);
+        if (used < room - 1)
+            break;
+        char *grown = realloc(bytes, room *= 2);
+        if (!grown)
+            free(bytes);
+        bytes = grown;
+    }
+    if (!bytes || ferror(stream)) {
+        error_set_system(error, path, "cannot read");
+        free(bytes);
+        bytes = NULL;
+    } else {
+        bytes[used] = '\0';
+        *size = used;
+    }
+    if (stream)
+        fclose(stream);
+    return bytes;
+}
+
+bool file_make_folders(const char *path)
+{
+    char *copy = file_text("%s", path);
+    for (char *slash = copy + 1; *copy && (slash = strchr(slash, '/')); slash++) {
+        *slash = '\0';
+        mkdir(copy, 0777);
+        *slash = '/';
+    }
+    mkdir(copy, 0777);
+    free(copy);
+    struct stat status;
+    return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+}

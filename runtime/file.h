@@ -1,0 +1,31 @@
+/* Files that appear whole or not at all, and folders. */
+#ifndef CASTOR_RUNTIME_FILE_H
+#define CASTOR_RUNTIME_FILE_H
+
+#include "runtime/error.h"
+
+#include <stddef.h>
+
+/* A file being written under a temporary name in the folder of its own. */
+struct file_writer {
+    FILE *stream; /* write here; errors are seen at the commit */
+    char *path, *temporary;
+};
+
+bool file_begin(struct file_writer *writer, const char *path, struct error *error);
+/* Flushes, syncs, renames to the wanted name and syncs the folder. On failure the temporary file is removed and what
+ * stood under the wanted name is as it was. */
+bool file_commit(struct file_writer *writer, struct error *error);
+void file_abandon(struct file_writer *writer);
+
+/* The three together for bytes in memory. */
+bool file_write(const char *path, const void *bytes, size_t size, struct error *error);
+/* A malloced copy of the whole file with a NUL behind it; NULL with an error set on failure. */
+char *file_read(const char *path, size_t *size, struct error *error);
+
+/* Makes the folder and those above it; true when it is there afterwards. */
+bool file_make_folders(const char *path);
+/* printf into malloced memory; never NULL (out of memory ends the process). */
+char *file_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

@@ -1,0 +1,305 @@
+/* Splitting, hashing, compiling and loading of kernel source. */
+#include "runtime/host/compile.h"
+#include "runtime/file.h"
+#include "runtime/host/cache.h"
+#include "runtime/host/isa.h"
+#include "runtime/host/process.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+enum { UNIT_BYTES = 24 * 1024, UNIT_MAX = 64, ARGUMENT_MAX = 32, COMMAND_BYTES = 256 };
+
+struct unit {
+    int first, last; /* kernels first … last - 1 */
+    char *text;
+    char name[33];
+    char *path; /* of the shared object */
+    pid_t process;
+};
+
+struct build {
+    const struct compile_settings *settings;
+    const struct program *program;
+    struct cache cache;
+    char command[COMMAND_BYTES]; /* its words are arguments[0 …] */
+    char *arguments[ARGUMENT_MAX];
+    int argument_count;
+    char *identity; /* what the compiler says of itself, flags, processor */
+    int unit_count, compiled;
+    struct unit units[UNIT_MAX];
+};
+
+static void add_argument(struct build *build, const char *argument)
+{
+    if (argument && build->argument_count < ARGUMENT_MAX - 6)
+        build->arguments[build->argument_count++] = (char *)(uintptr_t)argument;
+}
+
+/* The compiler ($CC, else cc; it may hold words behind the command) and the flags that all units share. */
+static void set_command(struct build *build)
+{
+    const char *wanted = getenv("CC");
+    snprintf(build->command, sizeof build->command, "%s", wanted && wanted[0] ? wanted : "cc");
+    char *rest = NULL;
+    for (char *word = strtok_r(build->command, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
+        add_argument(build, word);
+    static const char *const flags[] = {
+        "-std=gnu17",         "-O3",   "-fopenmp", "-ffp-contract=off", "-fno-math-errno",
+        "-fno-trapping-math", "-fPIC", "-shared"};
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+        add_argument(build, flags[i]);
+    add_argument(build, isa_find(build->settings->isa)->flags);
+}
+
+static bool no_compiler(const struct build *build, struct error *error)
+{
+    error_set(error, "cannot run the C compiler `%s`: %s", build->arguments[0], strerror(errno));
+    error_hint(error,
+               "kernels are compiled on this machine: install gcc (Debian: apt install gcc), or name a C compiler "
+               "in the variable CC");
+    return false;
+}
+
+/* Asks the compiler for its version and puts all that changes its output into one text. */
+static bool set_identity(struct build *build, struct error *error)
+{
+    char *output = file_text("%s/version", build->cache.scratch);
+    char *arguments[] = {build->arguments[0], "--version", NULL};
+    size_t size = 0;
+    char *version = NULL;
+    pid_t process = process_start(arguments, output);
+    if (!process)
+        no_compiler(build, error);
+    else if (!process_wait(process))
+        error_set(error, "`%s --version` failed", build->arguments[0]);
+    else
+        version = file_read(output, &size, error);
+    free(output);
+    if (!version)
+        return false;
+    char processor[4096] = "";
+    if (strcmp(build->settings->isa, "native") == 0)
+        isa_processor(processor, sizeof processor);
+    char *identity = file_text("%s\n%s\n", version, processor);
+    for (int i = 0; i < build->argument_count; i++) {
+        char *longer = file_text("%s %s", identity, build->arguments[i]);
+        free(identity);
+        identity = longer;
+    }
+    free(version);
+    build->identity = identity;
+    return true;
+}
+
+static void name_unit(const struct build *build, struct unit *unit)
+{
+    XXH3_state_t *state = XXH3_createState();
+    XXH3_128bits_reset(state);
+    XXH3_128bits_update(state, build->identity, strlen(build->identity) + 1);
+    XXH3_128bits_update(state, unit->text, strlen(unit->text));
+    XXH128_hash_t hash = XXH3_128bits_digest(state);
+    XXH3_freeState(state);
+    snprintf(unit->name, sizeof unit->name, "%016llx%016llx", (unsigned long long)hash.high64,
+             (unsigned long long)hash.low64);
+    unit->path = cache_path(&build->cache, unit->name);
+}
+
+/* The common source, then the unit's kernels. */
+static char *unit_text(const struct program *program, const struct unit *unit)
+{
+    size_t size = 0;
+    char *text = NULL;
+    FILE *stream = open_memstream(&text, &size);
+    if (!stream)
+        return file_text("%s", "");
+    fputs(program->source, stream);
+    for (int i = unit->first; i < unit->last; i++)
+        fprintf(stream, "\n%s", program->kernels[i].source);
+    fclose(stream);
+    return text;
+}
+
+/* Cuts the kernels into units of about equal length; how many depends on the text alone, so that the same program
+ * always finds the same cache entries. */
+static void split(struct build *build)
+{
+    const struct program *program = build->program;
+    size_t total = 0, done = 0;
+    for (int i = 0; i < program->kernel_count; i++)
+        total += strlen(program->kernels[i].source);
+    size_t count = total / UNIT_BYTES + 1 < UNIT_MAX ? total / UNIT_BYTES + 1 : UNIT_MAX;
+    for (int i = 0; i < program->kernel_count;) {
+        struct unit *unit = &build->units[build->unit_count++];
+        size_t end = total * (size_t)build->unit_count / count;
+        unit->first = i;
+        do
+            done += strlen(program->kernels[i++].source);
+        while (i < program->kernel_count && (done < end || (size_t)build->unit_count == count));
+        unit->last = i;
+        unit->text = unit_text(program, unit);
+        name_unit(build, unit);
+    }
+}
+
+static char *scratch_file(const struct build *build, const struct unit *unit, const char *suffix)
+{
+    return file_text("%s/%s.%s", build->cache.scratch, unit->name, suffix);
+}
+
+static bool start_unit(struct build *build, struct unit *unit, struct error *error)
+{
+    char *source = scratch_file(build, unit, "c"), *object = scratch_file(build, unit, "o");
+    char *output = scratch_file(build, unit, "log");
+    char *arguments[ARGUMENT_MAX];
+    int count = build->argument_count;
+    memcpy(arguments, build->arguments, sizeof *arguments * (size_t)count);
+    char *const own[] = {"-o", object, source, "-lm", NULL};
+    memcpy(arguments + count, own, sizeof own);
+    FILE *stream = fopen(source, "w");
+    bool ok = stream && fputs(unit->text, stream) >= 0;
+    if (stream)
+        ok = fclose(stream) == 0 && ok;
+    if (!ok)
+        error_set_system(error, source, "cannot write");
+    else if (!(unit->process = process_start(arguments, output)))
+        ok = no_compiler(build, error);
+    free(source);
+    free(object);
+    free(output);
+    return ok;
+}
+
+/* The first error line of the compiler's output, cut short. */
+static void report_failure(const struct build *build, const struct unit *unit, struct error *error)
+{
+    struct error ignored = {0};
+    size_t size = 0;
+    char *path = scratch_file(build, unit, "log");
+    char *log = file_read(path, &size, &ignored);
+    const char *line = log ? strstr(log, "error") : NULL;
+    while (line && line > log && line[-1] != '\n')
+        line--;
+    if (!line)
+        line = log ? log : "";
+    error_set(error, "the C compiler `%s` failed on generated kernels: %.*s", build->arguments[0],
+              (int)strcspn(line, "\n"), line);
+    free(log);
+    free(path);
+}
+
+static bool finish_unit(struct build *build, struct unit *unit, struct error *error)
+{
+    bool ok = process_wait(unit->process);
+    unit->process = 0;
+    if (!ok) {
+        report_failure(build, unit, error);
+        return false;
+    }
+    char *object = scratch_file(build, unit, "o");
+    ok = cache_keep(object, unit->path, error);
+    free(object);
+    return ok;
+}
+
+/* Runs the compiler on every unit that the cache lacks, at most `jobs` at a time. */
+static bool compile_missing(struct build *build, struct error *error)
+{
+    struct unit *missing[UNIT_MAX];
+    int count = 0, started = 0, finished = 0;
+    for (int i = 0; i < build->unit_count; i++)
+        if (!cache_holds(build->units[i].path))
+            missing[count++] = &build->units[i];
+    build->compiled = count;
+    bool ok = true;
+    int jobs = build->settings->jobs > 0 ? build->settings->jobs : 1;
+    while (finished < started || (ok && started < count)) {
+        if (ok && started < count && started - finished < jobs) {
+            ok = start_unit(build, missing[started], error);
+            started += ok;
+        } else if (!finish_unit(build, missing[finished++], error)) {
+            ok = false;
+        }
+    }
+    return ok;
+}
+
+static bool load_unit(const struct build *build, const struct unit *unit, struct kernel_library *library,
+                      struct error *error)
+{
+    void *handle = dlopen(unit->path, RTLD_NOW | RTLD_LOCAL);
+    if (!handle)
+        return error_set(error, "cannot load compiled kernels: %s", dlerror());
+    library->handles[library->unit_count++] = handle;
+    for (int i = unit->first; i < unit->last; i++) {
+        void *symbol = dlsym(handle, build->program->kernels[i].name);
+        if (!symbol)
+            return error_set(error, "kernel %s is missing in its compiled source", build->program->kernels[i].name);
+        /* POSIX gives functions as object pointers; copying the bytes is the way that ISO C has for it. */
+        memcpy(&library->functions[i], &symbol, sizeof symbol);
+    }
+    return true;
+}
+
+static bool build_library(struct build *build, struct kernel_library *library, struct error *error)
+{
+    if (!cache_open(&build->cache, build->settings->cache, error))
+        return false;
+    set_command(build);
+    if (!build->argument_count || !set_identity(build, error))
+        return false;
+    split(build);
+    if (!compile_missing(build, error))
+        return false;
+    library->compiled = build->compiled;
+    for (int i = 0; i < build->unit_count; i++)
+        if (!load_unit(build, &build->units[i], library, error))
+            return false;
+    return true;
+}
+
+struct kernel_library *compile_kernels(const struct compile_settings *settings, const struct program *program,
+                                       struct error *error)
+{
+    struct kernel_library *library = calloc(1, sizeof *library);
+    struct build *build = calloc(1, sizeof *build);
+    bool ok = library && build;
+    if (ok) {
+        *build = (struct build){.settings = settings, .program = program};
+        library->functions = calloc((size_t)program->kernel_count + 1, sizeof *library->functions);
+        library->handles = calloc(UNIT_MAX, sizeof *library->handles);
+        ok = library->functions && library->handles;
+    }
+    if (!ok)
+        error_set(error, "out of memory");
+    else if (program->kernel_count)
+        ok = build_library(build, library, error);
+    if (build) {
+        for (int i = 0; i < build->unit_count; i++) {
+            free(build->units[i].text);
+            free(build->units[i].path);
+        }
+        free(build->identity);
+        cache_close(&build->cache);
+    }
+    free(build);
+    if (ok)
+        return library;
+    kernel_library_free(library);
+    return NULL;
+}
+
+void kernel_library_free(struct kernel_library *library)
+{
+    if (!library)
+        return;
+    for (int i = 0; i < library->unit_count; i++)
+        dlclose(library->handles[i]);
+    free(library->handles);
+    free(library->functions);
+    free(library);
+}

@@ -1,0 +1,153 @@
+/* The host device: memory is the process's own, a run is a loop over prepared calls. */
+#include "runtime/host/host.h"
+#include "runtime/host/compile.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { HOST_ALIGNMENT = 64 };
+
+struct host {
+    struct device device;
+    struct compile_settings compile;
+    char *cache;
+};
+
+/* What a call needs besides its addresses. */
+struct host_call {
+    kernel_function function;
+    long long *integers;
+};
+
+static void *host_allocate(struct device *device, size_t bytes)
+{
+    (void)device;
+    size_t rounded = (bytes + HOST_ALIGNMENT) & ~(size_t)(HOST_ALIGNMENT - 1);
+    void *memory = bytes <= SIZE_MAX - HOST_ALIGNMENT ? aligned_alloc(HOST_ALIGNMENT, rounded) : NULL;
+    return memory ? memset(memory, 0, rounded) : NULL;
+}
+
+static void host_release(struct device *device, void *memory)
+{
+    (void)device;
+    free(memory);
+}
+
+static void host_copy(struct device *device, void *to, const void *from, size_t bytes)
+{
+    (void)device;
+    if (bytes)
+        memcpy(to, from, bytes);
+}
+
+static void *host_load(struct device *device, const struct program *program, struct error *error)
+{
+    struct host *host = device->own;
+    return compile_kernels(&host->compile, program, error);
+}
+
+static void host_unload(struct device *device, void *kernels)
+{
+    (void)device;
+    kernel_library_free(kernels);
+}
+
+static void host_discard(struct device *device, struct device_call *call)
+{
+    (void)device;
+    struct host_call *own = call->prepared;
+    if (!own)
+        return;
+    free(own->integers);
+    free(own);
+    call->prepared = NULL;
+}
+
+static bool prepare_kernel(struct host_call *own, const struct kernel_library *library, const struct program_step *step)
+{
+    own->function = library->functions[step->kernel];
+    own->integers = calloc((size_t)step->integer_count + 1, sizeof *own->integers);
+    for (int i = 0; own->integers && i < step->integer_count; i++)
+        own->integers[i] = step->integers[i];
+    return own->integers;
+}
+
+static bool host_prepare(struct device *device, void *kernels, struct device_call *call, struct error *error)
+{
+    (void)device;
+    struct host_call *own = call->prepared = calloc(1, sizeof *own);
+    if (!own)
+        return error_set(error, "out of memory");
+    switch (call->step->kind) {
+    case PROGRAM_KERNEL:
+        return prepare_kernel(own, kernels, call->step) || error_set(error, "out of memory");
+    case PROGRAM_MATMUL_STEP:
+    case PROGRAM_CONV_STEP:
+        return error_set(error, "%s: contractions need oneDNN", call->step->name);
+    default:
+        return true;
+    }
+}
+
+static bool host_run(struct device *device, struct device_call *calls, int count, struct error *error)
+{
+    (void)device, (void)error;
+    for (int i = 0; i < count; i++) {
+        const struct device_call *call = &calls[i];
+        const struct host_call *own = call->prepared;
+        if (own->function)
+            own->function(call->buffers, own->integers);
+        else
+            memmove(call->buffers[1], call->buffers[0], call->step->copy_bytes);
+    }
+    return true;
+}
+
+static double host_finish(struct device *device)
+{
+    (void)device;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static void host_free(struct device *device)
+{
+    struct host *host = device->own;
+    free(host->cache);
+    free(host);
+}
+
+struct device *host_device_new(const struct host_settings *settings, struct error *error)
+{
+    struct device_facts facts;
+    if (!host_describe(settings, &facts, error))
+        return NULL;
+    struct host *host = calloc(1, sizeof *host);
+    if (!host || (settings->cache && !(host->cache = strdup(settings->cache)))) {
+        free(host);
+        error_set(error, "out of memory");
+        return NULL;
+    }
+    host->device = (struct device){.name = "host",
+                                   .facts = facts,
+                                   .host_memory = true,
+                                   .own = host,
+                                   .free = host_free,
+                                   .allocate = host_allocate,
+                                   .release = host_release,
+                                   .upload = host_copy,
+                                   .download = host_copy,
+                                   .load = host_load,
+                                   .unload = host_unload,
+                                   .prepare = host_prepare,
+                                   .discard = host_discard,
+                                   .run = host_run,
+                                   .finish = host_finish};
+    host->compile = (struct compile_settings){.cache = host->cache, .jobs = facts.cores};
+    host->compile.isa = host->device.facts.isa;
+    omp_set_num_threads(facts.threads);
+    return &host->device;
+}
