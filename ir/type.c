@@ -142,6 +142,8 @@ double element_round(enum element element, double value)
         return round_integer(element, value);
     if (element == ELEMENT_F64 || value == 0 || !isfinite(value))
         return value;
+    if (element == ELEMENT_F32)
+        return (float)value;
     int exponent;
     frexp(value, &exponent); /* |value| = m * 2^exponent, 0.5 <= m < 1 */
     int unit = exponent - elements[element].significand;
