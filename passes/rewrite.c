@@ -7,7 +7,7 @@ bool node_uniform(const struct node *node, double *value)
         node = node->operands[0];
     if (node->op != OP_constant)
         return false;
-    *value = node->attributes->value;
+    *value = element_round(node->type.element, node->attributes->value);
     return true;
 }
 

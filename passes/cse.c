@@ -1,0 +1,141 @@
+/* Pass cse: common subexpression elimination. */
+#include "ir/attribute.h"
+#include "passes/pass.h"
+#include "passes/rewrite.h"
+
+#define XXH_INLINE_ALL
+#include <stb/stb_ds.h>
+#include <string.h>
+#include <xxhash.h>
+
+/* What makes two nodes equal, besides their attributes. */
+struct expression {
+    enum op op;
+    int operand_count;
+    enum element pin;
+    struct type type;
+};
+
+/* The first node of each hash; should two different nodes share one, the later is not merged with anything. */
+struct known {
+    uint64_t key;
+    struct node *value;
+};
+
+static bool commutes(enum op op)
+{
+    return op == OP_add || op == OP_mul || op == OP_eq || op == OP_ne || op == OP_and || op == OP_or;
+}
+
+/* Operand i, those of a commutative op by their place in the graph. */
+static const struct node *operand_at(const struct node *node, int i)
+{
+    if (commutes(node->op) && node->operands[0]->id > node->operands[1]->id)
+        i = 1 - i;
+    return node->operands[i];
+}
+
+static struct expression expression_of(const struct node *node)
+{
+    struct expression expression;
+    memset(&expression, 0, sizeof expression); /* the padding too: it is hashed */
+    expression.op = node->op;
+    expression.operand_count = node->operand_count;
+    expression.pin = node->pin;
+    expression.type.element = node->type.element;
+    expression.type.shape.rank = node->type.shape.rank;
+    for (int axis = 0; axis < node->type.shape.rank; axis++) {
+        expression.type.shape.dimension[axis] = node->type.shape.dimension[axis];
+        expression.type.order[axis] = node->type.order[axis];
+    }
+    return expression;
+}
+
+/* Bytes of an attribute that count. */
+static size_t field_bytes(const struct node *node, const struct attribute_field *field)
+{
+    switch (field->form) {
+    case FORM_REAL:
+        return sizeof(double);
+    case FORM_AXES:
+        return sizeof(uint32_t);
+    case FORM_FLAG:
+        return sizeof(bool);
+    case FORM_PERMUTATION:
+        return (size_t)attribute_length(node, field);
+    case FORM_SIZES:
+    case FORM_SPATIAL:
+        return sizeof(int64_t) * (size_t)attribute_length(node, field);
+    case FORM_COUNT:
+        return sizeof(int64_t);
+    case FORM_SYMBOL:
+        return sizeof(const char *); /* interned */
+    case FORM_KEY:
+        return sizeof(uint64_t);
+    default: /* axis, kind, gate, index */
+        return sizeof(int);
+    }
+}
+
+static uint64_t hash(const struct node *node)
+{
+    struct expression expression = expression_of(node);
+    uint64_t value = XXH3_64bits(&expression, sizeof expression);
+    for (int i = 0; i < node->operand_count; i++) {
+        int id = operand_at(node, i)->id;
+        value = XXH3_64bits_withSeed(&id, sizeof id, value);
+    }
+    enum attribute_kind kind = op_info(node->op)->attributes;
+    for (int i = 0; i < attribute_field_count(kind); i++) {
+        const struct attribute_field *field = attribute_field(kind, i);
+        value = XXH3_64bits_withSeed(attribute_of(node->attributes, field), field_bytes(node, field), value);
+    }
+    return value;
+}
+
+static bool equal(const struct node *a, const struct node *b)
+{
+    struct expression left = expression_of(a), right = expression_of(b);
+    if (memcmp(&left, &right, sizeof left) != 0)
+        return false;
+    for (int i = 0; i < a->operand_count; i++)
+        if (operand_at(a, i) != operand_at(b, i))
+            return false;
+    enum attribute_kind kind = op_info(a->op)->attributes;
+    for (int i = 0; i < attribute_field_count(kind); i++) {
+        const struct attribute_field *field = attribute_field(kind, i);
+        if (memcmp(attribute_of(a->attributes, field), attribute_of(b->attributes, field), field_bytes(a, field)) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* Computes equal values once: of nodes with the same op, operands, attributes, type and pin the first stays. All
+ * reads of a variable see the same value and random is a function of its operands and key, so they merge too;
+ * writes and outputs never do.
+ * Requires: nothing. Preserves: values and the order of the rest. Linear in nodes. */
+void pass_cse(struct graph *graph, struct pass_context *context)
+{
+    struct node **nodes = graph_take_nodes(graph);
+    struct known *table = NULL;
+    for (ptrdiff_t i = 0; i < arrlen(nodes); i++) {
+        struct node *node = nodes[i];
+        graph_map_operands(node);
+        if (op_is(node->op, CLASS_EFFECT)) {
+            graph_append(graph, node);
+            continue;
+        }
+        uint64_t key = hash(node);
+        struct known *entry = hmgetp_null(table, key);
+        if (entry && equal(entry->value, node) && pass_may_rewrite(context)) {
+            node_replace(node, entry->value);
+            continue;
+        }
+        graph_append(graph, node);
+        if (!entry)
+            hmput(table, key, node);
+    }
+    hmfree(table);
+    arrfree(nodes);
+    graph_number(graph);
+}
