@@ -3,6 +3,7 @@
 #include "passes/simplify.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 /* A node of the same type, so with the same rounding. */
 static struct node *make(struct simplifier *simplifier, const struct node *node, enum op op, struct node *a,
