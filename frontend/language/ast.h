@@ -90,9 +90,11 @@ struct ast_call {
 struct ast_expression {
     enum ast_expression_kind kind;
     struct span span;
-    int depth;                        /* of this tree, a leaf is 1 */
-    int line, end_line;               /* layout: where it begins and ends */
-    bool parenthesised, break_before; /* layout: in parentheses; a line ends before it, or before its operator */
+    int depth;           /* of this tree, a leaf is 1 */
+    int line, end_line;  /* layout: where it begins and ends */
+    bool parenthesised;  /* layout: in parentheses */
+    bool break_before;   /* layout: an item that begins a line of its own */
+    bool break_operator; /* layout: its operator or `|>` begins a line */
     union {
         struct {
             double value;

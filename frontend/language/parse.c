@@ -1,0 +1,131 @@
+/* Parsing: from text to tree, with the checks that come before and after the grammar. */
+#include "frontend/language/lexer.h"
+
+#include "frontend/language/net.lexer.h"
+
+#include <stb/stb_ds.h>
+#include <string.h>
+
+/* The length of the UTF-8 sequence at `at`, 0 when it is none (overlong forms and surrogates included). */
+static int sequence_length(const unsigned char *at, size_t left)
+{
+    if (*at < 0x80)
+        return *at ? 1 : 0;
+    int length = *at >= 0xf0 ? 4 : *at >= 0xe0 ? 3 : 2;
+    if (*at < 0xc2 || *at > 0xf4 || (size_t)length > left)
+        return 0;
+    for (int i = 1; i < length; i++)
+        if ((at[i] & 0xc0) != 0x80)
+            return 0;
+    bool overlong = (*at == 0xe0 && at[1] < 0xa0) || (*at == 0xf0 && at[1] < 0x90);
+    bool outside = (*at == 0xed && at[1] > 0x9f) || (*at == 0xf4 && at[1] > 0x8f);
+    return overlong || outside ? 0 : length;
+}
+
+/* The first byte that is NUL or not UTF-8 is reported; a text that is no text is not read further. */
+static bool is_text(struct net_parser *parser)
+{
+    struct span span = {parser->file, 1, 1, 2};
+    for (size_t i = 0; i < parser->length;) {
+        const unsigned char *at = (const unsigned char *)parser->text + i;
+        int length = sequence_length(at, parser->length - i);
+        if (!length) {
+            diagnostics_error(parser->diagnostics, E0102, span, NULL,
+                              *at ? "byte 0x%02x is not UTF-8 text" : "a NUL byte (0x%02x) stands in the text", *at);
+            return false;
+        }
+        i += (size_t)length;
+        span.column = *at == '\n' ? 1 : span.column + length;
+        span.line += *at == '\n';
+        span.end_column = span.column + 1;
+    }
+    return true;
+}
+
+static void find_lines(struct net_parser *parser)
+{
+    arrput(parser->lines, parser->text);
+    for (const char *end = parser->text; (end = strchr(end, '\n'));)
+        arrput(parser->lines, ++end);
+}
+
+/* An editor's byte order mark is passed over. */
+static void skip_mark(struct net_parser *parser)
+{
+    if (parser->length >= 3 && memcmp(parser->text, "\xef\xbb\xbf", 3) == 0)
+        parser->text += 3, parser->length -= 3;
+}
+
+/* Runs the grammar; true when nothing was wrong. */
+static bool parse(struct net_parser *parser)
+{
+    skip_mark(parser);
+    diagnostics_add_source(parser->diagnostics, parser->file, parser->text);
+    parser->errors_before = diagnostics_errors(parser->diagnostics);
+    parser->line = parser->column = 1;
+    parser->statement_begins = true;
+    parser->tree = ARENA_NEW(parser->arena, struct ast_file);
+    parser->tree->name = parser->file;
+    if (!is_text(parser))
+        return false;
+    find_lines(parser);
+    if (net_raw_lex_init_extra(parser, &parser->scanner) != 0)
+        castor_bug("no memory for the lexer");
+    net_raw__scan_bytes(parser->text, (int)parser->length, parser->scanner);
+    int status = net_parse(parser);
+    net_raw_lex_destroy(parser->scanner);
+    arrfree(parser->lines);
+    return status == 0 && diagnostics_errors(parser->diagnostics) == parser->errors_before;
+}
+
+static struct net_parser *parser_new(struct arena *arena, struct diagnostics *diagnostics, const char *file,
+                                     const char *text, size_t length, int start)
+{
+    struct net_parser *parser = ARENA_NEW(arena, struct net_parser);
+    parser->arena = arena;
+    parser->diagnostics = diagnostics;
+    parser->file = arena_intern(arena, file);
+    parser->text = text;
+    parser->length = length;
+    parser->start = start;
+    return parser;
+}
+
+struct ast_file *parse_net_bytes(struct arena *arena, struct diagnostics *diagnostics, const char *file,
+                                 const char *text, size_t length)
+{
+    /* A copy, so that it surely ends in NUL. */
+    char *copy = arena_allocate(arena, length + 1);
+    if (length)
+        memcpy(copy, text, length);
+    struct net_parser *parser = parser_new(arena, diagnostics, file, copy, length, TOKEN_START_FILE);
+    return parse(parser) ? parser->tree : NULL;
+}
+
+struct ast_file *parse_net(struct arena *arena, struct diagnostics *diagnostics, const char *file, const char *text)
+{
+    struct net_parser *parser = parser_new(arena, diagnostics, file, text, strlen(text), TOKEN_START_FILE);
+    return parse(parser) ? parser->tree : NULL;
+}
+
+struct ast_expression *parse_net_expression(struct arena *arena, struct diagnostics *diagnostics, const char *file,
+                                            const char *text)
+{
+    struct net_parser *parser =
+        parser_new(arena, diagnostics, file, arena_intern(arena, text), strlen(text), TOKEN_START_EXPRESSION);
+    return parse(parser) ? parser->expression : NULL;
+}
+
+struct ast_statement *parse_net_entry(struct arena *arena, struct diagnostics *diagnostics, const char *file,
+                                      const char *word, const char *text)
+{
+    const char *line = arena_printf(arena, "%s %s", word, text);
+    struct net_parser *parser = parser_new(arena, diagnostics, file, line, strlen(line), TOKEN_START_ENTRY);
+    bool parsed = parse(parser);
+    if (parsed && parser->entry->count == 1)
+        return parser->entry->items[0];
+    if (parsed)
+        diagnostics_error(diagnostics, E0106, (struct span){parser->file, 1, 1, (int)strlen(line) + 1}, NULL,
+                          "one entry stands here");
+    return NULL;
+}

@@ -1,0 +1,187 @@
+/* Saying what was read and what could stand there, in the user's words.
+ *
+ * The grammar hands over the names of all tokens that it would have taken. Lists of them say little (a value may
+ * begin in a dozen ways), so they are folded into what a person would say: a value, an operator, a statement. */
+#include "frontend/language/lexer.h"
+
+#include <string.h>
+
+enum { SAID_MAX = 9, SAID_BYTES = 512 };
+
+struct expectation {
+    const char *const *names;
+    int count;
+};
+
+static bool expects(const struct expectation *expectation, const char *name)
+{
+    for (int i = 0; i < expectation->count; i++)
+        if (strcmp(expectation->names[i], name) == 0)
+            return true;
+    return false;
+}
+
+static bool among(const char *name, const char *const *list)
+{
+    for (; *list; list++)
+        if (strcmp(*list, name) == 0)
+            return true;
+    return false;
+}
+
+static const char *const context_words[] = {"import",   "option", "model", "module",   "function",   "optimizer",
+                                            "scaler",   "train",  "in",    "over",     "with",       "every",
+                                            "minimize", "for",    "keep",  "evaluate", "checkpoint", NULL};
+static const char *const value_words[] = {"a name", "a path", "a string", "a number", "true", "false",
+                                          "not",    "'('",    "'['",      "'-'",      "if",   NULL};
+static const char *const operator_words[] = {"'+'", "'-'", "'*'", "'/'", "'^'", "'@'", "==",  "!=",    "'<'", "<=",
+                                             "'>'", ">=",  "and", "or",  "|>",  "'['", "'('", "'\\''", "as",  NULL};
+static const char *const comparison_words[] = {"==", "!=", "'<'", "<=", "'>'", ">=", NULL};
+static const char *const definition_words[] = {"import",    "option", "model", "module", "function",
+                                               "optimizer", "scaler", "train", NULL};
+
+/* One way of folding: when `sign` is expected, `phrase` stands for it and for all in `covers`. */
+struct fold {
+    const char *sign, *phrase;
+    const char *const *covers, *const *covers_too;
+};
+
+static const struct fold folds[] = {
+    {"repeat", "a statement", value_words, context_words},
+    {"a number", "a value", value_words, context_words},
+    {"a name", "a name", context_words, (const char *const[]){"a path", NULL}},
+    {"import", "a definition (import, option, model, module, function, optimizer, scaler, train)", definition_words,
+     NULL},
+    {"'*'", "an operator", operator_words, NULL},
+};
+
+static bool folded(const struct expectation *expectation, const char *name, const char *said[], int *count)
+{
+    for (size_t i = 0; i < sizeof folds / sizeof *folds; i++) {
+        const struct fold *fold = &folds[i];
+        bool covered = strcmp(name, fold->sign) == 0 || among(name, fold->covers) ||
+                       (fold->covers_too && among(name, fold->covers_too));
+        if (!covered || !expects(expectation, fold->sign))
+            continue;
+        for (int k = 0; k < *count; k++)
+            if (said[k] == fold->phrase)
+                return true;
+        if (*count < SAID_MAX)
+            said[(*count)++] = fold->phrase;
+        return true;
+    }
+    return false;
+}
+
+/* Token names are shown as the user writes them: 'x' and words in backquotes, descriptions as they are. */
+static const char *shown(struct arena *arena, const char *name)
+{
+    if (strncmp(name, "a ", 2) == 0 || strncmp(name, "the ", 4) == 0)
+        return name;
+    size_t length = strlen(name);
+    if (name[0] == '\'' && length >= 3)
+        return strcmp(name, "'\\''") == 0 ? "`'`" : arena_printf(arena, "`%.*s`", (int)length - 2, name + 1);
+    return arena_printf(arena, "`%s`", name);
+}
+
+static const char *what_could_stand(struct arena *arena, const struct expectation *expectation)
+{
+    const char *said[SAID_MAX];
+    int count = 0;
+    bool statement = expects(expectation, "repeat");
+    for (int i = 0; i < expectation->count; i++) {
+        const char *name = expectation->names[i];
+        if (statement && (strcmp(name, "return") == 0 || strcmp(name, "the end of the line") == 0))
+            continue;
+        if (!folded(expectation, name, said, &count) && count < SAID_MAX)
+            said[count++] = shown(arena, name);
+    }
+    char *text = arena_allocate(arena, SAID_BYTES);
+    int at = 0;
+    for (int i = 0; i < count && at < SAID_BYTES; i++)
+        at += snprintf(text + at, (size_t)(SAID_BYTES - at), "%s%s",
+                       i == 0           ? ""
+                       : i == count - 1 ? " or "
+                                        : ", ",
+                       said[i]);
+    return text;
+}
+
+static const char *what_was_read(const struct net_parser *parser, struct net_location location, const char *unexpected)
+{
+    const char *text = parser->lines[location.line - 1] + location.column - 1;
+    int length = location.end_column - location.column;
+    if (strcmp(unexpected, "the end of the line") == 0)
+        return *text == ';' ? "`;`" : "end of the line";
+    if (strcmp(unexpected, "the end of the text") == 0)
+        return "end of the text";
+    bool named = strncmp(unexpected, "a ", 2) == 0 && strcmp(unexpected, "a string") != 0;
+    return arena_printf(parser->arena, "%s%s`%.*s`", named ? unexpected + 2 : "", named ? " " : "", length, text);
+}
+
+/* ---- hints ---- */
+
+static const char *const reserved[] = {"and", "or",     "not",    "if",   "then",  "else",
+                                       "as",  "return", "repeat", "true", "false", NULL};
+
+static const char *hint_for(const struct net_parser *parser, const char *unexpected,
+                            const struct expectation *expectation)
+{
+    bool value_read = expects(expectation, "|>");
+    if (strcmp(unexpected, "<-") == 0)
+        return "`<-` updates a param or state and stands behind its name alone; to compare, write `a < -b`";
+    if (strcmp(unexpected, "'='") == 0 && value_read)
+        return "to compare, write `==`";
+    if (among(unexpected, comparison_words) && expects(expectation, "'+'"))
+        return "comparisons do not chain; join two of them with `and`";
+    if (among(unexpected, operator_words) && expects(expectation, "<-") && expects(expectation, "'='"))
+        return "a value by itself is no statement; bind it: `name = value`";
+    if (among(unexpected, operator_words) && value_read)
+        return strcmp(unexpected, "as") == 0
+                   ? "a label follows only a call or a stage of a pipe"
+                   : "only `|>` may follow a stage of a pipe; put the pipe in parentheses to go on with its value";
+    if (strcmp(unexpected, "the end of the line") == 0 && parser->ends_after_operator)
+        return "a line goes on when the next one begins with the operator";
+    if (strcmp(unexpected, "if") == 0 && expects(expectation, "a number"))
+        return "an `if` expression that is part of a larger one stands in parentheses";
+    if (expects(expectation, "a name") && !expects(expectation, "a number") && among(unexpected, reserved))
+        return "this word is reserved and can't be a name";
+    return NULL;
+}
+
+/* A bracket of the broken statement that stands open on an earlier line is probably what is wrong. */
+static void note_open_bracket(struct net_parser *parser, struct net_location location, bool at_end)
+{
+    if (!parser->bracket_count)
+        return;
+    struct net_bracket bracket = parser->brackets[parser->bracket_count - 1];
+    if (bracket.location.line < location.line && (bracket.opener != '{' || at_end))
+        diagnostics_note(parser->diagnostics, net_span(parser, bracket.location), "this `%c` is still open",
+                         bracket.opener);
+}
+
+void net_syntax_error(struct net_parser *parser, struct net_location location, const char *unexpected,
+                      const char *const *expected, int count)
+{
+    struct expectation expectation = {expected, count};
+    parser->recovering = true;
+    if (parser->stopped)
+        return;
+    if (parser->previous == '[' || parser->previous == '(' || parser->previous == '{')
+        location.end_column = location.end_column > location.column ? location.end_column : location.column + 1;
+    diagnostics_error(parser->diagnostics, E0101, net_span(parser, location), NULL, "unexpected %s; expected %s",
+                      what_was_read(parser, location, unexpected), what_could_stand(parser->arena, &expectation));
+    const char *hint = hint_for(parser, unexpected, &expectation);
+    if (hint)
+        diagnostics_note(parser->diagnostics, (struct span){0}, "%s", hint);
+    note_open_bracket(parser, location, strcmp(unexpected, "the end of the text") == 0);
+}
+
+void net_report_depth(struct net_parser *parser, struct net_location location)
+{
+    if (!parser->too_deep)
+        diagnostics_error(parser->diagnostics, E0105, net_span(parser, location), NULL,
+                          "this nests more than %d levels deep; bind parts of it to names", AST_DEPTH_MAX);
+    parser->too_deep = true;
+    parser->recovering = true;
+}
