@@ -19,22 +19,27 @@ enum precision_class {
     PRECISION_FOLLOW   /* as the operands are: also the widest, since that is what an op does that no list names */
 };
 
-/* What a rule matches. An empty part matches everything, but a rule without region matches forward nodes only. */
-struct policy_rule {
-    enum precision_class class;
-    struct span span;
-    const char *reason;             /* interned, "mine.policy:3: half op matmul, conv" */
-    bool built_in;                  /* from a file of Castor: may name what a model does not have */
-    bool keep;                      /* a `keep`: a scope rule that wins over all others */
-    struct policy_name *ops;        /* stb_ds array */
-    struct policy_name *scopes;     /* stb_ds array: callees, instance paths or patterns with `*` */
-    unsigned regions;               /* bit i: enum region i; 0: none was named */
-    struct policy_condition *where; /* NULL: none */
-};
-
+/* A name in a rule, where it stands, and the next one of the list. */
 struct policy_name {
     const char *text; /* interned */
     struct span span;
+    struct policy_name *next;
+};
+
+/* What a rule matches: all parts that it has must hold. A rule without regions matches forward nodes only; one that
+ * names scopes has no other part. */
+struct policy_rule {
+    enum precision_class class;
+    const char *text; /* as written, on one line: "half op matmul, conv" */
+    struct span span;
+    int order;     /* of two rules that match, the later one decides */
+    bool built_in; /* from a file of Castor: may name what a model does not have */
+    bool keep;     /* a `keep`: a scope rule that wins over all others */
+    const struct policy_name *ops;
+    const struct policy_name *scopes; /* callees, instance paths, or patterns of paths with `*` */
+    unsigned regions;                 /* bit i: enum region i */
+    const struct policy_condition *where;
+    struct policy_rule *next;
 };
 
 /* `where` conditions and the arithmetic in them. */
@@ -68,6 +73,7 @@ struct policy_condition {
     double value; /* POLICY_NUMBER, POLICY_DIMENSION */
     enum policy_quantity quantity;
     const struct policy_condition *left, *right;
+    int depth;
 };
 
 struct policy {
@@ -78,12 +84,11 @@ struct policy {
     const char *text; /* of the file */
     const struct policy *base;
     enum element half;
-    struct policy_rule *rules;       /* stb_ds array: those of the extended policy first */
-    struct policy_rule default_rule; /* what no rule matches */
-    bool gradients_f32;              /* weight gradients */
-    const char *gradients_reason;    /* NULL: not set, f32 */
-    bool masters_f32;                /* parameters and optimizer state are f32 */
-    const char *masters_reason;
+    struct policy_rule *rules, *last_rule; /* those of the extended policy first */
+    const struct policy_rule *otherwise;   /* `default`: for nodes that no rule matches */
+    bool gradients_f32;                    /* weight gradients */
+    bool masters_f32;                      /* parameters and optimizer state */
+    const char *gradients_reason, *masters_reason;
     const char *scale; /* text of a scale rule in the .net language: "dynamic", "none", "static(128)" */
 };
 
@@ -95,10 +100,9 @@ struct policy_info {
 /* Loads a built-in policy ("autocast", "o1"), one with its half type ("autocast(bf16)"), or a file ("mine.policy").
  * `half` overrides what the text says; ELEMENT_NONE asks for none, and without any it is f16. `where` is where the
  * user wrote the name (where.file NULL: on the command line). NULL after diagnostics (E06xx). The policy lives as
- * long as the arena, but for its arrays: policy_free. */
+ * long as the arena. */
 struct policy *policy_load(struct arena *arena, struct diagnostics *diagnostics, const char *text, enum element half,
                            struct span where);
-void policy_free(struct policy *policy);
 
 /* Reports rules that name what does not exist: `definitions` are the names of all modules and functions that the
  * model could call (prelude and files); instances are those of the module's scopes. With definition_count 0 only

@@ -1,0 +1,18 @@
+/* Finding and reading policies, inside the folder. */
+#ifndef CASTOR_PASSES_POLICIES_LOAD_H
+#define CASTOR_PASSES_POLICIES_LOAD_H
+
+#include "passes/policies/reader.h"
+
+/* The policy that the file being read extends; NULL after diagnostics. */
+const struct policy *policy_load_base(const struct policy_reader *outer, const char *name, bool quoted,
+                                      enum element asked, struct span where);
+
+/* f16 or bf16, or ELEMENT_NONE after a diagnostic. */
+enum element policy_half(struct policy_reader *reader, const char *word, struct span span);
+
+/* "there is no KIND `WORD`", with the nearest candidate or all of them. */
+void policy_unknown(struct policy_reader *reader, struct span span, const char *kind, const char *word,
+                    const char *const *candidates, size_t count);
+
+#endif
