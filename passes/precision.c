@@ -1,0 +1,435 @@
+/* Pass precision: gives each node its type by the policy, and says why.
+ *
+ * A node's type is its rounding, so deciding the type is all that mixed precision is; what must then be converted
+ * (operands of contractions) gets its casts here too, one for each (value, type), because the graph has no meaning
+ * without them. Pass casts later makes copies of parameters out of some.
+ *
+ * How a type is decided: an explicit cast, then a `precision` block, then the policy: a scope that acts as one operator
+ * (f32 inside, its results by class), else the last rule for the op; backward nodes follow what they differentiate
+ * (precision_backward.c). Nodes that end in losses, metrics or state are f32. */
+#include "passes/precision.h"
+
+#include <stb/stb_ds.h>
+#include <string.h>
+
+/* ---- small questions ---- */
+
+bool precision_in_operator(const struct choice *choice)
+{
+    return choice->scope->class != PRECISION_NONE && choice->scope->class != PRECISION_HALF;
+}
+
+bool precision_same_group(const struct precision *precision, const struct node *a, const struct node *b)
+{
+    const struct choice *left = &precision->choices[a->id], *right = &precision->choices[b->id];
+    if (precision_in_operator(left) || precision_in_operator(right))
+        return left->scope->operator== right->scope->operator;
+    return a->region == REGION_BACKWARD && b->region == REGION_BACKWARD && a->forward && a->forward == b->forward;
+}
+
+bool precision_moves(const struct node *node)
+{
+    return (op_is(node->op, CLASS_MOVEMENT) && node->op != OP_concat) || node->op == OP_stop_gradient;
+}
+
+enum element precision_join(enum element a, enum element b)
+{
+    return !a ? b : !b ? a : element_promote(a, b);
+}
+
+enum element precision_join_operands(const struct precision *precision, const struct node *node,
+                                     const struct node **widest)
+{
+    enum element joined = ELEMENT_NONE;
+    int first = node->op == OP_where || node->op == OP_gather ? node->op == OP_where : 0;
+    int end = node->op == OP_gather ? 1 : node->operand_count;
+    for (int i = first; i < end; i++) {
+        const struct choice *choice = &precision->choices[node->operands[i]->id];
+        if (choice->weak || !element_is_float(choice->nominal))
+            continue;
+        enum element next = precision_join(joined, choice->nominal);
+        if (widest && next != joined)
+            *widest = node->operands[i];
+        joined = next;
+    }
+    return joined;
+}
+
+const char *precision_node_text(const struct precision *precision, const struct node *node)
+{
+    struct arena *arena = precision->graph->module->arena;
+    const char *op = op_info(node->op)->name;
+    if (node->name)
+        return node->name;
+    if (node->span.file)
+        return arena_internf(arena, "%s at %s:%d:%d", op, node->span.file, node->span.line, node->span.column);
+    return op;
+}
+
+void precision_set(struct precision *precision, struct node *node, enum element element, const char *reason)
+{
+    struct choice *choice = &precision->choices[node->id];
+    if (element_is_half(element) && !pass_may_rewrite(precision->context)) {
+        element = ELEMENT_F32;
+        reason = "left in f32 by the limit on rewrites";
+    }
+    choice->nominal = element;
+    choice->reason = reason;
+}
+
+enum element precision_operator_result(const struct choice *choice)
+{
+    return choice->scope->class == PRECISION_F32 || !choice->carried ? ELEMENT_F32 : choice->carried;
+}
+
+/* ---- what is known before types are decided ---- */
+
+static void list_users(struct precision *precision)
+{
+    struct graph *graph = precision->graph;
+    size_t count = arrlenu(graph->nodes), total = 0;
+    precision->use_start = ARENA_ARRAY(graph->module->arena, int, count + 2);
+    int *start = precision->use_start;
+    for (size_t i = 0; i < count; i++)
+        for (int k = 0; k < graph->nodes[i]->operand_count; k++, total++)
+            start[graph->nodes[i]->operands[k]->id + 2]++;
+    for (size_t i = 2; i < count + 2; i++)
+        start[i] += start[i - 1];
+    precision->uses = ARENA_ARRAY(graph->module->arena, struct node *, total);
+    for (size_t i = 0; i < count; i++)
+        for (int k = 0; k < graph->nodes[i]->operand_count; k++)
+            precision->uses[start[graph->nodes[i]->operands[k]->id + 1]++] = graph->nodes[i];
+}
+
+static bool is_scalar(const struct node *node)
+{
+    return shape_elements(&node->type.shape) == 1;
+}
+
+/* Whether the user wants its operand in f32 for the sake of what it ends in. */
+static bool wants_scalar(const struct precision *precision, const struct node *user, const struct node *node)
+{
+    if (user->op == OP_output)
+        return user->attributes->output != OUTPUT_VALUE;
+    return is_scalar(node) && user->region == REGION_FORWARD && precision->choices[user->id].scalar_result;
+}
+
+/* Fills inner, scalar_result and state_only from the users, which are done already: the sweep goes backwards. */
+static void look_at_users(struct precision *precision, const struct node *node)
+{
+    struct choice *choice = &precision->choices[node->id];
+    bool outside = false, inside = false;
+    bool state_only = true, writes = false;
+    for (int i = precision->use_start[node->id]; i < precision->use_start[node->id + 1]; i++) {
+        const struct node *user = precision->uses[i];
+        const struct choice *other = &precision->choices[user->id];
+        choice->scalar_result |= wants_scalar(precision, user, node);
+        writes |= user->op == OP_write || other->state_only;
+        state_only &= user->op == OP_write || other->state_only;
+        if (user->op == OP_write || user->op == OP_output)
+            continue;
+        bool same = precision_same_group(precision, node, user) && (!precision_moves(user) || other->inner);
+        inside |= same;
+        outside |= !same;
+    }
+    choice->inner = inside && !outside;
+    choice->state_only = state_only && writes && !op_is(node->op, CLASS_CONTRACTION);
+}
+
+static void prepare(struct precision *precision)
+{
+    struct graph *graph = precision->graph;
+    struct arena *arena = graph->module->arena;
+    ptrdiff_t count = arrlen(graph->nodes);
+    graph_number(graph);
+    precision->choices = ARENA_ARRAY(arena, struct choice, count);
+    precision->by_origin = ARENA_ARRAY(arena, struct node *, graph->module->next_origin);
+    list_users(precision);
+    for (ptrdiff_t i = 0; i < count; i++) {
+        struct node *node = graph->nodes[i];
+        precision->choices[i].scope = matcher_scope(precision->matcher, node->scope);
+        precision->by_origin[node->origin] = node;
+        precision->choices[i].sum = precision_is_sum(precision, node);
+    }
+    for (ptrdiff_t i = count - 1; i >= 0; i--)
+        look_at_users(precision, graph->nodes[i]);
+}
+
+/* ---- deciding ---- */
+
+static const char *with_origin(const struct precision *precision, const char *reason, const struct node *from)
+{
+    if (!from)
+        return reason;
+    return arena_internf(precision->graph->module->arena, "%s: as %s", reason, precision_node_text(precision, from));
+}
+
+void precision_by_class(struct precision *precision, struct node *node, enum precision_class class, const char *reason)
+{
+    const struct node *from = NULL;
+    enum element element = ELEMENT_F32;
+    if (class == PRECISION_HALF) {
+        element = precision->policy->half;
+    } else if (class != PRECISION_F32) {
+        enum element joined = precision_join_operands(precision, node, &from);
+        element = joined ? joined : ELEMENT_F32;
+        reason = with_origin(precision, reason, from);
+    }
+    precision_set(precision, node, element, reason);
+    if (op_is(node->op, CLASS_CONTRACTION))
+        precision->choices[node->id].operand = precision->choices[node->id].nominal;
+}
+
+/* A forward node in a scope that a list names. */
+static void decide_in_scope(struct precision *precision, struct node *node)
+{
+    struct choice *choice = &precision->choices[node->id];
+    const char *reason = choice->scope->reason;
+    if (choice->scope->class == PRECISION_HALF) {
+        bool contraction = op_is(node->op, CLASS_CONTRACTION);
+        precision_by_class(precision, node, contraction ? PRECISION_HALF : PRECISION_FOLLOW, reason);
+        return;
+    }
+    enum element element = choice->inner ? ELEMENT_F32 : precision_operator_result(choice);
+    if (choice->inner)
+        reason = arena_internf(precision->graph->module->arena, "%s (inside)", reason);
+    precision_set(precision, node, element, reason);
+    choice->operand = op_is(node->op, CLASS_CONTRACTION) ? ELEMENT_F32 : ELEMENT_NONE;
+}
+
+/* What comes into the node's operator by its operands. */
+static enum element carried_by_operands(const struct precision *precision, const struct node *node)
+{
+    enum element joined = ELEMENT_NONE;
+    for (int i = 0; i < node->operand_count; i++) {
+        const struct node *operand = node->operands[i];
+        const struct choice *choice = &precision->choices[operand->id];
+        enum element element = precision_same_group(precision, operand, node)       ? choice->carried
+                               : choice->weak || !element_is_float(choice->nominal) ? ELEMENT_NONE
+                                                                                    : choice->nominal;
+        joined = precision_join(joined, element);
+    }
+    return joined;
+}
+
+static bool all_operands_weak(const struct precision *precision, const struct node *node)
+{
+    for (int i = 0; i < node->operand_count; i++)
+        if (!precision->choices[node->operands[i]->id].weak)
+            return false;
+    return node->operand_count > 0 || node->op == OP_constant || node->op == OP_read || node->op == OP_iota;
+}
+
+/* Types that no policy decides. True when the node has one. */
+static bool decide_fixed(struct precision *precision, struct node *node)
+{
+    struct choice *choice = &precision->choices[node->id];
+    enum element element = node->type.element;
+    const char *reason = NULL;
+    if (op_is(node->op, CLASS_EFFECT) || (precision_moves(node) && element_is_float(element))) {
+        const struct choice *operand = &precision->choices[node->operands[0]->id];
+        element = operand->nominal;
+        reason = operand->reason;
+    } else if (!element_is_float(element) || element == ELEMENT_F64)
+        reason = "not a type that policies choose";
+    else if (op_is(node->op, CLASS_LEAF))
+        reason = "has its type from where it comes";
+    else if (node->op == OP_cast && node->attributes->explicit_cast)
+        reason = "cast written in the source";
+    else if (node->pin) {
+        element = node->pin;
+        reason = "precision block";
+    } else
+        return false;
+    choice->nominal = element;
+    choice->reason = reason;
+    choice->operand = op_is(node->op, CLASS_CONTRACTION) ? element : ELEMENT_NONE;
+    return true;
+}
+
+static void decide_forward(struct precision *precision, struct node *node)
+{
+    struct choice *choice = &precision->choices[node->id];
+    if (choice->scope->class) {
+        decide_in_scope(precision, node);
+    } else {
+        struct rule_verdict rule = matcher_rule(precision->matcher, node);
+        precision_by_class(precision, node, rule.class, rule.reason);
+    }
+}
+
+static void decide_update(struct precision *precision, struct node *node)
+{
+    struct rule_verdict rule = matcher_rule(precision->matcher, node);
+    if (rule.class)
+        precision_by_class(precision, node, rule.class, rule.reason);
+    else
+        precision_by_class(precision, node, PRECISION_F32, "updates are f32");
+}
+
+static void decide(struct precision *precision, struct node *node, bool initial)
+{
+    struct choice *choice = &precision->choices[node->id];
+    choice->weak = all_operands_weak(precision, node);
+    choice->carried = precision_in_operator(choice) ? carried_by_operands(precision, node) : ELEMENT_NONE;
+    if (decide_fixed(precision, node))
+        return;
+    if (initial)
+        precision_by_class(precision, node, PRECISION_F32, "initial values are f32");
+    else if (node->op == OP_unscale && !precision->policy->gradients_f32)
+        precision_by_class(precision, node, PRECISION_FOLLOW, "gradient");
+    else if (choice->scalar_result)
+        precision_by_class(precision, node, PRECISION_F32, "losses, metrics and logged values are f32");
+    else if (choice->state_only)
+        precision_by_class(precision, node, PRECISION_F32, "what only becomes state is f32");
+    else if (node->region == REGION_UPDATE || op_is(node->op, CLASS_MARKER))
+        decide_update(precision, node);
+    else if (node->region == REGION_BACKWARD)
+        precision_backward(precision, node);
+    else
+        decide_forward(precision, node);
+}
+
+/* ---- contraction, bias, activation ---- */
+
+/* The node's only user but for fetched values; NULL when there are none or several. */
+static struct node *only_user(const struct precision *precision, const struct node *node)
+{
+    struct node *only = NULL;
+    for (int i = precision->use_start[node->id]; i < precision->use_start[node->id + 1]; i++) {
+        struct node *user = precision->uses[i];
+        if (user->op == OP_output && user->attributes->output == OUTPUT_VALUE)
+            continue;
+        if (only)
+            return NULL;
+        only = user;
+    }
+    return only;
+}
+
+/* The next node of a chain: pointwise, of the same half type, all other operands weak. */
+static struct node *chain_next(const struct precision *precision, const struct node *node)
+{
+    struct node *next = only_user(precision, node);
+    enum element half = precision->choices[node->id].nominal;
+    if (!next || !op_is(next->op, CLASS_POINTWISE) || next->region != node->region ||
+        precision->choices[next->id].nominal != half || next->pin || next->attributes->explicit_cast)
+        return NULL;
+    for (int i = 0; i < next->operand_count; i++)
+        if (next->operands[i] != node && !precision->choices[next->operands[i]->id].weak)
+            return NULL;
+    return next;
+}
+
+static void keep_wide(const struct precision *precision, struct node *node, const struct node *last)
+{
+    node->type.element = ELEMENT_F32;
+    node->reason = arena_internf(precision->graph->module->arena, "inside of the chain that %s ends",
+                                 precision_node_text(precision, last));
+}
+
+/* A contraction with its bias and one activation is rounded once, at its end. */
+static void widen_chain(const struct precision *precision, struct node *node)
+{
+    const struct choice *choice = &precision->choices[node->id];
+    if (!op_is(node->op, CLASS_CONTRACTION) || node->region != REGION_FORWARD || !element_is_half(choice->nominal) ||
+        node->pin)
+        return;
+    struct node *bias = chain_next(precision, node);
+    struct node *activation = bias && bias->op == OP_add ? chain_next(precision, bias) : NULL;
+    if (activation)
+        keep_wide(precision, bias, activation);
+    if (bias)
+        keep_wide(precision, node, activation ? activation : bias);
+}
+
+/* ---- applying ---- */
+
+/* Parameters and optimizer state lose their master copies where the policy says so. */
+static void narrow_variables(const struct precision *precision)
+{
+    const struct module *module = precision->graph->module;
+    for (ptrdiff_t i = 0; !precision->policy->masters_f32 && i < arrlen(module->variables); i++) {
+        struct variable *variable = module->variables[i];
+        bool trained =
+            variable->kind == VARIABLE_PARAMETER || (variable->kind == VARIABLE_OPTIMIZER && variable->source);
+        if (trained && variable->type.element == ELEMENT_F32)
+            variable->type.element = precision->policy->half;
+    }
+}
+
+static void retype_reads(struct graph *graph)
+{
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
+        struct node *node = graph->nodes[i];
+        if (node->op == OP_read)
+            node->type.element = module_find_variable(graph->module, node->attributes->symbol)->type.element;
+    }
+}
+
+/* The cast of a value to a type, made once. Values have at most one cast to f16, one to bf16 and one to f32. */
+static struct node *cast_operand(struct graph *graph, struct node **casts, struct node *value, enum element element,
+                                 const struct node *contraction)
+{
+    if (value->type.element == element)
+        return value;
+    if (!casts[element]) {
+        struct builder builder = builder_at(graph, value);
+        builder.pin = ELEMENT_NONE;
+        builder.forward = 0;
+        builder.reason = arena_internf(graph->module->arena, "operand of %s: %s", op_info(contraction->op)->name,
+                                       contraction->reason);
+        casts[element] = build_cast(&builder, value, element);
+    }
+    return casts[element];
+}
+
+static void insert_casts(struct precision *precision)
+{
+    enum { KINDS = ELEMENT_F32 + 1 };
+    struct graph *graph = precision->graph;
+    struct node **nodes = graph_take_nodes(graph);
+    ptrdiff_t count = arrlen(nodes);
+    struct node *(*casts)[KINDS] = arena_allocate(graph->module->arena, sizeof *casts * (size_t)count);
+    for (ptrdiff_t i = 0; i < count; i++)
+        nodes[i]->mark = i;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        struct node *node = nodes[i];
+        enum element element = precision->choices[i].operand;
+        for (int k = 0; op_is(node->op, CLASS_CONTRACTION) && element != ELEMENT_F64 && k < 2; k++)
+            node->operands[k] = cast_operand(graph, casts[node->operands[k]->mark], node->operands[k], element, node);
+        graph_append(graph, node);
+    }
+    arrfree(nodes);
+    graph_number(graph);
+}
+
+static void apply(struct precision *precision)
+{
+    struct graph *graph = precision->graph;
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
+        graph->nodes[i]->type.element = precision->choices[i].nominal;
+        graph->nodes[i]->reason = precision->choices[i].reason;
+    }
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++)
+        widen_chain(precision, graph->nodes[i]);
+    insert_casts(precision);
+}
+
+/* Requires: gradients expanded. Ensures: every node has its type and a reason; operands of contractions have one type.
+ * Preserves everything else. */
+void pass_precision(struct graph *graph, struct pass_context *context)
+{
+    if (!context->policy)
+        return;
+    struct precision precision = {.graph = graph, .policy = context->policy, .context = context};
+    bool initial = strcmp(graph->name, "init") == 0;
+    narrow_variables(&precision);
+    retype_reads(graph);
+    precision.matcher = matcher_new(context->policy, graph->module->arena);
+    prepare(&precision);
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++)
+        decide(&precision, graph->nodes[i], initial);
+    apply(&precision);
+    matcher_free(precision.matcher);
+}

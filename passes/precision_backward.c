@@ -1,0 +1,102 @@
+/* Pass precision, backward nodes: they follow the node that they differentiate.
+ *
+ * The backward nodes of one node (of one operator, where a list names its scope) form a group: f32 inside, one
+ * rounding of what leaves it. What leaves is the gradient of some value, and takes that value's type. Which value it
+ * is, its users tell: they differentiate the node that made the value. */
+#include "passes/precision.h"
+
+static const struct node *differentiated(const struct precision *precision, const struct node *node)
+{
+    return node->forward ? precision->by_origin[node->forward] : NULL;
+}
+
+bool precision_is_sum(const struct precision *precision, const struct node *node)
+{
+    if (node->op != OP_add || node->region != REGION_BACKWARD || !node->forward)
+        return false;
+    for (int i = 0; i < 2; i++) {
+        const struct node *operand = node->operands[i];
+        if (operand->region != REGION_BACKWARD ||
+            (precision_same_group(precision, operand, node) && !precision->choices[operand->id].sum))
+            return false;
+    }
+    return true;
+}
+
+/* The type of the gradient of a forward node's value. */
+static enum element gradient_type(const struct precision *precision, const struct node *value)
+{
+    const struct choice *choice = &precision->choices[value->id];
+    if (choice->scalar_result || choice->state_only || !precision_in_operator(choice) || value->pin)
+        return choice->nominal;
+    return precision_operator_result(choice);
+}
+
+/* Joins what one user says of the node's type: that of the value whose gradient the node is. */
+static void ask_user(const struct precision *precision, const struct node *user, enum element *strong,
+                     enum element *weak)
+{
+    const struct policy *policy = precision->policy;
+    const struct node *value = user->region == REGION_BACKWARD ? differentiated(precision, user) : NULL;
+    if (user->region == REGION_UPDATE || user->op == OP_unscale)
+        *weak = policy->gradients_f32 ? ELEMENT_F32 : *weak;
+    else if (value && element_is_float(precision->choices[value->id].nominal)) {
+        bool is_weak = precision->choices[value->id].weak;
+        enum element *joined = is_weak ? weak : strong;
+        if (!is_weak || policy->gradients_f32)
+            *joined = precision_join(*joined, gradient_type(precision, value));
+    }
+}
+
+static void leaves_group(struct precision *precision, struct node *node)
+{
+    struct choice *choice = &precision->choices[node->id];
+    enum element strong = ELEMENT_NONE, weak = ELEMENT_NONE;
+    for (int i = precision->use_start[node->id]; i < precision->use_start[node->id + 1]; i++)
+        if (!precision_same_group(precision, precision->uses[i], node) || precision->choices[node->id].sum)
+            ask_user(precision, precision->uses[i], &strong, &weak);
+    const char *reason = "the gradient of a value has the value's type";
+    enum element element = strong ? strong : weak;
+    if (!strong && weak == ELEMENT_F32 && precision->policy->gradients_f32)
+        reason = precision->policy->gradients_reason ? precision->policy->gradients_reason : "weight gradients are f32";
+    if (!element) {
+        element = choice->operand ? choice->operand : precision_join_operands(precision, node, NULL);
+        reason = "as its operands";
+    }
+    precision_set(precision, node, element ? element : ELEMENT_F32, reason);
+}
+
+/* The operands of a backward contraction are those of the contraction that it differentiates. */
+static void choose_operands(struct precision *precision, struct node *node)
+{
+    struct choice *choice = &precision->choices[node->id];
+    const struct node *forward = differentiated(precision, node);
+    if (forward && op_is(forward->op, CLASS_CONTRACTION))
+        choice->operand = precision->choices[forward->id].operand;
+    else if (precision_in_operator(choice))
+        choice->operand = ELEMENT_F32;
+    else
+        choice->operand = precision_join_operands(precision, node, NULL);
+    if (!choice->operand)
+        choice->operand = ELEMENT_F32;
+}
+
+void precision_backward(struct precision *precision, struct node *node)
+{
+    struct choice *choice = &precision->choices[node->id];
+    struct rule_verdict rule = matcher_rule(precision->matcher, node);
+    if (rule.class) {
+        precision_by_class(precision, node, rule.class, rule.reason);
+        return;
+    }
+    if (op_is(node->op, CLASS_CONTRACTION))
+        choose_operands(precision, node);
+    const struct node *forward = differentiated(precision, node);
+    if (choice->sum && forward)
+        precision_set(precision, node, gradient_type(precision, forward),
+                      "a sum of gradients has the type of the value that they belong to");
+    else if (choice->inner)
+        precision_set(precision, node, ELEMENT_F32, "inside the backward of one operator");
+    else
+        leaves_group(precision, node);
+}
