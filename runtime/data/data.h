@@ -1,0 +1,90 @@
+/* Data: from files to batches.
+ *
+ *     dataset = data_open(&description, error)                  reads the files, knows fields and numbers of examples
+ *     loader  = loader_open(dataset, inputs, count, seed, error)    binds the program's inputs to fields, checks values
+ *     loader_batches(loader)                                    what train.h's loops draw from
+ *     loader_close, data_close
+ *
+ * The description is plain data that the compiler fills from the `data` line. A field is an array whose first axis
+ * counts examples. A model input binds to the field of its name; fields that no input asks for are left alone. Every
+ * failure names the file, and the example where there is one, and says what was expected. */
+#ifndef CASTOR_RUNTIME_DATA_DATA_H
+#define CASTOR_RUNTIME_DATA_DATA_H
+
+#include "runtime/error.h"
+#include "runtime/program.h"
+#include "runtime/train.h"
+
+enum data_kind {
+    DATA_IDX,      /* a folder with files by the MNIST names, gzipped or not: fields image and label */
+    DATA_NUMPY,    /* an .npz file, its arrays are the fields; an .npy file, one field named after the file */
+    DATA_SYNTHETIC /* drawn from distributions, in the shapes that the model's inputs have */
+};
+
+enum data_distribution {
+    DATA_UNIFORM, /* in [a, b); whole numbers a … b - 1 for integer inputs */
+    DATA_NORMAL,  /* mean a, standard deviation b; rounded for integer inputs */
+    DATA_CLASSES  /* any class, equally likely */
+};
+
+struct data_synthetic_field {
+    const char *name;
+    enum data_distribution distribution;
+    double a, b;
+};
+
+struct data_rename {
+    const char *name; /* new */
+    const char *field;
+};
+
+/* Applied in their order to every bound field that is no label: crop and flip (in training only) over the last two
+ * axes, so to fields with two axes or more; normalize (always) to fields with one or more. */
+enum data_stage_kind { DATA_RANDOM_CROP, DATA_RANDOM_FLIP, DATA_NORMALIZE };
+
+struct data_stage {
+    enum data_stage_kind kind;
+    int pad; /* crop: zeros on each side before a window of the old size is cut out */
+    /* normalize: (x - mean) / deviation, in the units of the file; one pair, or one a channel (the third last axis) */
+    int channels;
+    const double *mean, *deviation;
+};
+
+struct data_description {
+    enum data_kind kind;
+    const char *path;       /* idx: folder; numpy: file */
+    int64_t examples, test; /* synthetic */
+    double test_share;      /* numpy: share of the examples kept as test set, 0: none */
+    double validate_share;  /* share of the training set kept for choosing the best weights, 0: none */
+    int synthetic_count;
+    const struct data_synthetic_field *synthetic;
+    int rename_count;
+    const struct data_rename *renames;
+    int stage_count;
+    const struct data_stage *stages;
+};
+
+struct dataset;
+
+/* Reads everything that the description names. The description must outlive the dataset. NULL with an error set. */
+struct dataset *data_open(const struct data_description *description, struct error *error);
+void data_close(struct dataset *dataset);
+
+/* Examples in a set; 0 where there is none. */
+int64_t data_examples(const struct dataset *dataset, enum split split);
+
+struct loader;
+
+/* Binds `inputs` (as an entry of the program has them; the first axis is the batch and does not matter here) to
+ * fields. Checked here: that each input has its field, element types and shapes fit, labels are below the number of
+ * classes, and no value is NaN or infinite. The dataset must outlive the loader. NULL with an error set. */
+struct loader *loader_open(const struct dataset *dataset, const struct program_input *inputs, int count, uint64_t seed,
+                           struct error *error);
+void loader_close(struct loader *loader);
+
+/* The loader as train.h sees it: training batches are shuffled by (seed, pass) and whole; others come in order, the
+ * last one perhaps smaller. What an example looks like depends on (seed, pass, its index) alone. Batches are prepared
+ * ahead by a thread. Valid until loader_close. */
+struct batches loader_batches(struct loader *loader);
+
+#endif
