@@ -1,4 +1,5 @@
 /* Pass simplify: rules of the pointwise ops. Each holds in IEEE arithmetic with the rounding of the node. */
+#include "ir/evaluate.h"
 #include "passes/rewrite.h"
 #include "passes/simplify.h"
 
@@ -156,9 +157,27 @@ static struct node *simplify_logic(struct simplifier *simplifier, struct node *n
     return node->operands[0] == node->operands[1] ? simplify_become(simplifier, node, node->operands[0]) : NULL;
 }
 
+/* The one value of a node whose operands are all constant; false for any other node. */
+static bool constant_result(const struct node *node, double *result)
+{
+    double operands[3] = {0};
+    for (int i = 0; i < node->operand_count; i++) {
+        if (!node_uniform(node->operands[i], &operands[i]))
+            return false;
+        if (node->operands[i]->type.element == ELEMENT_I64 && fabs(operands[i]) > 0x1p53)
+            return false; /* not exact in f64 */
+    }
+    double value = evaluate_pointwise(node->op, operands[0], operands[1], operands[2]);
+    *result = isnan(value) ? NAN : element_round(node->type.element, value);
+    return true;
+}
+
 struct node *simplify_pointwise(struct simplifier *simplifier, struct node *node)
 {
     struct node *a = node->operands[0];
+    double value;
+    if (constant_result(node, &value))
+        return simplify_full(simplifier, node, value);
     switch (node->op) {
     case OP_cast:
         return simplify_cast(simplifier, node);

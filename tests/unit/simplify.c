@@ -60,6 +60,15 @@ static const struct {
      " %f = reshape(%b) : f32[24]\n %o = output(%f, \"o\", kind=value)\n",
      " %c = constant(7) : f32[]\n %r = reshape(%c) : f32[1]\n %b = broadcast(%r) : f32[24]\n"
      " %o = output(%b, \"o\", kind=value)\n"},
+    /* arithmetic of constants, each step rounded to its own type */
+    {" %a = constant(2049) : f32[]\n %h = cast(%a) : f16[]\n %b = constant(3) : i32[]\n %d = div(%h, %b) : f32[]\n"
+     " %e = exp(%d)\n %l = log(%e)\n %t = lt(%l, %b)\n %f = floor(%d)\n %w = where(%t, %a, %f)\n"
+     " %o = output(%w, \"o\", kind=value)\n",
+     " %c = constant(682) : f32[]\n %o = output(%c, \"o\", kind=value)\n"},
+    {" %a = constant(0) : f32[]\n %l = log(%a)\n %n = sub(%l, %l)\n %r = reshape(%n) : f32[1,1]\n"
+     " %b = broadcast(%r) : f32[4,6]\n %k = neg(%b)\n %m = mul(%x, %k)\n %o = output(%m, \"o\", kind=value)\n",
+     " %a = constant(nan) : f32[]\n %r = reshape(%a) : f32[1,1]\n %b = broadcast(%r) : f32[4,6]\n %m = mul(%x, %b)\n"
+     " %o = output(%m, \"o\", kind=value)\n"},
     /* reductions of one element, and of equal ones */
     {" %a = reshape(%x) : f32[4,1,6]\n %s = sum(%a, axes=[1])\n %m = reduce_max(%s, axes=[1])\n"
      " %o = output(%m, \"o\", kind=value)\n",
