@@ -1,0 +1,22 @@
+/* Tensors gathered from an executor, to be written as one safetensors file. */
+#ifndef CASTOR_RUNTIME_COLLECTION_H
+#define CASTOR_RUNTIME_COLLECTION_H
+
+#include "runtime/executor.h"
+
+struct collection {
+    struct safetensors_tensor *tensors;
+    int count, room;
+};
+
+/* Adds a tensor given as stored, in its own element type; the bytes and the name are copied. False when out of memory.
+ */
+bool collection_add(struct collection *collection, const char *name, const struct program_tensor *tensor,
+                    const void *stored);
+/* Adds the present value of a variable. */
+bool collection_add_variable(struct collection *collection, struct executor *executor,
+                             const struct program_variable *variable);
+bool collection_write(const struct collection *collection, const char *path, struct error *error);
+void collection_free(struct collection *collection);
+
+#endif
