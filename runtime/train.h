@@ -8,8 +8,8 @@
 
 enum split { SPLIT_TRAIN, SPLIT_TEST, SPLIT_VALIDATE, SPLIT_COUNT };
 
-/* Where batches come from. The loader (runtime/data) makes one; so do tests. All functions return false with an error
- * set on failure. */
+/* Where batches come from. The loader (runtime/data) makes one; so do tests. Passes over different sets are independent
+ * of each other. All functions return false with an error set on failure. */
 struct batches {
     void *source;
     int64_t examples[SPLIT_COUNT]; /* 0 where the source has no such set */
@@ -21,7 +21,7 @@ struct batches {
     /* The next batch of the pass: fields[i] is the address of field i, aligned to 64 bytes, row-major in the element
      * type of the program's input of that name, unchanged until the call after the next one. *count: examples in it, 0
      * at the end of the pass. */
-    bool (*next)(void *source, const void **fields, int64_t *count, struct error *error);
+    bool (*next)(void *source, enum split split, const void **fields, int64_t *count, struct error *error);
 };
 
 struct train_settings {

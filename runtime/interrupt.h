@@ -1,0 +1,13 @@
+/* Ctrl-C (and a polite kill): the first asks the loop to stop after its step, the second leaves at once. */
+#ifndef CASTOR_RUNTIME_INTERRUPT_H
+#define CASTOR_RUNTIME_INTERRUPT_H
+
+#include <stdbool.h>
+
+/* Between begin and end the signals are taken; end gives them back their usual meaning. */
+void interrupt_begin(void);
+void interrupt_end(void);
+/* Whether a signal came since interrupt_begin. */
+bool interrupt_requested(void);
+
+#endif

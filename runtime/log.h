@@ -1,0 +1,30 @@
+/* log.jsonl: one JSON object a step or evaluation, a line each. Numbers are as short as reads back to the same f32;
+ * what is not finite is null. */
+#ifndef CASTOR_RUNTIME_LOG_H
+#define CASTOR_RUNTIME_LOG_H
+
+#include "runtime/tally.h"
+
+struct log {
+    FILE *file; /* NULL: no file */
+    FILE *copy; /* NULL: no copy */
+    char *path;
+};
+
+/* path NULL: no file. With `copy` the lines go to that stream too. */
+bool log_open(struct log *log, const char *path, FILE *copy, struct error *error);
+/* False when a line could not be written. */
+bool log_close(struct log *log, struct error *error);
+
+struct log_step {
+    int64_t step, epoch; /* attempted step, epoch, both from 1 */
+    int64_t skipped;     /* so far */
+    double examples_per_second;
+    const struct tally *values; /* of this step */
+};
+
+void log_step(struct log *log, const struct log_step *step);
+/* `set`: on which examples ("test" or "validate"), which are also those that choose the best weights. */
+void log_evaluation(struct log *log, int64_t step, int64_t epoch, const struct evaluation *evaluation, const char *set);
+
+#endif
