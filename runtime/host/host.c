@@ -1,11 +1,12 @@
 /* The host device: memory is the process's own, a run is a loop over prepared calls. */
 #include "runtime/host/host.h"
+#include "runtime/clock.h"
 #include "runtime/host/compile.h"
+#include "runtime/host/onednn.h"
 
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { HOST_ALIGNMENT = 64 };
 
@@ -13,12 +14,14 @@ struct host {
     struct device device;
     struct compile_settings compile;
     char *cache;
+    struct onednn *onednn;
 };
 
 /* What a call needs besides its addresses. */
 struct host_call {
     kernel_function function;
     long long *integers;
+    struct onednn_plan *plan;
 };
 
 static void *host_allocate(struct device *device, size_t bytes)
@@ -60,6 +63,8 @@ static void host_discard(struct device *device, struct device_call *call)
     struct host_call *own = call->prepared;
     if (!own)
         return;
+    if (own->plan)
+        onednn_plan_free(own->plan);
     free(own->integers);
     free(own);
     call->prepared = NULL;
@@ -76,7 +81,7 @@ static bool prepare_kernel(struct host_call *own, const struct kernel_library *l
 
 static bool host_prepare(struct device *device, void *kernels, struct device_call *call, struct error *error)
 {
-    (void)device;
+    struct host *host = device->own;
     struct host_call *own = call->prepared = calloc(1, sizeof *own);
     if (!own)
         return error_set(error, "out of memory");
@@ -85,7 +90,8 @@ static bool host_prepare(struct device *device, void *kernels, struct device_cal
         return prepare_kernel(own, kernels, call->step) || error_set(error, "out of memory");
     case PROGRAM_MATMUL_STEP:
     case PROGRAM_CONV_STEP:
-        return error_set(error, "%s: contractions need oneDNN", call->step->name);
+        own->plan = onednn_prepare(host->onednn, call->step, error);
+        return own->plan;
     default:
         return true;
     }
@@ -93,14 +99,16 @@ static bool host_prepare(struct device *device, void *kernels, struct device_cal
 
 static bool host_run(struct device *device, struct device_call *calls, int count, struct error *error)
 {
-    (void)device, (void)error;
+    (void)device;
     for (int i = 0; i < count; i++) {
         const struct device_call *call = &calls[i];
         const struct host_call *own = call->prepared;
         if (own->function)
             own->function(call->buffers, own->integers);
-        else
+        else if (!own->plan)
             memmove(call->buffers[1], call->buffers[0], call->step->copy_bytes);
+        else if (!onednn_run(own->plan, call->buffers, error))
+            return false;
     }
     return true;
 }
@@ -108,14 +116,13 @@ static bool host_run(struct device *device, struct device_call *calls, int count
 static double host_finish(struct device *device)
 {
     (void)device;
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    return clock_seconds();
 }
 
 static void host_free(struct device *device)
 {
     struct host *host = device->own;
+    onednn_free(host->onednn);
     free(host->cache);
     free(host);
 }
@@ -149,5 +156,10 @@ struct device *host_device_new(const struct host_settings *settings, struct erro
     host->compile = (struct compile_settings){.cache = host->cache, .jobs = facts.cores};
     host->compile.isa = host->device.facts.isa;
     omp_set_num_threads(facts.threads);
-    return &host->device;
+    host->onednn = onednn_new(facts.threads);
+    if (host->onednn)
+        return &host->device;
+    host_free(&host->device);
+    error_set(error, "oneDNN does not start");
+    return NULL;
 }
