@@ -1,0 +1,572 @@
+/* Drawing random graphs. Operands are picked from the nodes so far and made to fit; where an op has poles or grows
+ * fast, its operand is bounded first, so that most values stay finite. */
+#include "random_graph.h"
+
+#include <stb/stb_ds.h>
+#include <string.h>
+
+struct generator {
+    struct module *module;
+    struct builder builder;
+    struct random_options options;
+    uint64_t state;
+    struct node **pool; /* stb_ds array: what may be an operand */
+    int names;
+};
+
+/* splitmix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014). */
+static uint64_t draw(uint64_t *state)
+{
+    uint64_t z = *state += 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+
+static int below(struct generator *g, int64_t limit)
+{
+    return (int)(draw(&g->state) % (uint64_t)limit);
+}
+
+static bool chance(struct generator *g, int percent)
+{
+    return below(g, 100) < percent;
+}
+
+/* ---- leaves ---- */
+
+static int64_t draw_size(struct generator *g)
+{
+    static const int64_t sizes[] = {1, 1, 2, 3, 4, 5, 7, 8, 16, 17, 33};
+    return sizes[below(g, sizeof sizes / sizeof *sizes)];
+}
+
+static struct shape draw_shape(struct generator *g, int rank)
+{
+    struct shape shape = {.rank = rank};
+    int64_t elements = 1;
+    for (int i = 0; i < rank; i++) {
+        int64_t size = draw_size(g);
+        shape.dimension[i] = elements * size <= g->options.elements ? size : 1;
+        elements *= shape.dimension[i];
+    }
+    return shape;
+}
+
+static struct node *add_input(struct generator *g, enum element element, struct shape shape, int classes)
+{
+    struct type type = type_make(element, shape);
+    struct attributes attributes = {.symbol = arena_internf(g->module->arena, "x%d", g->names++), .index = classes};
+    return build(&g->builder, OP_input, NULL, 0, &attributes, &type);
+}
+
+static struct node *add_read(struct generator *g, struct shape shape)
+{
+    const char *name = arena_printf(g->module->arena, "v%d", g->names++);
+    return build_read(&g->builder, module_add_variable(g->module, name, type_make(ELEMENT_F32, shape),
+                                                       VARIABLE_PARAMETER, (struct span){0}));
+}
+
+static struct node *add_random(struct generator *g)
+{
+    struct node *operands[2];
+    static const char *const names[] = {"train/seed", "train/attempt"};
+    for (int i = 0; i < 2; i++) {
+        struct variable *variable = module_find_variable(g->module, names[i]);
+        if (!variable)
+            variable = module_add_variable(g->module, names[i], type_scalar(ELEMENT_I64),
+                                           i ? VARIABLE_OPTIMIZER : VARIABLE_HOST, (struct span){0});
+        operands[i] = build_read(&g->builder, variable);
+    }
+    struct type type = type_make(ELEMENT_F32, draw_shape(g, below(g, 4)));
+    return build(&g->builder, OP_random, operands, 2, &(struct attributes){.key = draw(&g->state)}, &type);
+}
+
+static struct node *add_leaf(struct generator *g)
+{
+    static const enum element elements[] = {ELEMENT_F32, ELEMENT_F32, ELEMENT_F32,
+                                            ELEMENT_U8,  ELEMENT_I32, ELEMENT_BOOL};
+    struct shape shape = draw_shape(g, below(g, 5));
+    struct type type = type_make(ELEMENT_I32, shape);
+    switch (below(g, 6)) {
+    case 0:
+        return build_constant(&g->builder, (double)below(g, 9) / 4 - 1, ELEMENT_F32);
+    case 1:
+        return build(&g->builder, OP_iota, NULL, 0, &(struct attributes){.axes = (uint32_t)below(g, 1 << shape.rank)},
+                     &type);
+    case 2:
+        return add_random(g);
+    case 3:
+        return add_read(g, shape);
+    default:
+        return add_input(g, elements[below(g, 6)], shape, 0);
+    }
+}
+
+/* ---- operands ---- */
+
+static bool accept_any(const struct node *node)
+{
+    return node->type.shape.rank <= RANK_MAX;
+}
+
+static bool accept_float(const struct node *node)
+{
+    return element_is_float(node->type.element);
+}
+
+static bool accept_number(const struct node *node)
+{
+    return node->type.element != ELEMENT_BOOL;
+}
+
+static bool accept_bool(const struct node *node)
+{
+    return node->type.element == ELEMENT_BOOL;
+}
+
+static bool accept_axes(const struct node *node)
+{
+    return accept_float(node) && node->type.shape.rank > 0;
+}
+
+/* A node of the pool that is accepted; a new input where chance finds none. */
+static struct node *pick(struct generator *g, bool accept(const struct node *))
+{
+    for (int i = 0; i < 20 && arrlen(g->pool); i++) {
+        struct node *node = g->pool[below(g, arrlen(g->pool))];
+        if (accept(node))
+            return node;
+    }
+    struct shape shape = draw_shape(g, 1 + below(g, 3));
+    return add_input(g, accept == accept_bool ? ELEMENT_BOOL : ELEMENT_F32, shape, 0);
+}
+
+/* The node with `shape`: broadcast where that is possible, else a new one. */
+static struct node *fit(struct generator *g, struct node *node, const struct shape *shape)
+{
+    struct shape common;
+    if (shape_broadcast(&node->type.shape, shape, &common) && shape_equal(&common, shape))
+        return build_broadcast(&g->builder, node, shape);
+    if (shape_elements(&node->type.shape) == shape_elements(shape))
+        return build_reshape(&g->builder, node, shape);
+    return add_input(g, node->type.element, *shape, 0);
+}
+
+/* |a| + 1/4: away from 0, where quotients, logarithms and roots have their poles. */
+static struct node *positive(struct generator *g, struct node *a)
+{
+    return build_binary(&g->builder, OP_add, build_unary(&g->builder, OP_abs, a),
+                        build_constant(&g->builder, 0.25, ELEMENT_F32));
+}
+
+/* ---- one op of each class ---- */
+
+static bool needs_bool(enum op op)
+{
+    return op == OP_not || op == OP_and || op == OP_or;
+}
+
+static bool needs_positive(enum op op)
+{
+    return op == OP_sqrt || op == OP_rsqrt || op == OP_log || op == OP_log1p || op == OP_pow;
+}
+
+static bool needs_bounded(enum op op)
+{
+    return op == OP_exp || op == OP_expm1;
+}
+
+static struct node *add_cast(struct generator *g)
+{
+    static const enum element elements[] = {ELEMENT_F32, ELEMENT_I32, ELEMENT_BOOL,
+                                            ELEMENT_U8,  ELEMENT_F16, ELEMENT_BF16};
+    return build_cast(&g->builder, pick(g, accept_any), elements[below(g, g->options.halves ? 6 : 4)]);
+}
+
+static struct node *add_pointwise(struct generator *g, enum op op)
+{
+    if (op == OP_cast)
+        return add_cast(g);
+    struct node *operands[3];
+    int arity = op_info(op)->arity;
+    for (int i = 0; i < arity; i++)
+        operands[i] = pick(g, needs_bool(op) || (op == OP_where && i == 0) ? accept_bool : accept_number);
+    int widest = below(g, arity);
+    struct shape shape = operands[widest]->type.shape;
+    for (int i = 0; i < arity; i++)
+        operands[i] = fit(g, operands[i], &shape);
+    if (needs_positive(op))
+        operands[0] = positive(g, operands[0]);
+    if (needs_bounded(op) || op == OP_pow)
+        operands[arity - 1] = build_unary(&g->builder, OP_tanh, operands[arity - 1]);
+    if (op == OP_div)
+        operands[1] = positive(g, operands[1]);
+    return build(&g->builder, op, operands, arity, NULL, NULL);
+}
+
+static struct node *add_reduce(struct generator *g, enum op op)
+{
+    struct node *a = pick(g, chance(g, 80) ? accept_float : accept_any);
+    struct attributes attributes = {.axes = (uint32_t)below(g, 1 << a->type.shape.rank)};
+    return build(&g->builder, op, &a, 1, &attributes, NULL);
+}
+
+static struct node *add_scan(struct generator *g)
+{
+    struct node *a = pick(g, accept_axes);
+    struct attributes attributes = {.axis = below(g, a->type.shape.rank), .reverse = chance(g, 50)};
+    return build(&g->builder, OP_cumsum, &a, 1, &attributes, NULL);
+}
+
+static struct node *add_reshape(struct generator *g, struct node *a)
+{
+    int64_t elements = shape_elements(&a->type.shape);
+    struct shape shape = {.rank = 1 + below(g, 3)};
+    for (int i = 0; i < shape.rank - 1; i++) {
+        int64_t size = draw_size(g);
+        shape.dimension[i] = elements % size == 0 ? size : 1;
+        elements /= shape.dimension[i];
+    }
+    shape.dimension[shape.rank - 1] = elements;
+    return build_reshape(&g->builder, a, &shape);
+}
+
+static struct node *add_broadcast(struct generator *g, struct node *a)
+{
+    struct shape shape = a->type.shape;
+    int64_t elements = shape_elements(&shape);
+    for (int i = 0; i < shape.rank; i++) {
+        int64_t size = draw_size(g);
+        if (shape.dimension[i] == 1 && elements * size <= g->options.elements) {
+            shape.dimension[i] = size;
+            elements *= size;
+        }
+    }
+    return build_broadcast(&g->builder, a, &shape);
+}
+
+static void draw_permutation(struct generator *g, int rank, unsigned char *permutation)
+{
+    for (int i = 0; i < rank; i++) {
+        int k = below(g, i + 1);
+        permutation[i] = permutation[k];
+        permutation[k] = (unsigned char)i;
+    }
+}
+
+static struct node *add_concat(struct generator *g, struct node *a)
+{
+    struct node *parts[3] = {a, a, a};
+    struct attributes attributes = {.axis = below(g, a->type.shape.rank)};
+    struct shape shape = a->type.shape;
+    shape.dimension[attributes.axis] = 1 + below(g, 3);
+    parts[1] = add_input(g, ELEMENT_F32, shape, 0);
+    return build(&g->builder, OP_concat, parts, 1 + below(g, 3), &attributes, NULL);
+}
+
+static void draw_slice(struct generator *g, const struct shape *shape, struct attributes *attributes)
+{
+    for (int i = 0; i < shape->rank; i++) {
+        attributes->low[i] = below(g, shape->dimension[i]);
+        attributes->high[i] = attributes->low[i] + 1 + below(g, shape->dimension[i] - attributes->low[i]);
+        attributes->step[i] = 1 + below(g, 2);
+    }
+}
+
+/* A window over the last axes that fits. */
+static bool draw_window(struct generator *g, const struct shape *shape, int rank, struct window *window)
+{
+    *window = (struct window){.rank = rank};
+    for (int i = 0; i < rank; i++) {
+        int64_t size = shape->dimension[shape->rank - rank + i];
+        window->kernel[i] = 1 + below(g, 3);
+        window->stride[i] = 1 + below(g, 2);
+        window->dilation[i] = 1 + below(g, 2);
+        window->pad_low[i] = below(g, 2);
+        window->pad_high[i] = below(g, 2);
+        if (size + window->pad_low[i] + window->pad_high[i] <= (window->kernel[i] - 1) * window->dilation[i])
+            return false;
+    }
+    return true;
+}
+
+static struct node *add_window(struct generator *g, struct node *a)
+{
+    struct attributes attributes = {.value = chance(g, 50) ? 0 : -1};
+    if (!draw_window(g, &a->type.shape, 1 + below(g, a->type.shape.rank < 2 ? 1 : 2), &attributes.window) ||
+        a->type.shape.rank > 5)
+        return a;
+    return build(&g->builder, OP_window, &a, 1, &attributes, NULL);
+}
+
+static struct node *add_movement(struct generator *g, enum op op)
+{
+    struct node *a = pick(g, accept_axes);
+    const struct shape *shape = &a->type.shape;
+    struct attributes attributes = {0};
+    switch (op) {
+    case OP_reshape:
+        return add_reshape(g, a);
+    case OP_broadcast:
+        return add_broadcast(g, a);
+    case OP_concat:
+        return add_concat(g, a);
+    case OP_window:
+        return add_window(g, a);
+    case OP_permute:
+        draw_permutation(g, shape->rank, attributes.permutation);
+        break;
+    case OP_slice:
+        draw_slice(g, shape, &attributes);
+        break;
+    case OP_pad:
+        for (int i = 0; i < shape->rank; i++) {
+            attributes.low[i] = below(g, 3);
+            attributes.high[i] = below(g, 3);
+        }
+        attributes.value = (double)below(g, 3) - 1;
+        break;
+    default: /* flip */
+        attributes.axes = (uint32_t)below(g, 1 << shape->rank);
+        break;
+    }
+    return build(&g->builder, op, &a, 1, &attributes, NULL);
+}
+
+/* The adjoint of a window drawn for a shape of its own. */
+static struct node *add_fold(struct generator *g)
+{
+    struct node *like = pick(g, accept_axes);
+    struct node *windows = add_window(g, like);
+    if (windows == like)
+        return windows;
+    struct attributes attributes = {.window = windows->attributes->window};
+    struct type type = type_make(windows->type.element, like->type.shape);
+    return build(&g->builder, OP_fold, &windows, 1, &attributes, &type);
+}
+
+static struct node *add_gather(struct generator *g, enum op op)
+{
+    struct node *table = pick(g, accept_axes);
+    struct attributes attributes = {.axis = below(g, table->type.shape.rank)};
+    int64_t rows = table->type.shape.dimension[attributes.axis];
+    if (rows == 0 || table->type.shape.rank > 4)
+        return table;
+    struct node *index = add_input(g, chance(g, 70) ? ELEMENT_I32 : ELEMENT_U8, draw_shape(g, 1), (int)rows);
+    struct node *operands[] = {table, index};
+    struct node *gathered = build(&g->builder, OP_gather, operands, 2, &attributes, NULL);
+    if (op == OP_gather)
+        return gathered;
+    struct type type = type_make(gathered->type.element, table->type.shape);
+    operands[0] = gathered;
+    return build(&g->builder, OP_scatter_add, operands, 2, &attributes, &type);
+}
+
+/* The operand of a contraction in the element type that both have. */
+static struct node *cast_to(struct generator *g, struct node *a, enum element element)
+{
+    return a->type.element == element ? a : build_cast(&g->builder, a, element);
+}
+
+static enum element draw_half(struct generator *g, int percent)
+{
+    if (!g->options.halves || !chance(g, percent))
+        return ELEMENT_F32;
+    return chance(g, 50) ? ELEMENT_F16 : ELEMENT_BF16;
+}
+
+static struct node *add_matmul(struct generator *g)
+{
+    struct node *a = pick(g, accept_axes);
+    enum element element = draw_half(g, 40);
+    int rank = a->type.shape.rank;
+    if (rank < 2)
+        return a;
+    bool transpose_a = chance(g, 30), transpose_b = chance(g, 30);
+    struct shape shape = a->type.shape;
+    int64_t k = shape.dimension[transpose_a ? rank - 2 : rank - 1], n = draw_size(g);
+    shape.dimension[rank - 2] = transpose_b ? n : k;
+    shape.dimension[rank - 1] = transpose_b ? k : n;
+    struct node *b = cast_to(g, add_input(g, ELEMENT_F32, shape, 0), element);
+    return build_matmul(&g->builder, cast_to(g, a, element), b, transpose_a, transpose_b);
+}
+
+/* A convolution of one to three spatial axes, and from it, where wanted, one of its gradients. */
+static struct node *add_convolution(struct generator *g, enum op op)
+{
+    int spatial = 1 + below(g, 3), groups = 1 + below(g, 2);
+    struct shape x = {.rank = spatial + 2}, weight = {.rank = spatial + 2};
+    x.dimension[0] = 1 + below(g, 2);
+    weight.dimension[1] = 1 + below(g, 3);
+    weight.dimension[0] = groups * (1 + below(g, 3));
+    x.dimension[1] = groups * weight.dimension[1];
+    for (int i = 0; i < spatial; i++)
+        x.dimension[2 + i] = 3 + below(g, spatial == 3 ? 2 : 5);
+    struct attributes attributes = {.groups = groups};
+    if (!draw_window(g, &x, spatial, &attributes.window))
+        return pick(g, accept_float);
+    for (int i = 0; i < spatial; i++)
+        weight.dimension[2 + i] = attributes.window.kernel[i];
+    memset(attributes.window.kernel, 0, sizeof attributes.window.kernel);
+    enum element element = draw_half(g, 40);
+    struct node *operands[] = {cast_to(g, fit(g, pick(g, accept_float), &x), element),
+                               cast_to(g, add_input(g, ELEMENT_F32, weight, 0), element)};
+    struct node *y = build(&g->builder, OP_conv, operands, 2, &attributes, NULL);
+    if (op == OP_conv)
+        return y;
+    struct type type = operands[op == OP_conv_data ? 0 : 1]->type;
+    struct node *others[] = {operands[op == OP_conv_data ? 1 : 0], cast_to(g, y, element)};
+    return build(&g->builder, op, others, 2, &attributes, &type);
+}
+
+static struct node *add_op(struct generator *g, enum op op)
+{
+    switch (op_info(op)->class) {
+    case CLASS_POINTWISE:
+        return add_pointwise(g, op);
+    case CLASS_REDUCE:
+        return add_reduce(g, op);
+    case CLASS_SCAN:
+        return add_scan(g);
+    case CLASS_MOVEMENT:
+        return add_movement(g, op);
+    case CLASS_FOLD:
+        return add_fold(g);
+    case CLASS_GATHER:
+        return add_gather(g, op);
+    case CLASS_CONTRACTION:
+        return op == OP_matmul ? add_matmul(g) : add_convolution(g, op);
+    default:
+        return add_leaf(g);
+    }
+}
+
+/* An op of a class that is drawn first, so that the many pointwise ops do not crowd out the others. */
+static enum op draw_op(struct generator *g)
+{
+    static const enum op_class classes[] = {CLASS_POINTWISE, CLASS_POINTWISE,  CLASS_POINTWISE, CLASS_POINTWISE,
+                                            CLASS_POINTWISE, CLASS_REDUCE,     CLASS_REDUCE,    CLASS_MOVEMENT,
+                                            CLASS_MOVEMENT,  CLASS_SCAN,       CLASS_FOLD,      CLASS_GATHER,
+                                            CLASS_LEAF,      CLASS_CONTRACTION};
+    enum op_class class;
+    do
+        class = classes[below(g, sizeof classes / sizeof *classes)];
+    while (g->options.without >> class & 1);
+    enum op op;
+    do
+        op = (enum op)below(g, OP_COUNT);
+    while (op_info(op)->class != class);
+    return op;
+}
+
+/* Rounds some results to a half, as a policy would. Movement keeps its operand's type. */
+static void round_some(struct generator *g, struct node *node)
+{
+    bool rounds =
+        op_is(node->op, CLASS_POINTWISE) || op_is(node->op, CLASS_REDUCE) || op_is(node->op, CLASS_CONTRACTION);
+    if (rounds && node->op != OP_cast && element_is_float(node->type.element))
+        node->type.element = draw_half(g, 40);
+}
+
+/* ---- effects ---- */
+
+static void add_write(struct generator *g, struct node *value)
+{
+    const struct variable *variable = NULL;
+    for (ptrdiff_t i = 0; i < arrlen(g->module->variables) && !variable; i++) {
+        const struct variable *old = g->module->variables[i];
+        bool free = old->kind == VARIABLE_PARAMETER && !old->frozen;
+        if (free && shape_equal(&old->type.shape, &value->type.shape) && chance(g, 50))
+            variable = old;
+    }
+    if (!variable)
+        variable = module_add_variable(g->module, arena_printf(g->module->arena, "v%d", g->names++),
+                                       type_make(ELEMENT_F32, value->type.shape), VARIABLE_PARAMETER, (struct span){0});
+    module_find_variable(g->module, variable->name)->frozen = true; /* written: not again */
+    build_write(&g->builder, variable, cast_to(g, value, ELEMENT_F32), GATE_NEVER);
+}
+
+/* Every value that nothing uses becomes an output or is written. */
+static void add_effects(struct generator *g)
+{
+    graph_number(g->builder.graph);
+    for (ptrdiff_t i = 0; i < arrlen(g->builder.graph->nodes); i++)
+        for (int k = 0; k < g->builder.graph->nodes[i]->operand_count; k++)
+            g->builder.graph->nodes[i]->operands[k]->mark = 1;
+    for (ptrdiff_t i = 0; i < arrlen(g->pool); i++) {
+        struct node *node = g->pool[i];
+        if (node->mark)
+            continue;
+        node->mark = 1;
+        if (element_is_float(node->type.element) && chance(g, 30))
+            add_write(g, node);
+        else
+            build_output(&g->builder, arena_printf(g->module->arena, "y%d", g->names++), node, OUTPUT_VALUE);
+    }
+    for (ptrdiff_t i = 0; i < arrlen(g->module->variables); i++)
+        g->module->variables[i]->frozen = false;
+    graph_number(g->builder.graph);
+}
+
+struct module *random_module(struct arena *arena, uint64_t seed, const struct random_options *options)
+{
+    struct generator g = {.module = module_new(arena, diagnostics_new(arena), "random"),
+                          .options = options ? *options : (struct random_options){0},
+                          .state = seed};
+    if (!g.options.steps)
+        g.options.steps = 24;
+    if (!g.options.elements)
+        g.options.elements = 600;
+    g.builder = (struct builder){.graph = module_add_graph(g.module, "train"), .scope = ""};
+    for (int i = 0; i < 3; i++)
+        arrput(g.pool, add_leaf(&g));
+    for (int i = 0; i < g.options.steps; i++) {
+        struct node *node = add_op(&g, draw_op(&g));
+        round_some(&g, node);
+        if (shape_elements(&node->type.shape) <= 8 * g.options.elements)
+            arrput(g.pool, node);
+    }
+    add_effects(&g);
+    arrfree(g.pool);
+    return g.module;
+}
+
+/* ---- values ---- */
+
+static double draw_value(uint64_t *state, enum element element, int classes)
+{
+    uint64_t bits = draw(state);
+    if (element == ELEMENT_BOOL)
+        return (double)(bits & 1);
+    if (!element_is_float(element))
+        return (double)(bits % (uint64_t)(classes ? classes : 100));
+    return (double)((int64_t)(bits % 4097) - 2048) / 1024; /* -2 … 2 in steps that f32 and f16 hold */
+}
+
+static void fill(uint64_t seed, const struct type *type, int classes, double *values)
+{
+    for (int64_t i = 0; i < shape_elements(&type->shape); i++)
+        values[i] = element_round(type->element, draw_value(&seed, type->element, classes));
+}
+
+void random_fill(struct environment *environment, const struct module *module, uint64_t seed)
+{
+    struct arena *arena = arena_new();
+    const struct graph *graph = module->graphs[0];
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
+        const struct node *node = graph->nodes[i];
+        if (node->op != OP_input)
+            continue;
+        double *values = ARENA_ARRAY(arena, double, shape_elements(&node->type.shape) + 1);
+        fill(seed + (uint64_t)i * 7919, &node->type, node->attributes->index, values);
+        environment_set_input(environment, node->attributes->symbol, &node->type, values);
+    }
+    for (ptrdiff_t i = 0; i < arrlen(module->variables); i++) {
+        const struct variable *variable = module->variables[i];
+        double *values = ARENA_ARRAY(arena, double, shape_elements(&variable->type.shape) + 1);
+        fill(seed + (uint64_t)i * 104729 + 1, &variable->type, 0, values);
+        environment_set_variable(environment, variable->name, &variable->type, values);
+    }
+    arena_free(arena);
+}

@@ -1,0 +1,24 @@
+/* Random valid graphs drawn from the op table, for tests that compare two ways of doing the same thing: fused and
+ * unfused, before and after a pass, printed and parsed. The same seed and options give the same graph. */
+#ifndef CASTOR_TESTS_RANDOM_GRAPH_H
+#define CASTOR_TESTS_RANDOM_GRAPH_H
+
+#include "ir/evaluate.h"
+#include "ir/graph.h"
+
+struct random_options {
+    int steps;        /* ops drawn; each adds the nodes that make its operands fit (default 24) */
+    int64_t elements; /* the largest tensor, roughly (default 600) */
+    bool halves;      /* some nodes are rounded to f16 or bf16 */
+    unsigned without; /* bit i: no ops of class i (enum op_class) */
+};
+
+/* A module of one graph, "train": inputs, variables that are read, written or both, draws of train/seed and
+ * train/attempt, several outputs and writes. Every op of the table but the markers can occur. */
+struct module *random_module(struct arena *arena, uint64_t seed, const struct random_options *options);
+
+/* Gives every input and variable of the module values: floats around 0 that their type holds exactly, indices in
+ * their range. */
+void random_fill(struct environment *environment, const struct module *module, uint64_t seed);
+
+#endif
