@@ -77,6 +77,8 @@ void environment_set_argument(struct environment *environment, int index, const 
 
 static struct tensor *find(struct named_tensor *map, const char *name)
 {
+    if (!map)
+        return NULL;
     ptrdiff_t at = shgeti(map, name);
     return at < 0 ? NULL : map[at].value;
 }

@@ -78,6 +78,8 @@ struct variable *module_add_variable(struct module *module, const char *name, st
 struct variable *module_find_variable(const struct module *module, const char *name)
 {
     struct variable_entry *index = module->variable_index;
+    if (!index)
+        return NULL;
     ptrdiff_t at = shgeti(index, name);
     return at < 0 ? NULL : index[at].value;
 }

@@ -8,14 +8,6 @@
 #include <string.h>
 #include <xxhash.h>
 
-/* What makes two nodes equal, besides their attributes. */
-struct expression {
-    enum op op;
-    int operand_count;
-    enum element pin;
-    struct type type;
-};
-
 /* The first node of each hash; should two different nodes share one, the later is not merged with anything. */
 struct known {
     uint64_t key;
@@ -33,22 +25,6 @@ static const struct node *operand_at(const struct node *node, int i)
     if (commutes(node->op) && node->operands[0]->id > node->operands[1]->id)
         i = 1 - i;
     return node->operands[i];
-}
-
-static struct expression expression_of(const struct node *node)
-{
-    struct expression expression;
-    memset(&expression, 0, sizeof expression); /* the padding too: it is hashed */
-    expression.op = node->op;
-    expression.operand_count = node->operand_count;
-    expression.pin = node->pin;
-    expression.type.element = node->type.element;
-    expression.type.shape.rank = node->type.shape.rank;
-    for (int axis = 0; axis < node->type.shape.rank; axis++) {
-        expression.type.shape.dimension[axis] = node->type.shape.dimension[axis];
-        expression.type.order[axis] = node->type.order[axis];
-    }
-    return expression;
 }
 
 /* Bytes of an attribute that count. */
@@ -79,8 +55,10 @@ static size_t field_bytes(const struct node *node, const struct attribute_field 
 
 static uint64_t hash(const struct node *node)
 {
-    struct expression expression = expression_of(node);
-    uint64_t value = XXH3_64bits(&expression, sizeof expression);
+    const struct type *type = &node->type;
+    int64_t head[] = {node->op, node->operand_count, node->pin, type->element, type->shape.rank};
+    uint64_t value = XXH3_64bits(head, sizeof head);
+    value = XXH3_64bits_withSeed(type->shape.dimension, sizeof(int64_t) * (size_t)type->shape.rank, value);
     for (int i = 0; i < node->operand_count; i++) {
         int id = operand_at(node, i)->id;
         value = XXH3_64bits_withSeed(&id, sizeof id, value);
@@ -95,8 +73,7 @@ static uint64_t hash(const struct node *node)
 
 static bool equal(const struct node *a, const struct node *b)
 {
-    struct expression left = expression_of(a), right = expression_of(b);
-    if (memcmp(&left, &right, sizeof left) != 0)
+    if (a->op != b->op || a->operand_count != b->operand_count || a->pin != b->pin || !type_equal(&a->type, &b->type))
         return false;
     for (int i = 0; i < a->operand_count; i++)
         if (operand_at(a, i) != operand_at(b, i))

@@ -9,15 +9,16 @@
 #include "passes/rewrite.h"
 
 #include <stb/stb_ds.h>
-#include <string.h>
 
 /* grad nodes that one sweep answers. */
 struct group {
     struct node **grads; /* stb_ds array, in graph order */
 };
 
+/* By y's id, and what the sweep starts from: 0 for ones, -k for the scale_seed of minimize line k (all of which are the
+ * same number), else the id of the seed + 1. */
 struct group_key {
-    const struct node *y, *seed; /* seed NULL: ones */
+    int64_t y, seed;
 };
 
 struct group_entry {
@@ -28,9 +29,10 @@ struct group_entry {
 /* One backward walk. Nodes outside low … high have no part in it. */
 struct sweep {
     struct graph *graph;
-    int low, high;      /* ids of the first x and of y */
-    bool *active;       /* by id - low: depends on an x */
-    struct node **sums; /* by id - low: gradient gathered so far, NULL: none */
+    struct arena *arena; /* of this sweep alone */
+    int low, high;       /* ids of the first x and of y */
+    bool *active;        /* by id - low: depends on an x */
+    struct node **sums;  /* by id - low: gradient gathered so far, NULL: none */
 };
 
 static bool in_graph(const struct graph *graph, const struct node *node)
@@ -120,7 +122,7 @@ static struct node *first_gradient(struct graph *graph, const struct node *y, st
 /* The part of the graph between the first x and y; false when no x lies before y, so that all gradients are zero. */
 static bool sweep_open(struct sweep *sweep, struct graph *graph, struct node *const *grads, const struct node *y)
 {
-    *sweep = (struct sweep){.graph = graph, .low = y->id + 1, .high = y->id};
+    *sweep = (struct sweep){.graph = graph, .arena = arena_new(), .low = y->id + 1, .high = y->id};
     for (ptrdiff_t i = 0; i < arrlen(grads); i++) {
         const struct node *x = node_resolve(grads[i]->operands[1]);
         if (in_graph(graph, x) && x->id < sweep->low)
@@ -128,11 +130,9 @@ static bool sweep_open(struct sweep *sweep, struct graph *graph, struct node *co
     }
     if (sweep->low > sweep->high)
         return false;
-    size_t count = (size_t)(sweep->high - sweep->low + 1);
-    arrsetlen(sweep->active, count);
-    arrsetlen(sweep->sums, count);
-    memset(sweep->active, 0, count * sizeof *sweep->active);
-    memset(sweep->sums, 0, count * sizeof *sweep->sums);
+    int count = sweep->high - sweep->low + 1;
+    sweep->active = ARENA_ARRAY(sweep->arena, bool, count);
+    sweep->sums = ARENA_ARRAY(sweep->arena, struct node *, count);
     for (ptrdiff_t i = 0; i < arrlen(grads); i++) {
         const struct node *x = node_resolve(grads[i]->operands[1]);
         if (in_graph(graph, x) && x->id <= sweep->high && element_is_float(x->type.element))
@@ -140,12 +140,6 @@ static bool sweep_open(struct sweep *sweep, struct graph *graph, struct node *co
     }
     mark_active(sweep);
     return true;
-}
-
-static void sweep_close(struct sweep *sweep)
-{
-    arrfree(sweep->active);
-    arrfree(sweep->sums);
 }
 
 static struct node *zeros(struct graph *graph, const struct node *grad)
@@ -176,47 +170,39 @@ static void differentiate(struct graph *graph, const struct group *group)
         struct node *gradient = covered ? sweep.sums[x->id - sweep.low] : NULL;
         node_replace(grad, gradient ? gradient : zeros(graph, grad));
     }
-    sweep_close(&sweep);
+    arena_free(sweep.arena);
 }
 
-/* The seed that stands for all equal ones: every scale_seed of one minimize line is the same number. */
-static const struct node *canonical_seed(const struct node *grad, const struct node ***scale_seeds)
+static struct group_key key_of(const struct node *grad)
 {
-    if (grad->operand_count < 3)
-        return NULL;
-    const struct node *seed = grad->operands[2];
-    if (seed->op != OP_scale_seed)
-        return seed;
-    while (arrlen(*scale_seeds) <= seed->attributes->index)
-        arrput(*scale_seeds, NULL);
-    const struct node **known = &(*scale_seeds)[seed->attributes->index];
-    if (!*known)
-        *known = seed;
-    return *known;
+    struct group_key key = {grad->operands[0]->id, 0};
+    if (grad->operand_count > 2) {
+        const struct node *seed = grad->operands[2];
+        key.seed = seed->op == OP_scale_seed ? -(int64_t)seed->attributes->index : (int64_t)seed->id + 1;
+    }
+    return key;
 }
 
-/* Groups the grad nodes by (y, seed); a grad node's mark is its group's number, from 1. */
-static struct group *collect_groups(struct node *const *nodes)
+/* Groups the grad nodes by (y, seed) into `groups`, which has room for one each; a grad node's mark is its group's
+ * number, from 1. Gives the number of groups. */
+static ptrdiff_t collect_groups(struct node *const *nodes, struct group *groups)
 {
-    struct group *groups = NULL;
     struct group_entry *index = NULL;
-    const struct node **scale_seeds = NULL;
+    ptrdiff_t count = 0;
     for (ptrdiff_t i = 0; i < arrlen(nodes); i++) {
         if (nodes[i]->op != OP_grad)
             continue;
-        struct group_key key = {nodes[i]->operands[0], canonical_seed(nodes[i], &scale_seeds)};
+        struct group_key key = key_of(nodes[i]);
         int64_t number = hmget(index, key);
         if (!number) {
-            arrput(groups, (struct group){0});
-            number = arrlen(groups);
+            number = ++count;
             hmput(index, key, number);
         }
         arrput(groups[number - 1].grads, nodes[i]);
         nodes[i]->mark = number;
     }
     hmfree(index);
-    arrfree(scale_seeds);
-    return groups;
+    return count;
 }
 
 /* Only now may stop_gradient go: a later gradient of a gradient had to see it. */
@@ -243,7 +229,9 @@ void pass_gradients(struct graph *graph, struct pass_context *context)
     (void)context; /* not optional, so --pass-limit does not count it */
     graph_number(graph);
     struct node **nodes = graph_take_nodes(graph);
-    struct group *groups = collect_groups(nodes);
+    struct arena *arena = arena_new();
+    struct group *groups = ARENA_ARRAY(arena, struct group, arrlen(nodes));
+    ptrdiff_t group_count = collect_groups(nodes, groups);
     for (ptrdiff_t i = 0; i < arrlen(nodes); i++) {
         struct node *node = nodes[i];
         if (node->op == OP_grad) {
@@ -256,9 +244,9 @@ void pass_gradients(struct graph *graph, struct pass_context *context)
             matmul_fold_transposes(graph->module->arena, node);
         graph_append(graph, node);
     }
-    for (ptrdiff_t i = 0; i < arrlen(groups); i++)
+    for (ptrdiff_t i = 0; i < group_count; i++)
         arrfree(groups[i].grads);
-    arrfree(groups);
+    arena_free(arena);
     arrfree(nodes);
     drop_stop_gradients(graph);
     graph_number(graph);

@@ -2,7 +2,12 @@
 #include "passes/rewrite.h"
 #include "passes/simplify.h"
 
-#include <string.h>
+#include <math.h>
+
+static bool same(double a, double b)
+{
+    return isnan(a) ? isnan(b) : a == b && signbit(a) == signbit(b);
+}
 
 static struct node *make(struct simplifier *simplifier, const struct node *node, struct node *operand,
                          const struct attributes *attributes)
@@ -84,9 +89,9 @@ static struct node *simplify_pad(struct simplifier *simplifier, struct node *nod
     double value;
     if (shape_equal(&x->type.shape, &node->type.shape))
         return simplify_become(simplifier, node, x);
-    if (node_uniform(x, &value) && memcmp(&value, &outer->value, sizeof value) == 0)
+    if (node_uniform(x, &value) && same(value, outer->value))
         return simplify_full(simplifier, node, value);
-    if (x->op != OP_pad || memcmp(&inner->value, &outer->value, sizeof inner->value) != 0)
+    if (x->op != OP_pad || !same(inner->value, outer->value))
         return NULL;
     struct attributes both = {.value = outer->value};
     for (int axis = 0; axis < node->type.shape.rank; axis++) {
