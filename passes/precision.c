@@ -133,7 +133,7 @@ static void look_at_users(struct precision *precision, const struct node *node)
         outside |= !same;
     }
     choice->inner = inside && !outside;
-    choice->state_only = state_only && writes && !op_is(node->op, CLASS_CONTRACTION);
+    choice->state_only = state_only && writes && node->region == REGION_FORWARD && !op_is(node->op, CLASS_CONTRACTION);
 }
 
 static void prepare(struct precision *precision)
@@ -220,6 +220,22 @@ static bool all_operands_weak(const struct precision *precision, const struct no
     return node->operand_count > 0 || node->op == OP_constant || node->op == OP_read || node->op == OP_iota;
 }
 
+/* Why a leaf has its type. */
+static const char *leaf_reason(const struct precision *precision, const struct node *node)
+{
+    const struct policy *policy = precision->policy;
+    switch (node->op) {
+    case OP_constant:
+        return "constants are exact and widen nothing";
+    case OP_input:
+        return "as it is fed";
+    case OP_read:
+        return policy->masters_reason ? policy->masters_reason : "variables are f32";
+    default:
+        return "as it is drawn or given";
+    }
+}
+
 /* Types that no policy decides. True when the node has one. */
 static bool decide_fixed(struct precision *precision, struct node *node)
 {
@@ -231,9 +247,9 @@ static bool decide_fixed(struct precision *precision, struct node *node)
         element = operand->nominal;
         reason = operand->reason;
     } else if (!element_is_float(element) || element == ELEMENT_F64)
-        reason = "not a type that policies choose";
+        reason = "policies choose among f16, bf16 and f32 only";
     else if (op_is(node->op, CLASS_LEAF))
-        reason = "has its type from where it comes";
+        reason = leaf_reason(precision, node);
     else if (node->op == OP_cast && node->attributes->explicit_cast)
         reason = "cast written in the source";
     else if (node->pin) {
@@ -324,7 +340,7 @@ static struct node *chain_next(const struct precision *precision, const struct n
 static void keep_wide(const struct precision *precision, struct node *node, const struct node *last)
 {
     node->type.element = ELEMENT_F32;
-    node->reason = arena_internf(precision->graph->module->arena, "inside of the chain that %s ends",
+    node->reason = arena_internf(precision->graph->module->arena, "%s; f32 in the chain that ends in %s", node->reason,
                                  precision_node_text(precision, last));
 }
 
@@ -377,8 +393,8 @@ static struct node *cast_operand(struct graph *graph, struct node **casts, struc
         struct builder builder = builder_at(graph, value);
         builder.pin = ELEMENT_NONE;
         builder.forward = 0;
-        builder.reason = arena_internf(graph->module->arena, "operand of %s: %s", op_info(contraction->op)->name,
-                                       contraction->reason);
+        builder.reason = arena_internf(graph->module->arena, "operand of %s",
+                                       contraction->name ? contraction->name : op_info(contraction->op)->name);
         casts[element] = build_cast(&builder, value, element);
     }
     return casts[element];

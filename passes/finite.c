@@ -1,0 +1,126 @@
+/* Which values to look at for inf and NaN: see finite.h. */
+#include "passes/finite.h"
+
+#include <math.h>
+#include <stb/stb_ds.h>
+
+enum { BOUND_DEPTH = 8 };
+
+static const double f16_largest = 65504;
+
+static struct node *through_movement(struct node *node)
+{
+    while (op_is(node->op, CLASS_MOVEMENT) && node->op != OP_concat && node->op != OP_pad && node->op != OP_window &&
+           node->op != OP_slice)
+        node = node->operands[0];
+    return node;
+}
+
+static double integer_bound(enum element element)
+{
+    return element == ELEMENT_BOOL ? 1 : element == ELEMENT_U8 ? 255 : element == ELEMENT_I32 ? 0x1p31 : 0x1p63;
+}
+
+/* The largest magnitude that the node can have whatever is fed; infinity when nothing is known. It looks a few nodes
+ * deep: far enough to see that a byte divided by 255 cannot overflow. */
+static double bound(const struct node *node, int depth)
+{
+    if (!element_is_float(node->type.element))
+        return integer_bound(node->type.element);
+    if (node->op == OP_constant)
+        return fabs(node->attributes->value);
+    if (node->op == OP_random)
+        return 1;
+    if (depth == 0 || node->operand_count == 0)
+        return INFINITY;
+    double a = bound(node->operands[0], depth - 1);
+    switch (node->op) {
+    case OP_cast:
+    case OP_neg:
+    case OP_abs:
+    case OP_reshape:
+    case OP_broadcast:
+    case OP_permute:
+    case OP_slice:
+    case OP_flip:
+        return a;
+    case OP_tanh:
+        return 1;
+    case OP_add:
+    case OP_sub:
+        return a + bound(node->operands[1], depth - 1);
+    case OP_mul:
+        return a * bound(node->operands[1], depth - 1);
+    case OP_div: {
+        const struct node *divisor = through_movement(node->operands[1]);
+        bool constant = divisor->op == OP_constant && divisor->attributes->value != 0;
+        return constant ? a / fabs(divisor->attributes->value) : INFINITY;
+    }
+    default:
+        return INFINITY;
+    }
+}
+
+/* 0 · inf is NaN, so a bound with an infinite part is none. */
+static bool is_bounded(const struct node *node)
+{
+    return bound(node, BOUND_DEPTH) <= f16_largest;
+}
+
+static void look_at(struct finite_values *set, struct node *node)
+{
+    node = through_movement(node);
+    if (node->mark || is_bounded(node))
+        return;
+    node->mark = 1;
+    arrput(set->values, node);
+}
+
+static bool is_f16(const struct node *node)
+{
+    return node->type.element == ELEMENT_F16;
+}
+
+/* By the lemma: finite exactly when its operands are. */
+static bool finite_as_operands(const struct node *node)
+{
+    if (node->type.element != ELEMENT_F32)
+        return false;
+    if (op_is(node->op, CLASS_CONTRACTION))
+        return is_f16(node->operands[0]) && is_f16(node->operands[1]);
+    return (node->op == OP_sum || node->op == OP_cast) && is_f16(node->operands[0]);
+}
+
+void finite_add(struct finite_values *set, struct node *gradient)
+{
+    gradient = through_movement(gradient);
+    if (finite_as_operands(gradient))
+        for (int i = 0; i < gradient->operand_count; i++)
+            look_at(set, gradient->operands[i]);
+    else
+        look_at(set, gradient);
+}
+
+/* A bool scalar: every element is finite. */
+static struct node *all_finite(struct builder *builder, struct node *value)
+{
+    struct node *finite = build_unary(builder, OP_isfinite, value);
+    int rank = value->type.shape.rank;
+    if (rank == 0)
+        return finite;
+    struct shape scalar = {0};
+    return build_reshape(builder, build_reduce(builder, OP_reduce_min, finite, (1u << rank) - 1), &scalar);
+}
+
+struct node *finite_found_inf(struct builder *builder, struct finite_values *set)
+{
+    struct node *all = NULL;
+    for (ptrdiff_t i = 0; i < arrlen(set->values); i++) {
+        struct node *finite = all_finite(builder, set->values[i]);
+        all = all ? build_binary(builder, OP_and, all, finite) : finite;
+    }
+    for (ptrdiff_t i = 0; i < arrlen(set->values); i++)
+        set->values[i]->mark = 0;
+    arrfree(set->values);
+    return all ? build_unary(builder, OP_not, all) : NULL;
+}

@@ -1,0 +1,22 @@
+/* Checking that gradients are finite, on the values where it costs least.
+ *
+ * Lemma: a product of f16 matrices summed in f32 is finite exactly when their elements are (65504² times any number of
+ * terms that fits a memory is far below the largest f32). So a weight gradient needs no look at itself: its two
+ * operands are looked at, which are smaller, and which the kernels that make them hold in registers. The same holds
+ * for a plain sum of f16 values. Everything else is looked at itself. */
+#ifndef CASTOR_PASSES_FINITE_H
+#define CASTOR_PASSES_FINITE_H
+
+#include "ir/graph.h"
+
+/* Values to look at, each once. Zero-initialise; node->mark of the graph must be 0 at the start and is used. */
+struct finite_values {
+    struct node **values; /* stb_ds array */
+};
+
+void finite_add(struct finite_values *set, struct node *gradient);
+
+/* A bool scalar: some element of some value is inf or NaN. NULL when all are known to be finite. Frees the set. */
+struct node *finite_found_inf(struct builder *builder, struct finite_values *set);
+
+#endif
