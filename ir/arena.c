@@ -94,8 +94,10 @@ const char *arena_intern(struct arena *arena, const char *string)
 
 const char *arena_intern_length(struct arena *arena, const char *string, size_t length)
 {
-    char *copy = arena_allocate(arena, length + 1);
+    char buffer[256];
+    char *copy = length < sizeof buffer ? buffer : arena_allocate(arena, length + 1);
     memcpy(copy, string, length);
+    copy[length] = '\0';
     return arena_intern(arena, copy);
 }
 
