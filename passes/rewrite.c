@@ -1,10 +1,18 @@
 /* What several rewriting passes ask of a node. */
 #include "passes/rewrite.h"
 
+bool movement_rounds(const struct node *movement)
+{
+    return movement->type.element != movement->operands[0]->type.element;
+}
+
 bool node_uniform(const struct node *node, double *value)
 {
-    while (node->op == OP_broadcast || node->op == OP_reshape || node->op == OP_permute || node->op == OP_flip)
+    while (node->op == OP_broadcast || node->op == OP_reshape || node->op == OP_permute || node->op == OP_flip) {
+        if (movement_rounds(node))
+            return false;
         node = node->operands[0];
+    }
     if (node->op != OP_constant)
         return false;
     *value = element_round(node->type.element, node->attributes->value);
@@ -24,7 +32,7 @@ int64_t reduced_elements(const struct node *reduction)
 bool node_is_transpose(const struct node *node)
 {
     int rank = node->type.shape.rank;
-    if (node->op != OP_permute || rank < 2)
+    if (node->op != OP_permute || rank < 2 || movement_rounds(node))
         return false;
     const unsigned char *permutation = node->attributes->permutation;
     for (int axis = 0; axis < rank - 2; axis++)

@@ -4,13 +4,16 @@
 
 #include "ir/graph.h"
 
+/* True when a movement op also rounds to another element type than its operand's. */
+bool movement_rounds(const struct node *movement);
+
 /* True when all elements are one number known at compile time, a constant seen through movement; sets *value. */
 bool node_uniform(const struct node *node, double *value);
 
 /* How many elements of the operand meet in one element of a reduction's result. */
 int64_t reduced_elements(const struct node *reduction);
 
-/* True for a permute that exchanges the last two axes and leaves the others. */
+/* True for a permute that exchanges the last two axes, leaves the others and rounds nothing. */
 bool node_is_transpose(const struct node *node);
 
 /* Reads a matmul's operands through transposes, by its flags. True when something changed. */

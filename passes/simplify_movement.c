@@ -19,8 +19,17 @@ static struct node *make(struct simplifier *simplifier, const struct node *node,
 
 static struct node *reshaped(struct simplifier *simplifier, const struct node *node, struct node *operand)
 {
-    return pass_may_rewrite(simplifier->context) ? build_reshape(&simplifier->builder, operand, &node->type.shape)
-                                                 : NULL;
+    if (type_equal(&operand->type, &node->type))
+        return simplify_become(simplifier, node, operand);
+    if (!pass_may_rewrite(simplifier->context))
+        return NULL;
+    return build(&simplifier->builder, OP_reshape, &operand, 1, NULL, &node->type);
+}
+
+/* True when the operand is the given op and can be joined with the node over it, because it rounds nothing. */
+static bool joins(const struct node *operand, enum op op)
+{
+    return operand->op == op && !movement_rounds(operand);
 }
 
 /* A reshape or broadcast of a constant as build_full makes it, which must not be rewritten into itself. */
@@ -47,14 +56,15 @@ static struct node *simplify_permute(struct simplifier *simplifier, struct node 
     }
     if (in_order)
         return reshaped(simplifier, node, x);
-    if (x->op == OP_permute) {
+    if (joins(x, OP_permute)) {
         struct attributes attributes = {0};
         for (int axis = 0; axis < rank; axis++)
             attributes.permutation[axis] = x->attributes->permutation[permutation[axis]];
         return make(simplifier, node, x->operands[0], &attributes);
     }
     /* (A B)' = B' A'. Only where nobody else wants A B. */
-    if (x->op != OP_matmul || x->mark != 1 || !node_is_transpose(node) || !pass_may_rewrite(simplifier->context))
+    if (x->op != OP_matmul || movement_rounds(node) || x->mark != 1 || !node_is_transpose(node) ||
+        !pass_may_rewrite(simplifier->context))
         return NULL;
     struct node *operands[] = {x->operands[1], x->operands[0]};
     struct attributes attributes = {.transpose_a = !x->attributes->transpose_b,
@@ -67,7 +77,7 @@ static struct node *simplify_slice(struct simplifier *simplifier, struct node *n
     struct node *x = node->operands[0];
     if (shape_equal(&x->type.shape, &node->type.shape))
         return simplify_become(simplifier, node, x);
-    if (x->op != OP_slice)
+    if (!joins(x, OP_slice))
         return NULL;
     const struct attributes *outer = node->attributes, *inner = x->attributes;
     struct attributes both = {0};
@@ -91,7 +101,7 @@ static struct node *simplify_pad(struct simplifier *simplifier, struct node *nod
         return simplify_become(simplifier, node, x);
     if (node_uniform(x, &value) && same(value, outer->value))
         return simplify_full(simplifier, node, value);
-    if (x->op != OP_pad || !same(inner->value, outer->value))
+    if (!joins(x, OP_pad) || !same(inner->value, outer->value))
         return NULL;
     struct attributes both = {.value = outer->value};
     for (int axis = 0; axis < node->type.shape.rank; axis++) {
@@ -110,7 +120,7 @@ static struct node *simplify_flip(struct simplifier *simplifier, struct node *no
         moves |= (axes >> axis & 1) && node->type.shape.dimension[axis] > 1;
     if (!moves)
         return simplify_become(simplifier, node, x);
-    if (x->op != OP_flip)
+    if (!joins(x, OP_flip))
         return NULL;
     return make(simplifier, node, x->operands[0], &(struct attributes){.axes = axes ^ x->attributes->axes});
 }
@@ -136,11 +146,11 @@ struct node *simplify_movement(struct simplifier *simplifier, struct node *node)
     case OP_reshape:
         if (shape_equal(&x->type.shape, &node->type.shape))
             return simplify_become(simplifier, node, x);
-        return x->op == OP_reshape ? reshaped(simplifier, node, x->operands[0]) : NULL;
+        return joins(x, OP_reshape) ? reshaped(simplifier, node, x->operands[0]) : NULL;
     case OP_broadcast:
         if (shape_equal(&x->type.shape, &node->type.shape))
             return simplify_become(simplifier, node, x);
-        return x->op == OP_broadcast ? make(simplifier, node, x->operands[0], NULL) : NULL;
+        return joins(x, OP_broadcast) ? make(simplifier, node, x->operands[0], NULL) : NULL;
     case OP_permute:
         return simplify_permute(simplifier, node);
     case OP_slice:
