@@ -157,7 +157,8 @@ void log_step(struct log *log, const struct log_step *step)
     end_line(log, line, &text);
 }
 
-void log_evaluation(struct log *log, int64_t step, int64_t epoch, const struct evaluation *evaluation, const char *set)
+void log_evaluation(struct log *log, int64_t step, int64_t epoch, const struct evaluation *evaluation, const char *set,
+                    const char *best_on)
 {
     char *text;
     size_t size;
@@ -167,6 +168,6 @@ void log_evaluation(struct log *log, int64_t step, int64_t epoch, const struct e
     fprintf(line, "{\"epoch\":%lld,\"eval\":{", (long long)epoch);
     for (int i = 0; i < evaluation->count; i++)
         put_member(line, evaluation->scores[i].name, evaluation->scores[i].value, i == 0);
-    fprintf(line, "},\"step\":%lld,\"set\":\"%s\",\"best_on\":\"%s\"}\n", (long long)step, set, set);
+    fprintf(line, "},\"step\":%lld,\"set\":\"%s\",\"best_on\":\"%s\"}\n", (long long)step, set, best_on);
     end_line(log, line, &text);
 }

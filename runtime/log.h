@@ -24,7 +24,8 @@ struct log_step {
 };
 
 void log_step(struct log *log, const struct log_step *step);
-/* `set`: on which examples ("test" or "validate"), which are also those that choose the best weights. */
-void log_evaluation(struct log *log, int64_t step, int64_t epoch, const struct evaluation *evaluation, const char *set);
+/* `set`: on which examples ("test", "validate"); `best_on`: on which ones the best weights are chosen. */
+void log_evaluation(struct log *log, int64_t step, int64_t epoch, const struct evaluation *evaluation, const char *set,
+                    const char *best_on);
 
 #endif

@@ -84,6 +84,10 @@ struct evaluation {
 bool evaluate(struct executor *executor, const struct batches *batches, enum split split, struct evaluation *evaluation,
               struct error *error);
 
+/* Gives the state its first values: seed, entry init, then the weights of a file if one is named, then refresh. */
+bool executor_initialise(struct executor *executor, uint64_t seed, const char *weights, bool partial,
+                         struct error *error);
+
 /* The command `eval`: init, weights (NULL: fresh ones), evaluate on the test set. */
 bool evaluate_weights(struct device *device, const struct program *program, const struct batches *batches,
                       const char *weights, bool partial, uint64_t seed, struct evaluation *evaluation,

@@ -1,0 +1,102 @@
+/* Evaluation: every example of a set exactly once, whole batches by the entry `eval`, the rest by `eval_tail`. */
+#include "runtime/clock.h"
+#include "runtime/feeder.h"
+#include "runtime/tally.h"
+#include "runtime/weights.h"
+
+struct evaluator {
+    struct executor *executor;
+    enum split split;
+    struct feeder whole, tail; /* tail.program is NULL when every batch is whole */
+    struct tally tally;
+    int64_t examples;
+};
+
+static bool open_feeders(struct evaluator *evaluator, const struct batches *batches, struct error *error)
+{
+    struct executor *executor = evaluator->executor;
+    if (!feeder_open(&evaluator->whole, executor, "eval", batches, error))
+        return false;
+    int64_t batch = evaluator->whole.program->batch;
+    int64_t rest = batch > 0 ? batches->examples[evaluator->split] % batch : 0;
+    if (!rest)
+        return true;
+    return feeder_open(&evaluator->tail, executor, "eval_tail", batches, error) &&
+           (evaluator->tail.program->batch == rest ||
+            error_set(error, "eval_tail is compiled for %lld examples, the last batch has %lld",
+                      (long long)evaluator->tail.program->batch, (long long)rest));
+}
+
+/* Runs one batch of `count` examples; false also when the loader gave a batch that no entry is made for. */
+static bool run_batch(struct evaluator *evaluator, int64_t count, struct error *error)
+{
+    struct feeder *feeder = &evaluator->whole;
+    if (count != feeder->program->batch) {
+        feeder = &evaluator->tail;
+        if (!feeder->program || feeder->program->batch != count)
+            return error_set(error, "no entry of the program evaluates a batch of %lld examples", (long long)count);
+        feeder_take(feeder, &evaluator->whole);
+    }
+    uint64_t ticket = executor_launch(evaluator->executor, feeder->entry, feeder->inputs, error);
+    if (!ticket)
+        return false;
+    evaluator->examples += count;
+    return tally_add(&evaluator->tally, feeder->program, executor_results(evaluator->executor, ticket), count) ||
+           error_set(error, "out of memory");
+}
+
+static bool run_batches(struct evaluator *evaluator, const struct batches *batches, struct error *error)
+{
+    int64_t count = 0, wanted = batches->examples[evaluator->split];
+    if (!batches->start(batches->source, evaluator->split, 0, evaluator->whole.program->batch, error))
+        return false;
+    do {
+        if (!feeder_next(&evaluator->whole, evaluator->split, &count, error) ||
+            (count && !run_batch(evaluator, count, error)))
+            return false;
+    } while (count);
+    return evaluator->examples == wanted ||
+           error_set(error, "the data gave %lld of %lld examples", (long long)evaluator->examples, (long long)wanted);
+}
+
+bool evaluate(struct executor *executor, const struct batches *batches, enum split split, struct evaluation *evaluation,
+              struct error *error)
+{
+    static const char *const names[] = {"training", "test", "validation"};
+    struct evaluator evaluator = {.executor = executor, .split = split};
+    double begin = clock_seconds();
+    *evaluation = (struct evaluation){0};
+    if (!batches->examples[split])
+        return error_set(error, "the data has no %s set", names[split]);
+    bool ok = open_feeders(&evaluator, batches, error) && run_batches(&evaluator, batches, error);
+    if (ok) {
+        evaluation->count = tally_scores(&evaluator.tally, evaluation->scores);
+        evaluation->examples = evaluator.examples;
+        evaluation->seconds = clock_seconds() - begin;
+    }
+    feeder_close(&evaluator.whole);
+    feeder_close(&evaluator.tail);
+    tally_free(&evaluator.tally);
+    return ok;
+}
+
+bool executor_initialise(struct executor *executor, uint64_t seed, const char *weights, bool partial,
+                         struct error *error)
+{
+    executor_set_integer(executor, "train/seed", (int64_t)seed);
+    if (!executor_run(executor, "init", error))
+        return false;
+    executor_set_integer(executor, "train/seed", (int64_t)seed);
+    return weights ? weights_load(executor, weights, partial, error) : executor_run(executor, "refresh", error);
+}
+
+bool evaluate_weights(struct device *device, const struct program *program, const struct batches *batches,
+                      const char *weights, bool partial, uint64_t seed, struct evaluation *evaluation,
+                      struct error *error)
+{
+    struct executor *executor = executor_new(device, program, false, error);
+    bool ok = executor && executor_initialise(executor, seed, weights, partial, error) &&
+              evaluate(executor, batches, SPLIT_TEST, evaluation, error);
+    executor_free(executor);
+    return ok;
+}

@@ -1,0 +1,140 @@
+/* Composing and drawing the progress line. */
+#include "runtime/progress.h"
+#include "runtime/clock.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+enum { BAR = 20, LINE = 512, DEFAULT_WIDTH = 80 };
+
+static const double redraw_seconds = 0.1;
+
+struct progress progress_begin(FILE *out, int64_t steps, int64_t steps_per_epoch)
+{
+    struct progress progress = {.out = out, .width = DEFAULT_WIDTH, .steps = steps, .steps_per_epoch = steps_per_epoch};
+    struct winsize window;
+    const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+    progress.epochs = steps_per_epoch ? (steps + steps_per_epoch - 1) / steps_per_epoch : 1;
+    progress.terminal = out && isatty(fileno(out)) && term && strcmp(term, "dumb") != 0;
+    progress.color = progress.terminal && !(no_color && no_color[0]);
+    if (progress.terminal && ioctl(fileno(out), TIOCGWINSZ, &window) == 0 && window.ws_col > 0)
+        progress.width = window.ws_col;
+    return progress;
+}
+
+/* A text of limited size that grows at its end. */
+struct line {
+    char *text;
+    size_t size, used;
+};
+
+static void put(struct line *line, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void put(struct line *line, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(line->text + line->used, line->size - line->used, format, arguments);
+    va_end(arguments);
+    size_t room = line->size - line->used - 1;
+    line->used += length < 0 ? 0 : (size_t)length < room ? (size_t)length : room;
+}
+
+static void put_bar(struct line *line, const struct progress *progress, const struct progress_state *state)
+{
+    int64_t in_epoch = progress->steps_per_epoch ? (state->step - 1) % progress->steps_per_epoch + 1 : 0;
+    int64_t length = progress->steps_per_epoch < progress->steps ? progress->steps_per_epoch : progress->steps;
+    int full = length > 0 ? (int)(BAR * in_epoch / length) : 0;
+    put(line, " [");
+    for (int i = 0; i < BAR; i++)
+        put(line, "%c", i < full ? '=' : i == full ? '>' : ' ');
+    put(line, "] %lld/%lld", (long long)in_epoch, (long long)length);
+}
+
+static void put_values(struct line *line, const struct tally *values)
+{
+    struct score scores[RESULT_COUNT];
+    int count = tally_scores(values, scores);
+    for (int i = 0; i < count; i++)
+        put(line, "  %s %.4g", scores[i].name, scores[i].value);
+    const struct tally_item *lr = tally_find(values, "lr", PROGRAM_LOG);
+    const struct tally_item *scale = tally_find(values, "scale", PROGRAM_LOG);
+    if (lr)
+        put(line, "  lr %.3g", tally_value(lr));
+    if (scale)
+        put(line, "  scale %.6g", tally_value(scale));
+}
+
+static void put_duration(struct line *line, double seconds)
+{
+    long long whole = isfinite(seconds) && seconds > 0 ? llround(seconds) : 0;
+    if (whole >= 3600)
+        put(line, "%lld:%02lld:%02lld", whole / 3600, whole / 60 % 60, whole % 60);
+    else
+        put(line, "%lld:%02lld", whole / 60, whole % 60);
+}
+
+void progress_text(const struct progress *progress, const struct progress_state *state, char *text, size_t size)
+{
+    struct line line = {text, size, 0};
+    text[0] = '\0';
+    put(&line, "epoch %lld/%lld", (long long)state->epoch, (long long)progress->epochs);
+    if (progress->terminal)
+        put_bar(&line, progress, state);
+    else
+        put(&line, "  step %lld", (long long)state->step);
+    put_values(&line, state->values);
+    if (state->skipped)
+        put(&line, "  skipped %lld", (long long)state->skipped);
+    put(&line, "  %.0f examples/s", state->examples_per_second);
+    if (progress->terminal) {
+        put(&line, "  ");
+        put_duration(&line, state->seconds_left);
+        put(&line, " left");
+    }
+}
+
+void progress_clear(struct progress *progress)
+{
+    if (progress->out && progress->drawn)
+        fputs("\r\033[K", progress->out);
+    progress->drawn = false;
+}
+
+void progress_step(struct progress *progress, const struct progress_state *state)
+{
+    if (!progress->out || !progress->terminal)
+        return;
+    double now = clock_seconds();
+    if (now - progress->shown < redraw_seconds)
+        return;
+    char text[LINE];
+    size_t width = (size_t)progress->width < sizeof text ? (size_t)progress->width : sizeof text;
+    progress_text(progress, state, text, width);
+    fprintf(progress->out, progress->color ? "\r\033[36m%s\033[0m\033[K" : "\r%s\033[K", text);
+    fflush(progress->out);
+    progress->shown = now;
+    progress->drawn = true;
+}
+
+void progress_epoch(struct progress *progress, const struct progress_state *state, const struct evaluation *evaluation)
+{
+    if (!progress->out)
+        return;
+    char text[LINE];
+    struct progress plain = *progress;
+    plain.terminal = false;
+    progress_text(&plain, state, text, sizeof text);
+    progress_clear(progress);
+    fputs(text, progress->out);
+    if (evaluation) {
+        fputs("  |  eval", progress->out);
+        for (int i = 0; i < evaluation->count; i++)
+            fprintf(progress->out, "  %s %.4g", evaluation->scores[i].name, evaluation->scores[i].value);
+    }
+    fputc('\n', progress->out);
+    fflush(progress->out);
+}

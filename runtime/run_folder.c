@@ -1,0 +1,51 @@
+/* mkdir decides who gets a number, so that runs begun at the same time never share a folder. */
+#include "runtime/run_folder.h"
+#include "runtime/file.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { RUNS_MAX = 1000000 };
+
+static char *make_named(const char *out, struct error *error)
+{
+    char *path = file_text("%s", out);
+    char *slash = strrchr(path, '/');
+    if (slash && slash != path) {
+        *slash = '\0';
+        file_make_folders(path);
+        *slash = '/';
+    }
+    if (mkdir(path, 0777) == 0)
+        return path;
+    if (errno == EEXIST) {
+        error_set(error, "%s: exists already, and a run is never overwritten", out);
+        error_hint(error, "give --out another name, or leave it out");
+    } else {
+        error_set_system(error, out, "cannot make the run folder");
+    }
+    free(path);
+    return NULL;
+}
+
+char *run_folder_make(const char *name, const char *out, struct error *error)
+{
+    if (out)
+        return make_named(out, error);
+    file_make_folders("runs");
+    for (int i = 1; i < RUNS_MAX; i++) {
+        char *path = file_text("runs/%s.%d", name, i);
+        if (mkdir(path, 0777) == 0)
+            return path;
+        if (errno != EEXIST) {
+            error_set_system(error, path, "cannot make the run folder");
+            free(path);
+            return NULL;
+        }
+        free(path);
+    }
+    error_set(error, "runs/%s.*: too many runs", name);
+    return NULL;
+}

@@ -1,0 +1,11 @@
+/* The folder that a training run leaves behind: model.net, log.jsonl, last.safetensors, best.safetensors. */
+#ifndef CASTOR_RUNTIME_RUN_FOLDER_H
+#define CASTOR_RUNTIME_RUN_FOLDER_H
+
+#include "runtime/error.h"
+
+/* Makes the folder `out`, which must not exist, or when `out` is NULL the first free one of runs/NAME.1, runs/NAME.2, …
+ * Gives its path, malloced; NULL with an error set. */
+char *run_folder_make(const char *name, const char *out, struct error *error);
+
+#endif

@@ -1,0 +1,250 @@
+/* The training loop: passes over the data, steps, and between them evaluations and checkpoints. */
+#include "runtime/train.h"
+#include "runtime/clock.h"
+#include "runtime/file.h"
+#include "runtime/interrupt.h"
+#include "runtime/run_folder.h"
+#include "runtime/tensor.h"
+#include "runtime/trainer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- beginning ---- */
+
+static bool plan_steps(struct trainer *trainer, struct error *error)
+{
+    const struct train_settings *settings = trainer->settings;
+    int64_t examples = trainer->batches->examples[SPLIT_TRAIN], batch = trainer->feeder.program->batch;
+    trainer->step_examples = batch * trainer->program->accumulate;
+    if (batch < 1)
+        return error_set(error, "the batch has %lld examples", (long long)batch);
+    trainer->steps_per_epoch = examples / trainer->step_examples;
+    if (!trainer->steps_per_epoch)
+        return error_set(error, "the training set has %lld examples, fewer than the %lld of one step",
+                         (long long)examples, (long long)trainer->step_examples);
+    trainer->total = settings->steps ? settings->steps : settings->epochs * trainer->steps_per_epoch;
+    if (trainer->total < 1)
+        return error_set(error, "there is nothing to train: 0 steps");
+    executor_set(trainer->executor, "train/steps", (double)trainer->total);
+    return true;
+}
+
+static void announce(const struct trainer *trainer)
+{
+    const struct train_settings *settings = trainer->settings;
+    int64_t examples = trainer->batches->examples[SPLIT_TRAIN];
+    int64_t left_out = examples - trainer->steps_per_epoch * trainer->step_examples;
+    if (settings->quiet)
+        return;
+    fprintf(stderr, "%s: %lld examples, %lld a step, %lld steps an epoch, %lld in all", settings->name,
+            (long long)examples, (long long)trainer->step_examples, (long long)trainer->steps_per_epoch,
+            (long long)trainer->total);
+    if (left_out)
+        fprintf(stderr, "; each pass leaves out %lld examples", (long long)left_out);
+    if (trainer->result->run[0])
+        fprintf(stderr, "; writing to %s", trainer->result->run);
+    fputc('\n', stderr);
+}
+
+static bool open_files(struct trainer *trainer, struct error *error)
+{
+    const struct train_settings *settings = trainer->settings;
+    FILE *copy = settings->json ? stdout : NULL;
+    if (settings->no_files)
+        return log_open(&trainer->log, NULL, copy, error);
+    char *run = run_folder_make(settings->name, settings->out, error);
+    if (!run)
+        return false;
+    snprintf(trainer->result->run, sizeof trainer->result->run, "%s", run);
+    char *log = file_text("%s/log.jsonl", run), *model = file_text("%s/model.net", run);
+    bool ok = log_open(&trainer->log, log, copy, error);
+    if (ok && settings->model_text)
+        ok = file_write(model, settings->model_text, strlen(settings->model_text), error);
+    free(log);
+    free(model);
+    free(run);
+    return ok;
+}
+
+static bool open_trainer(struct trainer *trainer, struct device *device, struct error *error)
+{
+    const struct train_settings *settings = trainer->settings;
+    trainer->executor = executor_new(device, trainer->program, settings->check, error);
+    if (!trainer->executor)
+        return false;
+    bool accumulates = trainer->program->accumulate > 1;
+    trainer->update = accumulates ? executor_entry(trainer->executor, "update") : -1;
+    trainer->epoch_variable = program_find_variable(trainer->program, "train/epoch");
+    trainer->best_split = trainer->batches->examples[SPLIT_VALIDATE] ? SPLIT_VALIDATE
+                          : trainer->batches->examples[SPLIT_TEST]   ? SPLIT_TEST
+                                                                     : SPLIT_COUNT;
+    if (executor_entry(trainer->executor, "eval") < 0)
+        trainer->best_split = SPLIT_COUNT;
+    if (accumulates && trainer->update < 0)
+        return error_set(error, "the program has no entry update");
+    if (!feeder_open(&trainer->feeder, trainer->executor, accumulates ? "micro" : "train", trainer->batches, error) ||
+        !executor_initialise(trainer->executor, settings->seed, settings->weights, settings->weights_partial, error) ||
+        !plan_steps(trainer, error) || !open_files(trainer, error))
+        return false;
+    trainer->progress = progress_begin(settings->quiet ? NULL : stderr, trainer->total, trainer->steps_per_epoch);
+    announce(trainer);
+    return true;
+}
+
+/* ---- steps ---- */
+
+static void set_epoch(struct trainer *trainer)
+{
+    char bytes[16];
+    if (!trainer->epoch_variable)
+        return;
+    const struct program_tensor *tensor = &trainer->epoch_variable->tensor;
+    tensor_put(tensor->storage, bytes, (double)trainer->launched / (double)trainer->steps_per_epoch);
+    executor_write(trainer->executor, trainer->epoch_variable, bytes);
+}
+
+static bool launch_step(struct trainer *trainer, struct error *error)
+{
+    struct feeder *feeder = &trainer->feeder;
+    set_epoch(trainer);
+    for (int i = 0; i < trainer->program->accumulate; i++) {
+        int64_t count = 0;
+        if (!feeder_next(feeder, SPLIT_TRAIN, &count, error))
+            return false;
+        if (count != feeder->program->batch)
+            return error_set(error, "the data gave a training batch of %lld examples instead of %lld", (long long)count,
+                             (long long)feeder->program->batch);
+        if (!trainer_launch(trainer, feeder->entry, feeder->inputs, count, trainer->update < 0, error))
+            return false;
+    }
+    trainer->launched++;
+    return trainer->update < 0 || trainer_launch(trainer, trainer->update, NULL, 0, true, error);
+}
+
+static bool is_due(int64_t step, int64_t every)
+{
+    return every > 0 && step % every == 0;
+}
+
+/* Whether something that is to happen every so many steps or epochs is due after this step. */
+static bool is_due_now(const struct trainer *trainer, int64_t steps, int64_t epochs)
+{
+    return trainer->launched == trainer->total || is_due(trainer->launched, steps) ||
+           is_due(trainer->launched, epochs * trainer->steps_per_epoch);
+}
+
+/* What happens between steps: evaluation, checkpoint, the epoch's line. */
+static bool between_steps(struct trainer *trainer, struct error *error)
+{
+    const struct train_settings *settings = trainer->settings;
+    struct evaluation evaluation;
+    bool evaluates =
+        trainer->best_split != SPLIT_COUNT && is_due_now(trainer, settings->evaluate_steps, settings->evaluate_epochs);
+    bool saves = is_due_now(trainer, settings->checkpoint_steps, settings->checkpoint_epochs);
+    bool epoch_ends = is_due_now(trainer, 0, 1);
+    if (!evaluates && !saves && !epoch_ends)
+        return true;
+    if (!trainer_drain(trainer, error) || (evaluates && !trainer_evaluate(trainer, &evaluation, error)) ||
+        (saves && !trainer_save_last(trainer, error)))
+        return false;
+    if (evaluates || epoch_ends) {
+        struct progress_state state = trainer_state(trainer);
+        progress_epoch(&trainer->progress, &state, evaluates ? &evaluation : NULL);
+    }
+    if (epoch_ends && trainer->launched < trainer->total)
+        tally_reset(&trainer->epoch);
+    trainer->clock = clock_seconds();
+    return true;
+}
+
+static bool run_steps(struct trainer *trainer, struct error *error)
+{
+    const struct batches *batches = trainer->batches;
+    trainer->clock = clock_seconds();
+    while (trainer->launched < trainer->total && !interrupt_requested()) {
+        int64_t pass = trainer->launched / trainer->steps_per_epoch;
+        if (trainer->launched % trainer->steps_per_epoch == 0 &&
+            !batches->start(batches->source, SPLIT_TRAIN, pass, trainer->feeder.program->batch, error))
+            return false;
+        if (!launch_step(trainer, error) || !between_steps(trainer, error))
+            return false;
+    }
+    return trainer_drain(trainer, error);
+}
+
+/* ---- ending ---- */
+
+static bool report_interrupt(struct trainer *trainer, struct error *error)
+{
+    const char *run = trainer->result->run;
+    if (!trainer_save_last(trainer, error))
+        return false;
+    error_set_code(error, ERROR_INTERRUPTED, "interrupted after step %lld of %lld", (long long)trainer->finished,
+                   (long long)trainer->total);
+    if (run[0])
+        error_hint(error,
+                   "the weights are in %s/last.safetensors; go on from them with `castor train %s/model.net "
+                   "--weights %s/last.safetensors`",
+                   run, run, run);
+    return false;
+}
+
+static void finish_result(struct trainer *trainer)
+{
+    struct train_result *result = trainer->result;
+    if (trainer->timed_steps && trainer->timed_seconds > 0) {
+        result->step_seconds = trainer->timed_seconds / (double)trainer->timed_steps;
+        result->examples_per_second = (double)trainer->step_examples / result->step_seconds;
+    }
+    if (!result->score_count)
+        result->score_count = tally_scores(&trainer->epoch, result->scores);
+}
+
+static void close_trainer(struct trainer *trainer)
+{
+    progress_clear(&trainer->progress);
+    feeder_close(&trainer->feeder);
+    tally_free(&trainer->step);
+    tally_free(&trainer->epoch);
+    executor_free(trainer->executor);
+}
+
+bool train(struct device *device, const struct program *program, const struct batches *batches,
+           const struct train_settings *settings, struct train_result *result, struct error *error)
+{
+    struct trainer trainer = {.settings = settings, .batches = batches, .program = program, .result = result};
+    *result = (struct train_result){.best = NAN};
+    bool ok = open_trainer(&trainer, device, error);
+    if (ok) {
+        interrupt_begin();
+        ok = run_steps(&trainer, error);
+        if (ok && interrupt_requested() && trainer.finished < trainer.total)
+            ok = report_interrupt(&trainer, error);
+        else if (ok)
+            ok = trainer_final_test(&trainer, error);
+        interrupt_end();
+        finish_result(&trainer);
+    }
+    ok = log_close(&trainer.log, error) && ok;
+    close_trainer(&trainer);
+    return ok;
+}
+
+bool train_profile(struct device *device, const struct program *program, const struct batches *batches, uint64_t seed,
+                   int runs, const char *entry, double *seconds, struct error *error)
+{
+    struct feeder feeder = {0};
+    int64_t count = 0;
+    struct executor *executor = executor_new(device, program, false, error);
+    bool ok = executor && feeder_open(&feeder, executor, entry, batches, error) &&
+              executor_initialise(executor, seed, NULL, false, error);
+    if (ok && feeder.program->input_count)
+        ok = batches->start(batches->source, SPLIT_TRAIN, 0, feeder.program->batch, error) &&
+             feeder_next(&feeder, SPLIT_TRAIN, &count, error);
+    ok = ok && executor_profile(executor, feeder.entry, feeder.inputs, runs, seconds, error);
+    feeder_close(&feeder);
+    executor_free(executor);
+    return ok;
+}

@@ -1,0 +1,58 @@
+/* The state of one training run, shared by the files that make it up: train.c (the loop), trainer_step.c (what a step
+ * leaves behind), trainer_save.c (evaluations and weights). Private to them. */
+#ifndef CASTOR_RUNTIME_TRAINER_H
+#define CASTOR_RUNTIME_TRAINER_H
+
+#include "runtime/divergence.h"
+#include "runtime/feeder.h"
+#include "runtime/log.h"
+#include "runtime/progress.h"
+#include "runtime/tally.h"
+#include "runtime/train.h"
+
+/* A launch whose results have not been looked at. */
+struct pending {
+    uint64_t ticket; /* 0: none */
+    const struct program_entry *entry;
+    int64_t examples;
+    bool ends_step;
+};
+
+struct trainer {
+    const struct train_settings *settings;
+    const struct batches *batches;
+    const struct program *program;
+    struct executor *executor;
+    struct train_result *result;
+    struct feeder feeder;                          /* of entry train, or micro */
+    int update;                                    /* number of entry update, -1 without accumulation */
+    const struct program_variable *epoch_variable; /* train/epoch; NULL when nothing reads it */
+    int64_t step_examples, steps_per_epoch, total;
+    int64_t launched, finished; /* steps */
+    int64_t evaluated;          /* the step after which the last evaluation ran */
+    struct pending pending;
+    struct tally step, epoch; /* values of the present step and epoch */
+    struct divergence divergence;
+    struct log log;
+    struct progress progress;
+    double clock;         /* when the last step finished, or when waiting for it began */
+    double timed_seconds; /* of timed_steps steps, the first apart */
+    int64_t timed_steps;
+    enum split best_split; /* SPLIT_COUNT when there is nothing to evaluate on */
+};
+
+/* Launches an entry and looks at the results of the launch before it. */
+bool trainer_launch(struct trainer *trainer, int entry, const void *const *inputs, int64_t examples, bool ends_step,
+                    struct error *error);
+/* Looks at what is outstanding. */
+bool trainer_drain(struct trainer *trainer, struct error *error);
+/* What is known now, for the progress line. */
+struct progress_state trainer_state(const struct trainer *trainer);
+
+/* Evaluates, logs it, and keeps the weights if they are the best so far. */
+bool trainer_evaluate(struct trainer *trainer, struct evaluation *evaluation, struct error *error);
+bool trainer_save_last(struct trainer *trainer, struct error *error);
+/* The test set at the end, when the best weights are chosen on another set. */
+bool trainer_final_test(struct trainer *trainer, struct error *error);
+
+#endif
