@@ -1,6 +1,6 @@
 /* The training loop on a program made by hand: one weight w, loss (w x - t)^2 with x = 1, gradient descent with rate
- * 0.1, so that w after n steps towards t = 1 is 1 - 0.8^n. Logs, weights, evaluation with a tail, accumulation,
- * interruption and divergence. */
+ * 1/4, so that w after n steps towards t = 1 is 1 - 2^-n, without rounding. Logs, weights, evaluation with a tail,
+ * accumulation, interruption and divergence. */
 #include "runtime/train.h"
 #include "check.h"
 #include "runtime/file.h"
@@ -23,13 +23,13 @@ static const char source[] =
     "        *g += 2 * d / n;\n    }\n    return l;\n}\n"
     "void train(char *const *b, const long long *k)\n{\n    float g, *w = (float *)b[1];\n"
     "    *(float *)b[2] = k[1] == 2 ? 0.0f / 0.0f : mean_loss((const float *)b[0], k[0], *w, &g);\n"
-    "    *(float *)b[3] = 0.1f;\n    *(float *)b[4] = 8;\n    *(_Bool *)b[5] = k[1] == 1;\n"
-    "    if (k[1] == 0)\n        *w -= 0.1f * g;\n}\n"
+    "    *(float *)b[3] = 0.25f;\n    *(float *)b[4] = 8;\n    *(_Bool *)b[5] = k[1] == 1;\n"
+    "    if (k[1] == 0)\n        *w -= 0.25f * g;\n}\n"
     "void micro(char *const *b, const long long *k)\n{\n    float g;\n"
     "    *(float *)b[2] = mean_loss((const float *)b[0], k[0], *(float *)b[1], &g);\n    *(float *)b[3] += g;\n}\n"
-    "void update(char *const *b, const long long *k)\n{\n    (void)k;\n    *(float *)b[0] -= 0.1f * *(float *)b[1] / "
+    "void update(char *const *b, const long long *k)\n{\n    (void)k;\n    *(float *)b[0] -= 0.25f * *(float *)b[1] / "
     "2;\n"
-    "    *(float *)b[1] = 0;\n    *(float *)b[2] = 0.1f;\n}\n"
+    "    *(float *)b[1] = 0;\n    *(float *)b[2] = 0.25f;\n}\n"
     "void eval(char *const *b, const long long *k)\n{\n    float g, hits = 0;\n    const float *t = (const float "
     "*)b[0];\n"
     "    *(float *)b[2] = mean_loss(t, k[0], *(float *)b[1], &g);\n"
@@ -221,23 +221,23 @@ static void check_training(struct device *device)
     CHECK_TEXT(error.text, "");
     CHECK_TEXT(result.run, "runs/line.1");
     CHECK(result.steps == 4 && result.skipped == 0 && own.passes == 2);
-    CHECK(fabs(saved_weight(result.run, "last.safetensors") - 0.5904) < 1e-6);
-    double w = 0.5904, wanted = (4 * w * w + 2 * (1 - w) * (1 - w)) / 6;
+    CHECK(saved_weight(result.run, "last.safetensors") == 0.9375f);
+    double w = 0.9375, wanted = (4 * w * w + 2 * (1 - w) * (1 - w)) / 6;
     CHECK(result.score_count == 2 && fabs(result.scores[0].value - wanted) < 1e-6);
     CHECK(result.scores[1].value == 2.0 / 6 && strcmp(result.scores[1].name, "ones") == 0 && !result.scores[1].loss);
     char *log = log_without_rates(result.run);
-    CHECK_TEXT(log,
-               "{\"step\":1,\"epoch\":1,\"loss\":1,\"lr\":0.1,\"scale\":8,\"skipped\":0,\"examples_per_s\":}\n"
-               "{\"step\":2,\"epoch\":1,\"loss\":0.64,\"lr\":0.1,\"scale\":8,\"skipped\":0,\"examples_per_s\":}\n"
-               "{\"epoch\":1,\"eval\":{\"loss\":0.222933,\"ones\":0.333333},\"step\":2,\"set\":\"test\",\"best_on\":"
-               "\"test\"}\n"
-               "{\"step\":3,\"epoch\":2,\"loss\":0.4096,\"lr\":0.1,\"scale\":8,\"skipped\":0,\"examples_per_s\":}\n"
-               "{\"step\":4,\"epoch\":2,\"loss\":0.262144,\"lr\":0.1,\"scale\":8,\"skipped\":0,\"examples_per_s\":}\n"
-               "{\"epoch\":2,\"eval\":{\"loss\":0.288299,\"ones\":0.333333},\"step\":4,\"set\":\"test\",\"best_on\":"
-               "\"test\"}\n");
+    CHECK_TEXT(
+        log, "{\"step\":1,\"epoch\":1,\"loss\":1,\"lr\":0.25,\"scale\":8,\"skipped\":0,\"examples_per_s\":}\n"
+             "{\"step\":2,\"epoch\":1,\"loss\":0.25,\"lr\":0.25,\"scale\":8,\"skipped\":0,\"examples_per_s\":}\n"
+             "{\"epoch\":1,\"eval\":{\"loss\":0.39583333,\"ones\":0.33333333},\"step\":2,\"set\":\"test\",\"best_on\":"
+             "\"test\"}\n"
+             "{\"step\":3,\"epoch\":2,\"loss\":0.0625,\"lr\":0.25,\"scale\":8,\"skipped\":0,\"examples_per_s\":}\n"
+             "{\"step\":4,\"epoch\":2,\"loss\":0.015625,\"lr\":0.25,\"scale\":8,\"skipped\":0,\"examples_per_s\":}\n"
+             "{\"epoch\":2,\"eval\":{\"loss\":0.58723958,\"ones\":0.33333333},\"step\":4,\"set\":\"test\",\"best_on\":"
+             "\"test\"}\n");
     free(log);
     /* `ones` never improves, so the best weights are the first evaluation's */
-    CHECK(fabs(saved_weight(result.run, "best.safetensors") - 0.36) < 1e-6);
+    CHECK(saved_weight(result.run, "best.safetensors") == 0.75f);
 
     /* From saved weights; runs are numbered on; best by loss; a named folder is never overwritten. */
     own = (struct source){0};
@@ -245,7 +245,7 @@ static void check_training(struct device *device)
         .name = "line", .steps = 1, .weights = "runs/line.1/last.safetensors", .best = "loss", .quiet = true};
     CHECK(train(device, program, &batches, &settings, &result, &error));
     CHECK_TEXT(result.run, "runs/line.2");
-    CHECK(fabs(saved_weight(result.run, "last.safetensors") - 0.67232) < 1e-6 && result.scores[0].value == result.best);
+    CHECK(saved_weight(result.run, "last.safetensors") == 0.96875f && result.scores[0].value == result.best);
     settings.out = "runs/line.1";
     CHECK(!train(device, program, &batches, &settings, &result, &error) && error.code == ERROR_RUNTIME);
     CHECK(strstr(error.text, "never overwritten"));
@@ -262,9 +262,9 @@ static void check_accumulation(struct device *device)
     struct train_settings settings = {.name = "micro", .epochs = 1, .quiet = true};
     CHECK(train(device, program, &batches, &settings, &result, &error));
     char *log = log_without_rates(result.run);
-    CHECK(strstr(log, "{\"step\":2,\"epoch\":1,\"loss\":0.64,\"lr\":0.1,\"scale\":1,\"skipped\":0,"));
+    CHECK(strstr(log, "{\"step\":2,\"epoch\":1,\"loss\":0.25,\"lr\":0.25,\"scale\":1,\"skipped\":0,"));
     free(log);
-    CHECK(result.steps == 2 && fabs(saved_weight(result.run, "last.safetensors") - 0.36) < 1e-6);
+    CHECK(result.steps == 2 && saved_weight(result.run, "last.safetensors") == 0.75f);
     program_free(program);
 }
 
@@ -279,7 +279,7 @@ static void check_interrupt(struct device *device)
     CHECK(!train(device, program, &batches, &settings, &result, &error) && error.code == ERROR_INTERRUPTED);
     CHECK_TEXT(error.text, "interrupted after step 3 of 10");
     CHECK(strstr(error.hint, "--weights runs/stop.1/last.safetensors"));
-    CHECK(fabs(saved_weight(result.run, "last.safetensors") - 0.488) < 1e-6);
+    CHECK(saved_weight(result.run, "last.safetensors") == 0.875f);
     program_free(program);
 }
 
@@ -305,7 +305,7 @@ static void check_evaluation(struct device *device)
     struct evaluation evaluation;
     struct program *program = make_program(NORMAL, false);
     CHECK(evaluate_weights(device, program, &batches, "runs/line.1/last.safetensors", false, 1, &evaluation, &error));
-    CHECK(evaluation.examples == 6 && evaluation.count == 2 && fabs(evaluation.scores[0].value - 0.288299) < 1e-6);
+    CHECK(evaluation.examples == 6 && evaluation.count == 2 && fabs(evaluation.scores[0].value - 0.58723958) < 1e-6);
     program->entries[program->entry_count - 1].name = "other";
     CHECK(!evaluate_weights(device, program, &batches, NULL, false, 1, &evaluation, &error));
     CHECK_TEXT(error.text, "the program has no entry eval_tail");
