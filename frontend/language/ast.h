@@ -98,7 +98,7 @@ struct ast_expression {
     union {
         struct {
             double value;
-            bool integer;     /* written without `.` and exponent; then |value| <= 2^53 */
+            bool integer;     /* written without `.` and exponent; then |value| < 2^53 */
             const char *text; /* as written */
         } number;
         const char *string; /* its value, escapes resolved */

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const double EXACT_INTEGER_MAX = 9007199254740992.0; /* 2^53 */
+static const double EXACT_INTEGER_LIMIT = 9007199254740992.0; /* 2^53 */
 
 void net_advance(struct net_parser *parser, struct net_location *location, int length)
 {
@@ -48,9 +48,9 @@ struct net_number net_read_number(struct net_parser *parser, struct net_location
                           "this number is too large: the largest is about 1.8e308");
     else if (errno == ERANGE && number.value == 0)
         diagnostics_error(parser->diagnostics, E0103, span, NULL, "this number is too small to differ from 0");
-    else if (number.integer && number.value > EXACT_INTEGER_MAX)
+    else if (number.integer && number.value >= EXACT_INTEGER_LIMIT)
         diagnostics_error(parser->diagnostics, E0103, span, NULL,
-                          "this integer is too large to be exact: the largest is 9007199254740992");
+                          "this integer is too large to be exact: the largest is 9007199254740991");
     else
         return number;
     number.value = 1;

@@ -56,6 +56,60 @@ static void skip_mark(struct net_parser *parser)
         parser->text += 3, parser->length -= 3;
 }
 
+/* ---- placement: entries stand in the train block, all else outside it ---- */
+
+static void misplaced_outside(struct net_parser *parser, const struct ast_statement *statement)
+{
+    const char *word = statement->kind == AST_MINIMIZE ? "minimize"
+                       : statement->kind == AST_EVERY  ? statement->every.word.name
+                                                       : statement->setting.word.name;
+    diagnostics_error(parser->diagnostics, E0106, statement->span, NULL, "`%s` begins no statement here", word);
+    diagnostics_note(parser->diagnostics, (struct span){0}, "%s",
+                     statement->kind == AST_SETTING
+                         ? "a value is bound with `name = value`; entries like `batch 128` stand in the train block"
+                         : "it stands in the train block");
+}
+
+static void check_body(struct net_parser *parser, const struct ast_block *block)
+{
+    for (int i = 0; block && i < block->count; i++) {
+        const struct ast_statement *statement = block->items[i];
+        if (statement->kind == AST_SETTING || statement->kind == AST_MINIMIZE || statement->kind == AST_EVERY)
+            misplaced_outside(parser, statement);
+        else if (statement->kind == AST_PIN)
+            check_body(parser, statement->pin.body);
+        else if (statement->kind == AST_REPEAT)
+            check_body(parser, statement->repeat.body);
+        else if (statement->kind == AST_IF) {
+            check_body(parser, statement->branch.body);
+            check_body(parser, statement->branch.otherwise);
+        }
+    }
+}
+
+static void check_train(struct net_parser *parser, const struct ast_block *block)
+{
+    for (int i = 0; i < block->count; i++) {
+        const struct ast_statement *statement = block->items[i];
+        bool fits = statement->kind == AST_SETTING || statement->kind == AST_MINIMIZE || statement->kind == AST_EVERY ||
+                    statement->kind == AST_BIND;
+        if (!fits)
+            diagnostics_error(parser->diagnostics, E0106, statement->span, NULL,
+                              "the train block holds entries, `minimize` lines and bindings only");
+    }
+}
+
+static void check_placement(struct net_parser *parser)
+{
+    for (int i = 0; i < parser->tree->count; i++) {
+        const struct ast_definition *definition = parser->tree->items[i];
+        if (definition->kind == AST_TRAIN)
+            check_train(parser, definition->body);
+        else
+            check_body(parser, definition->body);
+    }
+}
+
 /* Runs the grammar; true when nothing was wrong. */
 static bool parse(struct net_parser *parser)
 {
@@ -75,6 +129,7 @@ static bool parse(struct net_parser *parser)
     int status = net_parse(parser);
     net_raw_lex_destroy(parser->scanner);
     arrfree(parser->lines);
+    check_placement(parser);
     return status == 0 && diagnostics_errors(parser->diagnostics) == parser->errors_before;
 }
 

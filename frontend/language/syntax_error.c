@@ -88,10 +88,13 @@ static const char *what_could_stand(struct arena *arena, const struct expectatio
 {
     const char *said[SAID_MAX];
     int count = 0;
-    bool statement = expects(expectation, "repeat");
+    /* Where a statement may begin or end, what else could stand there says little. */
+    bool statement = expects(expectation, "repeat"), ends = expects(expectation, "the end of the line");
     for (int i = 0; i < expectation->count; i++) {
         const char *name = expectation->names[i];
-        if (statement && (strcmp(name, "return") == 0 || strcmp(name, "the end of the line") == 0))
+        bool line_end = strcmp(name, "the end of the line") == 0;
+        bool obvious = strcmp(name, statement ? "return" : "a name") == 0;
+        if ((statement && line_end) || (obvious && ends))
             continue;
         if (!folded(expectation, name, said, &count) && count < SAID_MAX)
             said[count++] = shown(arena, name);
