@@ -40,7 +40,7 @@ static char *formatted(const char *source)
 
 static const char before[] = "\n\n# About.\n\n\n"
                              "option a=1   # one\n"
-                             "option width  =2 #two\n"
+                             "option width  =2 #two\n\n\n"
                              "model( x : u8[batch,28 ,28] ) # head\n"
                              "{\n"
                              "\n"
@@ -74,7 +74,7 @@ static const char before[] = "\n\n# About.\n\n\n"
 static const char after[] = "# About.\n"
                             "\n"
                             "option a     = 1  # one\n"
-                            "option width = 2  #two\n";
+                            "option width = 2  #two\n\n";
 
 static void check_layout(void)
 {
