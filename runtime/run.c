@@ -1,0 +1,214 @@
+/* Feeding, running and fetching. */
+#include "runtime/run.h"
+#include "runtime/collection.h"
+#include "runtime/safetensors.h"
+#include "runtime/tally.h"
+#include "runtime/tensor.h"
+#include "runtime/train.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { SHAPE_TEXT = 160, ALIGNMENT = 64 };
+
+struct run {
+    const struct run_settings *settings;
+    struct executor *executor;
+    struct safetensors *feed; /* NULL when there is none */
+    int entry;
+    const struct program_entry *program;
+    void **inputs; /* what is fed, as the entry's inputs want it */
+};
+
+/* ---- feeding ---- */
+
+static bool convert(const struct safetensors_tensor *fed, const struct program_tensor *wanted, void *stored,
+                    const char *path, struct error *error)
+{
+    char a[SHAPE_TEXT], b[SHAPE_TEXT];
+    if (wanted->rank != fed->rank ||
+        memcmp(wanted->dimension, fed->dimension, sizeof *fed->dimension * (size_t)fed->rank) != 0)
+        return error_set(error, "%s: %s has shape %s, the network needs %s", path, fed->name,
+                         safetensors_shape(fed->rank, fed->dimension, a, sizeof a),
+                         safetensors_shape(wanted->rank, wanted->dimension, b, sizeof b));
+    return tensor_store(wanted, stored, fed->element, fed->data, fed->name, error);
+}
+
+static bool check_classes(const struct program_input *input, const void *stored, const char *path, struct error *error)
+{
+    int64_t count = input->classes ? program_tensor_elements(&input->tensor) : 0;
+    size_t step = program_element_bytes(input->tensor.storage);
+    for (int64_t i = 0; i < count; i++) {
+        double value = tensor_get(input->tensor.storage, (const char *)stored + (size_t)i * step);
+        if (value < 0 || value >= (double)input->classes)
+            return error_set(error, "%s: %s: class %g at place %lld is not below %lld", path, input->name, value,
+                             (long long)i, (long long)input->classes);
+    }
+    return true;
+}
+
+static bool feed_inputs(struct run *run, struct error *error)
+{
+    const char *path = run->settings->feed;
+    for (int i = 0; i < run->program->input_count; i++) {
+        const struct program_input *input = &run->program->inputs[i];
+        const struct safetensors_tensor *fed = run->feed ? safetensors_find(run->feed, input->name) : NULL;
+        if (!fed)
+            return error_set(error, "%s: the input %s is not fed", path ? path : "(no feed)", input->name);
+        size_t bytes = program_tensor_bytes(&input->tensor);
+        run->inputs[i] = aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT) / ALIGNMENT * ALIGNMENT);
+        if (!run->inputs[i])
+            return error_set(error, "out of memory");
+        if (!convert(fed, &input->tensor, run->inputs[i], path, error) ||
+            !check_classes(input, run->inputs[i], path, error))
+            return false;
+    }
+    return true;
+}
+
+static bool is_input(const struct program_entry *entry, const char *name)
+{
+    for (int i = 0; i < entry->input_count; i++)
+        if (strcmp(entry->inputs[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static bool feed_variable(struct run *run, const struct safetensors_tensor *fed, struct error *error)
+{
+    const struct program_variable *variable = program_find_variable(executor_program(run->executor), fed->name);
+    if (!variable || variable->kind == PROGRAM_COPY)
+        return error_set(error, "%s: the network has no input or variable %s", run->settings->feed, fed->name);
+    void *stored = malloc(program_tensor_bytes(&variable->tensor) + 1);
+    if (!stored)
+        return error_set(error, "out of memory");
+    bool ok = convert(fed, &variable->tensor, stored, run->settings->feed, error);
+    if (ok)
+        executor_write(run->executor, variable, stored);
+    free(stored);
+    return ok;
+}
+
+static bool feed(struct run *run, struct error *error)
+{
+    for (int i = 0; run->feed && i < run->feed->count; i++)
+        if (!is_input(run->program, run->feed->tensors[i].name) && !feed_variable(run, &run->feed->tensors[i], error))
+            return false;
+    return feed_inputs(run, error) && executor_run(run->executor, "refresh", error);
+}
+
+/* ---- fetching ---- */
+
+static bool add_output(struct run *run, struct collection *collection, int number)
+{
+    const struct program_output *output = &run->program->outputs[number];
+    void *stored = malloc(program_tensor_bytes(&output->tensor) + 1);
+    if (!stored)
+        return false;
+    executor_output(run->executor, run->entry, number, stored);
+    bool ok = collection_add(collection, output->name, &output->tensor, stored);
+    free(stored);
+    return ok;
+}
+
+/* A ratio metric: its two sums divided. */
+static bool add_ratio(struct run *run, struct collection *collection, const double *results, const char *name)
+{
+    const struct program_tensor scalar = {.element = PROGRAM_F32, .storage = PROGRAM_F32};
+    struct tally tally = {0};
+    bool ok = tally_add(&tally, run->program, results, 1);
+    const struct tally_item *item = ok ? tally_find(&tally, name, PROGRAM_METRIC) : NULL;
+    float value = item ? (float)tally_value(item) : 0;
+    ok = item && collection_add(collection, name, &scalar, &value);
+    tally_free(&tally);
+    return ok;
+}
+
+static bool add_outputs(struct run *run, struct collection *collection, const double *results)
+{
+    bool ok = true;
+    for (int i = 0; i < run->program->output_count && ok; i++) {
+        const struct program_output *output = &run->program->outputs[i];
+        if (output->kind == PROGRAM_VALUE || output->kind == PROGRAM_LOSS || output->kind == PROGRAM_METRIC)
+            ok = add_output(run, collection, i);
+        else if (output->kind == PROGRAM_NUMERATOR)
+            ok = add_ratio(run, collection, results, output->name);
+    }
+    return ok;
+}
+
+static bool add_variables(struct run *run, struct collection *collection)
+{
+    const struct program *program = executor_program(run->executor);
+    bool ok = true;
+    for (int i = 0; i < program->variable_count && ok; i++)
+        if (program->variables[i].kind != PROGRAM_COPY && program->variables[i].kind != PROGRAM_HOST)
+            ok = collection_add_variable(collection, run->executor, &program->variables[i]);
+    return ok;
+}
+
+static void print_scalars(const struct collection *collection)
+{
+    for (int i = 0; i < collection->count; i++)
+        if (collection->tensors[i].rank == 0)
+            printf("%s %.9g\n", collection->tensors[i].name,
+                   tensor_get(collection->tensors[i].element, collection->tensors[i].data));
+}
+
+static bool fetch(struct run *run, const double *results, struct error *error)
+{
+    struct collection collection = {0};
+    bool ok = add_outputs(run, &collection, results) && (!run->settings->steps || add_variables(run, &collection));
+    if (!ok)
+        error_set(error, "out of memory");
+    else if (run->settings->fetch)
+        ok = collection_write(&collection, run->settings->fetch, error);
+    else
+        print_scalars(&collection);
+    collection_free(&collection);
+    return ok;
+}
+
+/* ---- running ---- */
+
+static bool open_run(struct run *run, struct error *error)
+{
+    const struct run_settings *settings = run->settings;
+    run->entry = executor_entry(run->executor, settings->entry);
+    if (run->entry < 0)
+        return error_set(error, "the program has no entry %s", settings->entry);
+    run->program = &executor_program(run->executor)->entries[run->entry];
+    run->inputs = calloc((size_t)run->program->input_count + 1, sizeof *run->inputs);
+    if (!run->inputs)
+        return error_set(error, "out of memory");
+    if (settings->feed && !(run->feed = safetensors_open(settings->feed, error)))
+        return false;
+    if (!executor_initialise(run->executor, settings->seed, NULL, false, error))
+        return false;
+    executor_set(run->executor, "train/steps", settings->steps ? (double)settings->steps : 1);
+    return feed(run, error);
+}
+
+/* Results stay valid for the fetch: they are those of the last launch. */
+static bool execute(struct run *run, struct error *error)
+{
+    int64_t steps = run->settings->steps ? run->settings->steps : 1;
+    uint64_t ticket = 0;
+    for (int64_t i = 0; i < steps; i++)
+        if (!(ticket = executor_launch(run->executor, run->entry, (const void *const *)run->inputs, error)))
+            return false;
+    return fetch(run, executor_results(run->executor, ticket), error);
+}
+
+bool run_program(struct device *device, const struct program *program, const struct run_settings *settings,
+                 struct error *error)
+{
+    struct run run = {.settings = settings, .executor = executor_new(device, program, settings->check, error)};
+    bool ok = run.executor && open_run(&run, error) && execute(&run, error);
+    for (int i = 0; run.inputs && i < run.program->input_count; i++)
+        free(run.inputs[i]);
+    free(run.inputs);
+    safetensors_close(run.feed);
+    executor_free(run.executor);
+    return ok;
+}

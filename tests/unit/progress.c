@@ -1,0 +1,100 @@
+/* The progress line and the log lines as text. */
+#include "runtime/progress.h"
+#include "check.h"
+#include "runtime/log.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static const struct program_tensor scalar = {.element = PROGRAM_F32, .storage = PROGRAM_F32};
+
+static struct program_output outputs[] = {
+    {.name = "d_loss", .kind = PROGRAM_LOSS},      {.name = "g_loss", .kind = PROGRAM_LOSS},
+    {.name = "accuracy", .kind = PROGRAM_METRIC},  {.name = "hits", .kind = PROGRAM_NUMERATOR},
+    {.name = "hits", .kind = PROGRAM_DENOMINATOR}, {.name = "norm of \"h\"", .kind = PROGRAM_WATCH},
+    {.name = "lr", .kind = PROGRAM_LOG},           {.name = "scale", .kind = PROGRAM_LOG},
+    {.name = "skipped", .kind = PROGRAM_LOG},      {.name = "grad_norm", .kind = PROGRAM_LOG},
+    {.name = "logits", .kind = PROGRAM_VALUE},
+};
+
+enum { OUTPUTS = sizeof outputs / sizeof *outputs };
+
+static struct tally make_tally(void)
+{
+    const struct program_entry entry = {.name = "train", .output_count = OUTPUTS, .outputs = outputs};
+    const double first[OUTPUTS] = {1, NAN, 0.5, 3, 4, 2.5, 0.001, 65536, 1, 1.9f, NAN};
+    const double second[OUTPUTS] = {2, 1, 1, 1, 4, 2.5, 0.002, 32768, 0, INFINITY, NAN};
+    struct tally tally = {0};
+    for (int i = 0; i < OUTPUTS; i++)
+        outputs[i].tensor = scalar;
+    CHECK(tally_add(&tally, &entry, first, 3) && tally_add(&tally, &entry, second, 1));
+    return tally;
+}
+
+static void check_tally(const struct tally *tally)
+{
+    CHECK(tally->count == 9);
+    CHECK(tally_value(tally_find(tally, "d_loss", PROGRAM_LOSS)) == (3 * 1 + 2) / 4.0);
+    CHECK(tally_value(tally_find(tally, "accuracy", PROGRAM_METRIC)) == (3 * 0.5 + 1) / 4.0);
+    CHECK(tally_value(tally_find(tally, "hits", PROGRAM_METRIC)) == 4 / 8.0);
+    CHECK(tally_value(tally_find(tally, "scale", PROGRAM_LOG)) == 32768);
+    CHECK(!tally_find(tally, "logits", PROGRAM_VALUE));
+    struct score scores[RESULT_COUNT];
+    CHECK(tally_scores(tally, scores) == 4 && scores[1].loss && !scores[2].loss);
+    CHECK_TEXT(scores[3].name, "hits");
+}
+
+static void check_log(const struct tally *tally)
+{
+    struct error error = {0};
+    char *text = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&text, &size);
+    struct log log;
+    CHECK(log_open(&log, NULL, stream, &error));
+    log_step(&log, &(struct log_step){120, 1, 7, 81230.4, tally});
+    const struct evaluation evaluation = {2, {{"loss", 0.39f, true}, {"accuracy", 0.861f, false}}, 10, 1};
+    log_evaluation(&log, 468, 1, &evaluation, "test", "test");
+    CHECK(log_close(&log, &error));
+    fclose(stream);
+    CHECK_TEXT(text, "{\"step\":120,\"epoch\":1,\"loss\":{\"d_loss\":1.25,\"g_loss\":null},"
+                     "\"metrics\":{\"accuracy\":0.625,\"hits\":0.5},\"watch\":{\"norm of \\\"h\\\"\":2.5},"
+                     "\"lr\":0.002,\"scale\":32768,\"skipped\":7,\"grad_norm\":null,\"examples_per_s\":81230}\n"
+                     "{\"epoch\":1,\"eval\":{\"loss\":0.39,\"accuracy\":0.861},\"step\":468,\"set\":\"test\","
+                     "\"best_on\":\"test\"}\n");
+    free(text);
+    CHECK(log_open(&log, "/dev/full", NULL, &error));
+    log_evaluation(&log, 1, 1, &evaluation, "test", "test");
+    CHECK(!log_close(&log, &error) && strstr(error.text, "/dev/full"));
+}
+
+static void check_line(const struct tally *tally)
+{
+    struct progress progress = progress_begin(NULL, 936, 468);
+    struct progress_state state = {
+        .step = 585, .epoch = 2, .skipped = 3, .examples_per_second = 81230, .seconds_left = 65, .values = tally};
+    char text[256], narrow[32];
+    CHECK(!progress.terminal && progress.epochs == 2);
+    progress_text(&progress, &state, text, sizeof text);
+    CHECK_TEXT(text, "epoch 2/2  step 585  d_loss 1.25  g_loss nan  accuracy 0.625  hits 0.5  lr 0.002  scale 32768"
+                     "  skipped 3  81230 examples/s");
+    progress.terminal = true;
+    progress_text(&progress, &state, text, sizeof text);
+    CHECK_TEXT(text, "epoch 2/2 [=====>              ] 117/468  d_loss 1.25  g_loss nan  accuracy 0.625  hits 0.5"
+                     "  lr 0.002  scale 32768  skipped 3  81230 examples/s  1:05 left");
+    progress_text(&progress, &state, narrow, sizeof narrow);
+    CHECK(strlen(narrow) == sizeof narrow - 1);
+    state.step = 936;
+    progress_text(&progress, &state, text, sizeof text);
+    CHECK(strstr(text, "[====================] 468/468"));
+}
+
+int main(void)
+{
+    struct tally tally = make_tally();
+    check_tally(&tally);
+    check_log(&tally);
+    check_line(&tally);
+    tally_free(&tally);
+    return check_result();
+}
