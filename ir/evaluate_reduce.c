@@ -105,8 +105,9 @@ static void reduce_m2(const struct evaluate_call *call)
     struct arena *arena = arena_new();
     double *mean = ARENA_ARRAY(arena, double, results);
     reduce_plain(call, OP_sum, mean);
+    int64_t each = elements / results;
     for (int64_t i = 0; i < results; i++)
-        mean[i] /= (double)(elements / results);
+        mean[i] /= (double)each;
     struct reduction reduction = reduction_begin(call);
     for (int64_t i = 0; i < elements; i++) {
         int64_t to = place(&reduction, reduction.result_strides);

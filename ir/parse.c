@@ -15,6 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* No axis is longer and no attribute of an axis larger, no tensor has more elements: products of sizes stay exact. */
+static const int64_t size_max = INT32_MAX;
+static const double elements_max = 0x1p48;
+
 #define wrong(code, at, ...) diagnostics_error(reader->diagnostics, code, at, NULL, __VA_ARGS__)
 
 static const char *suggest_name(const struct text_reader *reader, const char *word, const char *name_of(int), int count)
@@ -92,6 +96,14 @@ static bool read_order(struct type *type, const int64_t *order)
     return true;
 }
 
+static bool too_large(const struct shape *shape)
+{
+    double elements = 1;
+    for (int i = 0; i < shape->rank; i++)
+        elements *= (double)shape->dimension[i];
+    return elements > elements_max;
+}
+
 struct type text_type(struct text_reader *reader, const char *element, const int64_t *dimensions, const int64_t *order,
                       struct span at)
 {
@@ -103,11 +115,15 @@ struct type text_type(struct text_reader *reader, const char *element, const int
         return scalar;
     }
     for (ptrdiff_t i = 0; i < arrlen(dimensions); i++)
-        if (dimensions[i] < 0 || dimensions[i] > INT32_MAX) {
+        if (dimensions[i] < 0 || dimensions[i] > size_max) {
             wrong(E0705, at, "no axis has size %lld", (long long)dimensions[i]);
             return scalar;
         }
     struct type type = type_make(scalar.element, shape_make((int)arrlen(dimensions), dimensions));
+    if (too_large(&type.shape)) {
+        wrong(E0705, at, "this has too many elements");
+        return scalar;
+    }
     if (order && !read_order(&type, order))
         wrong(E0705, at, "a layout names each axis once");
     return type;
@@ -229,6 +245,8 @@ static bool set_list(struct attributes *attributes, const struct attribute_field
     void *at = attribute_at(attributes, field);
     for (ptrdiff_t i = 0; i < length; i++) {
         bool axis = list[i] >= 0 && list[i] < RANK_MAX;
+        if (list[i] > size_max || list[i] < -size_max)
+            return false;
         if (field->form == FORM_AXES && axis)
             *(uint32_t *)at |= 1u << list[i];
         else if (field->form == FORM_PERMUTATION && axis)
@@ -255,12 +273,12 @@ static bool set_number(void *at, enum attribute_form form, const struct text_val
         *(uint64_t *)at = value->bits;
         return true;
     }
+    if (value->integer < -size_max || value->integer > size_max)
+        return false;
     if (form == FORM_COUNT) {
         *(int64_t *)at = value->integer;
         return true;
     }
-    if (value->integer < INT_MIN || value->integer > INT_MAX)
-        return false;
     *(int *)at = (int)value->integer;
     return form == FORM_AXIS || form == FORM_INDEX || form == FORM_GATE || form == FORM_CLASSES;
 }
@@ -319,8 +337,10 @@ void text_attribute(struct text_reader *reader, const char *name, const struct t
         draft->broken = true;
     }
     for (int i = 0; i < attribute_field_count(kind); i++)
-        if (attribute_field(kind, i) == field)
+        if (attribute_field(kind, i) == field) {
             draft->set |= 1u << i;
+            draft->length[i] = value && value->kind == TEXT_LIST ? (int)arrlen(value->list) : 0;
+        }
 }
 
 void text_placement(struct text_reader *reader, const char *space, const char *symbol, int64_t offset, struct span at)
@@ -334,19 +354,37 @@ void text_placement(struct text_reader *reader, const char *space, const char *s
     wrong(E0704, at, "a value lies in scratch, state or input, not in %s", space);
 }
 
-static void fill_attributes(struct text_draft *draft)
+/* The rank of the window where no list told it. */
+static void settle_window(struct text_draft *draft, enum attribute_kind kind)
 {
+    struct window *window = &draft->attributes.window;
+    int rank = draft->node.operand_count ? draft->node.operands[0]->type.shape.rank - 2 : 0;
+    if ((kind == ATTRIBUTE_CONV || kind == ATTRIBUTE_CONV_TYPE) && !window->rank && rank > 0)
+        window->rank = rank < SPATIAL_MAX ? rank : SPATIAL_MAX;
+}
+
+static bool is_list(enum attribute_form form)
+{
+    return form == FORM_PERMUTATION || form == FORM_SIZES || form == FORM_SPATIAL;
+}
+
+/* Fills in what the text left out; lists that it has must be as long as they are to be. */
+static bool settle_attributes(struct text_reader *reader)
+{
+    struct text_draft *draft = &reader->draft;
     enum attribute_kind kind = op_info(draft->node.op)->attributes;
-    if ((kind == ATTRIBUTE_CONV || kind == ATTRIBUTE_CONV_TYPE) && !draft->attributes.window.rank &&
-        draft->node.operand_count && draft->node.operands[0]->type.shape.rank > 2)
-        draft->attributes.window.rank = draft->node.operands[0]->type.shape.rank - 2;
-    if (draft->attributes.window.rank > SPATIAL_MAX)
-        draft->attributes.window.rank = SPATIAL_MAX;
-    for (int i = 0; i < attribute_field_count(kind); i++)
+    settle_window(draft, kind);
+    for (int i = 0; i < attribute_field_count(kind); i++) {
+        const struct attribute_field *field = attribute_field(kind, i);
+        int length = attribute_length(&draft->node, field);
         if (!(draft->set >> i & 1)) {
-            const struct attribute_field *field = attribute_field(kind, i);
-            attribute_fill(&draft->attributes, field, attribute_length(&draft->node, field));
+            attribute_fill(&draft->attributes, field, length);
+        } else if (is_list(field->form) && draft->length[i] != length) {
+            wrong(E0704, draft->span, "%s has %d numbers here, not %d", field->name, length, draft->length[i]);
+            return false;
         }
+    }
+    return true;
 }
 
 /* The type by the op's rule; a given type decides the element type and layout, and must have the same shape. */
@@ -360,6 +398,8 @@ static bool settle_type(struct text_reader *reader)
     struct type inferred = given;
     const char *problem =
         node_infer(reader->arena, node->op, node->operands, node->operand_count, node->attributes, &inferred);
+    if (!problem && too_large(&inferred.shape))
+        problem = "the result has too many elements";
     if (problem) {
         wrong(E0705, draft->span, "%s", problem);
         return false;
@@ -389,8 +429,7 @@ static struct node *finish_node(struct text_reader *reader)
     struct text_draft *draft = &reader->draft;
     draft->node.operand_count = (int)arrlen(draft->operands);
     draft->node.operands = draft->operands;
-    fill_attributes(draft);
-    if (!settle_type(reader))
+    if (!settle_attributes(reader) || !settle_type(reader))
         return NULL;
     struct node *node = arena_copy(reader->arena, &draft->node, sizeof draft->node);
     node->operands = arena_copy(reader->arena, draft->operands, sizeof *draft->operands * (size_t)node->operand_count);

@@ -21,14 +21,17 @@ struct text_name {
     struct node *value;
 };
 
+enum { TEXT_FIELDS_MAX = 8 };
+
 /* The node whose line is being read. */
 struct text_draft {
     struct node node;
     struct attributes attributes;
     struct node **operands; /* stb_ds array, emptied and used again for each node */
     const char *key;
-    struct span span; /* of its name in the IR text */
-    unsigned set;     /* bit i: field i of the op's attribute kind was given */
+    struct span span;            /* of its name in the IR text */
+    unsigned set;                /* bit i: field i of the op's attribute kind was given … */
+    int length[TEXT_FIELDS_MAX]; /* … as a list of so many numbers */
     bool has_type;
     bool broken; /* an error was reported: it is not built */
 };

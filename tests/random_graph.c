@@ -188,7 +188,7 @@ static struct node *add_pointwise(struct generator *g, enum op op)
 {
     if (op == OP_cast)
         return add_cast(g);
-    struct node *operands[3];
+    struct node *operands[3] = {0};
     int arity = op_info(op)->arity;
     for (int i = 0; i < arity; i++)
         operands[i] = pick(g, needs_bool(op) || (op == OP_where && i == 0) ? accept_bool : accept_number);
