@@ -93,6 +93,67 @@ struct node *gradient_reshape(struct builder *builder, struct node *y, struct no
     return build_reshape(builder, dy, &y->operands[i]->type.shape);
 }
 
+/* A product whose factors are told apart by whether they change along some axes. */
+enum { FACTORS_MAX = 8, PRODUCT_DEPTH_MAX = 8 };
+
+struct product {
+    uint32_t axes;
+    enum element element;
+    struct node *varying[FACTORS_MAX], *fixed[FACTORS_MAX]; /* the fixed ones before their broadcast */
+    int varying_count, fixed_count;
+    bool negative;
+};
+
+/* True for a vector repeated along all of the axes. Scalars stay where they are: taking them out saves little, and the
+ * product that contains them may be wanted elsewhere. */
+static bool repeats_along(const struct node *node, uint32_t axes)
+{
+    if (node->op != OP_broadcast || movement_rounds(node) || shape_elements(&node->operands[0]->type.shape) == 1)
+        return false;
+    for (int axis = 0; axis < node->type.shape.rank; axis++)
+        if ((axes >> axis & 1) && node->operands[0]->type.shape.dimension[axis] != 1)
+            return false;
+    return true;
+}
+
+/* Takes products and negations of one element type apart down to their factors; false when there are too many. */
+static bool collect_factors(struct product *product, struct node *node, int depth)
+{
+    bool opens = depth < PRODUCT_DEPTH_MAX && node->type.element == product->element;
+    if (opens && node->op == OP_mul)
+        return collect_factors(product, node->operands[0], depth + 1) &&
+               collect_factors(product, node->operands[1], depth + 1);
+    if (opens && node->op == OP_neg) {
+        product->negative = !product->negative;
+        return collect_factors(product, node->operands[0], depth + 1);
+    }
+    if (product->varying_count == FACTORS_MAX || product->fixed_count == FACTORS_MAX)
+        return false;
+    if (!repeats_along(node, product->axes)) {
+        product->varying[product->varying_count++] = node;
+        return true;
+    }
+    product->fixed[product->fixed_count++] = node->operands[0];
+    return true;
+}
+
+/* Sum over the axes of dy. Factors that are the same all along them are multiplied to the sum, not to each element:
+ * the sums that normalisation needs in its backward pass become two, shared by the gradients of input, mean, variance
+ * and weight, where written out they are four. */
+static struct node *sum_product(struct builder *builder, struct node *dy, uint32_t axes)
+{
+    struct product product = {.axes = axes, .element = dy->type.element};
+    if (!collect_factors(&product, dy, 0) || product.fixed_count == 0 || product.varying_count == 0)
+        return build_reduce(builder, OP_sum, dy, axes);
+    struct node *inner = product.varying[0];
+    for (int i = 1; i < product.varying_count; i++)
+        inner = build_binary(builder, OP_mul, inner, product.varying[i]);
+    struct node *sum = build_reduce(builder, OP_sum, inner, axes);
+    for (int i = 0; i < product.fixed_count; i++)
+        sum = build_binary(builder, OP_mul, sum, product.fixed[i]);
+    return product.negative ? build_unary(builder, OP_neg, sum) : sum;
+}
+
 struct node *gradient_broadcast(struct builder *builder, struct node *y, struct node *dy, int i)
 {
     const struct shape *from = &y->operands[i]->type.shape, *to = &y->type.shape;
@@ -100,7 +161,7 @@ struct node *gradient_broadcast(struct builder *builder, struct node *y, struct 
     for (int axis = 0; axis < to->rank; axis++)
         if (from->dimension[axis] != to->dimension[axis])
             axes |= 1u << axis;
-    return build_reduce(builder, OP_sum, dy, axes);
+    return axes ? sum_product(builder, dy, axes) : dy;
 }
 
 struct node *gradient_permute(struct builder *builder, struct node *y, struct node *dy, int i)

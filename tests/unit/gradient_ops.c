@@ -112,6 +112,18 @@ static const struct {
     {"%x = input(\"x\") : f32[2,1,4,3]\n %z = input(\"z\") : f32[2,2,3,2]\n"
      " %y = conv_weight(%x, %z) : f32[2,1,2,2]\n",
      -2, 2, SECOND},
+    /* sums of products whose factors do not all change along the axes, as normalisation has them */
+    {"%x = input(\"x\") : f32[3,2,4]\n %g = input(\"g\") : f32[1,2,1]\n %h = input(\"h\") : f32[1,2,1]\n"
+     " %s = sum(%x, axes=[0,2])\n %n = constant(0.083) : f32[]\n %m = reshape(%n) : f32[1,1,1]\n"
+     " %k = broadcast(%m) : f32[1,2,1]\n %u = mul(%s, %k)\n %ub = broadcast(%u) : f32[3,2,4]\n"
+     " %z = sub(%x, %ub)\n %v = m2(%x, axes=[0,2])\n %r = rsqrt(%v)\n %rb = broadcast(%r) : f32[3,2,4]\n"
+     " %q = mul(%z, %rb)\n %gb = broadcast(%g) : f32[3,2,4]\n %hb = broadcast(%h) : f32[3,2,4]\n"
+     " %w = mul(%q, %gb)\n %e = add(%w, %hb)\n %y = tanh(%e)\n",
+     0.5, 2, SECOND},
+    {"%x = input(\"x\") : f32[4,3]\n %a = input(\"a\") : f32[1,3]\n %b = input(\"b\") : f32[1,1]\n"
+     " %ab = broadcast(%a) : f32[4,3]\n %bb = broadcast(%b) : f32[4,3]\n %p = mul(%ab, %bb)\n %n = neg(%p)\n"
+     " %q = mul(%x, %n)\n %y = mul(%q, %bb)\n",
+     -2, 2, SECOND},
     /* several uses of one value, and paths of different length */
     {"%a = input(\"a\") : f32[2,3]\n %e = exp(%a)\n %s = sum(%e, axes=[1])\n %b = broadcast(%s) : f32[2,3]\n"
      " %q = div(%e, %b)\n %l = log(%q)\n %y = mul(%l, %e)\n",

@@ -133,6 +133,39 @@ static void test_nested(struct module *module)
     CHECK(find_output("third")->op == OP_add);
 }
 
+/* The backward pass of a normalisation with weight and bias reads the large tensors by two sums alone. */
+static void test_normalisation(struct module *module)
+{
+    start(module, "normalisation");
+    struct node *x = input("x", 64, 8), *weight = input("weight", 1, 8), *bias = input("bias", 1, 8);
+    struct node *sum = build_reduce(&builder, OP_sum, x, 1);
+    struct node *count_of = build_constant(&builder, 64, ELEMENT_F32);
+    struct node *mean = build_binary(&builder, OP_div, sum, count_of);
+    struct node *variance = build_binary(&builder, OP_div, build_reduce(&builder, OP_m2, x, 1), count_of);
+    struct node *deviation = build_binary(&builder, OP_sub, x, mean);
+    struct node *normal = build_binary(&builder, OP_mul, deviation, build_unary(&builder, OP_rsqrt, variance));
+    struct node *y = build_binary(&builder, OP_add, build_binary(&builder, OP_mul, normal, weight), bias);
+    struct node *loss = build_reduce(&builder, OP_sum, build_unary(&builder, OP_exp, y), 3);
+    build_output(&builder, "dx", grad(loss, x, NULL), OUTPUT_VALUE);
+    build_output(&builder, "dweight", grad(loss, weight, NULL), OUTPUT_VALUE);
+    build_output(&builder, "dbias", grad(loss, bias, NULL), OUTPUT_VALUE);
+    run(false);
+    pass_cse(graph, &(struct pass_context){.limit = -1});
+    pass_dce(graph, &(struct pass_context){.limit = -1});
+    CHECK(count(OP_sum) == 3 && count(OP_m2) == 1); /* one of the three belongs to the forward pass */
+}
+
+/* A long tower of products over a broadcast: taking it apart is bounded. */
+static void test_tower(struct module *module)
+{
+    start(module, "tower");
+    struct node *x = input("x", 1, 4), *y = input("y", 3, 4);
+    for (int i = 0; i < 30000; i++)
+        y = build_unary(&builder, OP_neg, build_binary(&builder, OP_mul, y, x));
+    build_output(&builder, "dx", grad(y, x, NULL), OUTPUT_VALUE);
+    run(true);
+}
+
 /* A chain of 25,000 layers of four nodes: one sweep, and time that grows with nodes only. */
 static void test_long_chain(struct module *module)
 {
@@ -154,6 +187,8 @@ int main(void)
     test_layers(module);
     test_unused_and_stopped(module);
     test_nested(module);
+    test_normalisation(module);
+    test_tower(module);
     test_long_chain(module);
     module_free(module);
     arena_free(arena);
