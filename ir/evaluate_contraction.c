@@ -63,17 +63,6 @@ static void set_spatial(struct convolution *c, const struct window *window, cons
     }
 }
 
-/* One product of x and weight (or of one of them and dy) at these three places. */
-static void accumulate(const struct convolution *c, int64_t x, int64_t weight, int64_t y)
-{
-    if (c->op == OP_conv)
-        c->y[y] += c->x[x] * c->weight[weight];
-    else if (c->op == OP_conv_data)
-        c->x[x] += c->weight[weight] * c->y[y];
-    else
-        c->weight[weight] += c->x[x] * c->y[y];
-}
-
 /* Where along one spatial axis the kernel's element lies in x; -1 outside. */
 static int64_t source(const struct convolution *c, int axis, int64_t output, int64_t kernel)
 {
@@ -81,17 +70,58 @@ static int64_t source(const struct convolution *c, int axis, int64_t output, int
     return at < 0 || at >= c->size[axis] ? -1 : at;
 }
 
-/* All products between one plane of x, one kernel and one plane of y. */
-static void convolve_planes(const struct convolution *c, int64_t x, int64_t weight, int64_t y)
+/* The places [first, end) of the last axis at which the kernel's element lies inside of x. */
+struct reach {
+    int64_t first, end;
+};
+
+static struct reach reach_of(const struct convolution *c, int64_t kernel)
 {
-    struct shape places = shape_make(3, c->places), kernel = shape_make(3, c->kernel);
-    int64_t at[RANK_MAX] = {0};
-    for (int64_t o = 0; o < shape_elements(&places); o++, evaluate_next(&places, at)) {
-        int64_t k[RANK_MAX] = {0};
-        for (int64_t w = 0; w < shape_elements(&kernel); w++, evaluate_next(&kernel, k)) {
-            int64_t i0 = source(c, 0, at[0], k[0]), i1 = source(c, 1, at[1], k[1]), i2 = source(c, 2, at[2], k[2]);
-            if (i0 >= 0 && i1 >= 0 && i2 >= 0)
-                accumulate(c, x + (i0 * c->size[1] + i1) * c->size[2] + i2, weight + w, y + o);
+    struct reach reach = {0, c->places[2]};
+    while (reach.first < reach.end && source(c, 2, reach.first, kernel) < 0)
+        reach.first++;
+    while (reach.end > reach.first && source(c, 2, reach.end - 1, kernel) < 0)
+        reach.end--;
+    return reach;
+}
+
+/* All products of one element of the kernel along one row of y; x steps by the stride. */
+static void accumulate_row(const struct convolution *c, double *x, double *weight, double *y, int64_t count)
+{
+    int64_t step = c->stride[2];
+    double sum = 0;
+    switch (c->op) {
+    case OP_conv:
+        for (int64_t i = 0; i < count; i++)
+            y[i] += x[i * step] * *weight;
+        break;
+    case OP_conv_data:
+        for (int64_t i = 0; i < count; i++)
+            x[i * step] += *weight * y[i];
+        break;
+    default: /* conv_weight */
+        for (int64_t i = 0; i < count; i++)
+            sum += x[i * step] * y[i];
+        *weight += sum;
+        break;
+    }
+}
+
+/* All products between one plane of x, one kernel and one plane of y. */
+static void convolve_planes(const struct convolution *c, double *x, double *weight, double *y)
+{
+    struct shape kernel = shape_make(3, c->kernel);
+    int64_t k[RANK_MAX] = {0};
+    for (int64_t w = 0; w < shape_elements(&kernel); w++, evaluate_next(&kernel, k)) {
+        struct reach reach = reach_of(c, k[2]);
+        if (reach.first == reach.end)
+            continue;
+        int64_t column = source(c, 2, reach.first, k[2]);
+        for (int64_t row = 0; row < c->places[0] * c->places[1]; row++) {
+            int64_t i0 = source(c, 0, row / c->places[1], k[0]), i1 = source(c, 1, row % c->places[1], k[1]);
+            if (i0 >= 0 && i1 >= 0)
+                accumulate_row(c, x + (i0 * c->size[1] + i1) * c->size[2] + column, weight + w,
+                               y + row * c->places[2] + reach.first, reach.end - reach.first);
         }
     }
 }
@@ -116,7 +146,7 @@ void evaluate_convolution(const struct evaluate_call *call)
         for (int64_t o = 0; o < c.outputs; o++)
             for (int64_t i = 0; i < c.inputs_each; i++) {
                 int64_t channel = o / c.outputs_each * c.inputs_each + i;
-                convolve_planes(&c, (n * c.inputs_each * c.groups + channel) * x_plane,
-                                (o * c.inputs_each + i) * kernel, (n * c.outputs + o) * y_plane);
+                convolve_planes(&c, c.x + (n * c.inputs_each * c.groups + channel) * x_plane,
+                                c.weight + (o * c.inputs_each + i) * kernel, c.y + (n * c.outputs + o) * y_plane);
             }
 }
