@@ -1,0 +1,343 @@
+/* Pass schedule: the order of kernels.
+ *
+ * Two orders are made and the one whose live values need less memory at their peak is kept: the order in which the
+ * kernels stand in the graph, and a greedy one that always runs the ready kernel that frees most (what it stores less
+ * what dies with it). A kernel that writes a variable waits, where the dependences allow it, until all other kernels
+ * that read the old value have run, so that pass memory can let it write in place.
+ *
+ * Requires: fused. Preserves: everything but the order of nodes and the numbers of kernels, which become their order of
+ * execution; the stored nodes of a kernel follow each other. */
+#include "passes/kernels.h"
+#include "passes/pass.h"
+
+#include <stb/stb_ds.h>
+#include <string.h>
+
+struct task {
+    int *users, *providers;    /* stb_ds arrays of kernels: values needed by them, values needed here */
+    int *earlier, *later;      /* readers of what this kernel overwrites; kernels that overwrite what this one reads */
+    int waiting, soft_waiting; /* providers and earlier kernels that have not run */
+    int64_t stored_bytes;
+    int position; /* in the graph */
+};
+
+/* A value in memory: what one kernel stores and others load. */
+struct value {
+    int64_t bytes;
+    int users_left;
+};
+
+struct scheduler {
+    const struct target *target;
+    struct kernel_set set;
+    struct task *tasks;
+    struct value *values; /* by node id */
+};
+
+static int64_t stored_bytes(const struct scheduler *scheduler, const struct node *node)
+{
+    if (node->op == OP_write)
+        return 0;
+    enum element storage = scheduler->target->storage[node->type.element];
+    return shape_elements(&node->type.shape) * (int64_t)element_bytes(storage);
+}
+
+/* ---- dependences ---- */
+
+struct readers {
+    const char *key; /* variable, interned */
+    int *value;      /* kernels that read it */
+};
+
+static void add_dependences(struct scheduler *scheduler, int kernel)
+{
+    const struct kernel_use *use = &scheduler->set.kernels[kernel];
+    struct task *task = &scheduler->tasks[kernel];
+    for (int i = 0; i < use->load_count; i++) {
+        int provider = use->loads[i]->kernel - 1;
+        if (provider < 0)
+            continue;
+        arrput(task->providers, provider);
+        arrput(scheduler->tasks[provider].users, kernel);
+        scheduler->values[use->loads[i]->id].users_left++;
+    }
+    for (int i = 0; i < use->store_count; i++) {
+        struct value *value = &scheduler->values[use->stores[i]->id];
+        value->bytes = stored_bytes(scheduler, use->stores[i]);
+        if (use->stores[i]->op == OP_output)
+            value->users_left = 1; /* kept to the end */
+        task->stored_bytes += value->bytes;
+    }
+    task->position = use->store_count ? use->stores[use->store_count - 1]->id : 0;
+}
+
+/* The entry of a variable in the table of readers; -1 when there is none and none is to be made. */
+static ptrdiff_t find_readers(struct readers **readers, const char *variable, bool make)
+{
+    ptrdiff_t at = hmgeti(*readers, variable);
+    if (at >= 0 || !make)
+        return at;
+    int *none = NULL;
+    hmput(*readers, variable, none);
+    return hmgeti(*readers, variable);
+}
+
+static void wait_for_readers(struct scheduler *scheduler, int kernel, const int *readers)
+{
+    for (ptrdiff_t i = 0; i < arrlen(readers); i++)
+        if (readers[i] != kernel) {
+            arrput(scheduler->tasks[kernel].earlier, readers[i]);
+            arrput(scheduler->tasks[readers[i]].later, kernel);
+        }
+}
+
+static void add_reader_order(struct scheduler *scheduler)
+{
+    struct readers *readers = NULL;
+    for (int k = 0; k < scheduler->set.count; k++) {
+        const struct kernel_use *use = &scheduler->set.kernels[k];
+        for (int i = 0; i < use->load_count; i++)
+            if (use->loads[i]->op == OP_read) {
+                ptrdiff_t at = find_readers(&readers, use->loads[i]->attributes->symbol, true);
+                arrput(readers[at].value, k);
+            }
+    }
+    for (int k = 0; k < scheduler->set.count; k++) {
+        const struct kernel_use *use = &scheduler->set.kernels[k];
+        for (int i = 0; i < use->store_count; i++)
+            if (use->stores[i]->op == OP_write) {
+                ptrdiff_t at = find_readers(&readers, use->stores[i]->attributes->symbol, false);
+                if (at >= 0)
+                    wait_for_readers(scheduler, k, readers[at].value);
+            }
+    }
+    for (ptrdiff_t i = 0; i < hmlen(readers); i++)
+        arrfree(readers[i].value);
+    hmfree(readers);
+}
+
+/* ---- list scheduling ---- */
+
+struct ready {
+    bool held; /* others still read what it overwrites */
+    int64_t cost;
+    int position, kernel;
+};
+
+static bool ready_before(const struct ready *a, const struct ready *b)
+{
+    if (a->held != b->held)
+        return b->held;
+    if (a->cost != b->cost)
+        return a->cost < b->cost;
+    return a->position < b->position;
+}
+
+/* A binary heap as a stb_ds array. */
+static void heap_push(struct ready **heap, struct ready entry)
+{
+    arrput(*heap, entry);
+    ptrdiff_t i = arrlen(*heap) - 1;
+    for (; i > 0 && ready_before(&entry, &(*heap)[(i - 1) / 2]); i = (i - 1) / 2)
+        (*heap)[i] = (*heap)[(i - 1) / 2];
+    (*heap)[i] = entry;
+}
+
+static struct ready heap_pop(struct ready **heap)
+{
+    struct ready top = (*heap)[0], last = arrpop(*heap);
+    ptrdiff_t count = arrlen(*heap), i = 0;
+    if (count == 0)
+        return top;
+    for (;;) {
+        ptrdiff_t child = 2 * i + 1;
+        if (child >= count)
+            break;
+        if (child + 1 < count && ready_before(&(*heap)[child + 1], &(*heap)[child]))
+            child++;
+        if (!ready_before(&(*heap)[child], &last))
+            break;
+        (*heap)[i] = (*heap)[child];
+        i = child;
+    }
+    (*heap)[i] = last;
+    return top;
+}
+
+/* One run of the list scheduler. */
+struct run {
+    struct scheduler *scheduler;
+    bool greedy;
+    struct ready *heap; /* stb_ds array */
+    int *users_left;    /* stb_ds array by node id */
+    int64_t live, peak; /* bytes */
+};
+
+static struct ready ready_entry(const struct run *run, int kernel)
+{
+    const struct kernel_use *use = &run->scheduler->set.kernels[kernel];
+    const struct task *task = &run->scheduler->tasks[kernel];
+    int64_t cost = run->greedy ? task->stored_bytes : 0;
+    for (int i = 0; run->greedy && i < use->load_count; i++)
+        if (use->loads[i]->kernel && run->users_left[use->loads[i]->id] == 1)
+            cost -= run->scheduler->values[use->loads[i]->id].bytes;
+    return (struct ready){task->soft_waiting > 0, cost, task->position, kernel};
+}
+
+/* The kernel to run next. Costs change while kernels wait, so the best one is looked at again before it is taken. */
+static int take_ready(struct run *run)
+{
+    for (;;) {
+        struct ready old = heap_pop(&run->heap), now = ready_entry(run, old.kernel);
+        bool changed = now.cost != old.cost || now.held != old.held;
+        if (!changed || arrlen(run->heap) == 0 || !ready_before(&run->heap[0], &now))
+            return now.kernel;
+        heap_push(&run->heap, now);
+    }
+}
+
+static void count_memory(struct run *run, const struct kernel_use *use)
+{
+    const struct value *values = run->scheduler->values;
+    run->live += run->scheduler->tasks[use->number - 1].stored_bytes;
+    if (run->live > run->peak)
+        run->peak = run->live;
+    for (int i = 0; i < use->load_count; i++)
+        if (use->loads[i]->kernel && --run->users_left[use->loads[i]->id] == 0)
+            run->live -= values[use->loads[i]->id].bytes;
+    for (int i = 0; i < use->store_count; i++)
+        if (run->users_left[use->stores[i]->id] == 0)
+            run->live -= values[use->stores[i]->id].bytes;
+}
+
+static void release_users(struct run *run, const struct task *task)
+{
+    struct task *tasks = run->scheduler->tasks;
+    for (ptrdiff_t i = 0; i < arrlen(task->later); i++)
+        tasks[task->later[i]].soft_waiting--;
+    for (ptrdiff_t i = 0; i < arrlen(task->users); i++)
+        if (--tasks[task->users[i]].waiting == 0)
+            heap_push(&run->heap, ready_entry(run, task->users[i]));
+}
+
+/* Fills `order` with kernel indices and returns the largest sum of live bytes. */
+static int64_t schedule_once(struct scheduler *scheduler, bool greedy, int *order)
+{
+    struct run run = {.scheduler = scheduler, .greedy = greedy};
+    int count = scheduler->set.count, done = 0;
+    arrsetlen(run.users_left, arrlenu(scheduler->values));
+    for (ptrdiff_t i = 0; i < arrlen(run.users_left); i++)
+        run.users_left[i] = scheduler->values[i].users_left;
+    for (int k = 0; k < count; k++) {
+        struct task *task = &scheduler->tasks[k];
+        task->waiting = (int)arrlen(task->providers);
+        task->soft_waiting = (int)arrlen(task->earlier);
+    }
+    for (int k = 0; k < count; k++)
+        if (scheduler->tasks[k].waiting == 0)
+            heap_push(&run.heap, ready_entry(&run, k));
+    while (arrlen(run.heap)) {
+        int kernel = take_ready(&run);
+        order[done++] = kernel;
+        count_memory(&run, &scheduler->set.kernels[kernel]);
+        release_users(&run, &scheduler->tasks[kernel]);
+    }
+    arrfree(run.heap);
+    arrfree(run.users_left);
+    if (done != count)
+        castor_bug("kernels depend on each other in a circle");
+    return run.peak;
+}
+
+/* ---- the new node list ---- */
+
+/* Appends a node behind what it needs; an own stack, since chains may be as long as the graph. */
+static void append_with_operands(struct graph *graph, struct node *root, struct node ***stack)
+{
+    arrput(*stack, root);
+    while (arrlen(*stack)) {
+        struct node *node = arrlast(*stack);
+        if (node->mark == 2) {
+            arrpop(*stack);
+            continue;
+        }
+        if (node->mark == 1) {
+            node->mark = 2;
+            arrpop(*stack);
+            graph_append(graph, node);
+            continue;
+        }
+        node->mark = 1;
+        for (int i = node->operand_count - 1; i >= 0; i--)
+            if (node->operands[i]->mark == 0)
+                arrput(*stack, node->operands[i]);
+    }
+}
+
+static void reorder(struct graph *graph, const struct scheduler *scheduler, const int *order)
+{
+    struct node **nodes = graph_take_nodes(graph), **stack = NULL;
+    ptrdiff_t count = arrlen(nodes);
+    for (ptrdiff_t i = 0; i < count; i++)
+        nodes[i]->mark = 0;
+    int *number = NULL;
+    arrsetlen(number, (size_t)scheduler->set.count + 1);
+    number[0] = 0;
+    for (int i = 0; i < scheduler->set.count; i++)
+        number[order[i] + 1] = i + 1;
+    /* Members by kernel, in graph order. */
+    struct node ***members = NULL;
+    arrsetlen(members, (size_t)scheduler->set.count + 1);
+    for (ptrdiff_t i = 0; i < arrlen(members); i++)
+        members[i] = NULL;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        nodes[i]->kernel = number[nodes[i]->kernel];
+        arrput(members[nodes[i]->kernel], nodes[i]);
+    }
+    for (ptrdiff_t k = 1; k < arrlen(members); k++)
+        for (ptrdiff_t i = 0; i < arrlen(members[k]); i++)
+            append_with_operands(graph, members[k][i], &stack);
+    for (ptrdiff_t i = 0; i < arrlen(members[0]); i++)
+        append_with_operands(graph, members[0][i], &stack);
+    for (ptrdiff_t k = 0; k < arrlen(members); k++)
+        arrfree(members[k]);
+    arrfree(members);
+    arrfree(number);
+    arrfree(stack);
+    arrfree(nodes);
+    graph_number(graph);
+}
+
+static void release(struct scheduler *scheduler)
+{
+    for (int k = 0; k < scheduler->set.count; k++) {
+        struct task *task = &scheduler->tasks[k];
+        arrfree(task->users);
+        arrfree(task->providers);
+        arrfree(task->earlier);
+        arrfree(task->later);
+    }
+    arrfree(scheduler->tasks);
+    arrfree(scheduler->values);
+}
+
+void pass_schedule(struct graph *graph, struct pass_context *context)
+{
+    struct arena *arena = arena_new();
+    struct scheduler scheduler = {.target = context->target};
+    graph_number(graph);
+    scheduler.set = kernels_find(graph, arena);
+    arrsetlen(scheduler.tasks, (size_t)scheduler.set.count);
+    arrsetlen(scheduler.values, arrlenu(graph->nodes));
+    memset(scheduler.tasks, 0, sizeof *scheduler.tasks * arrlenu(scheduler.tasks));
+    memset(scheduler.values, 0, sizeof *scheduler.values * arrlenu(scheduler.values));
+    for (int k = 0; k < scheduler.set.count; k++)
+        add_dependences(&scheduler, k);
+    add_reader_order(&scheduler);
+    int *plain = ARENA_ARRAY(arena, int, scheduler.set.count), *greedy = ARENA_ARRAY(arena, int, scheduler.set.count);
+    int64_t plain_peak = schedule_once(&scheduler, false, plain);
+    bool better = schedule_once(&scheduler, true, greedy) < plain_peak && pass_may_rewrite(context);
+    reorder(graph, &scheduler, better ? greedy : plain);
+    release(&scheduler);
+    arena_free(arena);
+}

@@ -1,0 +1,30 @@
+/* Views: a value that lies within another one, told by strides, so that a library can read it where it is. */
+#ifndef CASTOR_PASSES_VIEW_H
+#define CASTOR_PASSES_VIEW_H
+
+#include "ir/graph.h"
+
+/* Element i of the value is element offset + Σ i[axis] · stride[axis] of the memory of `base`. */
+struct view {
+    struct node *base;
+    struct type type; /* the value's */
+    int64_t offset;
+    int64_t stride[RANK_MAX]; /* 0 along repeated axes */
+};
+
+/* How `node` lies in what it moves: follows reshape, permute, broadcast and slice down to the first node that is
+ * stored (has a kernel) or is no such movement. False where strides can not tell it (flip, pad, a reshape that would
+ * have to copy): then view->base is the node at which the walk stopped. */
+bool view_find(struct node *node, struct view *view);
+
+/* True when the view is the whole of its base's memory in the base's order: the same bytes under another shape. */
+bool view_is_alias(const struct view *view);
+
+/* Joins the axes first … last - 1 into one; false when no single stride tells them. Axes of size 1 join with all. */
+bool view_join_axes(const struct view *view, int first, int last, int64_t *stride);
+
+/* True when operand number `i` of a contraction can be read by the library through view_find from where its base lies:
+ * otherwise the operand itself must be stored. */
+bool view_contraction_operand(const struct node *contraction, int i);
+
+#endif
