@@ -1,0 +1,357 @@
+/* Module -> program. Kernels are generated graph by graph and kept by their text, so that layers of one shape share
+ * one; what tells two uses of a text apart (places, random keys) stands in the steps. */
+#include "codegen/assemble.h"
+#include "codegen/contraction.h"
+#include "codegen/kernel.h"
+#include "passes/memory.h"
+
+#include <stb/stb_ds.h>
+#include <string.h>
+
+#define SAME(element) _Static_assert((int)ELEMENT_##element == (int)PROGRAM_##element, "numbered alike")
+SAME(NONE);
+SAME(F16);
+SAME(BF16);
+SAME(F32);
+SAME(F64);
+SAME(I32);
+SAME(I64);
+SAME(U8);
+SAME(BOOL);
+#undef SAME
+_Static_assert((int)RANK_MAX <= (int)PROGRAM_RANK && (int)SPATIAL_MAX <= (int)PROGRAM_SPATIAL, "shapes fit");
+_Static_assert((int)VARIABLE_PARAMETER == (int)PROGRAM_PARAMETER && (int)VARIABLE_STATE == (int)PROGRAM_FORWARD_STATE &&
+                   (int)VARIABLE_OPTIMIZER == (int)PROGRAM_OPTIMIZER && (int)VARIABLE_COPY == (int)PROGRAM_COPY &&
+                   (int)VARIABLE_HOST == (int)PROGRAM_HOST,
+               "kinds of variables are numbered alike");
+_Static_assert((int)OUTPUT_VALUE == (int)PROGRAM_VALUE && (int)OUTPUT_LOSS == (int)PROGRAM_LOSS &&
+                   (int)OUTPUT_METRIC == (int)PROGRAM_METRIC && (int)OUTPUT_NUMERATOR == (int)PROGRAM_NUMERATOR &&
+                   (int)OUTPUT_DENOMINATOR == (int)PROGRAM_DENOMINATOR && (int)OUTPUT_WATCH == (int)PROGRAM_WATCH &&
+                   (int)OUTPUT_LOG == (int)PROGRAM_LOG,
+               "kinds of outputs are numbered alike");
+
+struct text_entry {
+    char *key;
+    int value;
+};
+
+struct assembler {
+    const struct module *module;
+    const struct target *target;
+    struct arena *arena;
+    struct program *program;
+    struct program_kernel *kernels; /* stb_ds array */
+    struct text_entry *bodies;      /* stb_ds string hash: body -> kernel */
+    struct text_entry *names;       /* stb_ds string hash: name -> times used */
+    struct text_entry *variables;   /* stb_ds string hash: name -> index */
+};
+
+static void *allocate(struct assembler *assembler, size_t count, size_t size)
+{
+    void *memory = program_allocate(assembler->program, count ? count * size : 1);
+    if (!memory)
+        castor_bug("out of memory");
+    return memory;
+}
+
+static const char *keep(struct assembler *assembler, const char *text)
+{
+    return text ? program_string(assembler->program, text) : NULL;
+}
+
+static uint64_t align(const struct assembler *assembler, uint64_t bytes)
+{
+    uint64_t alignment = assembler->program->alignment;
+    return (bytes + alignment - 1) / alignment * alignment;
+}
+
+static struct program_tensor tensor_of(const struct assembler *assembler, const struct type *type)
+{
+    struct program_tensor tensor = {.element = (enum program_element)type->element,
+                                    .storage = (enum program_element)assembler->target->storage[type->element],
+                                    .rank = type->shape.rank};
+    for (int i = 0; i < tensor.rank; i++) {
+        tensor.dimension[i] = type->shape.dimension[i];
+        tensor.order[i] = type->order[i];
+    }
+    return tensor;
+}
+
+/* ---- variables ---- */
+
+static void add_variables(struct assembler *assembler)
+{
+    const struct module *module = assembler->module;
+    struct program *program = assembler->program;
+    program->variable_count = (int)arrlen(module->variables);
+    program->variables = allocate(assembler, arrlenu(module->variables), sizeof *program->variables);
+    for (int i = 0; i < program->variable_count; i++) {
+        const struct variable *variable = module->variables[i];
+        program->variables[i] = (struct program_variable){.name = keep(assembler, variable->name),
+                                                          .kind = (enum program_variable_kind)variable->kind,
+                                                          .tensor = tensor_of(assembler, &variable->type),
+                                                          .offset = program->state_bytes};
+        uint64_t bytes = (uint64_t)memory_bytes(&variable->type, assembler->target);
+        program->state_bytes += align(assembler, bytes);
+        shput(assembler->variables, variable->name, i);
+    }
+}
+
+/* ---- places ---- */
+
+/* One graph being assembled. */
+struct assembly {
+    struct assembler *assembler;
+    const struct graph *graph;
+    struct program_entry *entry;
+    uint64_t scratch_bytes;       /* of values; workspaces lie behind them */
+    struct program_step *steps;   /* stb_ds array */
+    struct program_input *inputs; /* stb_ds array */
+};
+
+static uint32_t input_index(struct assembly *assembly, const char *name)
+{
+    for (ptrdiff_t i = 0; i < arrlen(assembly->inputs); i++)
+        if (strcmp(assembly->inputs[i].name, name) == 0)
+            return (uint32_t)i;
+    castor_bug("no input \"%s\"", name);
+}
+
+static uint64_t variable_offset(const struct assembler *assembler, const char *name)
+{
+    struct text_entry *variables = assembler->variables;
+    ptrdiff_t at = shgeti(variables, name);
+    if (at < 0)
+        castor_bug("no variable \"%s\"", name);
+    return assembler->program->variables[variables[at].value].offset;
+}
+
+static struct program_place place_of(struct assembly *assembly, const struct node *node, int64_t offset)
+{
+    const struct placement *placement = &node->placement;
+    uint64_t within = (uint64_t)(placement->offset + offset);
+    switch (placement->space) {
+    case SPACE_SCRATCH:
+        return (struct program_place){PROGRAM_SCRATCH, 0, within};
+    case SPACE_STATE:
+        return (struct program_place){PROGRAM_STATE, 0,
+                                      variable_offset(assembly->assembler, placement->symbol) + within};
+    case SPACE_INPUT:
+        return (struct program_place){PROGRAM_INPUT, input_index(assembly, placement->symbol), within};
+    default:
+        castor_bug("a value of %s has no place", op_info(node->op)->name);
+    }
+}
+
+static void add_inputs(struct assembly *assembly)
+{
+    struct assembler *assembler = assembly->assembler;
+    for (ptrdiff_t i = 0; i < arrlen(assembly->graph->nodes); i++) {
+        const struct node *node = assembly->graph->nodes[i];
+        if (node->op != OP_input)
+            continue;
+        bool known = false;
+        for (ptrdiff_t j = 0; j < arrlen(assembly->inputs); j++)
+            known = known || strcmp(assembly->inputs[j].name, node->attributes->symbol) == 0;
+        struct program_input input = {.name = keep(assembler, node->attributes->symbol),
+                                      .tensor = tensor_of(assembler, &node->type),
+                                      .classes = node->attributes->index};
+        if (!known)
+            arrput(assembly->inputs, input);
+    }
+}
+
+static bool is_minimized(const struct module *module, const char *loss)
+{
+    for (ptrdiff_t i = 0; i < arrlen(module->minimizes); i++)
+        if (module->minimizes[i].loss && strcmp(module->minimizes[i].loss, loss) == 0)
+            return true;
+    return false;
+}
+
+static void add_outputs(struct assembly *assembly)
+{
+    struct assembler *assembler = assembly->assembler;
+    struct program_output *outputs = NULL;
+    for (ptrdiff_t i = 0; i < arrlen(assembly->graph->nodes); i++) {
+        const struct node *node = assembly->graph->nodes[i];
+        if (node->op != OP_output)
+            continue;
+        const struct attributes *attributes = node->attributes;
+        struct program_output output = {.name = keep(assembler, attributes->symbol),
+                                        .kind = (enum program_output_kind)attributes->output,
+                                        .tensor = tensor_of(assembler, &node->type),
+                                        .place = place_of(assembly, node, 0),
+                                        .minimized = attributes->output == OUTPUT_LOSS &&
+                                                     is_minimized(assembler->module, attributes->symbol)};
+        arrput(outputs, output);
+    }
+    assembly->entry->output_count = (int)arrlen(outputs);
+    assembly->entry->outputs = allocate(assembler, arrlenu(outputs), sizeof *outputs);
+    if (outputs)
+        memcpy(assembly->entry->outputs, outputs, sizeof *outputs * arrlenu(outputs));
+    arrfree(outputs);
+}
+
+/* ---- steps ---- */
+
+static const char *unique_name(struct assembler *assembler, const char *name)
+{
+    ptrdiff_t at = shgeti(assembler->names, name);
+    if (at < 0) {
+        shput(assembler->names, arena_intern(assembler->arena, name), 1);
+        return name;
+    }
+    for (;;) {
+        const char *next = arena_internf(assembler->arena, "%s_%d", name, ++assembler->names[at].value);
+        if (shgeti(assembler->names, next) >= 0)
+            continue;
+        shput(assembler->names, next, 1);
+        return next;
+    }
+}
+
+/* The number of the kernel with this text, which is added when it is new. */
+static uint32_t kernel_index(struct assembler *assembler, const struct kernel *kernel)
+{
+    ptrdiff_t at = shgeti(assembler->bodies, kernel->body);
+    if (at >= 0)
+        return (uint32_t)assembler->bodies[at].value;
+    const char *name = unique_name(assembler, kernel->name);
+    struct program_kernel made = {keep(assembler, name),
+                                  keep(assembler, kernel_function(kernel, name, assembler->arena))};
+    shput(assembler->bodies, kernel->body, (int)arrlen(assembler->kernels));
+    arrput(assembler->kernels, made);
+    return (uint32_t)arrlen(assembler->kernels) - 1;
+}
+
+static void set_origin(struct assembler *assembler, struct program_step *step, const struct node *node,
+                       const char *name)
+{
+    step->name = keep(assembler, name ? name : node->name ? node->name : op_info(node->op)->name);
+    step->file = keep(assembler, node->span.file);
+    step->line = node->span.line;
+    step->column = node->span.column;
+}
+
+/* Workspaces of different steps never live at one time, so all lie at one place behind the values. */
+static struct program_place reserve_workspace(struct assembly *assembly, uint64_t bytes)
+{
+    uint64_t end = assembly->scratch_bytes + align(assembly->assembler, bytes);
+    if (end > assembly->entry->scratch_bytes)
+        assembly->entry->scratch_bytes = end;
+    return (struct program_place){PROGRAM_SCRATCH, 0, assembly->scratch_bytes};
+}
+
+static void add_generated(struct assembly *assembly, const struct kernel_use *use)
+{
+    struct assembler *assembler = assembly->assembler;
+    struct kernel kernel = kernel_generate(use, assembler->target, assembler->arena);
+    struct program_step step = {.kind = PROGRAM_KERNEL,
+                                .bytes = kernel.bytes_read + kernel.bytes_written,
+                                .flops = kernel.flops,
+                                .kernel = kernel_index(assembler, &kernel),
+                                .integer_count = kernel.integer_count,
+                                .buffer_count = kernel.buffer_count + (kernel.workspace_bytes > 0)};
+    set_origin(assembler, &step, kernel.main, kernel.name);
+    step.buffers = allocate(assembler, (size_t)step.buffer_count, sizeof *step.buffers);
+    for (int i = 0; i < kernel.buffer_count; i++)
+        step.buffers[i] = place_of(assembly, kernel.buffers[i], 0);
+    if (kernel.workspace_bytes)
+        step.buffers[kernel.buffer_count] = reserve_workspace(assembly, kernel.workspace_bytes);
+    step.integers = allocate(assembler, (size_t)step.integer_count, sizeof *step.integers);
+    for (int i = 0; i < kernel.integer_count; i++)
+        step.integers[i] = kernel.integers[i];
+    arrput(assembly->steps, step);
+}
+
+static void add_contraction(struct assembly *assembly, const struct kernel_use *use)
+{
+    struct assembler *assembler = assembly->assembler;
+    struct contraction contraction = contraction_make(use, assembler->target);
+    struct program_step step = contraction.step;
+    set_origin(assembler, &step, use->contraction, NULL);
+    step.buffer_count = contraction.buffer_count;
+    step.buffers = allocate(assembler, (size_t)step.buffer_count, sizeof *step.buffers);
+    for (int i = 0; i < contraction.buffer_count; i++)
+        step.buffers[i] = place_of(assembly, contraction.buffers[i], contraction.offset[i]);
+    arrput(assembly->steps, step);
+}
+
+/* Writes that could not be done in place take effect here, at the end. */
+static void add_copies(struct assembly *assembly)
+{
+    struct assembler *assembler = assembly->assembler;
+    for (ptrdiff_t i = 0; i < arrlen(assembly->graph->nodes); i++) {
+        const struct node *node = assembly->graph->nodes[i];
+        if (node->op != OP_write || node->placement.space == SPACE_STATE)
+            continue;
+        uint64_t bytes = (uint64_t)memory_bytes(&node->type, assembler->target);
+        struct program_step step = {.kind = PROGRAM_COPY_STEP, .buffer_count = 2, .bytes = 2 * bytes};
+        step.copy_bytes = bytes;
+        set_origin(assembler, &step, node, node->attributes->symbol);
+        step.buffers = allocate(assembler, 2, sizeof *step.buffers);
+        step.buffers[0] = place_of(assembly, node, 0);
+        step.buffers[1] =
+            (struct program_place){PROGRAM_STATE, 0, variable_offset(assembler, node->attributes->symbol)};
+        arrput(assembly->steps, step);
+    }
+}
+
+static void add_entry(struct assembler *assembler, const struct graph *graph, struct program_entry *entry)
+{
+    struct memory_use memory = memory_measure(graph, assembler->target);
+    struct assembly assembly = {.assembler = assembler,
+                                .graph = graph,
+                                .entry = entry,
+                                .scratch_bytes = align(assembler, (uint64_t)memory.peak)};
+    *entry = (struct program_entry){
+        .name = keep(assembler, graph->name), .batch = graph->batch, .scratch_bytes = assembly.scratch_bytes};
+    add_inputs(&assembly);
+    struct kernel_set set = kernels_find(graph, assembler->arena);
+    for (int i = 0; i < set.count; i++)
+        if (set.kernels[i].contraction)
+            add_contraction(&assembly, &set.kernels[i]);
+        else if (set.kernels[i].store_count)
+            add_generated(&assembly, &set.kernels[i]);
+    add_copies(&assembly);
+    add_outputs(&assembly);
+    entry->input_count = (int)arrlen(assembly.inputs);
+    entry->inputs = allocate(assembler, arrlenu(assembly.inputs), sizeof *entry->inputs);
+    if (assembly.inputs)
+        memcpy(entry->inputs, assembly.inputs, sizeof *entry->inputs * arrlenu(assembly.inputs));
+    entry->step_count = (int)arrlen(assembly.steps);
+    entry->steps = allocate(assembler, arrlenu(assembly.steps), sizeof *entry->steps);
+    if (assembly.steps)
+        memcpy(entry->steps, assembly.steps, sizeof *entry->steps * arrlenu(assembly.steps));
+    arrfree(assembly.inputs);
+    arrfree(assembly.steps);
+}
+
+struct program *assemble_program(const struct module *module, const struct target *target, struct arena *arena)
+{
+    struct program *program = program_new();
+    if (!program)
+        castor_bug("out of memory");
+    struct assembler assembler = {.module = module, .target = target, .arena = arena, .program = program};
+    program->name = keep(&assembler, module->name);
+    program->target = keep(&assembler, target->name);
+    program->source = keep(&assembler, kernel_prelude());
+    program->alignment = target->alignment > 0 ? (uint64_t)target->alignment : 64;
+    program->accumulate = module->accumulate;
+    program->scaled = module->scaling.present;
+    add_variables(&assembler);
+    program->entry_count = (int)arrlen(module->graphs);
+    program->entries = allocate(&assembler, arrlenu(module->graphs), sizeof *program->entries);
+    for (int i = 0; i < program->entry_count; i++)
+        add_entry(&assembler, module->graphs[i], &program->entries[i]);
+    program->kernel_count = (int)arrlen(assembler.kernels);
+    program->kernels = allocate(&assembler, arrlenu(assembler.kernels), sizeof *program->kernels);
+    if (assembler.kernels)
+        memcpy(program->kernels, assembler.kernels, sizeof *program->kernels * arrlenu(assembler.kernels));
+    arrfree(assembler.kernels);
+    shfree(assembler.bodies);
+    shfree(assembler.names);
+    shfree(assembler.variables);
+    return program;
+}
