@@ -1,8 +1,11 @@
-/* Evaluation: every example of a set exactly once, whole batches by the entry `eval`, the rest by `eval_tail`. */
+/* Evaluation: every example of a set exactly once, whole batches by the entry `eval`, the rest by the one compiled for
+ * as many examples as are left (`eval_tail`). */
 #include "runtime/clock.h"
 #include "runtime/feeder.h"
 #include "runtime/tally.h"
 #include "runtime/weights.h"
+
+#include <string.h>
 
 struct evaluator {
     struct executor *executor;
@@ -12,22 +15,30 @@ struct evaluator {
     int64_t examples;
 };
 
+/* The evaluating entry (they are named eval, eval_tail, …) for batches of so many examples; 0: the first one. */
+static const char *find_entry(const struct program *program, int64_t batch)
+{
+    for (int i = 0; i < program->entry_count; i++)
+        if (strncmp(program->entries[i].name, "eval", 4) == 0 && (!batch || program->entries[i].batch == batch))
+            return program->entries[i].name;
+    return NULL;
+}
+
 static bool open_feeders(struct evaluator *evaluator, const struct batches *batches, struct error *error)
 {
     struct executor *executor = evaluator->executor;
-    if (!feeder_open(&evaluator->whole, executor, "eval", batches, error))
+    const char *whole = find_entry(executor_program(executor), 0);
+    if (!feeder_open(&evaluator->whole, executor, whole ? whole : "eval", batches, error))
         return false;
     int64_t batch = evaluator->whole.program->batch;
     int64_t rest = batch > 0 ? batches->examples[evaluator->split] % batch : 0;
-    if (!rest)
-        return true;
-    return feeder_open(&evaluator->tail, executor, "eval_tail", batches, error) &&
-           (evaluator->tail.program->batch == rest ||
-            error_set(error, "eval_tail is compiled for %lld examples, the last batch has %lld",
-                      (long long)evaluator->tail.program->batch, (long long)rest));
+    const char *tail = rest ? find_entry(executor_program(executor), rest) : NULL;
+    if (rest && !tail)
+        return error_set(error, "the program has no entry that evaluates the last %lld examples", (long long)rest);
+    return !rest || feeder_open(&evaluator->tail, executor, tail, batches, error);
 }
 
-/* Runs one batch of `count` examples; false also when the loader gave a batch that no entry is made for. */
+/* Runs one batch of `count` examples. */
 static bool run_batch(struct evaluator *evaluator, int64_t count, struct error *error)
 {
     struct feeder *feeder = &evaluator->whole;

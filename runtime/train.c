@@ -80,7 +80,7 @@ static bool open_trainer(struct trainer *trainer, struct device *device, struct 
     trainer->best_split = trainer->batches->examples[SPLIT_VALIDATE] ? SPLIT_VALIDATE
                           : trainer->batches->examples[SPLIT_TEST]   ? SPLIT_TEST
                                                                      : SPLIT_COUNT;
-    if (executor_entry(trainer->executor, "eval") < 0)
+    if (executor_entry(trainer->executor, "eval") < 0 && executor_entry(trainer->executor, "eval_tail") < 0)
         trainer->best_split = SPLIT_COUNT;
     if (accumulates && trainer->update < 0)
         return error_set(error, "the program has no entry update");

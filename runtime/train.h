@@ -80,7 +80,8 @@ struct evaluation {
     double seconds;
 };
 
-/* Evaluates on an executor whose state is in place. */
+/* Evaluates on an executor whose state is in place. The first entry named eval… takes whole batches, the one compiled
+ * for the examples that are left takes those; a set smaller than a batch needs only the latter. */
 bool evaluate(struct executor *executor, const struct batches *batches, enum split split, struct evaluation *evaluation,
               struct error *error);
 

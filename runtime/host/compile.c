@@ -56,9 +56,9 @@ static void set_command(struct build *build)
     add_argument(build, isa_find(build->settings->isa)->flags);
 }
 
-static bool no_compiler(const struct build *build, struct error *error)
+static bool no_compiler(const struct build *build, const char *reason, struct error *error)
 {
-    error_set(error, "cannot run the C compiler `%s`: %s", build->arguments[0], strerror(errno));
+    error_set(error, "cannot run the C compiler `%s`: %s", build->arguments[0], reason);
     error_hint(error,
                "kernels are compiled on this machine: install gcc (Debian: apt install gcc), or name a C compiler "
                "in the variable CC");
@@ -74,9 +74,9 @@ static bool set_identity(struct build *build, struct error *error)
     char *version = NULL;
     pid_t process = process_start(arguments, output);
     if (!process)
-        no_compiler(build, error);
+        no_compiler(build, strerror(errno), error);
     else if (!process_wait(process))
-        error_set(error, "`%s --version` failed", build->arguments[0]);
+        no_compiler(build, "it fails when asked for its version", error);
     else
         version = file_read(output, &size, error);
     free(output);
@@ -167,7 +167,7 @@ static bool start_unit(struct build *build, struct unit *unit, struct error *err
     if (!ok)
         error_set_system(error, source, "cannot write");
     else if (!(unit->process = process_start(arguments, output)))
-        ok = no_compiler(build, error);
+        ok = no_compiler(build, strerror(errno), error);
     free(source);
     free(object);
     free(output);

@@ -77,7 +77,8 @@ bool host_describe(const struct host_settings *settings, struct device_facts *fa
     char flags[4096];
     isa_processor(flags, sizeof flags);
     *facts = (struct device_facts){.cores = count_cores()};
-    const char *name = settings->isa ? settings->isa : "native";
+    const char *environment = getenv("CASTOR_ISA");
+    const char *name = settings->isa ? settings->isa : environment && environment[0] ? environment : "native";
     const struct isa *isa = isa_find(name);
     if (!isa) {
         error_set(error, "unknown instruction set `%s`", name);

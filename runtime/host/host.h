@@ -6,7 +6,7 @@
 
 struct host_settings {
     int threads;       /* 0: as many as cores */
-    const char *isa;   /* native, avx512, avx2, baseline; NULL: native */
+    const char *isa;   /* native, avx512, avx2, baseline; NULL: the variable CASTOR_ISA, else native */
     const char *cache; /* folder, "off", or NULL: $XDG_CACHE_HOME/castor, ~/.cache/castor */
 };
 

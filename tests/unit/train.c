@@ -308,7 +308,7 @@ static void check_evaluation(struct device *device)
     CHECK(evaluation.examples == 6 && evaluation.count == 2 && fabs(evaluation.scores[0].value - 0.58723958) < 1e-6);
     program->entries[program->entry_count - 1].name = "other";
     CHECK(!evaluate_weights(device, program, &batches, NULL, false, 1, &evaluation, &error));
-    CHECK_TEXT(error.text, "the program has no entry eval_tail");
+    CHECK_TEXT(error.text, "the program has no entry that evaluates the last 2 examples");
     program_free(program);
 }
 
