@@ -9,7 +9,7 @@
 #include "frontend/language/elaborate.h"
 
 /* Limits that turn a mistake into a diagnostic instead of an endless compilation. */
-enum { DEPTH_MAX = 1500, TURNS_MAX = 1000000, NODES_MAX = 2000000 };
+enum { DEPTH_MAX = 2000, TURNS_MAX = 1000000, NODES_MAX = 2000000 };
 #define ELEMENTS_MAX ((int64_t)1 << 40)
 
 /* ---- values ---- */
@@ -53,57 +53,356 @@ struct value {
     int64_t classes;         /* tensor: class(n); 0: none */
 };
 
-/* ---- frames: one a scope (model, module instance, function, optimizer, scaler) ---- */
+/* ---- definitions (unit.c) ---- */
 
-struct definition; /* unit.h part below */
+struct definition {
+    const char *name;
+    const struct ast_definition *ast;
+    bool prelude; /* stands in the prelude */
+};
+
+struct definition_entry {
+    const char *key; /* interned */
+    struct definition *value;
+};
+
+struct option {
+    const char *name;
+    struct value value;
+    struct span span;
+};
+
+struct unit {
+    struct arena *arena;
+    struct diagnostics *diagnostics;
+    const struct ast_file *file;
+    struct definition_entry *own, *prelude;     /* stb_ds hashes by interned pointer */
+    struct option *options;                     /* stb_ds array */
+    const struct ast_definition *model, *train; /* NULL: none */
+    const struct ast_statement **entries;       /* of the train block with the flags laid over it; stb_ds array */
+    const struct ast_expression *rate;          /* --lr; NULL: not given */
+    struct settings *settings;                  /* once read */
+};
+
+/* Calls in the prelude see the prelude alone; a file's definitions come first everywhere else. NULL: there is none. */
+const struct definition *unit_find(const struct unit *unit, const char *name, bool from_prelude);
+const struct option *unit_find_option(const struct unit *unit, const char *name);
+
+/* ---- frames: one a scope (model, module instance, function, optimizer, scaler, train block) ---- */
 
 struct binding {
     const char *key; /* interned */
     struct value value;
-    struct variable *variable; /* param, state or the optimizer's p: `<-` may set it */
+    struct variable *variable; /* of a param, a state or an optimizer's p: `<-` may set it; NULL: a plain value */
 };
 
 struct instance {
-    const char *key; /* label */
-    const void *site;
+    const char *key;  /* label, with the prefix of the repeat around it; interned */
+    const void *site; /* the call that made it */
     const struct definition *definition;
-    struct value *arguments; /* of the first call, one a parameter: later calls may leave them out */
+    const struct value *arguments; /* of the first call, one a parameter: later calls may leave them out */
     struct span span;
 };
 
 struct counter {
-    const char *key; /* callee */
+    const char *key; /* interned */
     int value;
 };
 
-struct dimension_entry {
-    const char *key;
-    struct value value;
+/* What `collect NAME = e` gathered in the turns of a repeat. */
+struct collected {
+    const char *name;
+    struct value *items; /* stb_ds array */
+    struct span span;
 };
 
 struct frame {
     struct frame *caller;
     const struct definition *definition; /* NULL: the model or the train block */
     bool prelude;                        /* its text is the prelude's */
+    bool owns;                           /* may have params, states and instances: the model and modules */
     const char *path;                    /* of the instance, "" for the model; parameters live under it */
     const char *value_path;              /* names of bound values live under it: the path, and calls of functions */
     const char *scope;                   /* ir/scope.h */
-    const char *prefix;                  /* labels get it in a labelled repeat: "layer1.0." or "" */
+    const char *prefix;                  /* "layer1.0." in a labelled repeat, else "" */
     bool single;                         /* in a labelled repeat whose body has one unlabelled module call */
+    const char *state_prefix;            /* optimizers and scalers: `state` NAME is the variable PREFIX + NAME */
+    int gate;                            /* of the writes made here */
     struct binding *bindings;            /* stb_ds hash by interned pointer */
     struct instance *instances;          /* likewise */
-    struct counter *counters;            /* likewise */
-    struct dimension_entry *dimensions;  /* likewise */
+    struct counter *counters;            /* likewise, of unlabelled calls */
+    struct counter *declared;            /* likewise, paths of params and states declared here */
+    struct collected **collected;        /* of the innermost repeat, NULL outside of any */
     struct value result;
     bool returned;
-    int draws; /* random draws so far: the ordinal in a draw's key */
-    const char *optimizer_prefix; /* optimizers and scalers: variables of `state` are named PREFIX + name */
-    const char *parameter;        /* optimizers: the parameter's name */
-    int gate;                     /* of the writes made here */
+    const char *callee; /* what the user called, for messages: "`flatten`" */
 };
 
-/* ---- the unit: definitions and options ---- */
+/* ---- the elaborator ---- */
 
-enum definition_kind { DEFINITION_MODULE, DEFINITION_FUNCTION, DEFINITION_OPTIMIZER, DEFINITION_SCALER };
+struct read_entry {
+    const struct variable *key;
+    struct value value;
+};
+
+struct update_entry {
+    const struct variable *variable;
+    struct node *node;
+    int gate;
+    struct span span;
+};
+
+struct named_entry {
+    const char *key; /* interned */
+    struct value value;
+};
+
+struct declared_output {
+    const char *name;
+    enum ast_declaration what;
+    struct value value;
+    struct span span;
+};
+
+struct elaborator {
+    struct arena *arena;
+    struct diagnostics *diagnostics;
+    struct unit *unit;
+    const struct elaborate_request *request; /* NULL while options and settings are evaluated */
+    struct module *module;                   /* likewise */
+    struct builder builder;                  /* of the graph now being made; its span is the user's line */
+    struct graph *init;
+    struct frame *frame;
+    struct span here; /* of the text now being evaluated, which may be the prelude's */
+    bool training;
+    int depth;
+    int64_t turns;
+    const struct shape *implicit;      /* shape of the parameter being initialised, else NULL */
+    const char *draw_path;             /* path of the draws of an initialiser, else NULL */
+    struct read_entry *reads;          /* stb_ds hash: current value of each variable in this graph */
+    struct read_entry *initial;        /* stb_ds hash: first value of each variable, in graph init */
+    struct update_entry *updates;      /* stb_ds array: writes still to be made in this graph */
+    struct counter *update_index;      /* stb_ds hash: name of a variable to its place in updates */
+    struct named_entry *named;         /* stb_ds hash: values of this graph by path */
+    struct counter *draws;             /* stb_ds hash: random draws by path */
+    struct declared_output *outputs;   /* stb_ds array */
+    struct value model_loss;           /* of this graph */
+};
+
+/* ---- elaborate_value.c: making values, words for messages ---- */
+
+struct value value_number(double number);
+struct value value_integer(int64_t number);
+struct value value_dimension(const struct dimension *dimension);
+struct value value_bool(bool truth);
+struct value value_list(struct elaborator *e, const struct value *items, int count);
+/* A tensor all of whose axes come from what is being called now; and one with known axes (NULL: the same). */
+struct value value_tensor(struct elaborator *e, struct node *node);
+struct value value_tensor_axes(struct elaborator *e, struct node *node, const struct axis *axes);
+struct axis axis_here(const struct elaborator *e);
+
+/* Reports an error at `span`. In prelude code the user's line is shown, and the place in the prelude as a note. */
+struct value report(struct elaborator *e, enum code code, struct span span, const char *label, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+
+bool value_is_integer(const struct value *value);
+const char *value_describe(struct elaborator *e, const struct value *value); /* "a number", "f32 [128, 10]" */
+const char *shape_text(struct elaborator *e, const struct shape *shape);     /* "[128, 10]" */
+const char *number_text(struct elaborator *e, double number);
+
+/* Checked conversions: report and give false when the value is something else (silently for VALUE_ERROR). `what` is
+ * how the message calls it. */
+bool want_number(struct elaborator *e, const struct value *value, struct span span, const char *what, double *number);
+bool want_integer(struct elaborator *e, const struct value *value, struct span span, const char *what, int64_t *number);
+/* Sizes of an axis: an integer from 0 up to ELEMENTS_MAX. */
+bool want_size(struct elaborator *e, const struct value *value, struct span span, const char *what, int64_t *size);
+bool want_bool(struct elaborator *e, const struct value *value, struct span span, const char *what, bool *truth);
+bool want_tensor(struct elaborator *e, const struct value *value, struct span span, const char *what);
+/* A shape from a list of sizes; axes gets the dimensions named in it. Refuses shapes that are too large. */
+bool want_shape(struct elaborator *e, const struct value *value, struct span span, struct shape *shape,
+                struct axis axes[RANK_MAX]);
+bool shape_fits(struct elaborator *e, const struct shape *shape, struct span span);
+
+/* ---- elaborate_tensor.c: operations on values, compile-time or not ---- */
+
+/* Number and bool constants become scalars; `like` is the element type that a number adapts to (ELEMENT_NONE: f32). */
+struct node *tensor_node(struct elaborator *e, const struct value *value, enum element like);
+struct value tensor_build(struct elaborator *e, enum op op, struct node *const *operands, int count,
+                          const struct attributes *attributes, const struct shape *shape, struct span span,
+                          const struct axis *axes);
+struct value tensor_unary(struct elaborator *e, enum op op, const struct value *x, struct span span);
+struct value tensor_binary(struct elaborator *e, enum op op, const struct value *a, const struct value *b,
+                           struct span span);
+struct value tensor_where(struct elaborator *e, const struct value *condition, const struct value *a,
+                          const struct value *b, struct span span);
+struct value tensor_cast(struct elaborator *e, const struct value *x, enum element element, bool explicit);
+struct value tensor_matmul(struct elaborator *e, const struct value *a, const struct value *b, bool transpose_a,
+                           bool transpose_b, struct span span);
+struct value tensor_transpose(struct elaborator *e, const struct value *x, struct span span);
+/* The axes of the mask stay with size 1; `all` drops every axis instead. */
+struct value tensor_reduce(struct elaborator *e, enum op op, const struct value *x, uint32_t axes, bool all,
+                           struct span span);
+struct value tensor_reshape(struct elaborator *e, const struct value *x, const struct shape *shape,
+                            const struct axis *axes, struct span span);
+/* Repeats axes of size 1 and adds leading ones; VALUE_ERROR (reported) when the shapes don't fit. */
+struct value tensor_broadcast(struct elaborator *e, const struct value *x, const struct shape *shape,
+                              struct span span);
+struct value tensor_permute(struct elaborator *e, const struct value *x, const unsigned char *permutation);
+bool refuse_classes(struct elaborator *e, const struct value *x, const char *what, struct span span);
+
+/* ---- elaborate_number.c: operators and functions on compile-time values ---- */
+
+struct value number_binary(struct elaborator *e, enum ast_operator operator, const struct value *a,
+                           const struct value *b, struct span span);
+/* False: the op is not known for numbers. */
+bool number_unary(enum op op, double x, double *result);
+
+/* ---- elaborate_expression.c ---- */
+
+struct value evaluate(struct elaborator *e, const struct ast_expression *expression);
+/* The same; a bare name of a function is a call of it (initialisers, optimizers, scalers). */
+struct value evaluate_initialiser(struct elaborator *e, const struct ast_expression *expression);
+bool lookup(struct elaborator *e, const char *name, struct value *value);
+
+/* ---- elaborate_call.c ---- */
+
+struct argument_value {
+    const char *name; /* NULL: positional */
+    struct span span;
+    struct value value;
+};
+
+struct value evaluate_call(struct elaborator *e, const struct ast_expression *expression);
+/* Calls of optimizers and scalers: the first `given` parameters get the values of `first`, the others are bound from
+ * `call` (NULL: no arguments), evaluated in the present frame. The frame tells where states live. */
+struct value call_rule(struct elaborator *e, const struct definition *definition, const struct value *first, int given,
+                       struct variable *parameter, const struct argument_value *arguments, int argument_count,
+                       struct frame *frame, struct span span);
+void frame_free(struct frame *frame);
+
+/* ---- elaborate_builtins.c ---- */
+
+struct builtin_call;
+
+struct builtin {
+    const char *name;
+    const char *parameters; /* "x axis?": ? optional; a first one "x.." takes all positional arguments */
+    struct value (*function)(struct builtin_call *call);
+    int argument; /* enum op, or what else the function wants */
+};
+
+enum { BUILTIN_PARAMETERS = 8 };
+
+struct builtin_call {
+    struct elaborator *e;
+    const struct builtin *builtin;
+    struct span span;
+    struct value values[BUILTIN_PARAMETERS];
+    struct span spans[BUILTIN_PARAMETERS];
+    bool given[BUILTIN_PARAMETERS];
+    const struct value *rest; /* of "x.." */
+    int rest_count;
+};
+
+const struct builtin *builtin_find(const char *name);
+const struct builtin *builtin_at(int index); /* NULL past the last */
+struct value builtin_invoke(struct elaborator *e, const struct builtin *builtin,
+                            const struct argument_value *arguments, int count, struct span span);
+/* Axis argument `index` as a mask; absent or [] gives all axes and *all. */
+bool builtin_axes(struct builtin_call *call, int index, const struct value *x, uint32_t *mask, bool *all);
+/* One axis, counted from the end when negative, below `rank`. */
+bool builtin_axis(struct builtin_call *call, int index, int rank, int fallback, int *axis);
+/* The pair of argument `index`: a number n gives n, n; absent gives `fallback`. */
+bool builtin_pair(struct builtin_call *call, int index, int64_t fallback, int64_t pair[2]);
+
+#define BUILTIN(name) struct value builtin_##name(struct builtin_call *call)
+BUILTIN(unary);
+BUILTIN(minmax);
+BUILTIN(reduce);
+BUILTIN(mean);
+BUILTIN(var);
+BUILTIN(arg);
+BUILTIN(cumsum);
+BUILTIN(reshape);
+BUILTIN(flatten);
+BUILTIN(permute);
+BUILTIN(squeeze);
+BUILTIN(unsqueeze);
+BUILTIN(concat);
+BUILTIN(stack);
+BUILTIN(split);
+BUILTIN(pad);
+BUILTIN(flip);
+BUILTIN(tile);
+BUILTIN(along);
+BUILTIN(range);
+BUILTIN(full);
+BUILTIN(full_like);
+BUILTIN(tri);
+BUILTIN(gather);
+BUILTIN(scatter_add);
+BUILTIN(one_hot);
+BUILTIN(where);
+BUILTIN(window);
+BUILTIN(convolve);
+BUILTIN(cast);
+BUILTIN(grad);
+BUILTIN(uniform);
+BUILTIN(normal);
+BUILTIN(bernoulli);
+BUILTIN(shape);
+BUILTIN(size);
+BUILTIN(rank);
+BUILTIN(axes);
+BUILTIN(count);
+BUILTIN(pair);
+BUILTIN(remainder);
+BUILTIN(fan);
+BUILTIN(require);
+BUILTIN(ratio);
+
+/* ---- elaborate_statement.c, elaborate_repeat.c, elaborate_variable.c, elaborate_type.c ---- */
+
+void execute(struct elaborator *e, const struct ast_block *block);
+void execute_repeat(struct elaborator *e, const struct ast_statement *statement);
+void collect(struct elaborator *e, const struct ast_statement *statement);
+/* The model itself, where losses, metrics and outputs are declared. */
+bool frame_is_model(const struct frame *frame);
+/* Binds a name in the present frame, and makes the value known by its path. */
+void bind(struct elaborator *e, const char *name, struct value value, struct variable *variable);
+void declare_param(struct elaborator *e, const struct ast_statement *statement);
+void declare_state(struct elaborator *e, const struct ast_statement *statement);
+void update_variable(struct elaborator *e, const struct ast_statement *statement);
+/* The variable's value now: as read, or as updated before in this graph. */
+struct value variable_value(struct elaborator *e, const struct variable *variable);
+/* A variable that no text declares (train/step …); made, with its first value, when it is not there yet. */
+struct variable *variable_implied(struct elaborator *e, const char *name, enum element element,
+                                  enum variable_kind kind, double first);
+void variable_update(struct elaborator *e, const struct variable *variable, struct node *node, int gate);
+/* Emits the collected writes into the present graph. */
+void emit_updates(struct elaborator *e);
+/* Checks a parameter's value against its type, which binds the names of dimensions that are not bound yet. */
+bool match_type(struct elaborator *e, const struct ast_type *type, const char *what, struct value *value);
+/* The shape that a param's type says; every name in it must have a value. */
+bool type_shape(struct elaborator *e, const struct ast_type *type, struct shape *shape, struct axis axes[RANK_MAX]);
+
+/* ---- elaborate_pattern.c ---- */
+
+/* Whether a parameter fits one of the predicates (strings with *, rank comparisons, not). */
+bool pattern_matches(struct elaborator *e, const struct ast_expressions *predicates, const struct variable *variable);
+bool wildcard_matches(const char *pattern, const char *text);
+
+/* ---- elaborate_train.c ---- */
+
+/* The update of the training step: gradients, clipping, optimizers, counters. */
+void elaborate_update(struct elaborator *e);
+void elaborate_scaler(struct elaborator *e);
+
+/* ---- settings.c, settings_data.c ---- */
+
+/* Evaluates data lines; false after diagnostics. */
+bool settings_data(struct elaborator *e, const struct ast_expression *expression, struct data_setting *data);
+/* The entries of the train block that hold bindings, executed in the present frame. */
+void bind_train_values(struct elaborator *e);
 
 #endif

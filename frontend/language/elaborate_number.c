@@ -1,0 +1,134 @@
+/* Compile-time arithmetic: numbers, truth values and strings. Dimensions are exact: a division that leaves a rest is an
+ * error where a dimension is divided by a whole number. */
+#include "frontend/language/elaborate_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+static double number_round(double x)
+{
+    return rint(x);
+}
+
+static double number_sign(double x)
+{
+    return (x > 0) - (x < 0);
+}
+
+static double number_rsqrt(double x)
+{
+    return 1 / sqrt(x);
+}
+
+static const struct {
+    enum op op;
+    double (*function)(double);
+} functions[] = {{OP_abs, fabs},         {OP_sign, number_sign}, {OP_floor, floor}, {OP_ceil, ceil},
+                 {OP_round, number_round}, {OP_sqrt, sqrt},        {OP_rsqrt, number_rsqrt}, {OP_exp, exp},
+                 {OP_log, log},          {OP_log1p, log1p},      {OP_expm1, expm1}, {OP_sin, sin},
+                 {OP_cos, cos},          {OP_tanh, tanh},        {OP_erf, erf}};
+
+bool number_unary(enum op op, double x, double *result)
+{
+    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
+        if (functions[i].op == op) {
+            *result = functions[i].function(x);
+            return true;
+        }
+    return false;
+}
+
+static struct value divide(struct elaborator *e, const struct value *a, const struct value *b, struct span span)
+{
+    double quotient = a->number / b->number;
+    struct value result = value_number(quotient);
+    if (!value_is_integer(a) || !value_is_integer(b) || b->number == 0)
+        return result;
+    bool exact = fmod(a->number, b->number) == 0;
+    if (!exact && a->derived && b->integer)
+        return report(e, E0208, span, NULL, "%s / %s leaves a rest of %s", number_text(e, a->number),
+                      number_text(e, b->number), number_text(e, fmod(a->number, b->number)));
+    result.integer = exact && a->integer && b->integer;
+    result.derived = result.integer && a->derived;
+    return result;
+}
+
+static struct value compare(enum ast_operator operator, const struct value *a, const struct value *b)
+{
+    double x = a->number, y = b->number;
+    switch (operator) {
+    case AST_EQUAL:
+        return value_bool(x == y);
+    case AST_NOT_EQUAL:
+        return value_bool(x != y);
+    case AST_LESS:
+        return value_bool(x < y);
+    case AST_LESS_EQUAL:
+        return value_bool(x <= y);
+    case AST_GREATER:
+        return value_bool(x > y);
+    default:
+        return value_bool(x >= y);
+    }
+}
+
+static struct value arithmetic(struct elaborator *e, enum ast_operator operator, const struct value *a,
+                               const struct value *b, struct span span)
+{
+    double number;
+    switch (operator) {
+    case AST_ADD:
+        number = a->number + b->number;
+        break;
+    case AST_SUBTRACT:
+        number = a->number - b->number;
+        break;
+    case AST_MULTIPLY:
+        number = a->number * b->number;
+        break;
+    case AST_POWER:
+        number = pow(a->number, b->number);
+        break;
+    case AST_DIVIDE:
+        return divide(e, a, b, span);
+    default:
+        return compare(operator, a, b);
+    }
+    struct value result = value_number(number);
+    result.integer = a->integer && b->integer && value_is_integer(&result);
+    result.derived = result.integer && (a->derived || b->derived);
+    return result;
+}
+
+static bool same_items(const struct value *a, const struct value *b)
+{
+    if (a->kind != b->kind || a->count != b->count)
+        return false;
+    if (a->kind == VALUE_STRING)
+        return strcmp(a->text, b->text) == 0;
+    if (a->kind != VALUE_LIST)
+        return a->number == b->number;
+    for (int i = 0; i < a->count; i++)
+        if (!same_items(&a->items[i], &b->items[i]))
+            return false;
+    return true;
+}
+
+struct value number_binary(struct elaborator *e, enum ast_operator operator, const struct value *a,
+                           const struct value *b, struct span span)
+{
+    if (a->kind == VALUE_ERROR || b->kind == VALUE_ERROR)
+        return (struct value){0};
+    if (a->kind == VALUE_NUMBER && b->kind == VALUE_NUMBER && operator != AST_AND && operator != AST_OR)
+        return arithmetic(e, operator, a, b, span);
+    if (a->kind == b->kind && operator == AST_EQUAL)
+        return value_bool(same_items(a, b));
+    if (a->kind == b->kind && operator == AST_NOT_EQUAL)
+        return value_bool(!same_items(a, b));
+    if (a->kind == VALUE_BOOL && b->kind == VALUE_BOOL && operator == AST_AND)
+        return value_bool(a->number != 0 && b->number != 0);
+    if (a->kind == VALUE_BOOL && b->kind == VALUE_BOOL && operator == AST_OR)
+        return value_bool(a->number != 0 || b->number != 0);
+    return report(e, E0402, span, NULL, "`%s` is not defined for %s and %s", ast_operator_text(operator),
+                  value_describe(e, a), value_describe(e, b));
+}

@@ -1,0 +1,471 @@
+/* Operations on tensors: promotion, broadcasting with its guard, matrix products, and the messages when shapes differ. */
+#include "frontend/language/elaborate_internal.h"
+
+#include <string.h>
+
+/* ---- operands ---- */
+
+struct node *tensor_node(struct elaborator *e, const struct value *value, enum element like)
+{
+    if (value->kind == VALUE_TENSOR)
+        return value->node;
+    if (value->kind == VALUE_BOOL)
+        return build_constant(&e->builder, value->number, ELEMENT_BOOL);
+    enum element element = ELEMENT_F32;
+    if (element_is_float(like))
+        element = like;
+    else if (value->integer && like != ELEMENT_NONE)
+        element = like == ELEMENT_I64 ? ELEMENT_I64 : ELEMENT_I32;
+    return build_constant(&e->builder, value->number, element);
+}
+
+static bool operand_fits(struct elaborator *e, const struct value *value, const char *what, struct span span)
+{
+    if (value->kind == VALUE_TENSOR || value->kind == VALUE_NUMBER || value->kind == VALUE_BOOL)
+        return true;
+    if (value->kind != VALUE_ERROR)
+        report(e, E0402, span, NULL, "%s needs tensors or numbers, not %s", what, value_describe(e, value));
+    return false;
+}
+
+bool refuse_classes(struct elaborator *e, const struct value *x, const char *what, struct span span)
+{
+    if (x->kind != VALUE_TENSOR || !x->classes)
+        return false;
+    report(e, E0205, span, NULL, "%s of %s: an index of a class is no amount", what, value_describe(e, x));
+    diagnostics_note(e->diagnostics, (struct span){0}, "compare it, gather with it, or use one_hot");
+    return true;
+}
+
+static struct node *arithmetic_operand(struct elaborator *e, struct node *node)
+{
+    bool small = node->type.element == ELEMENT_BOOL || node->type.element == ELEMENT_U8;
+    return small ? build_cast(&e->builder, node, ELEMENT_I32) : node;
+}
+
+/* ---- broadcasting ---- */
+
+/* What is known of axis i of a result, counted in the result, from operands aligned at the right. */
+static struct axis joined_axis(const struct value *const *values, int count, int rank, int i, int64_t size)
+{
+    struct axis best = {0};
+    for (int k = 0; k < count; k++) {
+        if (values[k]->kind != VALUE_TENSOR)
+            continue;
+        int own = i - (rank - values[k]->node->type.shape.rank);
+        if (own < 0 || values[k]->node->type.shape.dimension[own] != size)
+            continue;
+        if (!best.from || (!best.dimension && values[k]->axes[own].dimension))
+            best = values[k]->axes[own];
+    }
+    return best;
+}
+
+static bool has_dimension(const struct value *value, const struct dimension *dimension)
+{
+    for (int i = 0; i < value->node->type.shape.rank; i++)
+        if (value->axes[i].dimension == dimension)
+            return true;
+    return false;
+}
+
+/* A named dimension of `a` alone and `b` alone that would come to stand on two axes of the result. */
+static const struct dimension *guarded_dimension(const struct value *a, const struct value *b)
+{
+    int rank_a = a->node->type.shape.rank, rank_b = b->node->type.shape.rank;
+    for (int i = 0; i < rank_a; i++) {
+        const struct dimension *dimension = a->axes[i].dimension;
+        if (!dimension || !has_dimension(b, dimension))
+            continue;
+        bool aligned = false, repeated = false;
+        for (int j = 0; j < rank_b; j++)
+            aligned |= b->axes[j].dimension == dimension && rank_a - i == rank_b - j;
+        for (int j = 0; j < rank_a; j++)
+            repeated |= j != i && a->axes[j].dimension == dimension;
+        for (int j = 0, seen = 0; j < rank_b; j++)
+            repeated |= b->axes[j].dimension == dimension && seen++;
+        if (!aligned && !repeated)
+            return dimension;
+    }
+    return NULL;
+}
+
+static void report_broadcast(struct elaborator *e, const struct value *a, const struct value *b, const char *what,
+                             struct span span)
+{
+    const struct shape *sa = &a->node->type.shape, *sb = &b->node->type.shape;
+    const char *label = NULL;
+    for (int i = 1; i <= sa->rank && i <= sb->rank && !label; i++) {
+        int64_t da = sa->dimension[sa->rank - i], db = sb->dimension[sb->rank - i];
+        const struct axis *from_a = &a->axes[sa->rank - i], *from_b = &b->axes[sb->rank - i];
+        if (da != db && da != 1 && db != 1)
+            label = arena_printf(e->arena, "%lld comes from %s at %s:%d:%d, %lld from %s at %s:%d:%d", (long long)da,
+                                 from_a->from, from_a->span.file, from_a->span.line, from_a->span.column,
+                                 (long long)db, from_b->from, from_b->span.file, from_b->span.line,
+                                 from_b->span.column);
+    }
+    report(e, E0201, span, label, "%s: shapes do not broadcast: %s and %s", what, shape_text(e, sa),
+           shape_text(e, sb));
+}
+
+/* The common shape of tensors among the values; false after a diagnostic. */
+static bool common_shape(struct elaborator *e, const struct value *const *values, int count, const char *what,
+                         struct span span, struct shape *shape)
+{
+    *shape = (struct shape){0};
+    const struct value *first = NULL;
+    for (int i = 0; i < count; i++) {
+        if (values[i]->kind != VALUE_TENSOR)
+            continue;
+        const struct shape *own = &values[i]->node->type.shape;
+        const struct dimension *twice =
+            first && first->node->type.shape.rank != own->rank ? guarded_dimension(first, values[i]) : NULL;
+        if (twice) {
+            report(e, E0206, span, NULL, "%s: `%s` would come to stand on two axes: %s and %s", what, twice->name,
+                   shape_text(e, &first->node->type.shape), shape_text(e, own));
+            diagnostics_note(e->diagnostics, (struct span){0},
+                             "drop an axis of size 1 with squeeze, or add one with unsqueeze, so that `%s` aligns",
+                             twice->name);
+            return false;
+        }
+        if (!shape_broadcast(shape, own, shape)) {
+            report_broadcast(e, first, values[i], what, span);
+            return false;
+        }
+        if (!first || own->rank > first->node->type.shape.rank)
+            first = values[i];
+    }
+    return shape_fits(e, shape, span);
+}
+
+struct value tensor_broadcast(struct elaborator *e, const struct value *x, const struct shape *shape, struct span span)
+{
+    if (!want_tensor(e, x, span, "what is broadcast"))
+        return (struct value){0};
+    struct shape joined;
+    if (!shape_broadcast(&x->node->type.shape, shape, &joined) || !shape_equal(&joined, shape))
+        return report(e, E0201, span, NULL, "%s does not broadcast to %s", shape_text(e, &x->node->type.shape),
+                      shape_text(e, shape));
+    struct axis axes[RANK_MAX];
+    const struct value *values[] = {x};
+    for (int i = 0; i < shape->rank; i++)
+        axes[i] = joined_axis(values, 1, shape->rank, i, shape->dimension[i]);
+    struct value result = value_tensor_axes(e, build_broadcast(&e->builder, x->node, shape), axes);
+    result.classes = x->classes;
+    return result;
+}
+
+/* Operands of a pointwise op, brought to one shape; fills the axes of the result. */
+static bool pointwise_operands(struct elaborator *e, const struct value *const *values, struct node **nodes, int count,
+                               const char *what, struct span span, struct axis axes[RANK_MAX])
+{
+    struct shape shape;
+    if (!common_shape(e, values, count, what, span, &shape))
+        return false;
+    for (int i = 0; i < count; i++)
+        nodes[i] = build_broadcast(&e->builder, nodes[i], &shape);
+    for (int i = 0; i < shape.rank; i++)
+        axes[i] = joined_axis(values, count, shape.rank, i, shape.dimension[i]);
+    return true;
+}
+
+/* ---- pointwise ---- */
+
+static bool is_comparison(enum op op)
+{
+    return op == OP_eq || op == OP_ne || op == OP_lt || op == OP_le || op == OP_gt || op == OP_ge;
+}
+
+static bool binary_classes(struct elaborator *e, enum op op, const struct value *a, const struct value *b,
+                           struct span span)
+{
+    if (!is_comparison(op))
+        return !refuse_classes(e, a, op_info(op)->name, span) && !refuse_classes(e, b, op_info(op)->name, span);
+    if (a->classes && b->classes && a->classes != b->classes) {
+        report(e, E0205, span, NULL, "indices of %lld and of %lld classes are not comparable", (long long)a->classes,
+               (long long)b->classes);
+        return false;
+    }
+    return true;
+}
+
+static enum element element_of(const struct value *value)
+{
+    return value->kind == VALUE_TENSOR ? value->node->type.element : ELEMENT_NONE;
+}
+
+struct value tensor_binary(struct elaborator *e, enum op op, const struct value *a, const struct value *b,
+                           struct span span)
+{
+    const char *what = op_info(op)->name;
+    if (!operand_fits(e, a, what, span) || !operand_fits(e, b, what, span) || !binary_classes(e, op, a, b, span))
+        return (struct value){0};
+    struct node *nodes[] = {tensor_node(e, a, element_of(b)), tensor_node(e, b, element_of(a))};
+    bool logical = op == OP_and || op == OP_or;
+    for (int i = 0; i < 2; i++) {
+        if (logical && nodes[i]->type.element != ELEMENT_BOOL)
+            return report(e, E0204, span, NULL, "`%s` needs truth values, not %s", what,
+                          value_describe(e, i ? b : a));
+        bool integers = !element_is_float(nodes[0]->type.element) && !element_is_float(nodes[1]->type.element);
+        if (!logical && !is_comparison(op) && integers && op != OP_div && op != OP_pow)
+            nodes[i] = arithmetic_operand(e, nodes[i]);
+    }
+    const struct value *values[] = {a, b};
+    struct axis axes[RANK_MAX];
+    if (!pointwise_operands(e, values, nodes, 2, what, span, axes))
+        return (struct value){0};
+    return value_tensor_axes(e, build(&e->builder, op, nodes, 2, NULL, NULL), axes);
+}
+
+struct value tensor_unary(struct elaborator *e, enum op op, const struct value *x, struct span span)
+{
+    const char *what = op_info(op)->name;
+    if (!operand_fits(e, x, what, span) || refuse_classes(e, x, what, span))
+        return (struct value){0};
+    struct node *node = tensor_node(e, x, ELEMENT_NONE);
+    if (op == OP_not && node->type.element != ELEMENT_BOOL)
+        return report(e, E0204, span, NULL, "`not` needs truth values, not %s", value_describe(e, x));
+    if (op == OP_neg || op == OP_abs || op == OP_sign)
+        node = arithmetic_operand(e, node);
+    struct value result = value_tensor_axes(e, build(&e->builder, op, &node, 1, NULL, NULL), x->axes);
+    return result;
+}
+
+struct value tensor_where(struct elaborator *e, const struct value *condition, const struct value *a,
+                          const struct value *b, struct span span)
+{
+    if (!operand_fits(e, condition, "a condition", span) || !operand_fits(e, a, "a branch", span) ||
+        !operand_fits(e, b, "a branch", span))
+        return (struct value){0};
+    struct node *nodes[] = {tensor_node(e, condition, ELEMENT_NONE), tensor_node(e, a, element_of(b)),
+                            tensor_node(e, b, element_of(a))};
+    if (nodes[0]->type.element != ELEMENT_BOOL)
+        return report(e, E0204, span, NULL, "a condition must be made of truth values, not %s",
+                      value_describe(e, condition));
+    const struct value *values[] = {condition, a, b};
+    struct axis axes[RANK_MAX];
+    if (!pointwise_operands(e, values, nodes, 3, "if", span, axes))
+        return (struct value){0};
+    struct value result = value_tensor_axes(e, build(&e->builder, OP_where, nodes, 3, NULL, NULL), axes);
+    if (a->kind == VALUE_TENSOR && b->kind == VALUE_TENSOR && a->classes == b->classes)
+        result.classes = a->classes;
+    return result;
+}
+
+struct value tensor_cast(struct elaborator *e, const struct value *x, enum element element, bool explicit)
+{
+    struct type type = type_make(element, x->node->type.shape);
+    struct node *node = x->node;
+    node = build(&e->builder, OP_cast, &node, 1, &(struct attributes){.explicit_cast = explicit}, &type);
+    return value_tensor_axes(e, node, x->axes);
+}
+
+/* ---- any op, with the op's own rule as the check ---- */
+
+struct value tensor_build(struct elaborator *e, enum op op, struct node *const *operands, int count,
+                          const struct attributes *attributes, const struct shape *shape, struct span span,
+                          const struct axis *axes)
+{
+    struct type type = count && shape ? type_make(operands[0]->type.element, *shape) : (struct type){0};
+    const char *problem = node_infer(e->arena, op, operands, count, attributes, &type);
+    if (problem)
+        return report(e, E0202, span, NULL, "%s", problem);
+    if (!shape_fits(e, &type.shape, span))
+        return (struct value){0};
+    return value_tensor_axes(e, build(&e->builder, op, operands, count, attributes, &type), axes);
+}
+
+struct value tensor_reduce(struct elaborator *e, enum op op, const struct value *x, uint32_t axes, bool all,
+                           struct span span)
+{
+    bool index = op == OP_argmax || op == OP_argmin;
+    if (!want_tensor(e, x, span, "what is reduced") || (!index && refuse_classes(e, x, op_info(op)->name, span)))
+        return (struct value){0};
+    struct axis kept[RANK_MAX];
+    const struct shape *shape = &x->node->type.shape;
+    for (int i = 0; i < shape->rank; i++)
+        kept[i] = axes >> i & 1 ? (struct axis){0} : x->axes[i];
+    struct node *node = x->node;
+    if (axes || !shape->rank)
+        node = shape->rank ? build(&e->builder, op, &node, 1, &(struct attributes){.axes = axes}, NULL) : node;
+    struct value result = value_tensor_axes(e, node, kept);
+    return all ? tensor_reshape(e, &result, &(struct shape){0}, NULL, span) : result;
+}
+
+struct value tensor_reshape(struct elaborator *e, const struct value *x, const struct shape *shape,
+                            const struct axis *axes, struct span span)
+{
+    if (shape_elements(&x->node->type.shape) != shape_elements(shape))
+        return report(e, E0202, span, NULL, "reshape: %s has %lld elements, %s has %lld",
+                      shape_text(e, &x->node->type.shape), (long long)shape_elements(&x->node->type.shape),
+                      shape_text(e, shape), (long long)shape_elements(shape));
+    struct value result = value_tensor_axes(e, build_reshape(&e->builder, x->node, shape), axes);
+    result.classes = x->classes;
+    return result;
+}
+
+struct value tensor_permute(struct elaborator *e, const struct value *x, const unsigned char *permutation)
+{
+    struct axis axes[RANK_MAX];
+    for (int i = 0; i < x->node->type.shape.rank; i++)
+        axes[i] = x->axes[permutation[i]];
+    struct value result = value_tensor_axes(e, build_permute(&e->builder, x->node, permutation), axes);
+    result.classes = x->classes;
+    return result;
+}
+
+struct value tensor_transpose(struct elaborator *e, const struct value *x, struct span span)
+{
+    if (!want_tensor(e, x, span, "what is transposed"))
+        return (struct value){0};
+    int rank = x->node->type.shape.rank;
+    if (rank < 2)
+        return report(e, E0211, span, NULL, "x' swaps the last two axes, but this has the shape %s",
+                      shape_text(e, &x->node->type.shape));
+    unsigned char permutation[RANK_MAX];
+    for (int i = 0; i < rank; i++)
+        permutation[i] = (unsigned char)i;
+    permutation[rank - 2] = (unsigned char)(rank - 1);
+    permutation[rank - 1] = (unsigned char)(rank - 2);
+    return tensor_permute(e, x, permutation);
+}
+
+/* ---- matrix products ---- */
+
+struct side {
+    struct value value;
+    bool transposed;
+};
+
+static int64_t side_size(const struct side *side, int from_end)
+{
+    int rank = side->value.node->type.shape.rank;
+    return side->value.node->type.shape.dimension[rank - (side->transposed ? 3 - from_end : from_end)];
+}
+
+static struct axis side_axis(const struct side *side, int from_end)
+{
+    int rank = side->value.node->type.shape.rank;
+    return side->value.axes[rank - (side->transposed ? 3 - from_end : from_end)];
+}
+
+static const char *side_text(struct elaborator *e, const struct side *side)
+{
+    struct shape shape = side->value.node->type.shape;
+    shape.dimension[shape.rank - 1] = side_size(side, 1);
+    shape.dimension[shape.rank - 2] = side_size(side, 2);
+    return shape_text(e, &shape);
+}
+
+static bool inner_agree(struct elaborator *e, const struct side *a, const struct side *b, struct span span)
+{
+    if (side_size(a, 1) == side_size(b, 2))
+        return true;
+    struct axis x = side_axis(a, 1), y = side_axis(b, 2);
+    const char *label =
+        arena_printf(e->arena, "%lld comes from %s at %s:%d:%d, %lld from %s at %s:%d:%d", (long long)side_size(a, 1),
+                     x.from, x.span.file, x.span.line, x.span.column, (long long)side_size(b, 2), y.from, y.span.file,
+                     y.span.line, y.span.column);
+    report(e, E0203, span, label, "matmul: inner dimensions differ: %s @ %s", side_text(e, a), side_text(e, b));
+    return false;
+}
+
+static bool side_prepare(struct elaborator *e, struct side *side, struct span span)
+{
+    if (!want_tensor(e, &side->value, span, "an operand of @") || refuse_classes(e, &side->value, "matmul", span))
+        return false;
+    if (side->value.node->type.shape.rank < 1) {
+        report(e, E0211, span, NULL, "matmul needs matrices, not a scalar");
+        return false;
+    }
+    if (!element_is_float(side->value.node->type.element)) {
+        const struct axis *axes = side->value.axes;
+        side->value.node = build_cast(&e->builder, side->value.node, ELEMENT_F32);
+        side->value.axes = axes;
+    }
+    return true;
+}
+
+/* A vector becomes a matrix of one row (left) or one column (right). */
+static void side_lift(struct elaborator *e, struct side *side, bool left)
+{
+    int64_t size = side->value.node->type.shape.dimension[0];
+    struct shape shape = {2, {left ? 1 : size, left ? size : 1}};
+    struct axis axes[2] = {{0}};
+    axes[left ? 1 : 0] = side->value.axes[0];
+    side->value = value_tensor_axes(e, build_reshape(&e->builder, side->value.node, &shape), axes);
+}
+
+/* [.., m, k] @ [k, n] as one product of [prod.., k]. */
+static struct value flattened_matmul(struct elaborator *e, const struct side *a, const struct side *b)
+{
+    struct shape shape = a->value.node->type.shape, rows = {2, {1, shape.dimension[shape.rank - 1]}};
+    struct axis axes[RANK_MAX];
+    for (int i = 0; i < shape.rank - 1; i++) {
+        rows.dimension[0] *= shape.dimension[i];
+        axes[i] = a->value.axes[i];
+    }
+    struct node *left = build_reshape(&e->builder, a->value.node, &rows);
+    struct node *product = build_matmul(&e->builder, left, b->value.node, false, b->transposed);
+    shape.dimension[shape.rank - 1] = side_size(b, 1);
+    axes[shape.rank - 1] = side_axis(b, 1);
+    return value_tensor_axes(e, build_reshape(&e->builder, product, &shape), axes);
+}
+
+/* Leading axes of both are broadcast to one shape. */
+static struct value batched_matmul(struct elaborator *e, struct side *a, struct side *b, struct span span)
+{
+    struct side *sides[] = {a, b};
+    struct shape lead[2], joined;
+    for (int i = 0; i < 2; i++) {
+        lead[i] = sides[i]->value.node->type.shape;
+        lead[i].rank -= 2;
+    }
+    if (!shape_broadcast(&lead[0], &lead[1], &joined))
+        return report(e, E0203, span, NULL, "matmul: leading dimensions do not broadcast: %s @ %s", side_text(e, a),
+                      side_text(e, b));
+    struct axis axes[RANK_MAX] = {{0}};
+    for (int i = 0; i < 2; i++) {
+        struct shape full = joined;
+        const struct shape *own = &sides[i]->value.node->type.shape;
+        full.dimension[full.rank++] = own->dimension[own->rank - 2];
+        full.dimension[full.rank++] = own->dimension[own->rank - 1];
+        sides[i]->value = tensor_broadcast(e, &sides[i]->value, &full, span);
+        for (int k = 0; k < joined.rank; k++)
+            if (!axes[k].dimension && sides[i]->value.axes[k].from)
+                axes[k] = sides[i]->value.axes[k];
+    }
+    axes[joined.rank] = side_axis(a, 2);
+    axes[joined.rank + 1] = side_axis(b, 1);
+    struct node *product =
+        build_matmul(&e->builder, a->value.node, b->value.node, a->transposed, b->transposed);
+    return value_tensor_axes(e, product, axes);
+}
+
+struct value tensor_matmul(struct elaborator *e, const struct value *a, const struct value *b, bool transpose_a,
+                           bool transpose_b, struct span span)
+{
+    struct side left = {*a, transpose_a}, right = {*b, transpose_b};
+    if (!side_prepare(e, &left, span) || !side_prepare(e, &right, span))
+        return (struct value){0};
+    bool vector_left = left.value.node->type.shape.rank == 1, vector_right = right.value.node->type.shape.rank == 1;
+    if (vector_left)
+        side_lift(e, &left, true);
+    if (vector_right)
+        side_lift(e, &right, false);
+    if (!inner_agree(e, &left, &right, span))
+        return (struct value){0};
+    bool flat = right.value.node->type.shape.rank == 2 && !left.transposed;
+    struct value result = flat ? flattened_matmul(e, &left, &right) : batched_matmul(e, &left, &right, span);
+    if (result.kind == VALUE_ERROR || !(vector_left || vector_right))
+        return result;
+    struct shape shape = {0}, full = result.node->type.shape;
+    struct axis axes[RANK_MAX];
+    for (int i = 0; i < full.rank; i++) {
+        if ((i == full.rank - 2 && vector_left) || (i == full.rank - 1 && vector_right))
+            continue;
+        axes[shape.rank] = result.axes[i];
+        shape.dimension[shape.rank++] = full.dimension[i];
+    }
+    return tensor_reshape(e, &result, &shape, axes, span);
+}
