@@ -112,6 +112,7 @@ struct elaborate_request {
      * bound values or random draws, `grad:PARAM` (train only). An unknown one is a diagnostic. */
     const char *const *fetch;
     int fetch_count;
+    bool outputs;            /* what the model declares with `output`, too */
     bool fetch_gradients;    /* grad:PARAM of every trained parameter */
     const char *const *feed; /* random draws, by their names, that become inputs of the graphs */
     int feed_count;
@@ -124,10 +125,5 @@ struct module *elaborate(struct unit *unit, const struct elaborate_request *requ
 
 /* Checks models without a train block or data too: elaborates everything once with small batches. */
 bool elaborate_check(struct unit *unit);
-
-/* ---- what there is, for `castor policies` and the diagnostics of other languages ---- */
-
-/* True for the name of a prelude or file module or function that a policy's `scope` may name. */
-bool unit_has_scope(const struct unit *unit, const char *name);
 
 #endif

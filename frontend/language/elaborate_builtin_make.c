@@ -115,7 +115,7 @@ static bool gather_arguments(struct builtin_call *call, int axis_index, int *axi
 {
     const struct value *table = &call->values[0], *index = &call->values[1];
     return want_tensor(call->e, table, call->spans[0], "the table") && want_index(call, 1) &&
-           builtin_axis(call, axis_index, table->node->type.shape.rank, 0, axis) &&
+           argument_axis(call, axis_index, table->node->type.shape.rank, 0, axis) &&
            classes_fit(call, index, table->node->type.shape.dimension[*axis]);
 }
 
@@ -169,7 +169,7 @@ BUILTIN(one_hot)
                       value_describe(call->e, index));
     if (rank > RANK_MAX)
         return report(call->e, E0211, call->span, NULL, "a tensor has at most %d axes", RANK_MAX);
-    if (!classes_fit(call, index, n) || !builtin_axis(call, 2, rank, rank - 1, &axis))
+    if (!classes_fit(call, index, n) || !argument_axis(call, 2, rank, rank - 1, &axis))
         return (struct value){0};
     struct shape one = {.rank = rank}, full;
     struct axis axes[RANK_MAX] = {{0}};
@@ -200,8 +200,8 @@ BUILTIN(where)
 static bool window_geometry(struct builtin_call *call, int stride, int pad, int dilation, struct window *window)
 {
     int64_t strides[2], pads[2], dilations[2];
-    if (!builtin_pair(call, stride, 1, strides) || !builtin_pair(call, pad, 0, pads) ||
-        !builtin_pair(call, dilation, 1, dilations))
+    if (!argument_pair(call, stride, 1, strides) || !argument_pair(call, pad, 0, pads) ||
+        !argument_pair(call, dilation, 1, dilations))
         return false;
     window->rank = 2;
     for (int i = 0; i < 2; i++) {
@@ -221,7 +221,7 @@ BUILTIN(window)
     const struct value *x = &call->values[0];
     struct attributes attributes = {0};
     int64_t kernel[2];
-    if (!want_tensor(call->e, x, call->spans[0], "the operand") || !builtin_pair(call, 1, 1, kernel) ||
+    if (!want_tensor(call->e, x, call->spans[0], "the operand") || !argument_pair(call, 1, 1, kernel) ||
         !window_geometry(call, 2, 3, 4, &attributes.window) ||
         (call->given[5] && !want_number(call->e, &call->values[5], call->spans[5], "the value", &attributes.value)))
         return (struct value){0};
@@ -290,10 +290,10 @@ BUILTIN(grad)
 static uint64_t draw_key(struct elaborator *e)
 {
     const char *path = e->draw_path ? e->draw_path : e->frame ? e->frame->value_path : "";
-    ptrdiff_t at = hmgeti(e->draws, path);
+    ptrdiff_t at = FIND(e->draws, path);
     if (at < 0) {
         hmput(e->draws, path, 0);
-        at = hmgeti(e->draws, path);
+        at = FIND(e->draws, path);
     }
     const char *text = arena_printf(e->arena, "%s#%d", path, e->draws[at].value++);
     return XXH64(text, strlen(text), 0);

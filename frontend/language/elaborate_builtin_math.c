@@ -48,7 +48,7 @@ BUILTIN(minmax)
     if (!call->given[1]) {
         uint32_t axes;
         bool all;
-        if (!want_tensor(call->e, a, call->spans[0], "what is reduced") || !builtin_axes(call, 2, a, &axes, &all))
+        if (!want_tensor(call->e, a, call->spans[0], "what is reduced") || !argument_axes(call, 2, a, &axes, &all))
             return (struct value){0};
         return tensor_reduce(call->e, max ? OP_reduce_max : OP_reduce_min, a, axes, all, call->span);
     }
@@ -64,7 +64,7 @@ BUILTIN(minmax)
 static bool reduce_arguments(struct builtin_call *call, uint32_t *axes, bool *all)
 {
     return want_tensor(call->e, &call->values[0], call->spans[0], "what is reduced") &&
-           builtin_axes(call, 1, &call->values[0], axes, all);
+           argument_axes(call, 1, &call->values[0], axes, all);
 }
 
 BUILTIN(reduce)
@@ -127,7 +127,7 @@ BUILTIN(arg)
     int rank = x->node->type.shape.rank;
     if (rank == 0)
         return report(call->e, E0211, call->span, NULL, "`%s` of a scalar", call->builtin->name);
-    if (!builtin_axis(call, 1, rank, rank - 1, &axis))
+    if (!argument_axis(call, 1, rank, rank - 1, &axis))
         return (struct value){0};
     struct value kept = tensor_reduce(call->e, (enum op)call->builtin->argument, x, 1u << axis, false, call->span);
     struct shape shape = {0};
@@ -150,7 +150,7 @@ BUILTIN(cumsum)
     int rank = x->node->type.shape.rank;
     if (!call->given[1] && rank != 1)
         return report(call->e, E0306, call->span, NULL, "`cumsum` needs `axis`");
-    if (!builtin_axis(call, 1, rank, 0, &axis))
+    if (!argument_axis(call, 1, rank, 0, &axis))
         return (struct value){0};
     struct value floating = *x;
     if (!element_is_float(x->node->type.element))
@@ -186,7 +186,7 @@ BUILTIN(size)
     const struct value *x = &call->values[0];
     int axis;
     if (!want_tensor(call->e, x, call->spans[0], "what is measured") ||
-        !builtin_axis(call, 1, x->node->type.shape.rank, 0, &axis))
+        !argument_axis(call, 1, x->node->type.shape.rank, 0, &axis))
         return (struct value){0};
     return axis_size(x, axis);
 }
@@ -206,7 +206,7 @@ BUILTIN(axes)
     if (!want_tensor(call->e, x, call->spans[0], "what is measured"))
         return (struct value){0};
     int rank = x->node->type.shape.rank, count = 0;
-    if (call->given[1] && !builtin_axis(call, 1, rank, 0, &except))
+    if (call->given[1] && !argument_axis(call, 1, rank, 0, &except))
         return (struct value){0};
     struct value axes[RANK_MAX];
     for (int i = 0; i < rank; i++)
@@ -229,7 +229,7 @@ BUILTIN(count)
 BUILTIN(pair)
 {
     int64_t sizes[2];
-    if (!builtin_pair(call, 0, 1, sizes))
+    if (!argument_pair(call, 0, 1, sizes))
         return (struct value){0};
     struct value items[] = {value_integer(sizes[0]), value_integer(sizes[1])};
     struct value result = value_list(call->e, items, 2);

@@ -56,7 +56,7 @@ BUILTIN(flatten)
 {
     const struct value *x = &call->values[0];
     int from;
-    if (!want_x(call) || !builtin_axis(call, 1, shape_of(x)->rank, 1, &from))
+    if (!want_x(call) || !argument_axis(call, 1, shape_of(x)->rank, 1, &from))
         return (struct value){0};
     struct shape shape = {.rank = from + 1};
     struct axis axes[RANK_MAX] = {{0}};
@@ -99,7 +99,7 @@ BUILTIN(squeeze)
     const struct value *x = &call->values[0];
     uint32_t mask;
     bool all;
-    if (!want_x(call) || !builtin_axes(call, 1, x, &mask, &all))
+    if (!want_x(call) || !argument_axes(call, 1, x, &mask, &all))
         return (struct value){0};
     struct shape shape = {0};
     struct axis axes[RANK_MAX];
@@ -134,7 +134,7 @@ BUILTIN(unsqueeze)
 {
     const struct value *x = &call->values[0];
     int at;
-    if (!want_x(call) || !builtin_axis(call, 1, shape_of(x)->rank + 1, 0, &at))
+    if (!want_x(call) || !argument_axis(call, 1, shape_of(x)->rank + 1, 0, &at))
         return (struct value){0};
     return insert_axis(call, x, at);
 }
@@ -145,7 +145,7 @@ BUILTIN(along)
     const struct value *x = &call->values[0], *like = &call->values[1];
     int axis;
     if (!want_x(call) || !want_tensor(call->e, like, call->spans[1], "`like`") ||
-        !builtin_axis(call, 2, shape_of(like)->rank, 1, &axis))
+        !argument_axis(call, 2, shape_of(like)->rank, 1, &axis))
         return (struct value){0};
     if (shape_of(x)->rank != 1 || shape_of(x)->dimension[0] != shape_of(like)->dimension[axis])
         return report(call->e, E0202, call->span, NULL, "along: %s does not lie along axis %d of %s",
@@ -199,7 +199,7 @@ BUILTIN(concat)
 {
     struct value *parts;
     int count, axis;
-    if (!want_parts(call, &parts, &count) || !builtin_axis(call, 1, shape_of(&parts[0])->rank, 0, &axis))
+    if (!want_parts(call, &parts, &count) || !argument_axis(call, 1, shape_of(&parts[0])->rank, 0, &axis))
         return (struct value){0};
     return join(call, parts, count, axis);
 }
@@ -208,7 +208,7 @@ BUILTIN(stack)
 {
     struct value *parts;
     int count, axis;
-    if (!want_parts(call, &parts, &count) || !builtin_axis(call, 1, shape_of(&parts[0])->rank + 1, 0, &axis))
+    if (!want_parts(call, &parts, &count) || !argument_axis(call, 1, shape_of(&parts[0])->rank + 1, 0, &axis))
         return (struct value){0};
     for (int i = 0; i < count; i++) {
         parts[i] = insert_axis(call, &parts[i], axis);
@@ -240,7 +240,7 @@ BUILTIN(split)
     int axis;
     int64_t n;
     if (!want_x(call) || !want_integer(call->e, &call->values[1], call->spans[1], "the number of parts", &n) ||
-        !builtin_axis(call, 2, shape_of(x)->rank, shape_of(x)->rank - 1, &axis))
+        !argument_axis(call, 2, shape_of(x)->rank, shape_of(x)->rank - 1, &axis))
         return (struct value){0};
     int64_t size = shape_of(x)->dimension[axis];
     if (n < 1 || n > size || size % n)
@@ -274,7 +274,7 @@ BUILTIN(pad)
     struct attributes attributes = {0};
     uint32_t mask;
     bool all;
-    if (!want_x(call) || !builtin_axes(call, 2, x, &mask, &all) ||
+    if (!want_x(call) || !argument_axes(call, 2, x, &mask, &all) ||
         (call->given[3] && !want_number(call->e, &call->values[3], call->spans[3], "the value", &attributes.value)))
         return (struct value){0};
     int rank = shape_of(x)->rank;
@@ -297,7 +297,7 @@ BUILTIN(flip)
     const struct value *x = &call->values[0];
     uint32_t mask;
     bool all;
-    if (!want_x(call) || !builtin_axes(call, 1, x, &mask, &all))
+    if (!want_x(call) || !argument_axes(call, 1, x, &mask, &all))
         return (struct value){0};
     struct value result =
         tensor_build(call->e, OP_flip, &x->node, 1, &(struct attributes){.axes = mask}, NULL, call->span, x->axes);

@@ -203,7 +203,7 @@ static bool axis_in_range(struct builtin_call *call, int index, int64_t given, i
     return true;
 }
 
-bool builtin_axis(struct builtin_call *call, int index, int rank, int fallback, int *axis)
+bool argument_axis(struct builtin_call *call, int index, int rank, int fallback, int *axis)
 {
     int64_t given = fallback;
     if (call->given[index] && !want_integer(call->e, &call->values[index], call->spans[index], "an axis", &given))
@@ -211,7 +211,7 @@ bool builtin_axis(struct builtin_call *call, int index, int rank, int fallback, 
     return axis_in_range(call, index, given, rank, axis);
 }
 
-bool builtin_axes(struct builtin_call *call, int index, const struct value *x, uint32_t *mask, bool *all)
+bool argument_axes(struct builtin_call *call, int index, const struct value *x, uint32_t *mask, bool *all)
 {
     const struct value *given = &call->values[index];
     int rank = x->node->type.shape.rank, axis;
@@ -231,7 +231,7 @@ bool builtin_axes(struct builtin_call *call, int index, const struct value *x, u
     return true;
 }
 
-bool builtin_pair(struct builtin_call *call, int index, int64_t fallback, int64_t pair[2])
+bool argument_pair(struct builtin_call *call, int index, int64_t fallback, int64_t pair[2])
 {
     const struct value *given = &call->values[index];
     pair[0] = pair[1] = fallback;

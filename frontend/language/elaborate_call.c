@@ -173,10 +173,10 @@ static struct value run_body(struct elaborator *e, const struct call_site *site,
 /* "linear" -> 1, 2, … in this frame. */
 static int count_call(struct elaborator *e, const char *key)
 {
-    ptrdiff_t at = hmgeti(e->frame->counters, key);
+    ptrdiff_t at = FIND(e->frame->counters, key);
     if (at < 0) {
         hmput(e->frame->counters, key, 0);
-        at = hmgeti(e->frame->counters, key);
+        at = FIND(e->frame->counters, key);
     }
     return ++e->frame->counters[at].value;
 }
@@ -226,7 +226,7 @@ static struct value call_instance(struct elaborator *e, struct call_site *site, 
     if (!e->frame || !e->frame->owns)
         return report(e, E0408, site->span, NULL,
                       "`%s` is a module; only the model and modules may hold instances of it", site->definition->name);
-    ptrdiff_t known = hmgeti(e->frame->instances, label);
+    ptrdiff_t known = FIND(e->frame->instances, label);
     if (known >= 0 && e->frame->instances[known].site != place) {
         struct value error = report(e, E0303, site->span, NULL, "the label `%s` is taken", label);
         diagnostics_note(e->diagnostics, e->frame->instances[known].span,
@@ -251,8 +251,8 @@ static ptrdiff_t find_label(struct elaborator *e, const char *name)
         return -1;
     ptrdiff_t at = -1;
     if (*e->frame->prefix)
-        at = hmgeti(e->frame->instances, arena_internf(e->arena, "%s%s", e->frame->prefix, name));
-    return at >= 0 ? at : hmgeti(e->frame->instances, name);
+        at = FIND(e->frame->instances, arena_internf(e->arena, "%s%s", e->frame->prefix, name));
+    return at >= 0 ? at : FIND(e->frame->instances, name);
 }
 
 static struct value report_unknown_callee(struct elaborator *e, const struct ast_call *call)

@@ -25,12 +25,12 @@ static bool lookup_constant(struct elaborator *e, const char *name, struct value
 
 bool lookup(struct elaborator *e, const char *name, struct value *value)
 {
-    ptrdiff_t at = e->frame ? hmgeti(e->frame->bindings, name) : -1;
+    ptrdiff_t at = e->frame ? FIND(e->frame->bindings, name) : -1;
     if (at >= 0) {
         const struct binding *binding = &e->frame->bindings[at];
         *value = binding->value;
         if (e->implicit && binding->variable) {
-            ptrdiff_t first = hmgeti(e->initial, binding->variable);
+            ptrdiff_t first = FIND(e->initial, binding->variable);
             if (first >= 0)
                 *value = e->initial[first].value;
         }
@@ -66,7 +66,7 @@ static struct value evaluate_name(struct elaborator *e, const struct ast_express
         return value;
     bool callable = unit_find(e->unit, expression->name, e->frame && e->frame->prelude) ||
                     builtin_find(expression->name) ||
-                    (e->frame && hmgeti(e->frame->instances, expression->name) >= 0);
+                    (e->frame && FIND(e->frame->instances, expression->name) >= 0);
     value = report(e, E0301, expression->span, NULL, "there is no value `%s`%s", expression->name,
                    callable ? ", only something of this name to be called" : "");
     const char *near = callable ? NULL : nearest_value(e, expression->name);

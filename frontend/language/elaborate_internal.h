@@ -12,6 +12,9 @@
 enum { DEPTH_MAX = 2000, TURNS_MAX = 1000000, NODES_MAX = 2000000 };
 #define ELEMENTS_MAX ((int64_t)1 << 40)
 
+/* Place of a key in a stb_ds hash, -1 when it is not there; an empty hash stays unallocated. */
+#define FIND(map, key) ((map) ? hmgeti(map, key) : -1)
+
 /* ---- values ---- */
 
 /* A named dimension. Two axes are known to be one dimension when they point to the same one. */
@@ -127,6 +130,7 @@ struct frame {
     const char *prefix;                  /* "layer1.0." in a labelled repeat, else "" */
     bool single;                         /* in a labelled repeat whose body has one unlabelled module call */
     const char *state_prefix;            /* optimizers and scalers: `state` NAME is the variable PREFIX + NAME */
+    const struct variable *parameter;    /* optimizers: what they update; else NULL */
     int gate;                            /* of the writes made here */
     struct binding *bindings;            /* stb_ds hash by interned pointer */
     struct instance *instances;          /* likewise */
@@ -309,11 +313,11 @@ const struct builtin *builtin_at(int index); /* NULL past the last */
 struct value builtin_invoke(struct elaborator *e, const struct builtin *builtin,
                             const struct argument_value *arguments, int count, struct span span);
 /* Axis argument `index` as a mask; absent or [] gives all axes and *all. */
-bool builtin_axes(struct builtin_call *call, int index, const struct value *x, uint32_t *mask, bool *all);
+bool argument_axes(struct builtin_call *call, int index, const struct value *x, uint32_t *mask, bool *all);
 /* One axis, counted from the end when negative, below `rank`. */
-bool builtin_axis(struct builtin_call *call, int index, int rank, int fallback, int *axis);
+bool argument_axis(struct builtin_call *call, int index, int rank, int fallback, int *axis);
 /* The pair of argument `index`: a number n gives n, n; absent gives `fallback`. */
-bool builtin_pair(struct builtin_call *call, int index, int64_t fallback, int64_t pair[2]);
+bool argument_pair(struct builtin_call *call, int index, int64_t fallback, int64_t pair[2]);
 
 #define BUILTIN(name) struct value builtin_##name(struct builtin_call *call)
 BUILTIN(unary);

@@ -10,11 +10,12 @@ struct value variable_value(struct elaborator *e, const struct variable *variabl
 {
     bool initialising = e->builder.graph == e->init;
     struct read_entry *table = initialising ? e->initial : e->reads;
-    ptrdiff_t at = hmgeti(table, variable);
+    ptrdiff_t at = FIND(table, variable);
     if (at >= 0)
         return table[at].value;
     struct builder builder = e->builder;
-    builder.region = REGION_FORWARD;
+    if (variable->kind == VARIABLE_PARAMETER || variable->kind == VARIABLE_STATE)
+        builder.region = REGION_FORWARD;
     builder.pin = ELEMENT_NONE;
     struct node *node = build_read(&builder, variable);
     node->name = variable->name;
@@ -108,7 +109,7 @@ static const char *owned_path(struct elaborator *e, const char *name)
 /* False after a diagnostic: declared before in this very frame. */
 static bool declare_path(struct elaborator *e, const char *path, struct span span)
 {
-    if (hmgeti(e->frame->declared, path) >= 0) {
+    if (FIND(e->frame->declared, path) >= 0) {
         report(e, E0302, span, NULL, "`%s` is declared already", path);
         diagnostics_note(e->diagnostics, (struct span){0},
                          "in a repeat, declare it before, or give the repeat a label: `repeat i in 0..n as layer`");
@@ -209,8 +210,8 @@ void declare_state(struct elaborator *e, const struct ast_statement *statement)
     if (!variable)
         return;
     variable->module = e->frame->definition ? e->frame->definition->name : NULL;
-    if (prefix && hmlen(e->frame->bindings) && e->frame->bindings[0].variable)
-        variable->source = e->frame->bindings[0].variable->name;
+    if (e->frame->parameter)
+        variable->source = e->frame->parameter->name;
     bind(e, name, variable_value(e, variable), variable);
 }
 
@@ -219,7 +220,7 @@ void declare_state(struct elaborator *e, const struct ast_statement *statement)
 void variable_update(struct elaborator *e, const struct variable *variable, struct node *node, int gate)
 {
     struct update_entry entry = {variable, node, gate, e->builder.span};
-    ptrdiff_t at = hmgeti(e->update_index, variable->name);
+    ptrdiff_t at = FIND(e->update_index, variable->name);
     if (at >= 0) {
         e->updates[e->update_index[at].value] = entry;
         return;
@@ -246,7 +247,7 @@ void update_variable(struct elaborator *e, const struct ast_statement *statement
 {
     const char *name = statement->update.name.name;
     struct value value = evaluate(e, statement->update.value);
-    ptrdiff_t at = hmgeti(e->frame->bindings, name);
+    ptrdiff_t at = FIND(e->frame->bindings, name);
     struct variable *variable = at >= 0 ? e->frame->bindings[at].variable : NULL;
     if (!variable) {
         bool poisoned = at >= 0 && e->frame->bindings[at].value.kind == VALUE_ERROR;

@@ -1,0 +1,251 @@
+/* The data line: a source and the stages piped after it, checked against the tables below and given as plain data. */
+#include "frontend/language/elaborate_internal.h"
+
+#include <string.h>
+
+/* The kinds of an argument: a number, a number or a list of them, a string, a word that names a field, a distribution.
+ */
+enum parameter_kind { PARAMETER_NUMBER, PARAMETER_NUMBERS, PARAMETER_STRING };
+
+struct parameter {
+    const char *name;
+    enum parameter_kind kind;
+    bool optional;
+};
+
+enum { CALL_PARAMETERS = 3 };
+
+/* What else a call takes: any name bound to a distribution, or to the name of a field. */
+enum extra { EXTRA_NONE, EXTRA_DISTRIBUTIONS, EXTRA_FIELDS };
+
+struct signature {
+    const char *name;
+    struct parameter parameters[CALL_PARAMETERS];
+    enum extra extra;
+};
+
+static const struct signature sources[] = {
+    {"idx", {{"path", PARAMETER_STRING, false}}, EXTRA_NONE},
+    {"npz", {{"path", PARAMETER_STRING, false}, {"test", PARAMETER_NUMBER, true}}, EXTRA_NONE},
+    {"synthetic", {{"examples", PARAMETER_NUMBER, false}, {"test", PARAMETER_NUMBER, true}}, EXTRA_DISTRIBUTIONS},
+    {0}};
+
+static const struct signature stages[] = {
+    {"rename", {{0}}, EXTRA_FIELDS},
+    {"random_crop", {{"pad", PARAMETER_NUMBER, false}}, EXTRA_NONE},
+    {"random_flip", {{0}}, EXTRA_NONE},
+    {"normalize", {{"mean", PARAMETER_NUMBERS, false}, {"std", PARAMETER_NUMBERS, false}}, EXTRA_NONE},
+    {0}};
+
+static const struct signature distributions[] = {
+    {"uniform", {{"a", PARAMETER_NUMBER, true}, {"b", PARAMETER_NUMBER, true}}, EXTRA_NONE},
+    {"normal", {{"mean", PARAMETER_NUMBER, true}, {"std", PARAMETER_NUMBER, true}}, EXTRA_NONE},
+    {"classes", {{0}}, EXTRA_NONE},
+    {0}};
+
+static const struct signature *find_signature(struct elaborator *e, const struct signature *table, const char *what,
+                                              const char *name, struct span span)
+{
+    const char *names[8], *all = "";
+    size_t count = 0;
+    for (const struct signature *row = table; row->name; row++) {
+        if (strcmp(row->name, name) == 0)
+            return row;
+        names[count++] = row->name;
+        all = arena_printf(e->arena, "%s%s%s", all, *all ? ", " : "", row->name);
+    }
+    const char *near = suggest(name, names, count);
+    report(e, E0508, span, NULL, "there is no %s `%s`; there are %s", what, name, all);
+    if (near)
+        diagnostics_note(e->diagnostics, (struct span){0}, "did you mean `%s`?", near);
+    return NULL;
+}
+
+static const struct parameter *find_parameter(const struct signature *signature, const char *name)
+{
+    for (int i = 0; i < CALL_PARAMETERS && signature->parameters[i].name; i++)
+        if (strcmp(signature->parameters[i].name, name) == 0)
+            return &signature->parameters[i];
+    return NULL;
+}
+
+static bool read_call(struct elaborator *e, const struct ast_expression *expression, const struct signature *signature,
+                      int first, struct setting_call *call);
+
+static bool read_numbers(struct elaborator *e, const struct value *value, struct setting_argument *argument)
+{
+    double *numbers = ARENA_ARRAY(e->arena, double, value->count + 1);
+    for (int i = 0; i < value->count; i++)
+        if (!want_number(e, &value->items[i], argument->span, argument->name, &numbers[i]))
+            return false;
+    argument->kind = SETTING_NUMBERS;
+    argument->numbers = numbers;
+    argument->count = value->count;
+    return true;
+}
+
+static bool read_value(struct elaborator *e, const struct ast_argument *ast, const struct parameter *parameter,
+                       struct setting_argument *argument)
+{
+    struct value value = evaluate(e, ast->value);
+    if (parameter->kind == PARAMETER_STRING && value.kind == VALUE_STRING) {
+        argument->kind = SETTING_STRING;
+        argument->text = value.text;
+        return true;
+    }
+    if (parameter->kind == PARAMETER_NUMBERS && value.kind == VALUE_LIST)
+        return read_numbers(e, &value, argument);
+    if (parameter->kind == PARAMETER_STRING) {
+        if (value.kind != VALUE_ERROR)
+            report(e, E0503, ast->span, NULL, "`%s` must be a string, not %s", parameter->name,
+                   value_describe(e, &value));
+        return false;
+    }
+    argument->kind = SETTING_NUMBER;
+    return want_number(e, &value, ast->span, parameter->name, &argument->number);
+}
+
+/* `image = normal(0, 1)` or `label = classes`. */
+static bool read_distribution(struct elaborator *e, const struct ast_argument *ast, struct setting_argument *argument)
+{
+    bool call = ast->value->kind == AST_CALL;
+    if (!call && ast->value->kind != AST_NAME) {
+        report(e, E0503, ast->span, NULL, "field `%s` needs a distribution: uniform, normal or classes", ast->name);
+        return false;
+    }
+    const char *name = call ? ast->value->call.callee : ast->value->name;
+    const struct signature *signature = find_signature(e, distributions, "distribution", name, ast->value->span);
+    struct setting_call *drawn = ARENA_NEW(e->arena, struct setting_call);
+    argument->kind = SETTING_CALL;
+    argument->call = drawn;
+    return signature && read_call(e, ast->value, signature, 0, drawn);
+}
+
+/* `x = features`: the field's name as a word or a string. */
+static bool read_field(struct elaborator *e, const struct ast_argument *ast, struct setting_argument *argument)
+{
+    argument->kind = SETTING_STRING;
+    argument->text = ast->value->kind == AST_NAME     ? ast->value->name
+                     : ast->value->kind == AST_STRING ? ast->value->string
+                                                      : NULL;
+    if (!argument->text)
+        report(e, E0503, ast->span, NULL, "rename needs the name of a field: rename(new = old)");
+    return argument->text != NULL;
+}
+
+static bool read_argument(struct elaborator *e, const struct signature *signature, const struct ast_argument *ast,
+                          int position, struct setting_argument *argument)
+{
+    const char *name = ast->name;
+    if (!name && position < CALL_PARAMETERS)
+        name = signature->parameters[position].name;
+    *argument = (struct setting_argument){.name = name, .span = ast->span};
+    const struct parameter *parameter = name ? find_parameter(signature, name) : NULL;
+    if (parameter)
+        return read_value(e, ast, parameter, argument);
+    if (ast->name && signature->extra == EXTRA_DISTRIBUTIONS)
+        return read_distribution(e, ast, argument);
+    if (ast->name && signature->extra == EXTRA_FIELDS)
+        return read_field(e, ast, argument);
+    if (name)
+        report(e, E0305, ast->span, NULL, "`%s` has no parameter `%s`", signature->name, name);
+    else
+        report(e, E0307, ast->span, NULL, "`%s` gets too many arguments", signature->name);
+    return false;
+}
+
+static bool has_argument(const struct setting_call *call, const char *name)
+{
+    for (int i = 0; i < call->argument_count; i++)
+        if (strcmp(call->arguments[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Reads the arguments from `first` on (a stage's argument 0 is what is piped into it). */
+static bool read_call(struct elaborator *e, const struct ast_expression *expression, const struct signature *signature,
+                      int first, struct setting_call *call)
+{
+    int count = expression->kind == AST_CALL ? expression->call.arguments.count : 0;
+    struct setting_argument *arguments = ARENA_ARRAY(e->arena, struct setting_argument, count + 1);
+    *call = (struct setting_call){.name = signature->name, .arguments = arguments, .span = expression->span};
+    for (int i = first; i < count; i++) {
+        const struct ast_argument *ast = &expression->call.arguments.items[i];
+        if (!read_argument(e, signature, ast, i - first, &arguments[call->argument_count]))
+            return false;
+        if (has_argument(call, arguments[call->argument_count].name)) {
+            report(e, E0307, ast->span, NULL, "`%s` gets `%s` twice", signature->name,
+                   arguments[call->argument_count].name);
+            return false;
+        }
+        call->argument_count++;
+    }
+    for (int i = 0; i < CALL_PARAMETERS && signature->parameters[i].name; i++)
+        if (!signature->parameters[i].optional && !has_argument(call, signature->parameters[i].name)) {
+            report(e, E0306, expression->span, NULL, "`%s` needs `%s`", signature->name,
+                   signature->parameters[i].name);
+            return false;
+        }
+    return true;
+}
+
+static double argument_number(const struct setting_call *call, const char *name, double usual)
+{
+    for (int i = 0; i < call->argument_count; i++)
+        if (strcmp(call->arguments[i].name, name) == 0)
+            return call->arguments[i].number;
+    return usual;
+}
+
+/* Ranges that the loader relies on. */
+static bool check_source(struct elaborator *e, const struct setting_call *source)
+{
+    bool synthetic = strcmp(source->name, "synthetic") == 0;
+    double examples = argument_number(source, "examples", 1), test = argument_number(source, "test", 0);
+    if (synthetic && (examples < 1 || examples > 1e12 || examples != (double)(int64_t)examples || test < 0 ||
+                      test > 1e12 || test != (double)(int64_t)test)) {
+        report(e, E0503, source->span, NULL, "synthetic needs whole numbers of examples, at least one");
+        return false;
+    }
+    if (!synthetic && (test < 0 || test >= 1)) {
+        report(e, E0503, source->span, NULL, "`test` is a share of the examples: at least 0 and below 1");
+        return false;
+    }
+    return true;
+}
+
+static bool check_stage(struct elaborator *e, const struct setting_call *stage)
+{
+    double pad = argument_number(stage, "pad", 1);
+    if (pad >= 0 && pad <= 1e6 && pad == (double)(int64_t)pad)
+        return true;
+    report(e, E0503, stage->span, NULL, "random_crop needs a whole number of pixels to pad");
+    return false;
+}
+
+bool settings_data(struct elaborator *e, const struct ast_expression *expression, struct data_setting *data)
+{
+    int count = 0;
+    const struct ast_expression *source = expression;
+    while (source->kind == AST_CALL && source->call.piped) {
+        source = source->call.arguments.items[0].value;
+        count++;
+    }
+    struct setting_call *list = ARENA_ARRAY(e->arena, struct setting_call, count + 1);
+    data->stages = list;
+    data->stage_count = count;
+    for (const struct ast_expression *stage = expression; stage != source;
+         stage = stage->call.arguments.items[0].value) {
+        const struct signature *signature =
+            find_signature(e, stages, "data stage", stage->call.callee, stage->call.callee_span);
+        if (!signature || !read_call(e, stage, signature, 1, &list[--count]) || !check_stage(e, &list[count]))
+            return false;
+    }
+    if (source->kind != AST_CALL) {
+        report(e, E0503, source->span, NULL, "data needs a source such as idx(\"folder\")");
+        return false;
+    }
+    const struct signature *signature =
+        find_signature(e, sources, "data source", source->call.callee, source->call.callee_span);
+    return signature && read_call(e, source, signature, 0, &data->source) && check_source(e, &data->source);
+}
