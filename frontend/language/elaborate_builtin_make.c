@@ -244,8 +244,7 @@ BUILTIN(convolve)
     struct attributes attributes = {.groups = 1};
     if (!want_tensor(call->e, x, call->spans[0], "the operand") ||
         !want_tensor(call->e, weight, call->spans[1], "the weight") ||
-        refuse_classes(call->e, x, "convolve", call->spans[0]) ||
-        !window_geometry(call, 2, 3, 4, &attributes.window) ||
+        refuse_classes(call->e, x, "convolve", call->spans[0]) || !window_geometry(call, 2, 3, 4, &attributes.window) ||
         (call->given[5] && !want_size(call->e, &call->values[5], call->spans[5], "groups", &attributes.groups)))
         return (struct value){0};
     for (int i = 0; i < 2 && weight->node->type.shape.rank == 4; i++)
@@ -306,8 +305,7 @@ static struct node *draw(struct elaborator *e, const struct shape *shape)
     if (e->draw_path)
         operands[1] = build_constant(&e->builder, 0, ELEMENT_I64);
     else
-        operands[1] =
-            variable_value(e, variable_implied(e, "train/attempt", ELEMENT_I64, VARIABLE_OPTIMIZER, 0)).node;
+        operands[1] = variable_value(e, variable_implied(e, "train/attempt", ELEMENT_I64, VARIABLE_OPTIMIZER, 0)).node;
     struct type type = type_make(ELEMENT_F32, *shape);
     return build(&e->builder, OP_random, operands, 2, &(struct attributes){.key = draw_key(e)}, &type);
 }

@@ -272,8 +272,9 @@ BUILTIN(require)
     if (condition->kind == VALUE_TENSOR || (condition->kind == VALUE_BOOL && condition->number != 0))
         return call->values[0];
     if (message->kind != VALUE_STRING || condition->kind != VALUE_BOOL)
-        return report(call->e, E0402, call->span, NULL, "require(value, condition, message) needs a condition and a "
-                                                        "string");
+        return report(call->e, E0402, call->span, NULL,
+                      "require(value, condition, message) needs a condition and a "
+                      "string");
     return report(call->e, E0410, call->span, NULL, "%s, not %s", message->text,
                   call->values[0].kind == VALUE_NUMBER ? number_text(call->e, call->values[0].number)
                                                        : value_describe(call->e, &call->values[0]));

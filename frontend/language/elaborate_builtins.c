@@ -133,8 +133,8 @@ static bool place_argument(struct builtin_call *call, const struct argument_valu
         return false;
     }
     if (!parameter_word(call->builtin->parameters, index, &word, &optional) || call->given[index]) {
-        report(call->e, E0307, argument->span, NULL, "`%s` gets too many arguments; it takes (%s)",
-               call->builtin->name, call->builtin->parameters);
+        report(call->e, E0307, argument->span, NULL, "`%s` gets too many arguments; it takes (%s)", call->builtin->name,
+               call->builtin->parameters);
         return false;
     }
     call->values[index] = argument->value;
@@ -173,8 +173,8 @@ static bool has_scope(const struct builtin *builtin)
            builtin->function == builtin_one_hot;
 }
 
-struct value builtin_invoke(struct elaborator *e, const struct builtin *builtin,
-                            const struct argument_value *arguments, int count, struct span span)
+struct value builtin_invoke(struct elaborator *e, const struct builtin *builtin, const struct argument_value *arguments,
+                            int count, struct span span)
 {
     struct builtin_call call = {.e = e, .builtin = builtin, .span = span};
     if (!place_arguments(&call, arguments, count))

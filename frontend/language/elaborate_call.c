@@ -22,7 +22,7 @@ struct call_site {
     const struct definition *definition;
     const struct argument_value *arguments;
     int argument_count;
-    const struct value *given;    /* values of the first parameters, for rules */
+    const struct value *given; /* values of the first parameters, for rules */
     int given_count;
     const struct value *fallback; /* of an instance's first call, one a parameter; NULL */
     struct variable *variable;    /* parameter 0 is this variable (optimizers) */
@@ -107,8 +107,7 @@ static bool bind_parameter(struct elaborator *e, const struct call_site *site, i
         if (!matches)
             return false;
     }
-    hmputs(e->frame->bindings,
-           ((struct binding){parameter->name, values[i], i == 0 ? site->variable : NULL}));
+    hmputs(e->frame->bindings, ((struct binding){parameter->name, values[i], i == 0 ? site->variable : NULL}));
     return true;
 }
 
@@ -278,7 +277,8 @@ static struct value report_unknown_callee(struct elaborator *e, const struct ast
     return value;
 }
 
-static struct value call_definition(struct elaborator *e, struct call_site *site, const struct ast_expression *expression)
+static struct value call_definition(struct elaborator *e, struct call_site *site,
+                                    const struct ast_expression *expression)
 {
     const struct ast_call *call = &expression->call;
     if (site->definition->ast->kind == AST_MODULE) {
@@ -306,9 +306,9 @@ static struct value call_resolved(struct elaborator *e, const struct ast_express
     ptrdiff_t at = find_label(e, call->callee);
     const struct builtin *builtin = builtin_find(call->callee);
     if (at >= 0 && (definition || builtin)) {
-        struct value error = report(e, E0304, call->callee_span, NULL,
-                                    "`%s` is a label here and a %s too: which is meant?", call->callee,
-                                    definition && definition->ast->kind == AST_MODULE ? "module" : "function");
+        struct value error =
+            report(e, E0304, call->callee_span, NULL, "`%s` is a label here and a %s too: which is meant?",
+                   call->callee, definition && definition->ast->kind == AST_MODULE ? "module" : "function");
         diagnostics_note(e->diagnostics, e->frame->instances[at].span, "labelled here; another label would be clear");
         return error;
     }

@@ -36,8 +36,7 @@ bool lookup(struct elaborator *e, const char *name, struct value *value)
         }
         return true;
     }
-    const struct option *option =
-        e->unit && !(e->frame && e->frame->prelude) ? unit_find_option(e->unit, name) : NULL;
+    const struct option *option = e->unit && !(e->frame && e->frame->prelude) ? unit_find_option(e->unit, name) : NULL;
     if (option) {
         *value = option->value;
         return true;
@@ -65,8 +64,7 @@ static struct value evaluate_name(struct elaborator *e, const struct ast_express
     if (lookup(e, expression->name, &value))
         return value;
     bool callable = unit_find(e->unit, expression->name, e->frame && e->frame->prelude) ||
-                    builtin_find(expression->name) ||
-                    (e->frame && FIND(e->frame->instances, expression->name) >= 0);
+                    builtin_find(expression->name) || (e->frame && FIND(e->frame->instances, expression->name) >= 0);
     value = report(e, E0301, expression->span, NULL, "there is no value `%s`%s", expression->name,
                    callable ? ", only something of this name to be called" : "");
     const char *near = callable ? NULL : nearest_value(e, expression->name);
@@ -81,11 +79,11 @@ static struct value evaluate_name(struct elaborator *e, const struct ast_express
 
 static enum op operator_op(enum ast_operator operator)
 {
-    static const enum op ops[] = {[AST_ADD] = OP_add,         [AST_SUBTRACT] = OP_sub, [AST_MULTIPLY] = OP_mul,
-                                  [AST_DIVIDE] = OP_div,      [AST_POWER] = OP_pow,    [AST_EQUAL] = OP_eq,
-                                  [AST_NOT_EQUAL] = OP_ne,    [AST_LESS] = OP_lt,      [AST_LESS_EQUAL] = OP_le,
-                                  [AST_GREATER] = OP_gt,      [AST_GREATER_EQUAL] = OP_ge, [AST_AND] = OP_and,
-                                  [AST_OR] = OP_or};
+    static const enum op ops[] = {
+        [AST_ADD] = OP_add,       [AST_SUBTRACT] = OP_sub, [AST_MULTIPLY] = OP_mul,     [AST_DIVIDE] = OP_div,
+        [AST_POWER] = OP_pow,     [AST_EQUAL] = OP_eq,     [AST_NOT_EQUAL] = OP_ne,     [AST_LESS] = OP_lt,
+        [AST_LESS_EQUAL] = OP_le, [AST_GREATER] = OP_gt,   [AST_GREATER_EQUAL] = OP_ge, [AST_AND] = OP_and,
+        [AST_OR] = OP_or};
     return ops[operator];
 }
 
@@ -103,8 +101,7 @@ static struct value evaluate_matmul(struct elaborator *e, const struct ast_expre
 }
 
 /* x ^ 2 is x * x: exact, and cheaper than the general power. */
-static struct value evaluate_power(struct elaborator *e, const struct value *a, const struct value *b,
-                                   struct span span)
+static struct value evaluate_power(struct elaborator *e, const struct value *a, const struct value *b, struct span span)
 {
     if (a->kind == VALUE_TENSOR && b->kind == VALUE_NUMBER && b->number == 2)
         return tensor_binary(e, OP_mul, a, a, span);
@@ -113,15 +110,15 @@ static struct value evaluate_power(struct elaborator *e, const struct value *a, 
 
 static struct value evaluate_binary(struct elaborator *e, const struct ast_expression *expression)
 {
-    enum ast_operator operator = expression->binary.operator;
-    if (operator == AST_MATMUL)
+    enum ast_operator operator= expression->binary.operator;
+    if (operator== AST_MATMUL)
         return evaluate_matmul(e, expression);
     struct value a = evaluate(e, expression->binary.left), b = evaluate(e, expression->binary.right);
     if (a.kind == VALUE_ERROR || b.kind == VALUE_ERROR)
         return (struct value){0};
     if (a.kind != VALUE_TENSOR && b.kind != VALUE_TENSOR)
-        return number_binary(e, operator, &a, &b, expression->span);
-    if (operator == AST_POWER)
+        return number_binary(e, operator, & a, &b, expression->span);
+    if (operator== AST_POWER)
         return evaluate_power(e, &a, &b, expression->span);
     return tensor_binary(e, operator_op(operator), &a, &b, expression->span);
 }
@@ -129,7 +126,7 @@ static struct value evaluate_binary(struct elaborator *e, const struct ast_expre
 static struct value evaluate_unary(struct elaborator *e, const struct ast_expression *expression)
 {
     struct value x = evaluate(e, expression->unary.operand);
-    bool negate = expression->unary.operator == AST_NEGATE;
+    bool negate = expression->unary.operator== AST_NEGATE;
     if (x.kind == VALUE_NUMBER && negate) {
         x.number = -x.number;
         x.dimension = NULL;

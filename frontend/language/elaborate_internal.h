@@ -181,16 +181,16 @@ struct elaborator {
     bool training;
     int depth;
     int64_t turns;
-    const struct shape *implicit;      /* shape of the parameter being initialised, else NULL */
-    const char *draw_path;             /* path of the draws of an initialiser, else NULL */
-    struct read_entry *reads;          /* stb_ds hash: current value of each variable in this graph */
-    struct read_entry *initial;        /* stb_ds hash: first value of each variable, in graph init */
-    struct update_entry *updates;      /* stb_ds array: writes still to be made in this graph */
-    struct counter *update_index;      /* stb_ds hash: name of a variable to its place in updates */
-    struct named_entry *named;         /* stb_ds hash: values of this graph by path */
-    struct counter *draws;             /* stb_ds hash: random draws by path */
-    struct declared_output *outputs;   /* stb_ds array */
-    struct value model_loss;           /* of this graph */
+    const struct shape *implicit;    /* shape of the parameter being initialised, else NULL */
+    const char *draw_path;           /* path of the draws of an initialiser, else NULL */
+    struct read_entry *reads;        /* stb_ds hash: current value of each variable in this graph */
+    struct read_entry *initial;      /* stb_ds hash: first value of each variable, in graph init */
+    struct update_entry *updates;    /* stb_ds array: writes still to be made in this graph */
+    struct counter *update_index;    /* stb_ds hash: name of a variable to its place in updates */
+    struct named_entry *named;       /* stb_ds hash: values of this graph by path */
+    struct counter *draws;           /* stb_ds hash: random draws by path */
+    struct declared_output *outputs; /* stb_ds array */
+    struct value model_loss;         /* of this graph */
 };
 
 /* ---- elaborate_value.c: making values, words for messages ---- */
@@ -249,14 +249,13 @@ struct value tensor_reduce(struct elaborator *e, enum op op, const struct value 
 struct value tensor_reshape(struct elaborator *e, const struct value *x, const struct shape *shape,
                             const struct axis *axes, struct span span);
 /* Repeats axes of size 1 and adds leading ones; VALUE_ERROR (reported) when the shapes don't fit. */
-struct value tensor_broadcast(struct elaborator *e, const struct value *x, const struct shape *shape,
-                              struct span span);
+struct value tensor_broadcast(struct elaborator *e, const struct value *x, const struct shape *shape, struct span span);
 struct value tensor_permute(struct elaborator *e, const struct value *x, const unsigned char *permutation);
 bool refuse_classes(struct elaborator *e, const struct value *x, const char *what, struct span span);
 
 /* ---- elaborate_number.c: operators and functions on compile-time values ---- */
 
-struct value number_binary(struct elaborator *e, enum ast_operator operator, const struct value *a,
+struct value number_binary(struct elaborator *e, enum ast_operator operator, const struct value * a,
                            const struct value *b, struct span span);
 /* False: the op is not known for numbers. */
 bool number_unary(enum op op, double x, double *result);
@@ -310,8 +309,8 @@ struct builtin_call {
 
 const struct builtin *builtin_find(const char *name);
 const struct builtin *builtin_at(int index); /* NULL past the last */
-struct value builtin_invoke(struct elaborator *e, const struct builtin *builtin,
-                            const struct argument_value *arguments, int count, struct span span);
+struct value builtin_invoke(struct elaborator *e, const struct builtin *builtin, const struct argument_value *arguments,
+                            int count, struct span span);
 /* Axis argument `index` as a mask; absent or [] gives all axes and *all. */
 bool argument_axes(struct builtin_call *call, int index, const struct value *x, uint32_t *mask, bool *all);
 /* One axis, counted from the end when negative, below `rank`. */
@@ -380,8 +379,8 @@ void update_variable(struct elaborator *e, const struct ast_statement *statement
 /* The variable's value now: as read, or as updated before in this graph. */
 struct value variable_value(struct elaborator *e, const struct variable *variable);
 /* A variable that no text declares (train/step …); made, with its first value, when it is not there yet. */
-struct variable *variable_implied(struct elaborator *e, const char *name, enum element element,
-                                  enum variable_kind kind, double first);
+struct variable *variable_implied(struct elaborator *e, const char *name, enum element element, enum variable_kind kind,
+                                  double first);
 void variable_update(struct elaborator *e, const struct variable *variable, struct node *node, int gate);
 /* Emits the collected writes into the present graph. */
 void emit_updates(struct elaborator *e);

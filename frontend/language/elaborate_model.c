@@ -123,9 +123,8 @@ static void emit_ratio(struct elaborator *e, const struct declared_output *outpu
 
 static void emit_output(struct elaborator *e, const struct declared_output *output)
 {
-    static const enum output_kind kinds[] = {[AST_DECLARE_LOSS] = OUTPUT_LOSS,
-                                             [AST_DECLARE_METRIC] = OUTPUT_METRIC,
-                                             [AST_DECLARE_WATCH] = OUTPUT_WATCH};
+    static const enum output_kind kinds[] = {
+        [AST_DECLARE_LOSS] = OUTPUT_LOSS, [AST_DECLARE_METRIC] = OUTPUT_METRIC, [AST_DECLARE_WATCH] = OUTPUT_WATCH};
     e->builder.span = output->span;
     bool wanted = output->what == AST_DECLARE_WATCH    ? e->training
                   : output->what == AST_DECLARE_OUTPUT ? e->request->outputs
@@ -282,8 +281,7 @@ static const char *module_name(const struct unit *unit)
 
 struct module *elaborate(struct unit *unit, const struct elaborate_request *request)
 {
-    struct elaborator e = {
-        .arena = unit->arena, .diagnostics = unit->diagnostics, .unit = unit, .request = request};
+    struct elaborator e = {.arena = unit->arena, .diagnostics = unit->diagnostics, .unit = unit, .request = request};
     int errors = diagnostics_errors(unit->diagnostics);
     if (!unit->model) {
         diagnostics_error(unit->diagnostics, E0504, (struct span){unit->file->name, 1, 1, 2}, NULL,

@@ -23,10 +23,21 @@ static double number_rsqrt(double x)
 static const struct {
     enum op op;
     double (*function)(double);
-} functions[] = {{OP_abs, fabs},         {OP_sign, number_sign}, {OP_floor, floor}, {OP_ceil, ceil},
-                 {OP_round, number_round}, {OP_sqrt, sqrt},        {OP_rsqrt, number_rsqrt}, {OP_exp, exp},
-                 {OP_log, log},          {OP_log1p, log1p},      {OP_expm1, expm1}, {OP_sin, sin},
-                 {OP_cos, cos},          {OP_tanh, tanh},        {OP_erf, erf}};
+} functions[] = {{OP_abs, fabs},
+                 {OP_sign, number_sign},
+                 {OP_floor, floor},
+                 {OP_ceil, ceil},
+                 {OP_round, number_round},
+                 {OP_sqrt, sqrt},
+                 {OP_rsqrt, number_rsqrt},
+                 {OP_exp, exp},
+                 {OP_log, log},
+                 {OP_log1p, log1p},
+                 {OP_expm1, expm1},
+                 {OP_sin, sin},
+                 {OP_cos, cos},
+                 {OP_tanh, tanh},
+                 {OP_erf, erf}};
 
 bool number_unary(enum op op, double x, double *result)
 {
@@ -53,7 +64,7 @@ static struct value divide(struct elaborator *e, const struct value *a, const st
     return result;
 }
 
-static struct value compare(enum ast_operator operator, const struct value *a, const struct value *b)
+static struct value compare(enum ast_operator operator, const struct value * a, const struct value *b)
 {
     double x = a->number, y = b->number;
     switch (operator) {
@@ -72,7 +83,7 @@ static struct value compare(enum ast_operator operator, const struct value *a, c
     }
 }
 
-static struct value arithmetic(struct elaborator *e, enum ast_operator operator, const struct value *a,
+static struct value arithmetic(struct elaborator *e, enum ast_operator operator, const struct value * a,
                                const struct value *b, struct span span)
 {
     double number;
@@ -114,20 +125,20 @@ static bool same_items(const struct value *a, const struct value *b)
     return true;
 }
 
-struct value number_binary(struct elaborator *e, enum ast_operator operator, const struct value *a,
+struct value number_binary(struct elaborator *e, enum ast_operator operator, const struct value * a,
                            const struct value *b, struct span span)
 {
     if (a->kind == VALUE_ERROR || b->kind == VALUE_ERROR)
         return (struct value){0};
-    if (a->kind == VALUE_NUMBER && b->kind == VALUE_NUMBER && operator != AST_AND && operator != AST_OR)
+    if (a->kind == VALUE_NUMBER && b->kind == VALUE_NUMBER && operator!= AST_AND && operator!= AST_OR)
         return arithmetic(e, operator, a, b, span);
-    if (a->kind == b->kind && operator == AST_EQUAL)
+    if (a->kind == b->kind && operator== AST_EQUAL)
         return value_bool(same_items(a, b));
-    if (a->kind == b->kind && operator == AST_NOT_EQUAL)
+    if (a->kind == b->kind && operator== AST_NOT_EQUAL)
         return value_bool(!same_items(a, b));
-    if (a->kind == VALUE_BOOL && b->kind == VALUE_BOOL && operator == AST_AND)
+    if (a->kind == VALUE_BOOL && b->kind == VALUE_BOOL && operator== AST_AND)
         return value_bool(a->number != 0 && b->number != 0);
-    if (a->kind == VALUE_BOOL && b->kind == VALUE_BOOL && operator == AST_OR)
+    if (a->kind == VALUE_BOOL && b->kind == VALUE_BOOL && operator== AST_OR)
         return value_bool(a->number != 0 || b->number != 0);
     return report(e, E0402, span, NULL, "`%s` is not defined for %s and %s", ast_operator_text(operator),
                   value_describe(e, a), value_describe(e, b));

@@ -27,8 +27,9 @@ bool wildcard_matches(const char *pattern, const char *text)
 
 static bool refuse(struct elaborator *e, const struct ast_expression *predicate)
 {
-    report(e, E0503, predicate->span, NULL, "a predicate is a pattern such as \"layers.*\" or a comparison such as "
-                                            "rank < 2");
+    report(e, E0503, predicate->span, NULL,
+           "a predicate is a pattern such as \"layers.*\" or a comparison such as "
+           "rank < 2");
     return false;
 }
 
@@ -36,24 +37,23 @@ static bool matches(struct elaborator *e, const struct ast_expression *predicate
 {
     if (predicate->kind == AST_STRING)
         return wildcard_matches(predicate->string, variable->name);
-    if (predicate->kind == AST_UNARY && predicate->unary.operator == AST_NOT)
+    if (predicate->kind == AST_UNARY && predicate->unary.operator== AST_NOT)
         return !matches(e, predicate->unary.operand, variable);
     if (predicate->kind != AST_BINARY)
         return refuse(e, predicate);
-    enum ast_operator operator = predicate->binary.operator;
+    enum ast_operator operator= predicate->binary.operator;
     const struct ast_expression *left = predicate->binary.left;
-    if (operator == AST_AND || operator == AST_OR) {
+    if (operator== AST_AND || operator== AST_OR) {
         bool a = matches(e, left, variable), b = matches(e, predicate->binary.right, variable);
-        return operator == AST_AND ? a && b : a || b;
+        return operator== AST_AND ? a && b : a || b;
     }
-    if (left->kind != AST_NAME || strcmp(left->name, "rank") != 0 || operator < AST_EQUAL ||
-        operator > AST_GREATER_EQUAL)
+    if (left->kind != AST_NAME || strcmp(left->name, "rank") != 0 || operator<AST_EQUAL || operator> AST_GREATER_EQUAL)
         return refuse(e, predicate);
     struct value rank = value_integer(variable->type.shape.rank), limit = evaluate(e, predicate->binary.right);
     double number;
     if (!want_number(e, &limit, predicate->binary.right->span, "a rank", &number))
         return false;
-    return number_binary(e, operator, &rank, &limit, predicate->span).number != 0;
+    return number_binary(e, operator, & rank, &limit, predicate->span).number != 0;
 }
 
 bool pattern_matches(struct elaborator *e, const struct ast_expressions *predicates, const struct variable *variable)

@@ -46,8 +46,7 @@ static int count_expression(const struct census *census, const struct ast_expres
     case AST_UNARY:
         return count_expression(census, expression->unary.operand);
     case AST_BINARY:
-        return count_expression(census, expression->binary.left) +
-               count_expression(census, expression->binary.right);
+        return count_expression(census, expression->binary.left) + count_expression(census, expression->binary.right);
     case AST_CONDITIONAL:
         return count_expression(census, expression->conditional.then) +
                count_expression(census, expression->conditional.otherwise);
@@ -132,8 +131,8 @@ static bool repeat_bounds(struct elaborator *e, const struct ast_statement *stat
         return false;
     if (*high <= *low || (*high - *low) + e->turns <= TURNS_MAX)
         return true;
-    report(e, E0406, statement->span, NULL, "a repeat of %lld turns: the most is %d in all",
-           (long long)(*high - *low), TURNS_MAX);
+    report(e, E0406, statement->span, NULL, "a repeat of %lld turns: the most is %d in all", (long long)(*high - *low),
+           TURNS_MAX);
     return false;
 }
 

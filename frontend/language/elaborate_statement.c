@@ -190,8 +190,7 @@ static void execute_statement(struct elaborator *e, const struct ast_statement *
         give_back(e, statement);
         break;
     case AST_SETTING:
-        report(e, E0408, statement->span, NULL, "`%s` is an entry of the train block",
-               statement->setting.word.name);
+        report(e, E0408, statement->span, NULL, "`%s` is an entry of the train block", statement->setting.word.name);
         break;
     default:
         report(e, E0408, statement->span, NULL, "this stands in the train block");

@@ -1,4 +1,5 @@
-/* Operations on tensors: promotion, broadcasting with its guard, matrix products, and the messages when shapes differ. */
+/* Operations on tensors: promotion, broadcasting with its guard, matrix products, and the messages when shapes differ.
+ */
 #include "frontend/language/elaborate_internal.h"
 
 #include <string.h>
@@ -100,12 +101,10 @@ static void report_broadcast(struct elaborator *e, const struct value *a, const 
         const struct axis *from_a = &a->axes[sa->rank - i], *from_b = &b->axes[sb->rank - i];
         if (da != db && da != 1 && db != 1)
             label = arena_printf(e->arena, "%lld comes from %s at %s:%d:%d, %lld from %s at %s:%d:%d", (long long)da,
-                                 from_a->from, from_a->span.file, from_a->span.line, from_a->span.column,
-                                 (long long)db, from_b->from, from_b->span.file, from_b->span.line,
-                                 from_b->span.column);
+                                 from_a->from, from_a->span.file, from_a->span.line, from_a->span.column, (long long)db,
+                                 from_b->from, from_b->span.file, from_b->span.line, from_b->span.column);
     }
-    report(e, E0201, span, label, "%s: shapes do not broadcast: %s and %s", what, shape_text(e, sa),
-           shape_text(e, sb));
+    report(e, E0201, span, label, "%s: shapes do not broadcast: %s and %s", what, shape_text(e, sa), shape_text(e, sb));
 }
 
 /* The common shape of tensors among the values; false after a diagnostic. */
@@ -200,14 +199,16 @@ struct value tensor_binary(struct elaborator *e, enum op op, const struct value 
     const char *what = op_info(op)->name;
     if (!operand_fits(e, a, what, span) || !operand_fits(e, b, what, span) || !binary_classes(e, op, a, b, span))
         return (struct value){0};
-    struct node *nodes[] = {tensor_node(e, a, element_of(b)), tensor_node(e, b, element_of(a))};
+    bool floating = op == OP_div || op == OP_pow;
+    struct node *nodes[] = {
+        tensor_node(e, a, floating && !element_is_float(element_of(b)) ? ELEMENT_F32 : element_of(b)),
+        tensor_node(e, b, floating && !element_is_float(element_of(a)) ? ELEMENT_F32 : element_of(a))};
     bool logical = op == OP_and || op == OP_or;
     for (int i = 0; i < 2; i++) {
         if (logical && nodes[i]->type.element != ELEMENT_BOOL)
-            return report(e, E0204, span, NULL, "`%s` needs truth values, not %s", what,
-                          value_describe(e, i ? b : a));
+            return report(e, E0204, span, NULL, "`%s` needs truth values, not %s", what, value_describe(e, i ? b : a));
         bool integers = !element_is_float(nodes[0]->type.element) && !element_is_float(nodes[1]->type.element);
-        if (!logical && !is_comparison(op) && integers && op != OP_div && op != OP_pow)
+        if (!logical && !is_comparison(op) && integers && !floating)
             nodes[i] = arithmetic_operand(e, nodes[i]);
     }
     const struct value *values[] = {a, b};
@@ -362,10 +363,9 @@ static bool inner_agree(struct elaborator *e, const struct side *a, const struct
     if (side_size(a, 1) == side_size(b, 2))
         return true;
     struct axis x = side_axis(a, 1), y = side_axis(b, 2);
-    const char *label =
-        arena_printf(e->arena, "%lld comes from %s at %s:%d:%d, %lld from %s at %s:%d:%d", (long long)side_size(a, 1),
-                     x.from, x.span.file, x.span.line, x.span.column, (long long)side_size(b, 2), y.from, y.span.file,
-                     y.span.line, y.span.column);
+    const char *label = arena_printf(e->arena, "%lld comes from %s at %s:%d:%d, %lld from %s at %s:%d:%d",
+                                     (long long)side_size(a, 1), x.from, x.span.file, x.span.line, x.span.column,
+                                     (long long)side_size(b, 2), y.from, y.span.file, y.span.line, y.span.column);
     report(e, E0203, span, label, "matmul: inner dimensions differ: %s @ %s", side_text(e, a), side_text(e, b));
     return false;
 }
@@ -437,8 +437,7 @@ static struct value batched_matmul(struct elaborator *e, struct side *a, struct 
     }
     axes[joined.rank] = side_axis(a, 2);
     axes[joined.rank + 1] = side_axis(b, 1);
-    struct node *product =
-        build_matmul(&e->builder, a->value.node, b->value.node, a->transposed, b->transposed);
+    struct node *product = build_matmul(&e->builder, a->value.node, b->value.node, a->transposed, b->transposed);
     return value_tensor_axes(e, product, axes);
 }
 

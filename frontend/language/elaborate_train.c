@@ -1,5 +1,5 @@
-/* The update of a training step: gradients of the minimised loss, clipping, optimizers, the step counter, and the rule of
- * the loss scale.
+/* The update of a training step: gradients of the minimised loss, clipping, optimizers, the step counter, and the rule
+ * of the loss scale.
  *
  * Per parameter the graph gets unscale_k(grad(loss, read p, scale_seed(k))), clipping after that, and the optimizer's
  * body with the writes of line k. What the line's expressions name is looked up in the model's frame, with step, steps,
@@ -179,8 +179,8 @@ static void clip(struct line *line)
 
 /* ---- the optimizer ---- */
 
-static void report_unknown_rule(struct elaborator *e, enum ast_definition_kind kind, const char *word,
-                                const char *name, struct span span)
+static void report_unknown_rule(struct elaborator *e, enum ast_definition_kind kind, const char *word, const char *name,
+                                struct span span)
 {
     const char **names = NULL;
     for (int own = 0; own < 2; own++) {
@@ -251,8 +251,7 @@ static void replace_rate(struct line *line)
     struct argument_value *grown = ARENA_ARRAY(line->e->arena, struct argument_value, line->argument_count + 2);
     memcpy(grown, line->arguments, sizeof *grown * (size_t)line->argument_count);
     line->arguments = grown;
-    set_argument(grown, &line->argument_count, arena_intern(line->e->arena, "lr"), rate->span,
-                 evaluate(line->e, rate));
+    set_argument(grown, &line->argument_count, arena_intern(line->e->arena, "lr"), rate->span, evaluate(line->e, rate));
 }
 
 static void log_rate(struct line *line)
@@ -445,8 +444,7 @@ static void build_rule(struct elaborator *e, const struct definition *definition
     struct frame frame = {.path = "", .value_path = "train", .prefix = "", .state_prefix = "train/"};
     frame.gate = GATE_NEVER;
     frame.scope = scope_enter(e->arena, "", NULL, definition->name);
-    struct value result =
-        call_rule(e, definition, &found, 1, NULL, arguments, count, &frame, e->request->scale->span);
+    struct value result = call_rule(e, definition, &found, 1, NULL, arguments, count, &frame, e->request->scale->span);
     rule_result(e, definition, &result);
     e->module->scaling.rule = rule;
     graph_number(rule);

@@ -75,8 +75,7 @@ static bool dimension_matches(struct elaborator *e, const struct ast_expression 
 
 bool match_type(struct elaborator *e, const struct ast_type *type, const char *what, struct value *value)
 {
-    if (!want_tensor(e, value, e->here, arena_printf(e->arena, "`%s`", what)) ||
-        !element_matches(e, type, what, value))
+    if (!want_tensor(e, value, e->here, arena_printf(e->arena, "`%s`", what)) || !element_matches(e, type, what, value))
         return false;
     const struct shape *shape = &value->node->type.shape;
     int count = type->dimensions.count;

@@ -91,8 +91,8 @@ const char *shape_text(struct elaborator *e, const struct shape *shape)
 
 const char *value_describe(struct elaborator *e, const struct value *value)
 {
-    static const char *const names[] = {"an error", "a number", "a truth value", "a string", "an element type",
-                                        "a list",   "several values", "a ratio", "a tensor"};
+    static const char *const names[] = {"an error", "a number",       "a truth value", "a string", "an element type",
+                                        "a list",   "several values", "a ratio",       "a tensor"};
     if (value->kind == VALUE_NUMBER)
         return arena_printf(e->arena, "the number %s", number_text(e, value->number));
     if (value->kind == VALUE_TENSOR && value->classes)

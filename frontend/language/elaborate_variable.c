@@ -84,8 +84,8 @@ static void write_first(struct elaborator *e, const struct variable *variable, s
     hmput(e->initial, variable, value_tensor(e, node));
 }
 
-struct variable *variable_implied(struct elaborator *e, const char *name, enum element element,
-                                  enum variable_kind kind, double first)
+struct variable *variable_implied(struct elaborator *e, const char *name, enum element element, enum variable_kind kind,
+                                  double first)
 {
     struct variable *variable = module_find_variable(e->module, name);
     if (variable)
@@ -252,8 +252,10 @@ void update_variable(struct elaborator *e, const struct ast_statement *statement
     if (!variable) {
         bool poisoned = at >= 0 && e->frame->bindings[at].value.kind == VALUE_ERROR;
         if (!poisoned)
-            report(e, E0408, statement->update.name.span, NULL, "`%s` is no param or state of this scope; `=` binds a "
-                                                                "value", name);
+            report(e, E0408, statement->update.name.span, NULL,
+                   "`%s` is no param or state of this scope; `=` binds a "
+                   "value",
+                   name);
         return;
     }
     e->builder.span = e->frame->prelude ? e->builder.span : statement->span;

@@ -82,8 +82,8 @@ static bool read_accumulate(struct reading *reading)
 static bool read_epochs(struct reading *reading)
 {
     struct value value;
-    if (!entry_value(reading, &value) || !want_number(&reading->e, &value, reading->statement->span, "`epochs`",
-                                                      &reading->settings->epochs))
+    if (!entry_value(reading, &value) ||
+        !want_number(&reading->e, &value, reading->statement->span, "`epochs`", &reading->settings->epochs))
         return false;
     return (reading->settings->epochs > 0 && reading->settings->epochs <= 1e9) ||
            refuse(reading, "`epochs` must be above 0");
@@ -198,8 +198,7 @@ static bool read_keep(struct reading *reading)
     if (!how)
         return true;
     const struct ast_statement *declaration = model ? find_declaration(model->body, name) : NULL;
-    bool loss = declaration &&
-                (declaration->kind == AST_BIND || declaration->declare.what == AST_DECLARE_LOSS);
+    bool loss = declaration && (declaration->kind == AST_BIND || declaration->declare.what == AST_DECLARE_LOSS);
     bool metric = declaration && declaration->kind == AST_DECLARE && declaration->declare.what == AST_DECLARE_METRIC;
     if (!loss && !metric) {
         report(&reading->e, E0301, statement->every.measure.span, NULL, "the model has no loss or metric `%s`", name);
@@ -208,8 +207,7 @@ static bool read_keep(struct reading *reading)
     bool best = strcmp(how, "best") == 0, highest = strcmp(how, "highest") == 0;
     if (!best && !highest && strcmp(how, "lowest") != 0)
         return refuse(reading, "keep best, keep highest or keep lowest");
-    reading->settings->keep =
-        (struct keep_setting){name, best ? metric : highest, statement->every.measure.span};
+    reading->settings->keep = (struct keep_setting){name, best ? metric : highest, statement->every.measure.span};
     return true;
 }
 
@@ -336,8 +334,8 @@ static void report_entry(struct reading *reading, const char *word)
     for (int i = 0; i < ENTRY_COUNT; i++)
         names[i] = entries[i].name;
     const char *near = suggest(word, names, ENTRY_COUNT);
-    struct span span = reading->statement->kind == AST_SETTING ? reading->statement->setting.word.span
-                                                               : reading->statement->span;
+    struct span span =
+        reading->statement->kind == AST_SETTING ? reading->statement->setting.word.span : reading->statement->span;
     report(&reading->e, E0501, span, NULL, "the train block has no entry `%s`", word);
     if (near)
         diagnostics_note(reading->e.diagnostics, (struct span){0}, "did you mean `%s`?", near);

@@ -182,8 +182,7 @@ static bool read_call(struct elaborator *e, const struct ast_expression *express
     }
     for (int i = 0; i < CALL_PARAMETERS && signature->parameters[i].name; i++)
         if (!signature->parameters[i].optional && !has_argument(call, signature->parameters[i].name)) {
-            report(e, E0306, expression->span, NULL, "`%s` needs `%s`", signature->name,
-                   signature->parameters[i].name);
+            report(e, E0306, expression->span, NULL, "`%s` needs `%s`", signature->name, signature->parameters[i].name);
             return false;
         }
     return true;

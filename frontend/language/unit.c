@@ -75,10 +75,8 @@ static bool load_prelude(struct loading *loading)
 
 /* ---- options ---- */
 
-static const char *const kind_words[] = {[VALUE_NUMBER] = "a number",
-                                         [VALUE_BOOL] = "true or false",
-                                         [VALUE_STRING] = "a string",
-                                         [VALUE_LIST] = "a list"};
+static const char *const kind_words[] = {
+    [VALUE_NUMBER] = "a number", [VALUE_BOOL] = "true or false", [VALUE_STRING] = "a string", [VALUE_LIST] = "a list"};
 
 static struct value evaluate_set(struct elaborator *e, const struct name_text *set, const struct value *usual)
 {
@@ -108,8 +106,10 @@ static void add_option(struct loading *loading, const struct ast_definition *ast
     bool usable = value.kind == VALUE_NUMBER || value.kind == VALUE_BOOL || value.kind == VALUE_STRING ||
                   value.kind == VALUE_LIST;
     if (!usable && value.kind != VALUE_ERROR)
-        value = report(&e, E0411, ast->value->span, NULL, "an option is a number, a truth value, a string or a list, "
-                                                          "not %s", value_describe(&e, &value));
+        value = report(&e, E0411, ast->value->span, NULL,
+                       "an option is a number, a truth value, a string or a list, "
+                       "not %s",
+                       value_describe(&e, &value));
     if (unit_find_option(unit, ast->name.name)) {
         report(&e, E0302, ast->name.span, NULL, "option `%s` is defined twice", ast->name.name);
         return;
@@ -132,8 +132,9 @@ static void check_sets(struct loading *loading)
         for (ptrdiff_t k = 0; k < arrlen(unit->options); k++)
             arrput(names, unit->options[k].name);
         const char *near = suggest(name, names, (size_t)arrlen(names));
-        diagnostics_error(unit->diagnostics, E0301, (struct span){.file = unit->file->name, .line = 1, .column = 1, .end_column = 2},
-                          NULL, "--set %s: the file has no option `%s`", loading->sets[i].name, name);
+        diagnostics_error(unit->diagnostics, E0301,
+                          (struct span){.file = unit->file->name, .line = 1, .column = 1, .end_column = 2}, NULL,
+                          "--set %s: the file has no option `%s`", loading->sets[i].name, name);
         if (near)
             diagnostics_note(unit->diagnostics, (struct span){0}, "did you mean `%s`?", near);
         arrfree(names);
