@@ -221,9 +221,7 @@ BUILTIN(count)
     bool all;
     if (!reduce_arguments(call, &axes, &all))
         return (struct value){0};
-    struct value count = value_integer((int64_t)elements_over(&call->values[0], axes));
-    count.derived = true;
-    return count;
+    return value_integer((int64_t)elements_over(&call->values[0], axes));
 }
 
 BUILTIN(pair)
