@@ -14,12 +14,20 @@ struct seen_name {
     int value;
 };
 
+/* What is known of a kernel once all nodes were looked at. */
+struct kernel_facts {
+    int key; /* its number */
+    int contractions;
+    int last; /* id of its last node */
+};
+
 struct verifier {
     const struct module *module;
     struct diagnostics *diagnostics;
-    struct arena *arena;         /* scratch */
-    const struct graph *graph;   /* NULL for what belongs to the module */
-    struct seen_origin *origins; /* stb_ds hash */
+    struct arena *arena;          /* scratch */
+    const struct graph *graph;    /* NULL for what belongs to the module */
+    struct seen_origin *origins;  /* stb_ds hash */
+    struct kernel_facts *kernels; /* stb_ds hash, of the graph */
     bool function, fused, placed;
 };
 
@@ -203,23 +211,33 @@ static void check_output(struct verifier *verifier, const struct node *node, str
 
 static void check_kernel(struct verifier *verifier, const struct node *node)
 {
-    bool contraction = op_is(node->op, CLASS_CONTRACTION);
     if (node->kernel < 0)
         breach(verifier, node, "its kernel is %d", node->kernel);
-    if (contraction && node->kernel == 0)
-        breach(verifier, node, "a contraction is computed once and stored");
     if (node->kernel && (node->op == OP_input || node->op == OP_read || node->op == OP_argument))
         breach(verifier, node, "it is read where it lies, yet it has kernel %d", node->kernel);
-    if (contraction && node->operands[0]->type.element != node->operands[1]->type.element)
+    if (!op_is(node->op, CLASS_CONTRACTION))
+        return;
+    if (node->kernel == 0)
+        breach(verifier, node, "a contraction is computed once, by a kernel");
+    else if (hmgets(verifier->kernels, node->kernel).contractions > 1)
+        breach(verifier, node, "kernel %d has another contraction", node->kernel);
+    if (node->operands[0]->type.element != node->operands[1]->type.element)
         breach(verifier, node, "its operands are %s and %s", type_text(verifier, &node->operands[0]->type),
                type_text(verifier, &node->operands[1]->type));
+}
+
+static bool is_stored(struct verifier *verifier, const struct node *node)
+{
+    if (!node->kernel || op_is(node->op, CLASS_EFFECT))
+        return false;
+    struct kernel_facts facts = hmgets(verifier->kernels, node->kernel);
+    return facts.contractions == 0 || facts.last == node->id;
 }
 
 static void check_placement(struct verifier *verifier, const struct node *node)
 {
     const struct placement *placement = &node->placement;
-    bool stored = node->kernel && !op_is(node->op, CLASS_EFFECT);
-    if (stored && placement->space == SPACE_NONE)
+    if (is_stored(verifier, node) && placement->space == SPACE_NONE)
         breach(verifier, node, "kernel %d stores it nowhere", node->kernel);
     if (placement->offset < 0)
         breach(verifier, node, "it lies at offset %lld", (long long)placement->offset);
@@ -248,13 +266,22 @@ static void check_kernel_order(struct verifier *verifier)
 
 /* ---- graphs and the module ---- */
 
-static void set_phase(struct verifier *verifier)
+/* How far the graph has come, and what its kernels hold. */
+static void look_at_kernels(struct verifier *verifier)
 {
     verifier->fused = verifier->placed = false;
+    hmfree(verifier->kernels);
     for (ptrdiff_t i = 0; i < arrlen(verifier->graph->nodes); i++) {
         const struct node *node = verifier->graph->nodes[i];
-        verifier->fused = verifier->fused || node->kernel != 0;
-        verifier->placed = verifier->placed || (node->kernel && node->placement.space != SPACE_NONE);
+        if (!node->kernel)
+            continue;
+        struct kernel_facts facts = hmgets(verifier->kernels, node->kernel);
+        facts.key = node->kernel;
+        facts.contractions += op_is(node->op, CLASS_CONTRACTION);
+        facts.last = (int)i;
+        hmputs(verifier->kernels, facts);
+        verifier->fused = true;
+        verifier->placed = verifier->placed || node->placement.space != SPACE_NONE;
     }
 }
 
@@ -263,7 +290,7 @@ static void verify_graph(struct verifier *verifier, const struct graph *graph, b
     struct seen_name *written = NULL, *named = NULL;
     verifier->graph = graph;
     verifier->function = function;
-    set_phase(verifier);
+    look_at_kernels(verifier);
     for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
         const struct node *node = graph->nodes[i];
         check_provenance(verifier, node);
@@ -327,6 +354,7 @@ bool verify_module(const struct module *module, struct diagnostics *diagnostics)
     verify_variables(&verifier);
     verify_graphs(&verifier);
     hmfree(verifier.origins);
+    hmfree(verifier.kernels);
     arena_free(verifier.arena);
     return diagnostics_errors(diagnostics) == before;
 }

@@ -223,8 +223,29 @@ static void torn_kernel(struct module *module, struct node **nodes)
 static void no_place(struct module *module, struct node **nodes)
 {
     (void)module;
+    nodes[H]->kernel = 1;
+    nodes[R]->kernel = 2;
+    nodes[H]->placement.space = SPACE_SCRATCH;
+}
+
+/* Two nodes appended to a contraction: only the last is stored. */
+static void appended(struct module *module, struct node **nodes)
+{
+    (void)module;
     nodes[H]->kernel = nodes[R]->kernel = 1;
     nodes[R]->placement.space = SPACE_SCRATCH;
+}
+
+static void two_contractions(struct module *module, struct node **nodes)
+{
+    nodes[N]->op = OP_matmul;
+    nodes[N]->operands = nodes[H]->operands;
+    nodes[N]->operand_count = 2;
+    nodes[N]->type = nodes[H]->type;
+    nodes[H]->kernel = nodes[N]->kernel = 1;
+    nodes[WRITE]->op = OP_output;
+    nodes[WRITE]->type = nodes[H]->type;
+    (void)module;
 }
 
 static void place_outside(struct module *module, struct node **nodes)
@@ -259,11 +280,13 @@ int main(void)
     finds(good, argument_outside, "arguments belong to functions");
     finds(good, rule_outside, "the scale rule is no function");
     finds(good, unknown_source, "belongs to \"nothing\"");
-    finds(good, inline_contraction, "computed once and stored");
+    finds(good, inline_contraction, "computed once, by a kernel");
     finds(good, uncast_operand, "its operands are f16[2,3] and f32[3,4]");
     finds(good, uncast_write, "a f16[3,4] is written to a variable of f32[3,4]");
     finds(good, torn_kernel, "kernel 1 is not in one piece");
     finds(good, no_place, "stores it nowhere");
+    finds(good, appended, NULL);
+    finds(good, two_contractions, "kernel 1 has another contraction");
     finds(good, place_outside, "it lies in no variable");
     finds(good, place_outside, "at offset -64");
     return check_result();
