@@ -1,0 +1,207 @@
+/* Pass layout: the memory order of each value.
+ *
+ * Where the target wants it, the activations of convolutions lie with their channels innermost ({0,2,3,1} for four
+ * axes); all else is row-major. One fact is carried through the graph: the axis that lies innermost. It starts at the
+ * convolutions, whose activations must have it, and flows through what works element by element or moves whole axes:
+ * first towards the users, then, to nodes that have none yet, towards the operands. A reshape that joins the channels
+ * with other axes (flatten) ends it: such a value is row-major, and whoever computes it reads in one order and stores
+ * in the other, so that no kernel only copies. Batch fields, variables, outputs and matrix products stay row-major;
+ * where a convolution takes one of those as it is, a reshape to its own shape is inserted, which says that a copy in
+ * the other order is needed.
+ *
+ * Requires: no markers. Preserves: values; only layouts change, and such reshapes appear. Reductions add in the order
+ * of memory, so the last bits of sums may change. */
+#include "passes/pass.h"
+
+#include <stb/stb_ds.h>
+
+enum { NO_CHANNELS = -1 };
+
+/* node->mark holds the innermost axis plus one, 0 for row-major. */
+static int channels_of(const struct node *node)
+{
+    return (int)node->mark + NO_CHANNELS;
+}
+
+static void set_channels(struct node *node, int axis)
+{
+    node->mark = axis - NO_CHANNELS;
+}
+
+/* Only these can be computed into any order; conv and conv_data by their library. */
+static bool is_flexible(const struct node *node)
+{
+    switch (op_info(node->op)->class) {
+    case CLASS_POINTWISE:
+    case CLASS_REDUCE:
+    case CLASS_SCAN:
+    case CLASS_MOVEMENT:
+    case CLASS_FOLD:
+        return true;
+    default:
+        return node->op == OP_conv || node->op == OP_conv_data;
+    }
+}
+
+/* ---- how an axis goes through an op ---- */
+
+/* The axis of `to` that is axis `axis` of `from`: same size, and as many elements before it. */
+static int reshaped_axis(const struct shape *from, const struct shape *to, int axis)
+{
+    int64_t before = 1, passed = 1;
+    for (int i = 0; i < axis; i++)
+        before *= from->dimension[i];
+    for (int i = 0; i < to->rank; i++) {
+        if (passed == before && to->dimension[i] == from->dimension[axis])
+            return i;
+        passed *= to->dimension[i];
+    }
+    return NO_CHANNELS;
+}
+
+static int axis_to_result(const struct node *node, const struct node *operand, int axis)
+{
+    const struct shape *shape = &node->type.shape;
+    if (node->op == OP_reshape)
+        return reshaped_axis(&operand->type.shape, shape, axis);
+    if (node->op == OP_permute)
+        for (int i = 0; i < shape->rank; i++)
+            if (node->attributes->permutation[i] == axis)
+                return i;
+    if (node->op == OP_fold && axis >= shape->rank - node->attributes->window.rank)
+        return NO_CHANNELS;
+    return axis < shape->rank ? axis : NO_CHANNELS;
+}
+
+static int axis_to_operand(const struct node *node, const struct node *operand, int axis)
+{
+    const struct shape *shape = &operand->type.shape;
+    if (node->op == OP_reshape)
+        return reshaped_axis(&node->type.shape, shape, axis);
+    if (node->op == OP_permute)
+        return node->attributes->permutation[axis];
+    if (node->op == OP_window && axis >= shape->rank - node->attributes->window.rank)
+        return NO_CHANNELS;
+    return axis < shape->rank ? axis : NO_CHANNELS;
+}
+
+/* ---- the two walks ---- */
+
+static bool is_conv(const struct node *node)
+{
+    return node->op == OP_conv || node->op == OP_conv_data || node->op == OP_conv_weight;
+}
+
+/* conv: x; conv_data: weight, dy; conv_weight: x, dy. */
+static bool is_activation(const struct node *conv, int operand)
+{
+    return conv->op == OP_conv_weight || operand == (conv->op == OP_conv ? 0 : 1);
+}
+
+static void seed(struct graph *graph)
+{
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
+        struct node *node = graph->nodes[i];
+        if (!is_conv(node))
+            continue;
+        if (node->op != OP_conv_weight)
+            set_channels(node, 1);
+        for (int j = 0; j < 2; j++)
+            if (is_activation(node, j) && is_flexible(node->operands[j]))
+                set_channels(node->operands[j], 1);
+    }
+}
+
+static void flow_forward(struct graph *graph)
+{
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
+        struct node *node = graph->nodes[i];
+        bool follows = is_flexible(node) && !op_is(node->op, CLASS_CONTRACTION);
+        for (int j = 0; follows && j < node->operand_count && channels_of(node) == NO_CHANNELS; j++) {
+            int axis = channels_of(node->operands[j]);
+            if (axis != NO_CHANNELS)
+                set_channels(node, axis_to_result(node, node->operands[j], axis));
+        }
+    }
+}
+
+static void flow_backward(struct graph *graph)
+{
+    for (ptrdiff_t i = arrlen(graph->nodes) - 1; i >= 0; i--) {
+        struct node *node = graph->nodes[i];
+        if (channels_of(node) == NO_CHANNELS || op_is(node->op, CLASS_CONTRACTION))
+            continue;
+        for (int j = 0; j < node->operand_count; j++) {
+            struct node *operand = node->operands[j];
+            if (is_flexible(operand) && channels_of(operand) == NO_CHANNELS)
+                set_channels(operand, axis_to_operand(node, operand, channels_of(node)));
+        }
+    }
+}
+
+/* ---- the result ---- */
+
+/* Axes in their order, with `channels` moved to the end. It is row-major already when only axes of size 1 follow. */
+static void set_order(struct type *type, int channels)
+{
+    bool moves = false;
+    for (int i = channels + 1; channels >= 0 && i < type->shape.rank; i++)
+        moves = moves || type->shape.dimension[i] != 1;
+    moves = moves && type->shape.dimension[channels] != 1;
+    int place = 0;
+    for (int i = 0; i < type->shape.rank; i++)
+        if (!moves || i != channels)
+            type->order[place++] = (unsigned char)i;
+    if (moves)
+        type->order[place] = (unsigned char)channels;
+}
+
+/* A copy of the operand in the order that the convolution wants; the operand itself where that is its order. One copy
+ * serves all: operand->mark is its number in `copies`, plus one. */
+static struct node *reordered(struct graph *graph, struct node *conv, struct node *operand, struct node ***copies)
+{
+    struct type wanted = operand->type;
+    set_order(&wanted, 1);
+    if (type_equal(&wanted, &operand->type))
+        return operand;
+    if (operand->mark)
+        return (*copies)[operand->mark - 1];
+    struct builder builder = builder_at(graph, conv);
+    struct node *copy = build(&builder, OP_reshape, &operand, 1, NULL, &operand->type);
+    copy->type = wanted;
+    arrput(*copies, copy);
+    operand->mark = arrlen(*copies);
+    return copy;
+}
+
+static void insert_copies(struct graph *graph)
+{
+    struct node **nodes = graph_take_nodes(graph), **copies = NULL;
+    for (ptrdiff_t i = 0; i < arrlen(nodes); i++)
+        nodes[i]->mark = 0;
+    for (ptrdiff_t i = 0; i < arrlen(nodes); i++) {
+        for (int j = 0; is_conv(nodes[i]) && j < 2; j++)
+            if (is_activation(nodes[i], j))
+                nodes[i]->operands[j] = reordered(graph, nodes[i], nodes[i]->operands[j], &copies);
+        graph_append(graph, nodes[i]);
+    }
+    arrfree(copies);
+    arrfree(nodes);
+}
+
+void pass_layout(struct graph *graph, struct pass_context *context)
+{
+    bool channels_last = context->target->channels_last && pass_may_rewrite(context);
+    graph_number(graph);
+    if (channels_last) {
+        seed(graph);
+        flow_forward(graph);
+        flow_backward(graph);
+        flow_forward(graph);
+    }
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++)
+        set_order(&graph->nodes[i]->type, channels_of(graph->nodes[i]));
+    if (channels_last)
+        insert_copies(graph);
+    graph_number(graph);
+}
