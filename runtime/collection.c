@@ -56,8 +56,8 @@ bool collection_write(const struct collection *collection, const char *path, str
 void collection_free(struct collection *collection)
 {
     for (int i = 0; i < collection->count; i++) {
-        free((void *)(uintptr_t)collection->tensors[i].data);
-        free((char *)(uintptr_t)collection->tensors[i].name);
+        free((void *)collection->tensors[i].data);
+        free((char *)collection->tensors[i].name);
     }
     free(collection->tensors);
     *collection = (struct collection){0};

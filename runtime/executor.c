@@ -168,6 +168,9 @@ static bool allocate_arenas(struct executor *executor)
     for (int i = 0; i < program->entry_count; i++)
         if (program->entries[i].scratch_bytes > executor->scratch_bytes)
             executor->scratch_bytes = program->entries[i].scratch_bytes;
+    uint64_t memory = executor->device->facts.memory_bytes;
+    if (memory && (executor->scratch_bytes > memory || program->state_bytes > memory - executor->scratch_bytes))
+        return false;
     executor->state = allocate_arena(executor, program->state_bytes, &executor->state_block);
     executor->scratch = allocate_arena(executor, executor->scratch_bytes, &executor->scratch_block);
     executor->entries = calloc((size_t)program->entry_count + 1, sizeof *executor->entries);
@@ -245,7 +248,7 @@ static bool patch_inputs(struct entry *entry, const void *const *inputs)
     }
     for (int i = 0; moved && i < entry->patch_count; i++) {
         const struct patch *patch = &entry->patches[i];
-        *patch->address = (char *)(uintptr_t)inputs[patch->input] + patch->offset;
+        *patch->address = (char *)inputs[patch->input] + patch->offset;
     }
     return true;
 }

@@ -28,9 +28,10 @@ struct device *executor_device(const struct executor *executor);
 /* The number of the entry of this name, -1 when the program has none. */
 int executor_entry(const struct executor *executor, const char *name);
 
-/* Runs an entry. inputs[i] is the address of entry->inputs[i], in the host's memory, aligned to 64 bytes, and must stay
- * unchanged until the results are there. Returns a ticket from 1 up, 0 with an error set on failure. */
-uint64_t executor_launch(struct executor *executor, int entry, const void *const *inputs, struct error *error);
+/* Runs entry `number` (see executor_entry). inputs[i] is the address of entry->inputs[i], in the host's memory, aligned
+ * to 64 bytes, and must stay unchanged until the results are there. Returns a ticket from 1 up, 0 with an error set on
+ * failure. */
+uint64_t executor_launch(struct executor *executor, int number, const void *const *inputs, struct error *error);
 /* The scalar outputs of that run, in the order of entry->outputs (NaN for outputs that are no scalars). Valid until
  * EXECUTOR_IN_FLIGHT further launches. */
 const double *executor_results(struct executor *executor, uint64_t ticket);
@@ -50,9 +51,9 @@ double executor_get(struct executor *executor, const char *name);
 /* Bytes of output number `output` of the entry as they lie after its last run, as stored. */
 void executor_output(struct executor *executor, int entry, int output, void *to);
 
-/* Runs the entry `runs` times, step by step, and writes into seconds[step] the median time of each. The state moves on
- * as in any run. */
-bool executor_profile(struct executor *executor, int entry, const void *const *inputs, int runs, double *seconds,
+/* Runs entry `number` so many times, step by step, and writes into seconds[step] the median time of each. The state
+ * moves on as in any run. */
+bool executor_profile(struct executor *executor, int number, const void *const *inputs, int runs, double *seconds,
                       struct error *error);
 
 /* Bytes that this executor allocated: state and scratch. */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -24,6 +25,8 @@ char *file_text(const char *format, ...)
 
 bool file_begin(struct file_writer *writer, const char *path, struct error *error)
 {
+    /* A limit on file sizes is to show as a failed write, not as a signal that ends the process. */
+    signal(SIGXFSZ, SIG_IGN);
     *writer = (struct file_writer){.path = file_text("%s", path), .temporary = file_text("%s.%d.tmp", path, getpid())};
     writer->stream = fopen(writer->temporary, "wb");
     if (writer->stream)

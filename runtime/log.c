@@ -2,6 +2,7 @@
 #include "runtime/log.h"
 #include "runtime/file.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,9 +24,10 @@ bool log_close(struct log *log, struct error *error)
 {
     bool ok = true;
     if (log->file) {
-        bool failed = ferror(log->file);
-        failed |= fclose(log->file) != 0;
-        ok = !failed || error_set_system(error, log->path, "cannot write");
+        if (fclose(log->file) != 0 && !log->failure)
+            log->failure = errno;
+        errno = log->failure;
+        ok = !log->failure || error_set_system(error, log->path, "cannot write");
     }
     free(log->path);
     *log = (struct log){0};
@@ -103,8 +105,8 @@ static void put_losses(FILE *out, const struct tally *tally)
 
 static void write_line(struct log *log, const char *line)
 {
-    if (log->file)
-        fputs(line, log->file);
+    if (log->file && fputs(line, log->file) < 0 && !log->failure)
+        log->failure = errno ? errno : EIO;
     if (log->copy) {
         fputs(line, log->copy);
         fflush(log->copy);

@@ -9,6 +9,7 @@ struct log {
     FILE *file; /* NULL: no file */
     FILE *copy; /* NULL: no copy */
     char *path;
+    int failure; /* errno of the first write that failed, 0: none */
 };
 
 /* path NULL: no file. With `copy` the lines go to that stream too. */

@@ -99,7 +99,7 @@ static void code_string(struct codec *codec, const char **text)
         return;
     if (codec->writing) {
         if (*text)
-            code_bytes(codec, (void *)(uintptr_t)*text, length);
+            code_bytes(codec, (void *)*text, length);
         return;
     }
     *text = NULL;
@@ -300,7 +300,7 @@ bool program_write(const struct program *program, void **bytes, size_t *size)
     struct codec codec = {.writing = true};
     code_header(&codec, &version, &length, &hash);
     /* The walk changes nothing when it writes. */
-    code_program(&codec, (struct program *)(uintptr_t)program);
+    code_program(&codec, (struct program *)program);
     if (codec.problem) {
         free(codec.bytes);
         return false;
@@ -317,7 +317,7 @@ bool program_write(const struct program *program, void **bytes, size_t *size)
 struct program *program_read(const void *bytes, size_t size, char *problem, size_t problem_size)
 {
     uint64_t version = 0, length = 0, hash = 0;
-    struct codec codec = {.bytes = (char *)(uintptr_t)bytes, .size = size, .program = program_new()};
+    struct codec codec = {.bytes = (char *)bytes, .size = size, .program = program_new()};
     if (!codec.program)
         fail(&codec, "out of memory");
     code_header(&codec, &version, &length, &hash);

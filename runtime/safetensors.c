@@ -138,8 +138,7 @@ static bool read_tensor(struct reader *reader, const char *name, const json_t *v
 
 static int by_address(const void *a, const void *b)
 {
-    const struct safetensors_tensor *x = *(const struct safetensors_tensor *const *)a;
-    const struct safetensors_tensor *y = *(const struct safetensors_tensor *const *)b;
+    const struct safetensors_tensor *x = a, *y = b;
     if (x->data != y->data)
         return (const char *)x->data < (const char *)y->data ? -1 : 1;
     return (x->bytes > y->bytes) - (x->bytes < y->bytes);
@@ -149,22 +148,21 @@ static int by_address(const void *a, const void *b)
 static bool check_covering(struct reader *reader)
 {
     struct safetensors *file = reader->file;
-    const struct safetensors_tensor **sorted = calloc((size_t)file->count + 1, sizeof *sorted);
+    struct safetensors_tensor *sorted = calloc((size_t)file->count + 1, sizeof *sorted);
     if (!sorted)
         return error_set(reader->error, "out of memory");
-    for (int i = 0; i < file->count; i++)
-        sorted[i] = &file->tensors[i];
+    memcpy(sorted, file->tensors, (size_t)file->count * sizeof *sorted);
     qsort(sorted, (size_t)file->count, sizeof *sorted, by_address);
     uint64_t at = 0;
     bool ok = true;
     for (int i = 0; i < file->count && ok; i++) {
-        uint64_t begin = (uint64_t)((const unsigned char *)sorted[i]->data - reader->data);
+        uint64_t begin = (uint64_t)((const unsigned char *)sorted[i].data - reader->data);
         if (begin < at)
-            ok = error_set(reader->error, "%s: tensor %s overlaps another one", file->path, sorted[i]->name);
+            ok = error_set(reader->error, "%s: tensor %s overlaps another one", file->path, sorted[i].name);
         else if (begin > at)
             ok = error_set(reader->error, "%s: %llu bytes before tensor %s belong to no tensor", file->path,
-                           (unsigned long long)(begin - at), sorted[i]->name);
-        at = begin + sorted[i]->bytes;
+                           (unsigned long long)(begin - at), sorted[i].name);
+        at = begin + sorted[i].bytes;
     }
     free(sorted);
     if (ok && at != reader->data_bytes)
@@ -235,7 +233,7 @@ void safetensors_close(struct safetensors *file)
     if (!file)
         return;
     for (int i = 0; i < file->count; i++)
-        free((char *)(uintptr_t)file->tensors[i].name);
+        free((char *)file->tensors[i].name);
     if (file->mapping)
         munmap(file->mapping, file->mapping_bytes);
     free(file->tensors);
@@ -258,16 +256,17 @@ const struct safetensors_tensor *safetensors_find(const struct safetensors *file
 static char *make_header(const struct safetensors_tensor *tensors, int count)
 {
     json_t *header = json_object();
-    uint64_t at = 0;
+    json_int_t begin = 0;
     bool ok = header;
     for (int i = 0; i < count && ok; i++) {
         json_t *shape = json_array();
+        json_int_t end = begin + (json_int_t)tensors[i].bytes;
         for (int j = 0; j < tensors[i].rank; j++)
             json_array_append_new(shape, json_integer(tensors[i].dimension[j]));
         json_t *tensor = json_pack("{s:s, s:o, s:[I, I]}", "dtype", type_name(tensors[i].element), "shape", shape,
-                                   "data_offsets", (json_int_t)at, (json_int_t)(at + tensors[i].bytes));
+                                   "data_offsets", begin, end);
         ok = json_object_set_new(header, tensors[i].name, tensor) == 0;
-        at += tensors[i].bytes;
+        begin = end;
     }
     char *text = ok ? json_dumps(header, JSON_COMPACT) : NULL;
     json_decref(header);

@@ -37,7 +37,7 @@ struct build {
 static void add_argument(struct build *build, const char *argument)
 {
     if (argument && build->argument_count < ARGUMENT_MAX - 6)
-        build->arguments[build->argument_count++] = (char *)(uintptr_t)argument;
+        build->arguments[build->argument_count++] = (char *)argument;
 }
 
 /* The compiler ($CC, else cc; it may hold words behind the command) and the flags that all units share. */

@@ -140,6 +140,11 @@ static void check_errors(struct device *device, struct program *program)
     CHECK(!executor_new(device, program, false, &error) && strstr(error.text, "train/copy"));
     program->entries[0].steps[2].buffers[1].offset = 128;
 
+    program->entries[0].scratch_bytes = (uint64_t)1 << 60;
+    error = (struct error){0};
+    CHECK(!executor_new(device, program, false, &error) && strstr(error.text, "out of memory"));
+    program->entries[0].scratch_bytes = 192;
+
     program->kernels[0].source = "void scale(void) { undeclared(; }\n";
     error = (struct error){0};
     CHECK(!executor_new(device, program, false, &error) && strstr(error.text, "error:"));
