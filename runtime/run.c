@@ -175,8 +175,10 @@ static bool open_run(struct run *run, struct error *error)
 {
     const struct run_settings *settings = run->settings;
     run->entry = executor_entry(run->executor, settings->entry);
-    if (run->entry < 0)
-        return error_set(error, "the program has no entry %s", settings->entry);
+    if (run->entry < 0) {
+        error_set(error, "the program has no entry %s", settings->entry);
+        return false;
+    }
     run->program = &executor_program(run->executor)->entries[run->entry];
     run->inputs = calloc((size_t)run->program->input_count + 1, sizeof *run->inputs);
     if (!run->inputs)
