@@ -204,7 +204,8 @@ static void print_legend(const struct picture *picture)
         fprintf(picture->out, "legend%zu [label=\"%s\", fillcolor=\"%s\", color=\"%s\"];\n", i,
                 shown[i] == ELEMENT_I32 ? "integer" : element_name(shown[i]), colours[shown[i]].fill,
                 colours[shown[i]].line);
-    fputs("legend_cast [label=\"cast\", shape=hexagon, color=\"#e03131\", penwidth=2];\n}\n", picture->out);
+    fputs("legend_cast [label=\"cast\", shape=hexagon, fillcolor=\"#ffffff\", color=\"#e03131\", penwidth=2];\n}\n",
+          picture->out);
 }
 
 void dot_graph(const struct graph *graph, FILE *out)

@@ -184,6 +184,17 @@ static struct node *add_cast(struct generator *g)
     return build_cast(&g->builder, pick(g, accept_any), elements[below(g, g->options.halves ? 6 : 4)]);
 }
 
+/* Integers that would leave their type's range mean nothing that a program relies on: bytes are not computed with, and
+ * products are taken of floats. */
+static bool may_overflow(enum op op, struct node *const *operands, int arity)
+{
+    enum element element = ELEMENT_BOOL;
+    for (int i = op == OP_where; i < arity; i++)
+        element = element_promote(element, operands[i]->type.element);
+    bool product = op == OP_mul || op == OP_fma;
+    return element == ELEMENT_U8 || (product && !element_is_float(element));
+}
+
 static struct node *add_pointwise(struct generator *g, enum op op)
 {
     if (op == OP_cast)
@@ -196,6 +207,8 @@ static struct node *add_pointwise(struct generator *g, enum op op)
     struct shape shape = operands[widest]->type.shape;
     for (int i = 0; i < arity; i++)
         operands[i] = fit(g, operands[i], &shape);
+    if (op_info(op)->element != RULE_BOOL && may_overflow(op, operands, arity))
+        operands[arity - 1] = build_cast(&g->builder, operands[arity - 1], ELEMENT_F32);
     if (needs_positive(op))
         operands[0] = positive(g, operands[0]);
     if (needs_bounded(op) || op == OP_pow)
@@ -207,7 +220,7 @@ static struct node *add_pointwise(struct generator *g, enum op op)
 
 static struct node *add_reduce(struct generator *g, enum op op)
 {
-    struct node *a = pick(g, chance(g, 80) ? accept_float : accept_any);
+    struct node *a = pick(g, op == OP_prod || chance(g, 80) ? accept_float : accept_any);
     struct attributes attributes = {.axes = (uint32_t)below(g, 1 << a->type.shape.rank)};
     return build(&g->builder, op, &a, 1, &attributes, NULL);
 }
