@@ -93,13 +93,9 @@ ends_opt_brace: ends '{';
 
 ends: %empty | ends END_OF_STATEMENT;
 
-statements:
-    %empty
-  | statements END_OF_STATEMENT
-  | statement
-  | statements END_OF_STATEMENT statement
-  | statements error END_OF_STATEMENT           { yyerrok; }
-  ;
+statements: line | statements END_OF_STATEMENT line;
+
+line: %empty | statement | error { yyerrok; };
 
 statement:
     class parts                                 { policy_add_rule(reader, $1, &$2, &@$); }
