@@ -93,9 +93,12 @@ ends_opt_brace: ends '{';
 
 ends: %empty | ends END_OF_STATEMENT;
 
-statements: line | statements END_OF_STATEMENT line;
+statements: line | statements separator line;
 
-line: %empty | statement | error { yyerrok; };
+line: %empty | statement | error;
+
+/* What was wrong before it is over: the next error is a new one. */
+separator: END_OF_STATEMENT { yyerrok; };
 
 statement:
     class parts                                 { policy_add_rule(reader, $1, &$2, &@$); }
