@@ -54,7 +54,7 @@ static void know_graph(struct known *known, const struct graph *graph)
 static bool matches_instance(const struct known *known, const char *pattern)
 {
     for (ptrdiff_t i = 0; i < shlen(known->names); i++)
-        if (known->names[i].value && pattern_matches(pattern, known->names[i].key))
+        if (known->names[i].value && policy_pattern_matches(pattern, known->names[i].key))
             return true;
     return false;
 }
@@ -107,7 +107,7 @@ static void check_names(const struct policy *policy, struct known *known, const 
 static bool covers(const struct policy_rule *rule, const char *name)
 {
     for (const struct policy_name *scope = rule->scopes; scope; scope = scope->next)
-        if (pattern_matches(scope->text, name))
+        if (policy_pattern_matches(scope->text, name))
             return true;
     return false;
 }

@@ -35,7 +35,7 @@ struct matcher {
     char *path;                                 /* stb_ds array: the instance path now looked at */
 };
 
-bool pattern_matches(const char *pattern, const char *text)
+bool policy_pattern_matches(const char *pattern, const char *text)
 {
     const char *star = NULL, *retry = NULL;
     while (*text) {
@@ -141,7 +141,7 @@ static struct scope_name find_in_table(struct scope_table *table, const char *ca
     if (at >= 0)
         take_later(&best, &table->names[at].value);
     for (ptrdiff_t i = 0; path && i < arrlen(table->patterns); i++)
-        if (pattern_matches(table->patterns[i].name->text, path))
+        if (policy_pattern_matches(table->patterns[i].name->text, path))
             take_later(&best, &table->patterns[i]);
     return best;
 }

@@ -149,7 +149,8 @@ static void scopes(void)
     CHECK_TEXT(verdict->reason, arena_printf(arena, "%s:5: keep *.head promote", path));
     CHECK(matcher_scope(matcher, "other:thing")->class == PRECISION_NONE);
     matcher_free(matcher);
-    CHECK(pattern_matches("a*c*e", "abcde") && !pattern_matches("a*c", "abcd") && pattern_matches("*", ""));
+    CHECK(policy_pattern_matches("a*c*e", "abcde") && !policy_pattern_matches("a*c", "abcd") &&
+          policy_pattern_matches("*", ""));
 }
 
 static void wrong(void)
