@@ -89,7 +89,7 @@ static bool bind_parameter(struct elaborator *e, const struct call_site *site, i
     else if (site->fallback && site->fallback[i].kind != VALUE_ERROR)
         values[i] = site->fallback[i];
     else if (parameter->value)
-        values[i] = evaluate(e, parameter->value), from_caller = false;
+        values[i] = evaluate_expression(e, parameter->value), from_caller = false;
     else {
         struct frame *inner = e->frame;
         e->frame = inner->caller;
@@ -336,7 +336,7 @@ struct value evaluate_call(struct elaborator *e, const struct ast_expression *ex
     bool complete = true;
     for (int i = 0; i < count; i++) {
         const struct ast_argument *argument = &call->arguments.items[i];
-        arguments[i] = (struct argument_value){argument->name, argument->span, evaluate(e, argument->value)};
+        arguments[i] = (struct argument_value){argument->name, argument->span, evaluate_expression(e, argument->value)};
         complete &= arguments[i].value.kind != VALUE_ERROR;
     }
     if (!complete)

@@ -91,8 +91,8 @@ static struct value evaluate_matmul(struct elaborator *e, const struct ast_expre
 {
     const struct ast_expression *left = expression->binary.left, *right = expression->binary.right;
     bool transpose_a = left->kind == AST_TRANSPOSE, transpose_b = right->kind == AST_TRANSPOSE;
-    struct value a = evaluate(e, transpose_a ? left->transpose : left);
-    struct value b = evaluate(e, transpose_b ? right->transpose : right);
+    struct value a = evaluate_expression(e, transpose_a ? left->transpose : left);
+    struct value b = evaluate_expression(e, transpose_b ? right->transpose : right);
     if (a.kind == VALUE_TENSOR && a.node->type.shape.rank < 2 && transpose_a)
         return tensor_transpose(e, &a, left->span);
     if (b.kind == VALUE_TENSOR && b.node->type.shape.rank < 2 && transpose_b)
@@ -113,7 +113,8 @@ static struct value evaluate_binary(struct elaborator *e, const struct ast_expre
     enum ast_operator operator= expression->binary.operator;
     if (operator== AST_MATMUL)
         return evaluate_matmul(e, expression);
-    struct value a = evaluate(e, expression->binary.left), b = evaluate(e, expression->binary.right);
+    struct value a = evaluate_expression(e, expression->binary.left),
+                 b = evaluate_expression(e, expression->binary.right);
     if (a.kind == VALUE_ERROR || b.kind == VALUE_ERROR)
         return (struct value){0};
     if (a.kind != VALUE_TENSOR && b.kind != VALUE_TENSOR)
@@ -125,7 +126,7 @@ static struct value evaluate_binary(struct elaborator *e, const struct ast_expre
 
 static struct value evaluate_unary(struct elaborator *e, const struct ast_expression *expression)
 {
-    struct value x = evaluate(e, expression->unary.operand);
+    struct value x = evaluate_expression(e, expression->unary.operand);
     bool negate = expression->unary.operator== AST_NEGATE;
     if (x.kind == VALUE_NUMBER && negate) {
         x.number = -x.number;
@@ -144,17 +145,18 @@ static struct value evaluate_unary(struct elaborator *e, const struct ast_expres
 
 static struct value evaluate_conditional(struct elaborator *e, const struct ast_expression *expression)
 {
-    struct value condition = evaluate(e, expression->conditional.condition);
+    struct value condition = evaluate_expression(e, expression->conditional.condition);
     if (condition.kind == VALUE_ERROR)
         return condition;
     if (condition.kind == VALUE_TENSOR) {
-        struct value a = evaluate(e, expression->conditional.then), b = evaluate(e, expression->conditional.otherwise);
+        struct value a = evaluate_expression(e, expression->conditional.then),
+                     b = evaluate_expression(e, expression->conditional.otherwise);
         return tensor_where(e, &condition, &a, &b, expression->span);
     }
     bool truth;
     if (!want_bool(e, &condition, expression->conditional.condition->span, "a condition", &truth))
         return (struct value){0};
-    return evaluate(e, truth ? expression->conditional.then : expression->conditional.otherwise);
+    return evaluate_expression(e, truth ? expression->conditional.then : expression->conditional.otherwise);
 }
 
 static struct value evaluate_list(struct elaborator *e, const struct ast_expression *expression)
@@ -164,7 +166,7 @@ static struct value evaluate_list(struct elaborator *e, const struct ast_express
     for (int i = 0; i < count; i++) {
         if (expression->list.items[i]->kind == AST_REST)
             return report(e, E0402, expression->list.items[i]->span, NULL, "`..` stands only in types and indices");
-        items[i] = evaluate(e, expression->list.items[i]);
+        items[i] = evaluate_expression(e, expression->list.items[i]);
         if (items[i].kind == VALUE_ERROR)
             return items[i];
     }
@@ -200,7 +202,7 @@ static bool index_bound(struct elaborator *e, const struct ast_expression *expre
     *bound = fallback;
     if (!expression)
         return true;
-    struct value value = evaluate(e, expression);
+    struct value value = evaluate_expression(e, expression);
     if (!want_integer(e, &value, expression->span, "a slice's bound", bound))
         return false;
     *bound += *bound < 0 ? size : 0;
@@ -215,7 +217,7 @@ static bool index_slice(struct indexing *indexing, const struct ast_expression *
     if (!index_bound(e, item->slice.low, size, 0, &low) || !index_bound(e, item->slice.high, size, size, &high))
         return false;
     if (item->slice.step) {
-        struct value value = evaluate(e, item->slice.step);
+        struct value value = evaluate_expression(e, item->slice.step);
         if (!want_integer(e, &value, item->slice.step->span, "a slice's step", &step))
             return false;
     }
@@ -231,7 +233,7 @@ static bool index_position(struct indexing *indexing, const struct ast_expressio
 {
     struct elaborator *e = indexing->e;
     int64_t size = indexing->base->node->type.shape.dimension[indexing->axis], position;
-    struct value value = evaluate(e, item);
+    struct value value = evaluate_expression(e, item);
     if (value.kind == VALUE_TENSOR) {
         report(e, E0402, item->span, NULL, "an index must be known at compile time; use gather to index by a tensor");
         return false;
@@ -282,14 +284,14 @@ static struct value index_tensor(struct elaborator *e, const struct ast_expressi
 
 static struct value evaluate_index(struct elaborator *e, const struct ast_expression *expression)
 {
-    struct value base = evaluate(e, expression->index.base);
+    struct value base = evaluate_expression(e, expression->index.base);
     if (base.kind == VALUE_TENSOR)
         return index_tensor(e, expression, &base);
     if (base.kind != VALUE_LIST || expression->index.items.count != 1)
         return base.kind == VALUE_ERROR ? base
                                         : report(e, E0402, expression->span, NULL, "%s cannot be indexed like this",
                                                  value_describe(e, &base));
-    struct value item = evaluate(e, expression->index.items.items[0]);
+    struct value item = evaluate_expression(e, expression->index.items.items[0]);
     int64_t position;
     if (!want_integer(e, &item, expression->span, "an index", &position))
         return (struct value){0};
@@ -322,7 +324,7 @@ static struct value evaluate_kind(struct elaborator *e, const struct ast_express
     case AST_INDEX:
         return evaluate_index(e, expression);
     case AST_TRANSPOSE: {
-        struct value x = evaluate(e, expression->transpose);
+        struct value x = evaluate_expression(e, expression->transpose);
         return tensor_transpose(e, &x, expression->span);
     }
     case AST_UNARY:
@@ -336,7 +338,7 @@ static struct value evaluate_kind(struct elaborator *e, const struct ast_express
     }
 }
 
-struct value evaluate(struct elaborator *e, const struct ast_expression *expression)
+struct value evaluate_expression(struct elaborator *e, const struct ast_expression *expression)
 {
     if (e->depth >= DEPTH_MAX)
         return report(e, E0407, expression->span, NULL, "calls and expressions are nested too deeply");
@@ -362,9 +364,9 @@ struct value evaluate_initialiser(struct elaborator *e, const struct ast_express
 {
     struct value value;
     if (expression->kind != AST_NAME || lookup(e, expression->name, &value))
-        return evaluate(e, expression);
+        return evaluate_expression(e, expression);
     struct ast_expression call = *expression;
     call.kind = AST_CALL;
     call.call = (struct ast_call){.callee = expression->name, .callee_span = expression->span};
-    return evaluate(e, &call);
+    return evaluate_expression(e, &call);
 }

@@ -262,7 +262,7 @@ bool number_unary(enum op op, double x, double *result);
 
 /* ---- elaborate_expression.c ---- */
 
-struct value evaluate(struct elaborator *e, const struct ast_expression *expression);
+struct value evaluate_expression(struct elaborator *e, const struct ast_expression *expression);
 /* The same; a bare name of a function is a call of it (initialisers, optimizers, scalers). */
 struct value evaluate_initialiser(struct elaborator *e, const struct ast_expression *expression);
 bool lookup(struct elaborator *e, const char *name, struct value *value);
@@ -392,7 +392,7 @@ bool type_shape(struct elaborator *e, const struct ast_type *type, struct shape 
 /* ---- elaborate_pattern.c ---- */
 
 /* Whether a parameter fits one of the predicates (strings with *, rank comparisons, not). */
-bool pattern_matches(struct elaborator *e, const struct ast_expressions *predicates, const struct variable *variable);
+bool override_matches(struct elaborator *e, const struct ast_expressions *predicates, const struct variable *variable);
 bool wildcard_matches(const char *pattern, const char *text);
 
 /* ---- elaborate_train.c ---- */

@@ -18,7 +18,7 @@ static bool input_shape(struct elaborator *e, const struct ast_parameter *input,
     }
     struct value *sizes = ARENA_ARRAY(e->arena, struct value, dimensions->count);
     for (int i = 0; i < dimensions->count; i++) {
-        sizes[i] = evaluate(e, dimensions->items[i]);
+        sizes[i] = evaluate_expression(e, dimensions->items[i]);
         if (sizes[i].kind == VALUE_ERROR)
             return false;
     }
@@ -40,7 +40,7 @@ static bool input_element(struct elaborator *e, const struct ast_parameter *inpu
     *element = name ? element_find(name) : ELEMENT_F32;
     if (name && strcmp(name, "class") == 0) {
         *element = ELEMENT_I32;
-        struct value count = evaluate(e, input->type->classes);
+        struct value count = evaluate_expression(e, input->type->classes);
         if (!want_size(e, &count, input->type->classes->span, "the number of classes", classes))
             return false;
         if (*classes > 0 && *classes <= INT32_MAX)

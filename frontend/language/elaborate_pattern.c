@@ -49,14 +49,15 @@ static bool matches(struct elaborator *e, const struct ast_expression *predicate
     }
     if (left->kind != AST_NAME || strcmp(left->name, "rank") != 0 || operator<AST_EQUAL || operator> AST_GREATER_EQUAL)
         return refuse(e, predicate);
-    struct value rank = value_integer(variable->type.shape.rank), limit = evaluate(e, predicate->binary.right);
+    struct value rank = value_integer(variable->type.shape.rank),
+                 limit = evaluate_expression(e, predicate->binary.right);
     double number;
     if (!want_number(e, &limit, predicate->binary.right->span, "a rank", &number))
         return false;
     return number_binary(e, operator, & rank, &limit, predicate->span).number != 0;
 }
 
-bool pattern_matches(struct elaborator *e, const struct ast_expressions *predicates, const struct variable *variable)
+bool override_matches(struct elaborator *e, const struct ast_expressions *predicates, const struct variable *variable)
 {
     for (int i = 0; i < predicates->count; i++)
         if (matches(e, predicates->items[i], variable))

@@ -91,7 +91,7 @@ static int count_block(const struct census *census, const struct ast_block *bloc
 void collect(struct elaborator *e, const struct ast_statement *statement)
 {
     const struct ast_name *name = &statement->declare.name;
-    struct value value = evaluate(e, statement->declare.value);
+    struct value value = evaluate_expression(e, statement->declare.value);
     if (!e->frame->collected) {
         report(e, E0408, statement->span, NULL, "`collect` stands in a repeat");
         return;
@@ -125,7 +125,8 @@ static void bind_collected(struct elaborator *e, struct collected *list)
 
 static bool repeat_bounds(struct elaborator *e, const struct ast_statement *statement, int64_t *low, int64_t *high)
 {
-    struct value first = evaluate(e, statement->repeat.low), last = evaluate(e, statement->repeat.high);
+    struct value first = evaluate_expression(e, statement->repeat.low),
+                 last = evaluate_expression(e, statement->repeat.high);
     if (!want_integer(e, &first, statement->repeat.low->span, "the first turn", low) ||
         !want_integer(e, &last, statement->repeat.high->span, "the end of the turns", high))
         return false;

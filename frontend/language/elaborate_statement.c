@@ -50,7 +50,7 @@ void bind(struct elaborator *e, const char *name, struct value value, struct var
 static void bind_statement(struct elaborator *e, const struct ast_statement *statement)
 {
     const struct ast_names *names = &statement->bind.names;
-    struct value value = evaluate(e, statement->bind.value);
+    struct value value = evaluate_expression(e, statement->bind.value);
     bool several = value.kind == VALUE_TUPLE;
     if (value.kind != VALUE_ERROR && (several ? value.count : 1) != names->count) {
         report(e, E0413, statement->span, NULL, "%d name%s for %d value%s", names->count, names->count == 1 ? "" : "s",
@@ -68,7 +68,7 @@ static void declare_output(struct elaborator *e, const struct ast_statement *sta
 {
     enum ast_declaration what = statement->declare.what;
     const struct ast_name *name = &statement->declare.name;
-    struct value value = evaluate(e, statement->declare.value);
+    struct value value = evaluate_expression(e, statement->declare.value);
     if (!frame_is_model(e->frame)) {
         report(e, E0408, statement->span, NULL, "`%s` stands in the model", ast_declaration_text(what));
         return;
@@ -105,7 +105,7 @@ static void declare(struct elaborator *e, const struct ast_statement *statement)
 
 static void branch(struct elaborator *e, const struct ast_statement *statement)
 {
-    struct value condition = evaluate(e, statement->branch.condition);
+    struct value condition = evaluate_expression(e, statement->branch.condition);
     bool truth;
     if (!want_bool(e, &condition, statement->branch.condition->span, "the condition of an `if` statement", &truth)) {
         e->frame->returned = true;
@@ -119,7 +119,7 @@ static void branch(struct elaborator *e, const struct ast_statement *statement)
 
 static void pin(struct elaborator *e, const struct ast_statement *statement)
 {
-    struct value type = evaluate(e, statement->pin.precision);
+    struct value type = evaluate_expression(e, statement->pin.precision);
     if (type.kind == VALUE_ERROR)
         return;
     if (type.kind != VALUE_TYPE || !element_is_float((enum element)type.number) || type.number == ELEMENT_F64) {
@@ -141,7 +141,7 @@ static void give_back(struct elaborator *e, const struct ast_statement *statemen
     }
     struct value *items = ARENA_ARRAY(e->arena, struct value, returned->count);
     for (int i = 0; i < returned->count; i++)
-        items[i] = evaluate(e, returned->items[i]);
+        items[i] = evaluate_expression(e, returned->items[i]);
     e->frame->returned = true;
     e->frame->result = items[0];
     if (returned->count == 1)

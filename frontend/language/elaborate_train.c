@@ -44,7 +44,7 @@ static void freeze(struct elaborator *e)
         bool matched = false;
         for (ptrdiff_t k = 0; k < arrlen(e->module->variables); k++) {
             struct variable *variable = e->module->variables[k];
-            if (variable->kind == VARIABLE_PARAMETER && pattern_matches(e, &entry->setting.values, variable))
+            if (variable->kind == VARIABLE_PARAMETER && override_matches(e, &entry->setting.values, variable))
                 variable->frozen = matched = true;
         }
         if (!matched)
@@ -60,7 +60,7 @@ static void choose_parameters(struct line *line)
         struct variable *variable = e->module->variables[i];
         if (variable->kind != VARIABLE_PARAMETER || variable->frozen)
             continue;
-        if (!over->count || pattern_matches(e, over, variable))
+        if (!over->count || override_matches(e, over, variable))
             arrput(line->parameters, variable);
         else {
             report(e, E0505, variable->span, NULL, "nothing trains parameter `%s`", variable->name);
@@ -77,7 +77,7 @@ static bool minimised_loss(struct line *line)
 {
     struct elaborator *e = line->e;
     const struct ast_expression *expression = line->statement->minimize.loss;
-    line->loss = evaluate(e, expression);
+    line->loss = evaluate_expression(e, expression);
     if (!want_tensor(e, &line->loss, expression->span, "what is minimised"))
         return false;
     if (line->loss.node->type.shape.rank || !element_is_float(line->loss.node->type.element)) {
@@ -163,7 +163,7 @@ static void clip(struct line *line)
     if (!entry)
         return;
     const struct ast_expression *call = entry->setting.values.items[0];
-    struct value limit = evaluate(e, call->call.arguments.items[0].value);
+    struct value limit = evaluate_expression(e, call->call.arguments.items[0].value);
     if (limit.kind == VALUE_NUMBER && limit.number <= 0)
         report(e, E0503, call->span, NULL, "clip needs a limit above 0");
     if (limit.kind != VALUE_NUMBER && !want_tensor(e, &limit, call->span, "the limit"))
@@ -226,7 +226,7 @@ static bool rule_arguments(struct elaborator *e, const struct definition *defini
         const char *name = argument->name;
         if (!name && first + i < parameters->count)
             name = parameters->items[first + i].name;
-        (*arguments)[i] = (struct argument_value){name, argument->span, evaluate(e, argument->value)};
+        (*arguments)[i] = (struct argument_value){name, argument->span, evaluate_expression(e, argument->value)};
         good &= (*arguments)[i].value.kind != VALUE_ERROR;
     }
     return good;
@@ -251,7 +251,8 @@ static void replace_rate(struct line *line)
     struct argument_value *grown = ARENA_ARRAY(line->e->arena, struct argument_value, line->argument_count + 2);
     memcpy(grown, line->arguments, sizeof *grown * (size_t)line->argument_count);
     line->arguments = grown;
-    set_argument(grown, &line->argument_count, arena_intern(line->e->arena, "lr"), rate->span, evaluate(line->e, rate));
+    set_argument(grown, &line->argument_count, arena_intern(line->e->arena, "lr"), rate->span,
+                 evaluate_expression(line->e, rate));
 }
 
 static void log_rate(struct line *line)
@@ -261,7 +262,7 @@ static void log_rate(struct line *line)
     const struct ast_parameters *parameters = &line->optimizer->ast->parameters;
     for (int i = 0; i < parameters->count; i++)
         if (strcmp(parameters->items[i].name, "lr") == 0 && parameters->items[i].value)
-            rate = evaluate(e, parameters->items[i].value);
+            rate = evaluate_expression(e, parameters->items[i].value);
     for (int i = 0; i < line->argument_count; i++)
         if (line->arguments[i].name && strcmp(line->arguments[i].name, "lr") == 0)
             rate = line->arguments[i].value;
@@ -281,7 +282,8 @@ static struct override_value *read_overrides(struct line *line)
     const struct ast_overrides *overrides = &line->statement->minimize.overrides;
     struct override_value *values = ARENA_ARRAY(line->e->arena, struct override_value, overrides->count + 1);
     for (int i = 0; i < overrides->count; i++)
-        values[i] = (struct override_value){&overrides->items[i], evaluate(line->e, overrides->items[i].value), false};
+        values[i] = (struct override_value){&overrides->items[i],
+                                            evaluate_expression(line->e, overrides->items[i].value), false};
     return values;
 }
 
@@ -297,7 +299,7 @@ static struct argument_value *parameter_arguments(struct line *line, struct over
         memcpy(arguments, line->arguments, sizeof *arguments * (size_t)*count);
     for (int i = 0; i < given; i++) {
         const struct ast_override *override = overrides[i].ast;
-        if (!pattern_matches(line->e, &override->predicates, parameter))
+        if (!override_matches(line->e, &override->predicates, parameter))
             continue;
         overrides[i].matched = true;
         if (!line->e->unit->rate || strcmp(override->name.name, "lr") != 0)

@@ -31,7 +31,7 @@ static bool element_matches(struct elaborator *e, const struct ast_type *type, c
     }
     int64_t count = 0;
     if (classes) {
-        struct value given = evaluate(e, type->classes);
+        struct value given = evaluate_expression(e, type->classes);
         if (!want_size(e, &given, type->classes->span, "the number of classes", &count))
             return false;
     }
@@ -61,7 +61,7 @@ static bool dimension_matches(struct elaborator *e, const struct ast_expression 
         return true;
     }
     int64_t wanted;
-    struct value given = evaluate(e, item);
+    struct value given = evaluate_expression(e, item);
     if (!want_size(e, &given, item->span, "a dimension", &wanted))
         return false;
     if (wanted == size)
@@ -111,7 +111,7 @@ bool type_shape(struct elaborator *e, const struct ast_type *type, struct shape 
             report(e, E0402, type->dimensions.items[i]->span, NULL, "a parameter's shape has no `..`");
             return false;
         }
-        sizes[i] = evaluate(e, type->dimensions.items[i]);
+        sizes[i] = evaluate_expression(e, type->dimensions.items[i]);
         if (sizes[i].kind == VALUE_ERROR)
             return false;
     }

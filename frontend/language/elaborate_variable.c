@@ -246,7 +246,7 @@ static struct node *updated_node(struct elaborator *e, const struct variable *va
 void update_variable(struct elaborator *e, const struct ast_statement *statement)
 {
     const char *name = statement->update.name.name;
-    struct value value = evaluate(e, statement->update.value);
+    struct value value = evaluate_expression(e, statement->update.value);
     ptrdiff_t at = FIND(e->frame->bindings, name);
     struct variable *variable = at >= 0 ? e->frame->bindings[at].variable : NULL;
     if (!variable) {

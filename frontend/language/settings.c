@@ -33,7 +33,7 @@ static bool entry_value(struct reading *reading, struct value *value)
     if (values->count != 1)
         return refuse(reading, "this entry has one value");
     int errors = diagnostics_errors(reading->e.diagnostics);
-    *value = evaluate(&reading->e, values->items[0]);
+    *value = evaluate_expression(&reading->e, values->items[0]);
     if (value->kind == VALUE_ERROR && diagnostics_errors(reading->e.diagnostics) == errors)
         report(&reading->e, E0401, values->items[0]->span, NULL, "`%s` must be known at compile time",
                reading->statement->setting.word.name);
@@ -216,7 +216,7 @@ static bool read_interval(struct reading *reading, struct interval *interval)
     const struct ast_statement *statement = reading->statement;
     if (statement->kind != AST_EVERY)
         return refuse(reading, "needs `every`: evaluate every 1 epoch");
-    struct value count = evaluate(&reading->e, statement->every.count);
+    struct value count = evaluate_expression(&reading->e, statement->every.count);
     const char *unit = statement->every.unit.name ? statement->every.unit.name : "";
     if (!want_number(&reading->e, &count, statement->every.count->span, "the interval", &interval->count))
         return false;

@@ -87,7 +87,7 @@ static bool read_numbers(struct elaborator *e, const struct value *value, struct
 static bool read_value(struct elaborator *e, const struct ast_argument *ast, const struct parameter *parameter,
                        struct setting_argument *argument)
 {
-    struct value value = evaluate(e, ast->value);
+    struct value value = evaluate_expression(e, ast->value);
     if (parameter->kind == PARAMETER_STRING && value.kind == VALUE_STRING) {
         argument->kind = SETTING_STRING;
         argument->text = value.text;

@@ -86,7 +86,7 @@ static struct value evaluate_set(struct elaborator *e, const struct name_text *s
     const struct ast_expression *expression = parse_net_expression(e->arena, e->diagnostics, file, set->text);
     if (!expression)
         return (struct value){0};
-    struct value value = evaluate(e, expression);
+    struct value value = evaluate_expression(e, expression);
     if (value.kind == VALUE_ERROR)
         return value;
     bool whole = usual->kind == VALUE_NUMBER && usual->integer && !value_is_integer(&value);
@@ -102,7 +102,7 @@ static void add_option(struct loading *loading, const struct ast_definition *ast
 {
     struct unit *unit = loading->unit;
     struct elaborator e = {.arena = unit->arena, .diagnostics = unit->diagnostics, .unit = unit};
-    struct value value = evaluate(&e, ast->value);
+    struct value value = evaluate_expression(&e, ast->value);
     bool usable = value.kind == VALUE_NUMBER || value.kind == VALUE_BOOL || value.kind == VALUE_STRING ||
                   value.kind == VALUE_LIST;
     if (!usable && value.kind != VALUE_ERROR)
