@@ -58,6 +58,10 @@ struct data_description {
     double validate_share;  /* share of the training set kept for choosing the best weights, 0: none */
     int synthetic_count;
     const struct data_synthetic_field *synthetic;
+    /* Fields that the model asks for (after renaming), so that others need not be read nor agree in their numbers of
+     * examples; 0: all. */
+    int wanted_count;
+    const char *const *wanted;
     int rename_count;
     const struct data_rename *renames;
     int stage_count;

@@ -1,0 +1,55 @@
+/* Arrays as the files hold them: the first axis counts examples. */
+#ifndef CASTOR_RUNTIME_DATA_ARRAY_H
+#define CASTOR_RUNTIME_DATA_ARRAY_H
+
+#include "runtime/error.h"
+#include "runtime/program.h"
+
+struct data_array {
+    enum program_element element;
+    int rank;
+    int64_t dimension[PROGRAM_RANK];
+    void *bytes; /* row-major, aligned to 16; inside `memory` */
+    void *memory;
+    char *file; /* for messages */
+};
+
+/* Elements, or -1 when they are more than fit into memory. */
+int64_t data_array_elements(const struct data_array *array);
+int64_t data_array_examples(const struct data_array *array);
+/* Bytes of one example. */
+size_t data_array_row(const struct data_array *array);
+void data_array_free(struct data_array *array);
+/* "[28, 28]" for messages; the text lives as long as the buffer. */
+enum { SHAPE_TEXT = 160 };
+const char *data_shape_text(const int64_t *dimension, int rank, char buffer[SHAPE_TEXT]);
+
+/* An IDX file, gzipped or not, that must have `rank` axes of bytes. */
+bool idx_read(const char *path, int rank, struct data_array *array, struct error *error);
+
+/* An array in NPY form; takes over `memory` (malloced) also when it fails. `where` is what messages call it. */
+bool npy_parse(const char *where, void *memory, size_t size, struct data_array *array, struct error *error);
+bool npy_read(const char *path, struct data_array *array, struct error *error);
+
+/* A zip archive's entries. */
+struct zip_entry {
+    char *name;
+    unsigned method;
+    uint32_t crc;
+    uint64_t offset, compressed, size;
+};
+
+struct zip {
+    char *path;
+    void *file; /* FILE */
+    uint64_t bytes;
+    int count;
+    struct zip_entry *entries;
+};
+
+bool zip_open(struct zip *zip, const char *path, struct error *error);
+/* The entry's bytes, decompressed and checked against its sum, malloced; NULL with an error set. */
+void *zip_read(const struct zip *zip, const struct zip_entry *entry, struct error *error);
+void zip_close(struct zip *zip);
+
+#endif

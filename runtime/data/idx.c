@@ -1,0 +1,108 @@
+/* IDX, the form of the MNIST files: two zero bytes, element type, rank, big-endian sizes, then the values. Read through
+ * zlib, which passes plain files on as they are. */
+#include "runtime/data/array.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+enum { IDX_U8 = 8, CHUNK = 1 << 24 };
+
+/* Reads `size` bytes into memory that grows as they come, so that a damaged header allocates nothing large. */
+static unsigned char *read_growing(gzFile file, size_t size, size_t *got)
+{
+    unsigned char *bytes = NULL;
+    *got = 0;
+    while (*got < size) {
+        size_t step = size - *got < CHUNK ? size - *got : CHUNK;
+        unsigned char *more = realloc(bytes, *got + step);
+        if (!more)
+            break;
+        bytes = more;
+        int count = gzread(file, bytes + *got, (unsigned)step);
+        if (count <= 0)
+            break;
+        *got += (size_t)count;
+    }
+    return bytes;
+}
+
+static bool damaged(gzFile file, const char *path, struct error *error)
+{
+    int status;
+    const char *message = gzerror(file, &status);
+    if (status == Z_ERRNO)
+        return error_set_system(error, path, "can't read");
+    return error_set(error, "%s: damaged gzip file%s%s", path, *message ? ": " : "", message);
+}
+
+/* Did zlib meet an error other than the end of the file? */
+static bool is_damaged(gzFile file)
+{
+    int status;
+    gzerror(file, &status);
+    return status != Z_OK && status != Z_STREAM_END && status != Z_BUF_ERROR;
+}
+
+static bool read_header(gzFile file, const char *path, int rank, struct data_array *array, struct error *error)
+{
+    unsigned char head[4 + 4 * PROGRAM_RANK];
+    int wanted = 4 + 4 * rank, count = gzread(file, head, (unsigned)wanted);
+    if (count < 0 || is_damaged(file))
+        return damaged(file, path, error);
+    if (count < 4 || head[0] || head[1])
+        return error_set(error, "%s: not an IDX file: it should begin with 0 0 8 %d", path, rank);
+    if (head[2] != IDX_U8)
+        return error_set(error, "%s: element type 0x%02x; bytes (0x08) are expected", path, head[2]);
+    if (head[3] != rank)
+        return error_set(error, "%s: %d axes; %s are expected", path, head[3],
+                         rank == 1 ? "labels with 1 axis" : "images with 3 axes");
+    if (count < wanted)
+        return error_set(error, "%s: truncated within the header", path);
+    array->element = PROGRAM_U8;
+    array->rank = rank;
+    for (int i = 0; i < rank; i++) {
+        const unsigned char *size = head + 4 + 4 * i;
+        array->dimension[i] = (int64_t)size[0] << 24 | (int64_t)size[1] << 16 | (int64_t)size[2] << 8 | size[3];
+    }
+    if (data_array_elements(array) < 0)
+        return error_set(error, "%s: the header's sizes are impossibly large", path);
+    return true;
+}
+
+static bool read_values(gzFile file, const char *path, struct data_array *array, struct error *error)
+{
+    size_t size = (size_t)data_array_elements(array), got;
+    char shape[SHAPE_TEXT];
+    data_shape_text(array->dimension, array->rank, shape);
+    array->memory = array->bytes = read_growing(file, size, &got);
+    if (is_damaged(file))
+        return damaged(file, path, error);
+    if (got < size)
+        return error_set(error, "%s: truncated: the header says %s, so %zu bytes, but only %zu follow", path, shape,
+                         size, got);
+    unsigned char more;
+    int rest = gzread(file, &more, 1);
+    if (rest > 0)
+        return error_set(error, "%s: too long: bytes follow after the %zu that the header's %s asks for", path, size,
+                         shape);
+    int status;
+    gzerror(file, &status);
+    return rest == 0 && status != Z_BUF_ERROR ? true : damaged(file, path, error);
+}
+
+bool idx_read(const char *path, int rank, struct data_array *array, struct error *error)
+{
+    *array = (struct data_array){0};
+    gzFile file = gzopen(path, "rb");
+    if (!file)
+        return error_set_system(error, path, "can't open");
+    gzbuffer(file, 1 << 17);
+    array->file = strdup(path);
+    bool good = read_header(file, path, rank, array, error) && read_values(file, path, array, error);
+    gzclose_r(file);
+    if (!good)
+        data_array_free(array);
+    return good;
+}
