@@ -64,11 +64,11 @@ static bool find_idx(const char *folder, int which, char path[PATH_BYTES])
 
 static bool missing_idx(const char *folder, int which, struct error *error)
 {
-    bool there = access(folder, F_OK) == 0;
-    error_set(error, "%s%s%s-%s: no such %s", folder, there ? "/" : "", there ? idx_files[which].stem : "",
-              there ? idx_files[which].kind : "", there ? "file, gzipped or not" : "folder");
-    if (!there && error->code)
-        snprintf(error->text, sizeof error->text, "%s: no such folder", folder);
+    if (access(folder, F_OK) != 0)
+        error_set_system(error, folder, "no IDX files there");
+    else
+        error_set(error, "%s/%s-%s: no such file, gzipped or not", folder, idx_files[which].stem,
+                  idx_files[which].kind);
     error_hint(error, "idx(folder) reads train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and "
                       "t10k-labels-idx1-ubyte; Debian's package dataset-fashion-mnist puts them into "
                       "/usr/share/datasets/fashion-mnist");

@@ -72,7 +72,7 @@ struct transform {
 bool transform_init(struct transform *transform, const struct data_description *description,
                     const struct data_array *array, const struct program_input *input, struct error *error);
 /* Writes one example. `key` decides the random stages; `training` lets them act. */
-void transform_apply(const struct transform *transform, const void *example, bool training, uint64_t seed,
-                     uint64_t key, void *scratch[2], void *out);
+void transform_apply(const struct transform *transform, const void *example, bool training, uint64_t seed, uint64_t key,
+                     void *scratch[2], void *out);
 
 #endif

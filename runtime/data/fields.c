@@ -40,17 +40,16 @@ static bool check_type(const struct data_array *array, const struct program_inpu
 {
     if (converts(array->element, input))
         return true;
-    return error_set(error, "%s holds %s, but the model's input %s is %s%s", array->file,
-                     program_element_name(array->element), input->name,
-                     input->classes ? "a class: whole numbers are expected" : program_element_name(input->tensor.element),
-                     "");
+    return error_set(
+        error, "%s holds %s, but the model's input %s is %s%s", array->file, program_element_name(array->element),
+        input->name,
+        input->classes ? "a class: whole numbers are expected" : program_element_name(input->tensor.element), "");
 }
 
 static bool check_shape(const struct data_array *array, const struct program_input *input, struct error *error)
 {
     const int64_t *have = array->dimension, *want = input->tensor.dimension;
-    if (array->rank == input->tensor.rank &&
-        memcmp(have + 1, want + 1, sizeof *have * (size_t)(array->rank - 1)) == 0)
+    if (array->rank == input->tensor.rank && memcmp(have + 1, want + 1, sizeof *have * (size_t)(array->rank - 1)) == 0)
         return true;
     char file[SHAPE_TEXT], model[SHAPE_TEXT];
     return error_set(error, "%s: an example has shape %s, but the model's input %s asks for %s", array->file,
@@ -82,11 +81,13 @@ static bool check_integers(const struct data_array *array, const struct program_
         if (value >= low && value <= high)
             continue;
         long long example = (long long)(i / (count / examples));
-        return input->classes ? error_set(error, "%s: example %lld: label %lld is out of range: input %s has %lld classes, 0 to %lld",
-                                          array->file, example, (long long)value, input->name,
-                                          (long long)input->classes, (long long)high)
-                              : error_set(error, "%s: example %lld: %lld does not fit into i32", array->file, example,
-                                          (long long)value);
+        return input->classes
+                   ? error_set(error,
+                               "%s: example %lld: label %lld is out of range: input %s has %lld classes, 0 to %lld",
+                               array->file, example, (long long)value, input->name, (long long)input->classes,
+                               (long long)high)
+                   : error_set(error, "%s: example %lld: %lld does not fit into i32", array->file, example,
+                               (long long)value);
     }
     return true;
 }
@@ -129,9 +130,9 @@ bool field_check(const struct dataset *dataset, const struct data_field *field, 
             return false;
         if (data_array_elements(array) == 0)
             continue;
-        bool good = is_floating(array->element)           ? check_floats(array, input, error)
+        bool good = is_floating(array->element)          ? check_floats(array, input, error)
                     : is_floating(input->tensor.element) ? true
-                                                          : check_integers(array, input, error);
+                                                         : check_integers(array, input, error);
         if (!good)
             return false;
     }

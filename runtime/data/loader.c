@@ -68,8 +68,8 @@ static void fill(struct stream *stream, int64_t batch, void *scratch[2])
         const char *rows = bound->field->part[part].bytes;
         for (int64_t k = 0; k < count; k++, out += bound->bytes) {
             int64_t row = row_of(stream, first + k);
-            transform_apply(&bound->transform, rows + (size_t)row * bound->transform.row,
-                            stream->split == SPLIT_TRAIN, seed, (uint64_t)row, scratch, out);
+            transform_apply(&bound->transform, rows + (size_t)row * bound->transform.row, stream->split == SPLIT_TRAIN,
+                            seed, (uint64_t)row, scratch, out);
         }
     }
 }
@@ -269,11 +269,8 @@ void loader_close(struct loader *loader)
 
 struct batches loader_batches(struct loader *loader)
 {
-    struct batches batches = {.source = loader,
-                              .field_count = loader->count,
-                              .fields = loader->names,
-                              .start = start,
-                              .next = next};
+    struct batches batches = {
+        .source = loader, .field_count = loader->count, .fields = loader->names, .start = start, .next = next};
     for (int i = 0; i < SPLIT_COUNT; i++)
         batches.examples[i] = loader->dataset->splits[i].count;
     return batches;

@@ -130,8 +130,8 @@ static void convert(enum program_element from, const void *source, const struct 
 static void normalize(const struct transform *transform, const struct data_stage *stage, float *values)
 {
     int64_t rank = transform->rank, channels = rank >= 3 ? transform->dimension[rank - 3] : 1;
-    int64_t plane = rank >= 2 ? transform->dimension[rank - 2] * transform->dimension[rank - 1]
-                              : transform->dimension[0];
+    int64_t plane =
+        rank >= 2 ? transform->dimension[rank - 2] * transform->dimension[rank - 1] : transform->dimension[0];
     for (int64_t at = 0, index = 0; at < transform->elements; at += plane, index++) {
         int64_t channel = stage->channels == 1 ? 0 : index % channels;
         float mean = (float)stage->mean[channel], scale = (float)(1 / stage->deviation[channel]);

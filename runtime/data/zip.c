@@ -64,7 +64,7 @@ static bool read_entry(const struct zip *zip, const unsigned char *at, size_t le
 
 static bool read_directory(struct zip *zip, const unsigned char *end, struct error *error)
 {
-    size_t size = u32(end + 12), used;
+    size_t size = u32(end + 12), used = 0;
     int count = (int)u16(end + 10);
     unsigned char *directory = malloc(size + 1);
     zip->entries = calloc((size_t)count + 1, sizeof *zip->entries);
@@ -167,9 +167,9 @@ void *zip_read(const struct zip *zip, const struct zip_entry *entry, struct erro
                   entry->name, entry->method);
         return NULL;
     }
-    bool plausible = entry->compressed <= zip->bytes &&
-                     (entry->method == STORED ? entry->size == entry->compressed
-                                              : entry->size / RATIO_MAX <= entry->compressed);
+    bool plausible =
+        entry->compressed <= zip->bytes &&
+        (entry->method == STORED ? entry->size == entry->compressed : entry->size / RATIO_MAX <= entry->compressed);
     void *bytes = plausible ? malloc(entry->size + 1) : NULL;
     if (!plausible)
         error_set(error, "%s: entry %s has impossible sizes", zip->path, entry->name);
