@@ -5,7 +5,7 @@
 
 struct collector {
     struct kernel_use *kernel;
-    struct node **stores, **loads, **inner; /* stb_ds arrays, emptied for each kernel */
+    struct node **stores, **loads, **computed; /* stb_ds arrays, emptied for each kernel */
     struct node **stack;
 };
 
@@ -22,9 +22,7 @@ static void collect_from(struct collector *collector, struct node *root, int num
     while (arrlen(collector->stack)) {
         struct node *node = arrpop(collector->stack);
         if (node == NULL) { /* the one below is done */
-            node = arrpop(collector->stack);
-            if (node->kernel != number)
-                arrput(collector->inner, node);
+            arrput(collector->computed, arrpop(collector->stack));
             continue;
         }
         if (node->mark == number)
@@ -52,7 +50,7 @@ static void finish_kernel(struct collector *collector, struct node *const *membe
 {
     arrsetlen(collector->stores, 0);
     arrsetlen(collector->loads, 0);
-    arrsetlen(collector->inner, 0);
+    arrsetlen(collector->computed, 0);
     for (int i = 0; i < count; i++) {
         if (op_is(members[i]->op, CLASS_CONTRACTION))
             kernel->contraction = members[i];
@@ -62,7 +60,7 @@ static void finish_kernel(struct collector *collector, struct node *const *membe
         arrput(collector->stores, members[i]);
     kernel->stores = keep(collector->stores, &kernel->store_count, arena);
     kernel->loads = keep(collector->loads, &kernel->load_count, arena);
-    kernel->inner = keep(collector->inner, &kernel->inner_count, arena);
+    kernel->computed = keep(collector->computed, &kernel->computed_count, arena);
 }
 
 /* The members of all kernels in one array: those of kernel k stand at start[k - 1] … start[k]. */
@@ -104,7 +102,7 @@ struct kernel_set kernels_find(const struct graph *graph, struct arena *arena)
     }
     arrfree(collector.stores);
     arrfree(collector.loads);
-    arrfree(collector.inner);
+    arrfree(collector.computed);
     arrfree(collector.stack);
     arrfree(members);
     arrfree(start);
@@ -118,20 +116,22 @@ static bool same_place(const struct node *a, const struct node *b)
     return type_equal(&x, &y);
 }
 
-static bool uses_marked(const struct node *node)
+static bool reduces(const struct node *node)
 {
-    for (int i = 0; i < node->operand_count; i++)
-        if (node->operands[i]->mark)
-            return true;
-    return false;
+    enum op_class class = op_info(node->op)->class;
+    return class == CLASS_REDUCE || class == CLASS_FOLD || class == CLASS_SCAN || class == CLASS_GATHER;
 }
 
-/* Does every use of a marked operand stay at the same element? Marks the node when it uses one. */
+enum { TOUCHED = 1, REDUCED = 2 }; /* marks: computed from the loaded value; from a reduction of this kernel */
+
+/* Does every use of the loaded value stay at the same element, and in the first nest that could use it? */
 static bool stays_in_place(struct node *node, const struct node *stored)
 {
-    node->mark = uses_marked(node);
+    node->mark = reduces(node) ? REDUCED : 0;
+    for (int i = 0; i < node->operand_count; i++)
+        node->mark |= node->operands[i]->mark;
     bool pointwise = op_is(node->op, CLASS_POINTWISE) || op_is(node->op, CLASS_EFFECT);
-    return !node->mark || (pointwise && same_place(node, stored));
+    return !(node->mark & TOUCHED) || (pointwise && node->mark == TOUCHED && same_place(node, stored));
 }
 
 bool kernels_may_overwrite(const struct kernel_use *kernel, const struct node *stored, struct node *loaded)
@@ -141,11 +141,9 @@ bool kernels_may_overwrite(const struct kernel_use *kernel, const struct node *s
     if (shape_elements(&loaded->type.shape) == 1 && shape_elements(&stored->type.shape) == 1)
         return true;
     for (int i = 0; i < kernel->load_count; i++)
-        kernel->loads[i]->mark = kernel->loads[i] == loaded;
+        kernel->loads[i]->mark = kernel->loads[i] == loaded ? TOUCHED : 0;
     bool legal = same_place(loaded, stored);
-    for (int i = 0; i < kernel->inner_count && legal; i++)
-        legal = stays_in_place(kernel->inner[i], stored);
-    for (int i = 0; i < kernel->store_count && legal; i++)
-        legal = stays_in_place(kernel->stores[i], stored);
-    return legal && stored->mark;
+    for (int i = 0; i < kernel->computed_count && legal; i++)
+        legal = stays_in_place(kernel->computed[i], stored);
+    return legal && stored->mark == TOUCHED;
 }

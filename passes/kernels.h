@@ -18,8 +18,8 @@ struct kernel_use {
     struct node *contraction; /* NULL for generated kernels */
     struct node **stores;     /* in graph order; one for library kernels */
     struct node **loads;      /* stored nodes of other kernels, `read`s and `input`s, in order of first need */
-    struct node **inner;      /* computed inside and not stored, operands first */
-    int store_count, load_count, inner_count;
+    struct node **computed;   /* all that is computed inside, stored or not, operands first */
+    int store_count, load_count, computed_count;
 };
 
 struct kernel_set {

@@ -1,0 +1,429 @@
+/* Decides which nodes of a kernel share a loop nest, and with which axes. See nests.h. */
+#include "passes/nests.h"
+
+#include <stb/stb_ds.h>
+#include <string.h>
+
+/* ---- reductions ---- */
+
+static bool is_fold(const struct node *node)
+{
+    return node->op == OP_fold;
+}
+
+struct type reduction_space(const struct node *node, uint32_t *reduced)
+{
+    if (!is_fold(node)) {
+        *reduced = node->attributes->axes;
+        return node->operands[0]->type;
+    }
+    struct type space = node->type;
+    const struct window *window = &node->attributes->window;
+    *reduced = 0;
+    for (int i = 0; i < window->rank; i++) {
+        int axis = space.shape.rank++;
+        space.shape.dimension[axis] = window->kernel[i];
+        space.order[axis] = (unsigned char)axis;
+        *reduced |= 1u << axis;
+    }
+    return space;
+}
+
+enum reduction_kind reduction_kind(const struct node *node)
+{
+    if (is_fold(node))
+        return REDUCTION_ROW;
+    if (!op_is(node->op, CLASS_REDUCE))
+        return REDUCTION_NONE;
+    const struct type *type = &node->operands[0]->type;
+    int changes = 0, last = -1, first = -1; /* of kept (0) and reduced (1) in the order of memory */
+    for (int i = 0; i < type->shape.rank; i++) {
+        int axis = type->order[i], reduced = node->attributes->axes >> axis & 1;
+        if (type->shape.dimension[axis] == 1)
+            continue;
+        first = last < 0 ? reduced : first;
+        changes += last >= 0 && reduced != last;
+        last = reduced;
+    }
+    if (last < 0 || (changes == 0 && last == 0))
+        return REDUCTION_NONE;
+    if (changes == 0)
+        return REDUCTION_FULL;
+    return changes == 1 && first == 1 ? REDUCTION_COLUMN : REDUCTION_ROW;
+}
+
+int64_t reduction_block(int64_t count)
+{
+    int64_t block = ((count + 63) / 64 + 15) / 16 * 16;
+    return block < 32 ? 32 : block;
+}
+
+bool reduction_ordered(const struct node *node)
+{
+    bool adds = node->op == OP_sum || node->op == OP_prod || node->op == OP_m2 || node->op == OP_fold;
+    return adds && element_is_float(node->operands[0]->type.element);
+}
+
+/* ---- nests ---- */
+
+uint32_t nest_axes(const struct nest *nest)
+{
+    uint32_t mask = 0;
+    for (int i = 0; i < nest->space.shape.rank; i++)
+        if (nest->space.shape.dimension[i] != 1)
+            mask |= 1u << i;
+    return mask;
+}
+
+int nest_vector_axis(const struct nest *nest)
+{
+    for (int i = nest->space.shape.rank - 1; i >= 0; i--)
+        if (nest->space.shape.dimension[nest->space.order[i]] != 1)
+            return nest->space.order[i];
+    return -1;
+}
+
+struct alignment alignment_none(void)
+{
+    struct alignment none = {.nest = -1, .after = -1};
+    memset(none.axis, AXIS_NONE, sizeof none.axis);
+    return none;
+}
+
+/* Gives each free axis of more than one element a space axis of its size: the one of its own number if possible. */
+static bool place_axes(const struct nest *nest, const struct type *value, unsigned char axis[RANK_MAX])
+{
+    const struct shape *space = &nest->space.shape;
+    uint32_t used = 0;
+    for (int i = 0; i < value->shape.rank; i++)
+        if (axis[i] != AXIS_NONE)
+            used |= 1u << axis[i];
+    for (int i = 0; i < value->shape.rank; i++) {
+        int64_t size = value->shape.dimension[i];
+        if (size == 1 || axis[i] != AXIS_NONE)
+            continue;
+        int place = i < space->rank && space->dimension[i] == size && !(used >> i & 1) ? i : 0;
+        while (place < space->rank && (space->dimension[place] != size || used >> place & 1))
+            place++;
+        if (place == space->rank)
+            return false;
+        axis[i] = (unsigned char)place;
+        used |= 1u << place;
+    }
+    return true;
+}
+
+/* Do the value's axes follow each other in memory as those of the space? */
+static bool same_order(const struct nest *nest, const struct type *value, const unsigned char axis[RANK_MAX])
+{
+    int position[RANK_MAX], last = -1;
+    for (int i = 0; i < nest->space.shape.rank; i++)
+        position[nest->space.order[i]] = i;
+    for (int i = 0; i < value->shape.rank; i++) {
+        int place = axis[value->order[i]];
+        if (place == AXIS_NONE)
+            continue;
+        if (position[place] < last)
+            return false;
+        last = position[place];
+    }
+    return true;
+}
+
+static uint32_t axes_mask(const struct type *value, const unsigned char axis[RANK_MAX], uint32_t select)
+{
+    uint32_t mask = 0;
+    for (int i = 0; i < value->shape.rank; i++)
+        if (axis[i] != AXIS_NONE && select >> i & 1)
+            mask |= 1u << axis[i];
+    return mask;
+}
+
+static bool fix_outer(struct nest *nest, uint32_t outer)
+{
+    if (nest->outer_fixed && nest->outer != outer)
+        return false;
+    nest->outer_fixed = true;
+    nest->outer = outer;
+    return true;
+}
+
+/* One value for each place of the outer axes, vectors lying along the inner ones. */
+static bool is_row_level(const struct nest *nest, uint32_t axes)
+{
+    int vector = nest_vector_axis(nest);
+    return nest->outer_fixed && axes == nest->outer && axes != nest_axes(nest) && vector >= 0 &&
+           !(nest->outer >> vector & 1);
+}
+
+static bool join_reduction(struct nest *nest, const struct node *node, uint32_t axes, uint32_t reduced)
+{
+    bool whole = axes == nest_axes(nest);
+    switch (reduction_kind(node)) {
+    case REDUCTION_ROW:
+        return whole && fix_outer(nest, axes & ~reduced);
+    case REDUCTION_COLUMN:
+        return whole && fix_outer(nest, reduced);
+    default:
+        if (!reduction_ordered(node))
+            return whole || is_row_level(nest, axes);
+        return is_row_level(nest, axes) || (whole && fix_outer(nest, 0));
+    }
+}
+
+bool nest_join(struct nest *nest, struct node *node, const struct alignment *alignment)
+{
+    struct nest_member member = {.node = node, .reduction = reduction_kind(node)};
+    uint32_t reduced = 0;
+    struct type value = member.reduction ? reduction_space(node, &reduced) : node->type;
+    memcpy(member.axis, alignment->axis, sizeof member.axis);
+    if (!place_axes(nest, &value, member.axis) || !same_order(nest, &value, member.axis))
+        return false;
+    uint32_t axes = axes_mask(&value, member.axis, ~0u);
+    bool fits = member.reduction ? join_reduction(nest, node, axes, axes_mask(&value, member.axis, reduced))
+                                 : axes == nest_axes(nest) || (nest->outer_fixed && axes == nest->outer);
+    if (fits)
+        arrput(nest->members, member);
+    return fits;
+}
+
+struct nest nest_make(const struct node *node)
+{
+    uint32_t reduced;
+    return (struct nest){.space = reduction_kind(node) ? reduction_space(node, &reduced) : node->type};
+}
+
+/* ---- alignments ---- */
+
+static void lose(struct alignment *alignment)
+{
+    if (alignment->nest > alignment->after)
+        alignment->after = alignment->nest;
+    alignment->nest = -1;
+    memset(alignment->axis, AXIS_NONE, sizeof alignment->axis);
+}
+
+/* A reshape that only adds or drops axes of size 1 keeps the others in order. */
+static bool carry_reshape(const struct node *node, const unsigned char from[RANK_MAX], unsigned char to[RANK_MAX])
+{
+    const struct shape *source = &node->operands[0]->type.shape, *result = &node->type.shape;
+    int j = 0;
+    for (int i = 0; i < result->rank; i++) {
+        to[i] = AXIS_NONE;
+        if (result->dimension[i] == 1)
+            continue;
+        while (j < source->rank && source->dimension[j] == 1)
+            j++;
+        if (j == source->rank || source->dimension[j] != result->dimension[i])
+            return false;
+        to[i] = from[j++];
+    }
+    return true;
+}
+
+/* The alignment of a movement's operand carried over to its result; false when it is lost. */
+static bool carry_movement(const struct node *node, struct alignment *alignment)
+{
+    unsigned char from[RANK_MAX];
+    memcpy(from, alignment->axis, sizeof from);
+    if (node->op == OP_reshape)
+        return carry_reshape(node, from, alignment->axis);
+    if (node->op == OP_permute)
+        for (int i = 0; i < node->type.shape.rank; i++)
+            alignment->axis[i] = from[node->attributes->permutation[i]];
+    return node->op == OP_permute || node->op == OP_broadcast;
+}
+
+/* What two operands of one pointwise node say together. */
+static void meet(struct alignment *a, const struct alignment *b)
+{
+    struct alignment other = *b;
+    if (a->nest != other.nest && a->nest >= 0 && other.nest >= 0)
+        lose(a->nest < other.nest ? a : &other);
+    int after = a->after > other.after ? a->after : other.after;
+    if (a->nest < 0) {
+        *a = other;
+        a->after = after;
+        return;
+    }
+    a->after = after;
+    for (int i = 0; i < RANK_MAX && other.nest >= 0; i++) {
+        if (a->axis[i] != AXIS_NONE && other.axis[i] != AXIS_NONE && a->axis[i] != other.axis[i]) {
+            lose(a);
+            return;
+        }
+        if (a->axis[i] == AXIS_NONE)
+            a->axis[i] = other.axis[i];
+    }
+}
+
+struct alignment alignment_of(const struct node *node, const struct alignment *const *operands)
+{
+    struct alignment result = alignment_none();
+    enum op_class class = op_info(node->op)->class;
+    bool pointwise = class == CLASS_POINTWISE || class == CLASS_EFFECT || class == CLASS_REDUCE;
+    for (int i = 0; i < node->operand_count; i++) {
+        struct alignment operand = *operands[i];
+        if (!pointwise && !(class == CLASS_MOVEMENT && carry_movement(node, &operand)))
+            lose(&operand);
+        meet(&result, &operand);
+    }
+    if (result.nest >= 0 && result.nest <= result.after)
+        lose(&result);
+    return result;
+}
+
+/* ---- the nests of one kernel ---- */
+
+enum { SHARED_LOADS = 3 };
+
+/* What is known of a node while the kernel is walked. */
+struct standing {
+    struct alignment alignment;
+    int needs;                              /* nest of a reduction that is not stored, -1: none, -2: several */
+    const struct node *loads[SHARED_LOADS]; /* the largest values that it is computed from, from memory */
+};
+
+struct finder {
+    const struct kernel_use *kernel;
+    struct standing *standings; /* by node->mark; 0 stands for everything from memory */
+    struct nest *nests;
+    struct load_entry {
+        const struct node *key;
+        int value;
+    } * latest; /* load -> the last nest that reads it */
+};
+
+static void add_load(struct standing *standing, const struct node *load)
+{
+    int64_t elements = shape_elements(&load->type.shape);
+    if (elements == 1)
+        return;
+    for (int i = 0; i < SHARED_LOADS; i++) {
+        const struct node *present = standing->loads[i];
+        if (present == load)
+            return;
+        if (!present || shape_elements(&present->type.shape) < elements) {
+            standing->loads[i] = load;
+            if (!present)
+                return;
+            load = present;
+            elements = shape_elements(&load->type.shape);
+        }
+    }
+}
+
+static struct standing standing_of(const struct finder *finder, const struct node *node)
+{
+    struct standing standing = {.alignment = alignment_none(), .needs = -1};
+    const struct alignment **all = NULL;
+    arrsetlen(all, (size_t)node->operand_count);
+    for (int i = 0; i < node->operand_count; i++) {
+        const struct node *operand = node->operands[i];
+        const struct standing *from = &finder->standings[operand->mark];
+        all[i] = &from->alignment;
+        if (operand->mark == 0)
+            add_load(&standing, operand);
+        for (int k = 0; k < SHARED_LOADS && from->loads[k]; k++)
+            add_load(&standing, from->loads[k]);
+        if (from->needs != -1)
+            standing.needs = standing.needs == -1 || standing.needs == from->needs ? from->needs : -2;
+    }
+    standing.alignment = alignment_of(node, all);
+    arrfree(all);
+    return standing;
+}
+
+static bool try_join(struct finder *finder, int nest, struct node *node, const struct alignment *alignment)
+{
+    return nest >= 0 && nest > alignment->after && nest_join(&finder->nests[nest], node, alignment);
+}
+
+/* The nest that computes `node`; -1 when there can be none. */
+static int place_node(struct finder *finder, struct node *node, const struct standing *standing)
+{
+    struct alignment alignment = standing->alignment;
+    bool alone = node->op == OP_cumsum || node->op == OP_scatter_add;
+    if (!alone && try_join(finder, alignment.nest, node, &alignment))
+        return alignment.nest;
+    if (standing->needs != -1)
+        return -1;
+    if (alignment.nest >= 0)
+        lose(&alignment);
+    for (int i = 0; i < SHARED_LOADS && standing->loads[i] && !alone; i++) {
+        ptrdiff_t found = hmgeti(finder->latest, standing->loads[i]);
+        if (found >= 0 && try_join(finder, finder->latest[found].value, node, &alignment))
+            return finder->latest[found].value;
+    }
+    struct nest nest = nest_make(node);
+    arrput(finder->nests, nest);
+    int last = (int)arrlen(finder->nests) - 1;
+    if (!nest_join(&finder->nests[last], node, &alignment))
+        castor_bug("%s does not fit a nest of its own", op_info(node->op)->name);
+    return last;
+}
+
+/* After `node` is in `nest`: where its value stands for those that use it. */
+static void settle(struct finder *finder, struct node *node, int nest, struct standing *standing)
+{
+    const struct nest *home = &finder->nests[nest];
+    const struct nest_member *member = &arrlast(home->members);
+    enum reduction_kind kind = member->reduction;
+    bool alone = node->op == OP_cumsum || node->op == OP_scatter_add;
+    for (int i = 0; i < SHARED_LOADS && standing->loads[i] && !alone; i++)
+        hmput(finder->latest, standing->loads[i], nest);
+    standing->needs = -1;
+    standing->alignment = alignment_none();
+    if (kind == REDUCTION_COLUMN || kind == REDUCTION_FULL || alone) {
+        standing->alignment.after = nest;
+        return;
+    }
+    standing->alignment.nest = nest;
+    for (int i = 0; i < node->type.shape.rank; i++)
+        if (node->type.shape.dimension[i] != 1)
+            standing->alignment.axis[i] = member->axis[i];
+    if (kind == REDUCTION_ROW && node->kernel != finder->kernel->number)
+        standing->needs = nest;
+}
+
+static bool find_place(struct finder *finder, struct node *node)
+{
+    struct standing standing = standing_of(finder, node);
+    bool stored = node->kernel == finder->kernel->number;
+    bool lost = standing.needs == -2 || (standing.needs >= 0 && standing.alignment.nest != standing.needs);
+    if (!lost && (stored || reduction_kind(node))) {
+        int nest = place_node(finder, node, &standing);
+        lost = nest < 0;
+        if (!lost)
+            settle(finder, node, nest, &standing);
+    }
+    node->mark = (int64_t)arrlen(finder->standings);
+    arrput(finder->standings, standing);
+    return !lost;
+}
+
+struct nest *nests_find(const struct kernel_use *kernel)
+{
+    struct finder finder = {.kernel = kernel};
+    struct standing memory = {.alignment = alignment_none(), .needs = -1};
+    arrput(finder.standings, memory);
+    for (int i = 0; i < kernel->load_count; i++)
+        kernel->loads[i]->mark = 0;
+    bool found = true;
+    for (int i = 0; i < kernel->computed_count && found; i++)
+        found = find_place(&finder, kernel->computed[i]);
+    arrfree(finder.standings);
+    hmfree(finder.latest);
+    if (!found) {
+        nests_free(finder.nests);
+        return NULL;
+    }
+    return finder.nests;
+}
+
+void nests_free(struct nest *nests)
+{
+    for (ptrdiff_t i = 0; i < arrlen(nests); i++)
+        arrfree(nests[i].members);
+    arrfree(nests);
+}

@@ -1,0 +1,77 @@
+/* Loop nests: which nodes of a kernel are computed in one walk over which space.
+ *
+ * A nest walks a space of up to RANK_MAX axes, the `outer` ones first and then the rest, each in the order of memory.
+ * The innermost axis of memory is the one that vectors lie along. What a nest makes, its members, are
+ *
+ * - stores of values of the whole space, or of the outer axes alone (one value a row);
+ * - reductions over the inner axes, one result for each place of the outer axes: the row waits for it, so that
+ *   softmax is one nest;
+ * - reductions over the outer axes or over everything, whose results are known when the nest has ended.
+ *
+ * The order in which a reduction adds depends on its node alone (operand's layout, axes), never on what shares the
+ * nest: so fused equals unfused bit for bit. reduction_kind tells the three schemes:
+ *
+ * - ROW: for each result, in the order of memory over the reduced axes. When the innermost axis is reduced, element i
+ *   of it goes to lane i % 16; the lanes are merged as a tree at the end. Otherwise vectors lie along the results.
+ * - COLUMN: the reduced axes lie outside of all others. Blocks of reduction_block rows, each summed in order, then the
+ *   blocks in order.
+ * - FULL: everything is reduced: blocks of reduction_block elements in the order of memory, element i to lane i % 16,
+ *   the lanes merged as a tree, then the blocks in order. */
+#ifndef CASTOR_PASSES_NESTS_H
+#define CASTOR_PASSES_NESTS_H
+
+#include "passes/kernels.h"
+
+enum { AXIS_NONE = 255 };
+
+enum reduction_kind { REDUCTION_NONE, REDUCTION_ROW, REDUCTION_COLUMN, REDUCTION_FULL };
+
+/* `fold` counts as a ROW reduction over its kernel axes; a reduction over axes of size 1 is NONE: it reduces nothing.
+ */
+enum reduction_kind reduction_kind(const struct node *node);
+/* Elements (FULL) or rows (COLUMN) in a block, for `count` of them; a multiple of 16. */
+int64_t reduction_block(int64_t count);
+/* The space of what is reduced: the operand's, or a fold's result and kernel axes; and the mask of reduced axes. */
+struct type reduction_space(const struct node *node, uint32_t *reduced);
+/* False for reductions whose result does not depend on the order: largest, smallest, where they stand, integers. */
+bool reduction_ordered(const struct node *node);
+
+struct nest_member {
+    struct node *node;
+    enum reduction_kind reduction; /* NONE: a store */
+    /* Space axis of each axis of the value stored or reduced; AXIS_NONE for axes of size 1. */
+    unsigned char axis[RANK_MAX];
+};
+
+struct nest {
+    struct type space;           /* its element says nothing */
+    uint32_t outer;              /* mask of space axes */
+    bool outer_fixed;            /* a reduction asked for it; otherwise nothing but whole-space stores are in it */
+    struct nest_member *members; /* stb_ds array, operands before users */
+};
+
+/* Where a value computed by the kernel stands: in nest number `nest` (-1: in none), and in no nest up to `after`. */
+struct alignment {
+    int nest, after;
+    unsigned char axis[RANK_MAX]; /* space axis of each axis of the value, AXIS_NONE where it has size 1 or is free */
+};
+
+/* The mask of the space's axes of more than one element; the innermost of them in memory, -1 when there is none. */
+uint32_t nest_axes(const struct nest *nest);
+int nest_vector_axis(const struct nest *nest);
+
+/* An empty nest over the space of `node`, and adding `node` to a nest where that is possible. `alignment` tells where
+ * its operand (the stored value itself, for stores) stands in the nest already. */
+struct nest nest_make(const struct node *node);
+bool nest_join(struct nest *nest, struct node *node, const struct alignment *alignment);
+
+/* The alignment of a value that was computed before the kernel, and of one computed from operands with these. */
+struct alignment alignment_none(void);
+struct alignment alignment_of(const struct node *node, const struct alignment *const *operands);
+
+/* All nests of a generated kernel, in the order of execution (stb_ds array; free with nests_free). NULL when a value
+ * that is not stored would be needed in another nest than its own: then the kernel cannot be generated. */
+struct nest *nests_find(const struct kernel_use *kernel);
+void nests_free(struct nest *nests);
+
+#endif
