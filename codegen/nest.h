@@ -11,7 +11,8 @@
  *       inner loops { }          BODY_INNER: one body for each phase, an item of the body around it
  *     }
  *   }
- *   finish loops { }             BODY_FINISH: results of the reductions over the rows */
+ *   inner loops { }              BODY_FINISH: results of the COLUMN reductions
+ *   BODY_TOTAL                   results of the FULL reductions */
 #ifndef CASTOR_CODEGEN_NEST_H
 #define CASTOR_CODEGEN_NEST_H
 
@@ -34,7 +35,13 @@ struct affine {
     struct term terms[];
 };
 
-enum index_kind { INDEX_LOOP, INDEX_QUOTIENT, INDEX_REMAINDER, INDEX_CLAMP };
+enum index_kind {
+    INDEX_LOOP,
+    INDEX_MERGED /* a loop that its inner neighbour took in */,
+    INDEX_QUOTIENT,
+    INDEX_REMAINDER,
+    INDEX_CLAMP
+};
 
 struct index_variable {
     enum index_kind kind;
@@ -51,15 +58,15 @@ enum lane_kind { LANE_FLOAT, LANE_INT, LANE_LONG, LANE_MASK };
 
 enum value_kind {
     VALUE_CONSTANT,
-    VALUE_LOAD,     /* of `buffer` at `index`, plus operands[0] * `stride` where operand_count is 1 */
-    VALUE_INDEX,    /* `index` itself as integers */
-    VALUE_INSIDE,   /* mask: low <= index <= high */
+    VALUE_LOAD,      /* of `buffer` at `index`, plus operands[0] * `stride` where operand_count is 1 */
+    VALUE_INDEX,     /* `index` itself as integers */
+    VALUE_INSIDE,    /* mask: low <= index <= high */
     VALUE_POINTWISE, /* node->op in the arithmetic of `domain` */
-    VALUE_CONVERT,  /* operands[0] to `lane`, integers saturating to `element` */
-    VALUE_ROUND,    /* floats rounded to `element` */
-    VALUE_SELECT,   /* operands[0] ? operands[1] : operands[2] */
-    VALUE_RANDOM,   /* operands: seed, attempt; element number `index`; key: integers[integer] */
-    VALUE_RESULT    /* of reduction number `reduction` */
+    VALUE_CONVERT,   /* operands[0] to `lane`, integers saturating to `element` */
+    VALUE_ROUND,     /* floats rounded to `element` */
+    VALUE_SELECT,    /* operands[0] ? operands[1] : operands[2] */
+    VALUE_RANDOM,    /* operands: seed, attempt; element number `index`; key: integers[integer] */
+    VALUE_RESULT     /* of reduction number `reduction` */
 };
 
 struct value {
@@ -79,7 +86,7 @@ struct value {
 
 /* ---- bodies ---- */
 
-enum body_depth { BODY_KERNEL, BODY_NEST, BODY_OUTER, BODY_VECTOR, BODY_INNER, BODY_FINISH, BODY_COUNT };
+enum body_depth { BODY_KERNEL, BODY_NEST, BODY_OUTER, BODY_VECTOR, BODY_INNER, BODY_FINISH, BODY_TOTAL, BODY_COUNT };
 
 enum item_kind { ITEM_INDEX, ITEM_VALUE, ITEM_STORE, ITEM_STEP, ITEM_PHASE };
 
@@ -92,18 +99,20 @@ struct store {
     int buffer, value;
     enum element element; /* in memory */
     const struct affine *index;
+    int slice; /* NEST_SCATTER: value that chooses the slice, `stride` elements each, up to `last`; else -1 */
+    int64_t stride, last;
 };
 
 struct reduction {
     const struct node *node;
     enum reduction_kind kind;
-    enum lane_kind lane;       /* LANE_FLOAT or LANE_LONG: what it accumulates */
-    int value, position;       /* of the operand; for argmax and argmin of the index, else -1 */
-    bool lanes;                /* results differ by lane only until the lanes are merged */
-    bool row_level;            /* FULL: one value a row, which goes to lane row % LANES */
-    int64_t slots;             /* accumulators of a block, in vectors */
-    uint64_t workspace;        /* COLUMN, FULL: offset of the blocks' accumulators */
-    int phase;                 /* ROW: whose loops compute it */
+    enum lane_kind lane; /* LANE_FLOAT or LANE_LONG: what it accumulates */
+    int value, position; /* of the operand; for argmax and argmin of the index, else -1 */
+    bool lanes;          /* results differ by lane only until the lanes are merged */
+    bool row_level;      /* FULL: one value a row, which goes to lane row % LANES */
+    int64_t slots;       /* accumulators of a block, in vectors */
+    uint64_t workspace;  /* COLUMN, FULL: offset of the blocks' accumulators */
+    int phase;           /* ROW: whose loops compute it */
 };
 
 struct phase {
@@ -124,26 +133,33 @@ struct loop_nest {
     bool split_vector;                  /* threads share the vector loop, not the rows */
     bool serial;
     int64_t work; /* rough number of element operations */
+    int clear;    /* NEST_SCATTER: buffer that starts as zeros; else -1 */
+    int64_t clear_bytes;
     struct item *bodies[BODY_COUNT]; /* stb_ds arrays; [BODY_INNER] is unused */
     struct phase *phases;            /* stb_ds array */
     int *totals;                     /* stb_ds array: reductions over the rows, COLUMN and FULL */
 };
 
+/* What a kernel's function takes: the value of a node, or (scratch) a result that this kernel keeps in its workspace
+ * because a later nest needs it. */
+struct kernel_buffer {
+    struct node *node;
+    bool written, scratch;
+    uint64_t offset; /* scratch: in the workspace */
+};
+
 struct lowered {
     struct arena *arena;
     const struct target *target;
-    struct index_variable *variables; /* stb_ds arrays, all of them */
+    struct index_variable *variables; /* these are stb_ds arrays */
     struct value *values;
     struct store *stores;
     struct reduction *reductions;
     struct loop_nest *nests;
     struct item *items; /* BODY_KERNEL */
-    struct node **buffers;
-    bool *written;
+    struct kernel_buffer *buffers;
     int64_t *integers;
     uint64_t workspace; /* bytes */
-    int *scratch;       /* for each buffer: -1, or the place in the workspace of a result that is not stored */
-    uint64_t *scratch_offset;
 };
 
 /* ---- index arithmetic (index.c) ---- */

@@ -171,11 +171,20 @@ static bool join_reduction(struct nest *nest, const struct node *node, uint32_t 
     }
 }
 
+static struct type value_space(const struct node *node, const struct alignment *alignment, uint32_t *reduced)
+{
+    *reduced = 0;
+    if (reduction_kind(node))
+        return reduction_space(node, reduced);
+    return alignment->base ? alignment->base->type : node->type;
+}
+
 bool nest_join(struct nest *nest, struct node *node, const struct alignment *alignment)
 {
     struct nest_member member = {.node = node, .reduction = reduction_kind(node)};
     uint32_t reduced = 0;
-    struct type value = member.reduction ? reduction_space(node, &reduced) : node->type;
+    member.base = member.reduction ? NULL : alignment->base;
+    struct type value = value_space(node, alignment, &reduced);
     memcpy(member.axis, alignment->axis, sizeof member.axis);
     if (!place_axes(nest, &value, member.axis) || !same_order(nest, &value, member.axis))
         return false;
@@ -187,10 +196,10 @@ bool nest_join(struct nest *nest, struct node *node, const struct alignment *ali
     return fits;
 }
 
-struct nest nest_make(const struct node *node)
+struct nest nest_make(const struct node *node, const struct alignment *alignment)
 {
     uint32_t reduced;
-    return (struct nest){.space = reduction_kind(node) ? reduction_space(node, &reduced) : node->type};
+    return (struct nest){.space = value_space(node, alignment, &reduced)};
 }
 
 /* ---- alignments ---- */
@@ -200,6 +209,7 @@ static void lose(struct alignment *alignment)
     if (alignment->nest > alignment->after)
         alignment->after = alignment->nest;
     alignment->nest = -1;
+    alignment->base = NULL;
     memset(alignment->axis, AXIS_NONE, sizeof alignment->axis);
 }
 
@@ -221,40 +231,54 @@ static bool carry_reshape(const struct node *node, const unsigned char from[RANK
     return true;
 }
 
+static int long_axes(const struct shape *shape)
+{
+    int count = 0;
+    for (int i = 0; i < shape->rank; i++)
+        count += shape->dimension[i] != 1;
+    return count;
+}
+
 /* The alignment of a movement's operand carried over to its result; false when it is lost. */
 static bool carry_movement(const struct node *node, struct alignment *alignment)
 {
     unsigned char from[RANK_MAX];
     memcpy(from, alignment->axis, sizeof from);
-    if (node->op == OP_reshape)
-        return carry_reshape(node, from, alignment->axis);
+    if (alignment->base)
+        return false;
+    if (node->op == OP_reshape && !carry_reshape(node, from, alignment->axis)) {
+        memcpy(alignment->axis, from, sizeof from);
+        struct node *base = node->operands[0];
+        if (alignment->nest >= 0 || long_axes(&base->type.shape) > long_axes(&node->type.shape))
+            alignment->base = base;
+    }
     if (node->op == OP_permute)
         for (int i = 0; i < node->type.shape.rank; i++)
             alignment->axis[i] = from[node->attributes->permutation[i]];
-    return node->op == OP_permute || node->op == OP_broadcast;
+    return node->op == OP_permute || node->op == OP_broadcast || node->op == OP_reshape;
 }
 
-/* What two operands of one pointwise node say together. */
+static bool disagree(const struct alignment *a, const struct alignment *b)
+{
+    for (int i = 0; i < RANK_MAX; i++)
+        if (a->axis[i] != AXIS_NONE && b->axis[i] != AXIS_NONE && a->axis[i] != b->axis[i])
+            return true;
+    return a->base != b->base;
+}
+
+/* What two operands of one node say together. */
 static void meet(struct alignment *a, const struct alignment *b)
 {
     struct alignment other = *b;
-    if (a->nest != other.nest && a->nest >= 0 && other.nest >= 0)
-        lose(a->nest < other.nest ? a : &other);
+    if (a->nest >= 0 && other.nest >= 0 && (a->nest != other.nest || disagree(a, b)))
+        lose(a->nest <= other.nest ? a : &other);
     int after = a->after > other.after ? a->after : other.after;
-    if (a->nest < 0) {
+    if (a->nest < 0 && (other.nest >= 0 || !a->base))
         *a = other;
-        a->after = after;
-        return;
-    }
     a->after = after;
-    for (int i = 0; i < RANK_MAX && other.nest >= 0; i++) {
-        if (a->axis[i] != AXIS_NONE && other.axis[i] != AXIS_NONE && a->axis[i] != other.axis[i]) {
-            lose(a);
-            return;
-        }
+    for (int i = 0; i < RANK_MAX && a->base == other.base && other.nest >= 0; i++)
         if (a->axis[i] == AXIS_NONE)
             a->axis[i] = other.axis[i];
-    }
 }
 
 struct alignment alignment_of(const struct node *node, const struct alignment *const *operands)
@@ -264,7 +288,8 @@ struct alignment alignment_of(const struct node *node, const struct alignment *c
     bool pointwise = class == CLASS_POINTWISE || class == CLASS_EFFECT || class == CLASS_REDUCE;
     for (int i = 0; i < node->operand_count; i++) {
         struct alignment operand = *operands[i];
-        if (!pointwise && !(class == CLASS_MOVEMENT && carry_movement(node, &operand)))
+        bool carried = class == CLASS_MOVEMENT ? carry_movement(node, &operand) : pointwise;
+        if (!carried || (class == CLASS_REDUCE && operand.base))
             lose(&operand);
         meet(&result, &operand);
     }
@@ -348,14 +373,16 @@ static int place_node(struct finder *finder, struct node *node, const struct sta
         return alignment.nest;
     if (standing->needs != -1)
         return -1;
-    if (alignment.nest >= 0)
-        lose(&alignment);
+    if (alignment.nest >= 0 && alignment.nest > alignment.after)
+        alignment.after = alignment.nest;
+    alignment.nest = -1;
+    memset(alignment.axis, AXIS_NONE, sizeof alignment.axis);
     for (int i = 0; i < SHARED_LOADS && standing->loads[i] && !alone; i++) {
         ptrdiff_t found = hmgeti(finder->latest, standing->loads[i]);
         if (found >= 0 && try_join(finder, finder->latest[found].value, node, &alignment))
             return finder->latest[found].value;
     }
-    struct nest nest = nest_make(node);
+    struct nest nest = nest_make(node, &alignment);
     arrput(finder->nests, nest);
     int last = (int)arrlen(finder->nests) - 1;
     if (!nest_join(&finder->nests[last], node, &alignment))
@@ -373,14 +400,17 @@ static void settle(struct finder *finder, struct node *node, int nest, struct st
     for (int i = 0; i < SHARED_LOADS && standing->loads[i] && !alone; i++)
         hmput(finder->latest, standing->loads[i], nest);
     standing->needs = -1;
+    struct node *base = member->base;
     standing->alignment = alignment_none();
     if (kind == REDUCTION_COLUMN || kind == REDUCTION_FULL || alone) {
         standing->alignment.after = nest;
         return;
     }
+    const struct shape *shape = base ? &base->type.shape : &node->type.shape;
     standing->alignment.nest = nest;
-    for (int i = 0; i < node->type.shape.rank; i++)
-        if (node->type.shape.dimension[i] != 1)
+    standing->alignment.base = base;
+    for (int i = 0; i < shape->rank; i++)
+        if (shape->dimension[i] != 1)
             standing->alignment.axis[i] = member->axis[i];
     if (kind == REDUCTION_ROW && node->kernel != finder->kernel->number)
         standing->needs = nest;

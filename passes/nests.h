@@ -39,7 +39,9 @@ bool reduction_ordered(const struct node *node);
 struct nest_member {
     struct node *node;
     enum reduction_kind reduction; /* NONE: a store */
-    /* Space axis of each axis of the value stored or reduced; AXIS_NONE for axes of size 1. */
+    /* Not NULL: the stored value is made element by element from a reshape of `base`; the nest walks base's axes. */
+    struct node *base;
+    /* Space axis of each axis of what is stored (base, if there is one) or reduced; AXIS_NONE for size 1. */
     unsigned char axis[RANK_MAX];
 };
 
@@ -53,6 +55,7 @@ struct nest {
 /* Where a value computed by the kernel stands: in nest number `nest` (-1: in none), and in no nest up to `after`. */
 struct alignment {
     int nest, after;
+    struct node *base;            /* not NULL: the value comes from a reshape of `base`, and the axes are base's */
     unsigned char axis[RANK_MAX]; /* space axis of each axis of the value, AXIS_NONE where it has size 1 or is free */
 };
 
@@ -62,7 +65,7 @@ int nest_vector_axis(const struct nest *nest);
 
 /* An empty nest over the space of `node`, and adding `node` to a nest where that is possible. `alignment` tells where
  * its operand (the stored value itself, for stores) stands in the nest already. */
-struct nest nest_make(const struct node *node);
+struct nest nest_make(const struct node *node, const struct alignment *alignment);
 bool nest_join(struct nest *nest, struct node *node, const struct alignment *alignment);
 
 /* The alignment of a value that was computed before the kernel, and of one computed from operands with these. */

@@ -59,6 +59,24 @@ INLINE longs choose_long(ints mask, longs a, longs b)
     return (a & wide) | (b & ~wide);
 }
 
+INLINE ints int_max(ints a, ints b)
+{
+    return choose_int(a > b, a, b);
+}
+INLINE ints int_min(ints a, ints b)
+{
+    return choose_int(a < b, a, b);
+}
+/* An index held within bounds. */
+INLINE long hold(long index, long low, long high)
+{
+    return index < low ? low : index > high ? high : index;
+}
+INLINE ints hold_ints(ints index, int low, int high)
+{
+    return int_min(int_max(index, splat_int(low)), splat_int(high));
+}
+
 /* ---- conversions; masks are -1 or 0, truth values in memory 1 or 0 ---- */
 
 INLINE floats int_to_float(ints x)
@@ -263,7 +281,7 @@ INLINE floats float_min(floats a, floats b)
     return choose((a < b) | (a != a), a, b);
 }
 
-/* 2 to the power n for n in -126 … 127. */
+/* 2 to the power n for n in -126 to 127. */
 INLINE floats power_of_two(ints n)
 {
     return (floats)((n + 127) << 23);
@@ -312,7 +330,7 @@ INLINE floats float_log(floats x)
 {
     ints tiny = x < 0x1p-126f;
     floats y = choose(tiny, x * 0x1p23f, x);
-    ints bits = (ints)y, exponent = (bits - 0x3f3504f3) >> 23; /* mantissa in sqrt(1/2) … sqrt(2) */
+    ints bits = (ints)y, exponent = (bits - 0x3f3504f3) >> 23; /* mantissa in sqrt(1/2) to sqrt(2) */
     floats f = (floats)(bits - (exponent << 23)) - 1.0f;
     floats e = __builtin_convertvector(exponent - (tiny & 23), floats);
     floats p = f * 6.939926473e-02f - 1.170839731e-01f;

@@ -1,0 +1,685 @@
+/* From a kernel of the graph to loop nests.
+ *
+ * passes/nests.h says which nodes share a nest and with which axes. Here every nest gets its loops, and each of its
+ * members the values that it needs: first the reductions over rows, phase by phase (those of one phase need none of
+ * each other), then everything of the whole space in a last phase. All values of a body stand before its stores, so
+ * that a store may overwrite what was read. */
+#include "codegen/lower.h"
+
+#include <stb/stb_ds.h>
+#include <string.h>
+
+/* ---- what the kernel touches ---- */
+
+static void add_place(struct lowerer *lowerer, const struct node *node, struct place place)
+{
+    hmput(lowerer->places, node, place);
+}
+
+static int add_buffer(struct lowerer *lowerer, struct node *node, bool written)
+{
+    struct kernel_buffer buffer = {.node = node, .written = written};
+    arrput(lowerer->out.buffers, buffer);
+    return (int)arrlen(lowerer->out.buffers) - 1;
+}
+
+/* Row reductions on the longest way from memory to the node. */
+static int phase_depth(struct lowerer *lowerer, const struct node *node)
+{
+    int depth = 0;
+    for (int i = 0; i < node->operand_count; i++) {
+        int other = lower_place(lowerer, node->operands[i])->depth;
+        depth = other > depth ? other : depth;
+    }
+    return depth + (reduction_kind(node) == REDUCTION_ROW);
+}
+
+static void place_all(struct lowerer *lowerer)
+{
+    const struct kernel_use *use = lowerer->use;
+    for (int i = 0; i < use->load_count; i++) {
+        int buffer = add_buffer(lowerer, use->loads[i], false);
+        add_place(lowerer, use->loads[i], (struct place){.buffer = buffer, .nest = -1, .reduction = -1});
+    }
+    for (int i = 0; i < use->computed_count; i++) {
+        struct place place = {.buffer = -1, .nest = NEST_INLINE, .reduction = -1};
+        place.depth = phase_depth(lowerer, use->computed[i]);
+        add_place(lowerer, use->computed[i], place);
+    }
+    for (int i = 0; i < use->store_count; i++)
+        lower_place(lowerer, use->stores[i])->buffer = add_buffer(lowerer, use->stores[i], true);
+}
+
+/* ---- loops ---- */
+
+static int add_loop(struct lowerer *lowerer, int64_t extent, int depth, bool vector)
+{
+    struct index_variable loop = {.kind = INDEX_LOOP, .high = extent > 0 ? extent - 1 : 0, .depth = depth};
+    loop.low = 0;
+    loop.vector = vector;
+    arrput(lowerer->out.variables, loop);
+    return (int)arrlen(lowerer->out.variables) - 1;
+}
+
+static void add_axis_loop(struct lowerer *lowerer, const struct nest *nest, int axis, bool outer)
+{
+    struct loop_nest *loops = &lowerer->loops;
+    int64_t extent = nest->space.shape.dimension[axis];
+    bool vector = loops->vector == axis;
+    int depth = !outer ? BODY_INNER : vector ? BODY_VECTOR : BODY_OUTER;
+    int variable = add_loop(lowerer, extent, depth, vector);
+    lowerer->axis_variable[axis] = variable;
+    if (vector)
+        return;
+    if (outer)
+        loops->row_loops[loops->row_count++] = variable;
+    else
+        loops->inner_loops[loops->inner_count++] = variable;
+}
+
+/* One loop an axis: the outer ones over rows, the others inside. */
+static void add_loops(struct lowerer *lowerer, const struct nest *nest, uint32_t outer, int vector)
+{
+    struct loop_nest *loops = &lowerer->loops;
+    loops->vector = vector;
+    loops->vector_inner = vector >= 0 && !(outer >> vector & 1);
+    for (int i = 0; i < RANK_MAX; i++)
+        lowerer->axis_variable[i] = -1;
+    for (int i = 0; i < nest->space.shape.rank; i++) {
+        int axis = nest->space.order[i];
+        if (nest->space.shape.dimension[axis] != 1)
+            add_axis_loop(lowerer, nest, axis, outer >> axis & 1);
+    }
+    if (vector >= 0)
+        loops->vector = lowerer->axis_variable[vector];
+}
+
+static const struct affine *axis_index(struct lowerer *lowerer, const struct affine *const *space, int axis)
+{
+    return axis == AXIS_NONE ? affine_constant(lowerer->out.arena, 0) : space[axis];
+}
+
+/* Index of each space axis: its loop variable, or taken from the one loop over everything. */
+static void space_indices(struct lowerer *lowerer, const struct nest *nest, int flat, const struct affine **space)
+{
+    struct arena *arena = lowerer->out.arena;
+    const struct shape *shape = &nest->space.shape;
+    if (flat >= 0) {
+        struct shape ordered = {.rank = shape->rank};
+        const struct affine *indices[RANK_MAX];
+        for (int i = 0; i < shape->rank; i++)
+            ordered.dimension[i] = shape->dimension[nest->space.order[i]];
+        lower_split(lowerer, &ordered, affine_variable(arena, flat), indices);
+        for (int i = 0; i < shape->rank; i++)
+            space[nest->space.order[i]] = indices[i];
+        return;
+    }
+    for (int i = 0; i < shape->rank; i++)
+        space[i] = lowerer->axis_variable[i] < 0 ? affine_constant(arena, 0)
+                                                 : affine_variable(arena, lowerer->axis_variable[i]);
+}
+
+/* ---- one nest ---- */
+
+/* The nest being lowered, with the indices of its space; the index variables that those need are made anew for each
+ * body, so they are asked for again. */
+struct walk {
+    struct lowerer *lowerer;
+    const struct nest *nest;
+    int flat;                                /* the loop over everything, -1: a loop an axis */
+    struct store *row_stores, *whole_stores; /* stb_ds arrays, put behind all values of their body */
+};
+
+static int row_depth(const struct lowerer *lowerer)
+{
+    return lowerer->loops.vector >= 0 && !lowerer->loops.vector_inner ? BODY_VECTOR : BODY_OUTER;
+}
+
+static void member_indices(struct walk *walk, const struct nest_member *member, int rank, const struct affine **indices)
+{
+    const struct affine *space[RANK_MAX];
+    space_indices(walk->lowerer, walk->nest, walk->flat, space);
+    for (int i = 0; i < rank; i++)
+        indices[i] = axis_index(walk->lowerer, space, member->axis[i]);
+}
+
+static uint32_t member_axes(const struct nest_member *member, int rank)
+{
+    uint32_t mask = 0;
+    for (int i = 0; i < rank; i++)
+        if (member->axis[i] != AXIS_NONE)
+            mask |= 1u << member->axis[i];
+    return mask;
+}
+
+/* Row-major number of an element among the reduced axes, for argmax and argmin. */
+static int position_value(struct lowerer *lowerer, const struct node *node, const struct affine *const *indices)
+{
+    struct arena *arena = lowerer->out.arena;
+    const struct shape *shape = &node->operands[0]->type.shape;
+    const struct affine *sum = affine_constant(arena, 0);
+    int64_t stride = 1;
+    for (int i = shape->rank - 1; i >= 0; i--)
+        if (node->attributes->axes >> i & 1) {
+            sum = affine_add(arena, sum, indices[i], stride);
+            stride *= shape->dimension[i];
+        }
+    return lower_append(lowerer, (struct value){.kind = VALUE_INDEX, .lane = LANE_INT, .index = sum, .node = node});
+}
+
+/* Evaluates what is reduced and makes the reduction; its number. */
+static int add_reduction(struct walk *walk, const struct nest_member *member)
+{
+    struct lowerer *lowerer = walk->lowerer;
+    const struct node *node = member->node;
+    const struct affine *indices[RANK_MAX];
+    uint32_t reduced;
+    struct type space = reduction_space(node, &reduced);
+    member_indices(walk, member, space.shape.rank, indices);
+    struct reduction reduction = {.node = node, .kind = member->reduction, .position = -1};
+    int value = node->op == OP_fold ? lower_fold_operand(lowerer, node, indices)
+                                    : lower_value(lowerer, node->operands[0], indices);
+    bool is_float = element_is_float(node->operands[0]->type.element) || node->op == OP_m2;
+    reduction.value = is_float ? lower_float(lowerer, value) : lower_long(lowerer, value);
+    reduction.lane = is_float ? LANE_FLOAT : LANE_LONG;
+    if (node->op == OP_argmax || node->op == OP_argmin)
+        reduction.position = position_value(lowerer, node, indices);
+    reduction.lanes = member->reduction != REDUCTION_COLUMN && lowerer->loops.vector_inner;
+    uint32_t axes = member_axes(member, space.shape.rank);
+    reduction.row_level = member->reduction == REDUCTION_FULL && walk->flat < 0 && walk->nest->outer_fixed &&
+                          axes == walk->nest->outer && axes != nest_axes(walk->nest);
+    arrput(lowerer->out.reductions, reduction);
+    return (int)arrlen(lowerer->out.reductions) - 1;
+}
+
+static void begin_inner(struct lowerer *lowerer)
+{
+    lowerer->inner = NULL;
+    hmfree(lowerer->memo[BODY_INNER]);
+}
+
+static void end_phase(struct lowerer *lowerer, struct phase phase)
+{
+    phase.items = lowerer->inner;
+    lowerer->inner = NULL;
+    arrput(lowerer->loops.phases, phase);
+    lower_append_item(lowerer, row_depth(lowerer), ITEM_PHASE, (int)arrlen(lowerer->loops.phases) - 1);
+}
+
+/* The reductions over rows whose phase depth is the smallest above `done`; that depth, 0 when there are none left. */
+static int lower_row_phase(struct walk *walk, int done)
+{
+    struct lowerer *lowerer = walk->lowerer;
+    const struct nest *nest = walk->nest;
+    int depth = 0;
+    for (ptrdiff_t i = 0; i < arrlen(nest->members); i++) {
+        int own = lower_place(lowerer, nest->members[i].node)->depth;
+        if (nest->members[i].reduction == REDUCTION_ROW && own > done && (!depth || own < depth))
+            depth = own;
+    }
+    if (!depth)
+        return 0;
+    struct phase phase = {0};
+    begin_inner(lowerer);
+    for (ptrdiff_t i = 0; i < arrlen(nest->members); i++)
+        if (nest->members[i].reduction == REDUCTION_ROW &&
+            lower_place(lowerer, nest->members[i].node)->depth == depth) {
+            int number = add_reduction(walk, &nest->members[i]);
+            lower_append_item(lowerer, BODY_INNER, ITEM_STEP, number);
+            arrput(phase.reductions, number);
+        }
+    end_phase(lowerer, phase);
+    for (ptrdiff_t i = 0; i < arrlen(phase.reductions); i++) {
+        const struct reduction *reduction = &lowerer->out.reductions[phase.reductions[i]];
+        lower_place(lowerer, reduction->node)->reduction = phase.reductions[i];
+    }
+    return depth;
+}
+
+static void lower_store(struct walk *walk, const struct nest_member *member)
+{
+    struct lowerer *lowerer = walk->lowerer;
+    const struct node *node = member->node;
+    const struct affine *indices[RANK_MAX], *own[RANK_MAX];
+    int rank = member->base ? member->base->type.shape.rank : node->type.shape.rank;
+    member_indices(walk, member, rank, indices);
+    memcpy(own, indices, sizeof own);
+    if (member->base)
+        lower_split(lowerer, &node->type.shape, lower_linear(lowerer, &member->base->type.shape, indices), own);
+    struct store store = {.buffer = lower_place(lowerer, node)->buffer, .slice = -1};
+    store.value = lower_value(lowerer, node, own);
+    store.element = lowerer->out.target->storage[node->type.element];
+    store.index = lower_address(lowerer, &node->type, own);
+    bool row = walk->nest->outer_fixed && member_axes(member, rank) == walk->nest->outer && walk->flat < 0;
+    if (row && walk->nest->outer != nest_axes(walk->nest))
+        arrput(walk->row_stores, store);
+    else
+        arrput(walk->whole_stores, store);
+}
+
+static void append_stores(struct lowerer *lowerer, const struct store *stores, int depth)
+{
+    for (ptrdiff_t i = 0; i < arrlen(stores); i++) {
+        arrput(lowerer->out.stores, stores[i]);
+        lower_append_item(lowerer, depth, ITEM_STORE, (int)arrlen(lowerer->out.stores) - 1);
+    }
+}
+
+static void lower_total(struct walk *walk, const struct nest_member *member)
+{
+    struct lowerer *lowerer = walk->lowerer;
+    int number = add_reduction(walk, member);
+    int depth = lowerer->out.reductions[number].row_level ? row_depth(lowerer) : BODY_INNER;
+    lower_append_item(lowerer, depth, ITEM_STEP, number);
+    arrput(lowerer->loops.totals, number);
+}
+
+/* Everything but the reductions over rows, which are done: stores, and reductions over the rows. */
+static void lower_last_phase(struct walk *walk)
+{
+    struct lowerer *lowerer = walk->lowerer;
+    const struct nest *nest = walk->nest;
+    begin_inner(lowerer);
+    for (ptrdiff_t i = 0; i < arrlen(nest->members); i++) {
+        const struct nest_member *member = &nest->members[i];
+        bool stored = lower_place(lowerer, member->node)->buffer >= 0;
+        if (member->reduction == REDUCTION_COLUMN || member->reduction == REDUCTION_FULL)
+            lower_total(walk, member);
+        else if (member->reduction == REDUCTION_NONE || stored)
+            lower_store(walk, member);
+    }
+    append_stores(lowerer, walk->whole_stores, BODY_INNER);
+    if (arrlen(lowerer->inner))
+        end_phase(lowerer, (struct phase){0});
+    append_stores(lowerer, walk->row_stores, row_depth(lowerer));
+}
+
+/* ---- results of the reductions over the rows ---- */
+
+static int scratch_buffer(struct lowerer *lowerer, struct node *node)
+{
+    int64_t elements = shape_elements(&node->type.shape);
+    struct kernel_buffer buffer = {.node = node, .scratch = true, .offset = lowerer->out.workspace};
+    lowerer->out.workspace += ((uint64_t)elements * 8 + 63) / 64 * 64;
+    arrput(lowerer->out.buffers, buffer);
+    return (int)arrlen(lowerer->out.buffers) - 1;
+}
+
+static void store_total(struct walk *walk, const struct nest_member *member, int reduction)
+{
+    struct lowerer *lowerer = walk->lowerer;
+    const struct affine *indices[RANK_MAX];
+    struct place *place = lower_place(lowerer, member->node);
+    if (place->buffer < 0)
+        place->buffer = scratch_buffer(lowerer, member->node);
+    int rank = member->node->type.shape.rank;
+    member_indices(walk, member, rank, indices);
+    for (int i = 0; i < rank; i++)
+        if (member->node->attributes->axes >> i & 1)
+            indices[i] = affine_constant(lowerer->out.arena, 0);
+    struct store store = {.buffer = place->buffer, .slice = -1};
+    store.value = lower_result(lowerer, member->node, reduction);
+    store.element = lowerer->out.target->storage[member->node->type.element];
+    store.index = lower_address(lowerer, &member->node->type, indices);
+    arrput(lowerer->out.stores, store);
+    lower_append_item(lowerer, BODY_INNER, ITEM_STORE, (int)arrlen(lowerer->out.stores) - 1);
+}
+
+static void lower_totals(struct walk *walk, enum reduction_kind kind, int body)
+{
+    struct lowerer *lowerer = walk->lowerer;
+    begin_inner(lowerer);
+    int next = 0;
+    for (ptrdiff_t i = 0; i < arrlen(walk->nest->members); i++) {
+        const struct nest_member *member = &walk->nest->members[i];
+        if (member->reduction != REDUCTION_COLUMN && member->reduction != REDUCTION_FULL)
+            continue;
+        int number = lowerer->loops.totals[next++];
+        if (member->reduction == kind)
+            store_total(walk, member, number);
+    }
+    lowerer->loops.bodies[body] = lowerer->inner;
+    lowerer->inner = NULL;
+}
+
+/* ---- sizes ---- */
+
+static int64_t extent_of(const struct lowerer *lowerer, int variable)
+{
+    return lowerer->out.variables[variable].high + 1;
+}
+
+static size_t accumulator_bytes(const struct reduction *reduction)
+{
+    size_t vector = reduction->lane == LANE_FLOAT ? 64 : 128;
+    if (reduction->node->op == OP_m2)
+        return 3 * vector;
+    return reduction->position >= 0 ? vector + (reduction->lane == LANE_FLOAT ? 64 : 128) : vector;
+}
+
+static void size_totals(struct lowerer *lowerer)
+{
+    struct loop_nest *loops = &lowerer->loops;
+    int64_t columns = (loops->vector_extent + LANES - 1) / LANES;
+    for (int i = 0; i < loops->inner_count; i++)
+        columns *= extent_of(lowerer, loops->inner_loops[i]);
+    int64_t length = loops->split_vector ? loops->vector_extent : loops->rows;
+    int64_t blocks = (length + loops->block - 1) / loops->block;
+    for (ptrdiff_t i = 0; i < arrlen(loops->totals); i++) {
+        struct reduction *reduction = &lowerer->out.reductions[loops->totals[i]];
+        reduction->slots = reduction->kind == REDUCTION_COLUMN ? columns : 1;
+        reduction->workspace = lowerer->out.workspace;
+        lowerer->out.workspace += (uint64_t)(blocks * reduction->slots) * accumulator_bytes(reduction);
+    }
+}
+
+/* How the threads share the work. Blocks that reductions depend on are those of passes/nests.h. */
+static void choose_blocks(struct lowerer *lowerer)
+{
+    struct loop_nest *loops = &lowerer->loops;
+    bool whole = false, ordered = false;
+    for (ptrdiff_t i = 0; i < arrlen(loops->totals); i++) {
+        const struct reduction *reduction = &lowerer->out.reductions[loops->totals[i]];
+        bool columns = reduction->kind == REDUCTION_COLUMN || reduction->row_level;
+        whole |= !columns && reduction_ordered(reduction->node);
+        ordered |= columns;
+    }
+    loops->split_vector = whole || (!ordered && loops->rows < 4 && loops->vector_extent >= 4096);
+    if (whole && (loops->row_count || loops->inner_count))
+        castor_bug("a sum over everything needs one loop");
+    int64_t length = loops->split_vector ? loops->vector_extent : loops->rows;
+    loops->block = reduction_block(length);
+    if (!whole && !ordered && !loops->split_vector)
+        loops->block = (length + 63) / 64;
+    if (loops->block < 1)
+        loops->block = 1;
+    loops->serial = loops->work < 32768;
+}
+
+static void finish_sizes(struct lowerer *lowerer, const struct nest *nest)
+{
+    struct loop_nest *loops = &lowerer->loops;
+    int64_t elements = shape_elements(&nest->space.shape), steps = 0;
+    loops->rows = elements ? 1 : 0;
+    for (int i = 0; i < loops->row_count; i++)
+        loops->rows *= extent_of(lowerer, loops->row_loops[i]);
+    loops->vector_extent = loops->vector < 0 ? 1 : extent_of(lowerer, loops->vector);
+    for (ptrdiff_t i = 0; i < arrlen(loops->phases); i++)
+        steps += arrlen(loops->phases[i].items);
+    loops->work = elements * (steps + 1);
+    choose_blocks(lowerer);
+    size_totals(lowerer);
+}
+
+/* ---- nests of other shapes ---- */
+
+/* A running sum: rows over all other axes, one inner loop along the axis; vectors along the rows where they can. */
+static void lower_scan(struct walk *walk, const struct nest_member *member)
+{
+    struct lowerer *lowerer = walk->lowerer;
+    const struct node *node = member->node;
+    int axis = node->attributes->axis, inner = lowerer->axis_variable[axis];
+    const struct affine *indices[RANK_MAX];
+    begin_inner(lowerer);
+    member_indices(walk, member, node->type.shape.rank, indices);
+    if (node->attributes->reverse && inner >= 0)
+        indices[axis] =
+            affine_add(lowerer->out.arena, affine_constant(lowerer->out.arena, node->type.shape.dimension[axis] - 1),
+                       indices[axis], -1);
+    struct reduction reduction = {.node = node, .kind = REDUCTION_ROW, .position = -1};
+    bool is_float = element_is_float(node->type.element);
+    int value = lower_value(lowerer, node->operands[0], indices);
+    reduction.value = is_float ? lower_float(lowerer, value) : lower_long(lowerer, value);
+    reduction.lane = is_float ? LANE_FLOAT : LANE_LONG;
+    arrput(lowerer->out.reductions, reduction);
+    int number = (int)arrlen(lowerer->out.reductions) - 1;
+    lower_append_item(lowerer, BODY_INNER, ITEM_STEP, number);
+    struct value result = {.kind = VALUE_RESULT, .lane = reduction.lane, .reduction = number, .node = node};
+    result.depth = BODY_INNER;
+    result.vector = lowerer->loops.vector >= 0;
+    struct store store = {.buffer = lower_place(lowerer, node)->buffer, .slice = -1};
+    store.value = lower_convert(lowerer, lower_append(lowerer, result), node->type.element, node);
+    store.element = lowerer->out.target->storage[node->type.element];
+    store.index = lower_address(lowerer, &node->type, indices);
+    arrput(walk->whole_stores, store);
+    append_stores(lowerer, walk->whole_stores, BODY_INNER);
+    struct phase phase = {0};
+    arrput(phase.reductions, number);
+    end_phase(lowerer, phase);
+}
+
+/* Adds every update to its slice of the result, one after the other in row-major order of the rows. */
+static void lower_scatter(struct walk *walk, const struct nest_member *member, int buffer, enum element storage)
+{
+    struct lowerer *lowerer = walk->lowerer;
+    const struct node *node = member->node, *updates = node->operands[0], *index = node->operands[1];
+    const struct affine *indices[RANK_MAX], *at[RANK_MAX];
+    int axis = node->attributes->axis, index_rank = index->type.shape.rank, rank = node->type.shape.rank;
+    begin_inner(lowerer);
+    space_indices(lowerer, walk->nest, -1, indices);
+    int update = lower_value(lowerer, updates, indices);
+    int slice = lower_convert(lowerer, lower_value(lowerer, index, indices + axis), ELEMENT_I32, index);
+    for (int i = 0; i < rank; i++)
+        at[i] = i == axis ? affine_constant(lowerer->out.arena, 0) : indices[i < axis ? i : i - 1 + index_rank];
+    int64_t strides[RANK_MAX];
+    type_strides(&node->type, strides);
+    struct value old = {.kind = VALUE_LOAD, .buffer = buffer, .element = storage, .node = node, .depth = BODY_INNER};
+    old.index = lower_address(lowerer, &node->type, at);
+    old.lane = lower_lane(storage);
+    old.stride = strides[axis];
+    old.high = node->type.shape.dimension[axis] - 1;
+    old.operand_count = 1;
+    old.operands[0] = slice;
+    struct value sum = {.kind = VALUE_POINTWISE, .op = OP_add, .lane = old.lane, .domain = old.lane, .node = node};
+    sum.operand_count = 2;
+    sum.operands[0] = lower_append(lowerer, old);
+    sum.operands[1] = update;
+    if (old.lane != LANE_FLOAT) {
+        sum.lane = sum.domain = LANE_LONG;
+        sum.operands[0] = lower_long(lowerer, sum.operands[0]);
+        sum.operands[1] = lower_long(lowerer, update);
+    }
+    struct store store = {
+        .buffer = buffer, .slice = slice, .stride = strides[axis], .last = old.high, .element = storage};
+    store.value = lower_append(lowerer, sum);
+    store.value = old.lane == LANE_FLOAT ? store.value : lower_convert(lowerer, store.value, storage, node);
+    store.index = old.index;
+    arrput(walk->whole_stores, store);
+    append_stores(lowerer, walk->whole_stores, BODY_INNER);
+    end_phase(lowerer, (struct phase){0});
+}
+
+/* ---- putting it together ---- */
+
+static void forget(struct lowerer *lowerer)
+{
+    for (int i = BODY_NEST; i < BODY_COUNT; i++)
+        hmfree(lowerer->memo[i]);
+}
+
+static void begin_nest(struct lowerer *lowerer, const struct nest *nest, enum nest_shape shape)
+{
+    forget(lowerer);
+    lowerer->loops = (struct loop_nest){.shape = shape, .vector = -1, .clear = -1};
+    lowerer->loops.main = nest->members[0].node;
+}
+
+static void free_loops(struct loop_nest *loops)
+{
+    for (int i = 0; i < BODY_COUNT; i++)
+        arrfree(loops->bodies[i]);
+    for (ptrdiff_t i = 0; i < arrlen(loops->phases); i++) {
+        arrfree(loops->phases[i].items);
+        arrfree(loops->phases[i].reductions);
+    }
+    arrfree(loops->phases);
+    arrfree(loops->totals);
+}
+
+/* Lowers a nest of NEST_LOOPS; false when a sum over everything found no single loop: then `flat` is needed. */
+static bool lower_loops(struct lowerer *lowerer, const struct nest *nest, bool flat)
+{
+    struct walk walk = {.lowerer = lowerer, .nest = nest, .flat = -1};
+    ptrdiff_t values = arrlen(lowerer->out.values), variables = arrlen(lowerer->out.variables);
+    ptrdiff_t stores = arrlen(lowerer->out.stores);
+    begin_nest(lowerer, nest, NEST_LOOPS);
+    int vector = nest_vector_axis(nest);
+    if (flat) {
+        walk.flat = add_loop(lowerer, shape_elements(&nest->space.shape), BODY_INNER, true);
+        lowerer->loops.vector = walk.flat;
+        lowerer->loops.vector_inner = true;
+    } else {
+        uint32_t all = nest_axes(nest);
+        uint32_t outer = nest->outer_fixed || vector < 0 ? nest->outer : all & ~(1u << vector);
+        add_loops(lowerer, nest, outer, vector);
+    }
+    for (int depth = lower_row_phase(&walk, 0); depth;)
+        depth = lower_row_phase(&walk, depth);
+    lower_last_phase(&walk);
+    lower_totals(&walk, REDUCTION_COLUMN, BODY_FINISH);
+    lower_totals(&walk, REDUCTION_FULL, BODY_TOTAL);
+    lower_merge_loops(lowerer, nest, values, variables, stores);
+    arrfree(walk.row_stores);
+    arrfree(walk.whole_stores);
+    bool everything = nest->outer_fixed && nest->outer == 0;
+    if (everything && !flat && (lowerer->loops.row_count || lowerer->loops.inner_count))
+        return false;
+    finish_sizes(lowerer, nest);
+    return true;
+}
+
+static void keep_nest(struct lowerer *lowerer, const struct nest *nest)
+{
+    for (ptrdiff_t i = 0; i < arrlen(nest->members); i++)
+        lower_place(lowerer, nest->members[i].node)->reduction = -1;
+    arrput(lowerer->out.nests, lowerer->loops);
+}
+
+static void lower_scan_nest(struct lowerer *lowerer, const struct nest *nest)
+{
+    struct walk walk = {.lowerer = lowerer, .nest = nest, .flat = -1};
+    int axis = nest->members[0].node->attributes->axis, vector = nest_vector_axis(nest);
+    begin_nest(lowerer, nest, NEST_SCAN);
+    add_loops(lowerer, nest, nest_axes(nest) & ~(1u << axis), vector == axis ? -1 : vector);
+    lower_scan(&walk, &nest->members[0]);
+    arrfree(walk.whole_stores);
+    finish_sizes(lowerer, nest);
+    keep_nest(lowerer, nest);
+}
+
+/* A nest that rounds f32 sums in one buffer to the node's type in another. */
+static void lower_rounding(struct lowerer *lowerer, struct node *node, int from, int to)
+{
+    struct nest_member member = {.node = node};
+    struct nest nest = {.space = node->type};
+    arrput(nest.members, member);
+    struct walk walk = {.lowerer = lowerer, .nest = &nest, .flat = -1};
+    const struct affine *indices[RANK_MAX];
+    int vector = nest_vector_axis(&nest);
+    begin_nest(lowerer, &nest, NEST_LOOPS);
+    add_loops(lowerer, &nest, vector < 0 ? 0 : nest_axes(&nest) & ~(1u << vector), vector);
+    begin_inner(lowerer);
+    space_indices(lowerer, &nest, -1, indices);
+    struct value load = {.kind = VALUE_LOAD, .lane = LANE_FLOAT, .element = ELEMENT_F32, .buffer = from, .node = node};
+    load.index = lower_address(lowerer, &node->type, indices);
+    load.depth = BODY_NEST;
+    struct store store = {.buffer = to, .slice = -1, .index = load.index};
+    store.value = lower_convert(lowerer, lower_append(lowerer, load), node->type.element, node);
+    store.element = lowerer->out.target->storage[node->type.element];
+    arrput(walk.whole_stores, store);
+    append_stores(lowerer, walk.whole_stores, BODY_INNER);
+    end_phase(lowerer, (struct phase){0});
+    finish_sizes(lowerer, &nest);
+    keep_nest(lowerer, &nest);
+    arrfree(walk.whole_stores);
+    arrfree(nest.members);
+}
+
+/* Sums of half values are kept in f32 in the workspace and rounded by a nest of their own. */
+static void lower_scatter_nest(struct lowerer *lowerer, const struct nest *nest)
+{
+    struct node *node = nest->members[0].node;
+    struct place *place = lower_place(lowerer, node);
+    bool half = element_is_half(node->type.element);
+    int target = place->buffer, sums = half ? scratch_buffer(lowerer, node) : target;
+    enum element storage = half ? ELEMENT_F32 : lowerer->out.target->storage[node->type.element];
+    struct nest updates = {.space = node->operands[0]->type, .members = nest->members};
+    struct walk walk = {.lowerer = lowerer, .nest = &updates, .flat = -1};
+    int vector = nest_vector_axis(&updates), axis = node->attributes->axis;
+    if (vector >= axis && vector < axis + node->operands[1]->type.shape.rank)
+        vector = -1;
+    begin_nest(lowerer, &updates, NEST_SCATTER);
+    add_loops(lowerer, &updates, vector < 0 ? nest_axes(&updates) : nest_axes(&updates) & ~(1u << vector), vector);
+    lower_scatter(&walk, &nest->members[0], sums, storage);
+    arrfree(walk.whole_stores);
+    finish_sizes(lowerer, &updates);
+    lowerer->loops.serial = true;
+    lowerer->loops.split_vector = false;
+    lowerer->loops.block = lowerer->loops.rows > 0 ? lowerer->loops.rows : 1;
+    lowerer->loops.clear = sums;
+    lowerer->loops.clear_bytes = shape_elements(&node->type.shape) * (int64_t)element_bytes(storage);
+    keep_nest(lowerer, nest);
+    if (!half)
+        return;
+    lower_rounding(lowerer, node, sums, target);
+}
+
+static void lower_nest(struct lowerer *lowerer, const struct nest *nest)
+{
+    enum op op = nest->members[0].node->op;
+    if (op == OP_cumsum) {
+        lower_scan_nest(lowerer, nest);
+        return;
+    }
+    if (op == OP_scatter_add) {
+        lower_scatter_nest(lowerer, nest);
+        return;
+    }
+    ptrdiff_t reductions = arrlen(lowerer->out.reductions), stores = arrlen(lowerer->out.stores);
+    uint64_t workspace = lowerer->out.workspace;
+    if (!lower_loops(lowerer, nest, false)) {
+        free_loops(&lowerer->loops);
+        arrsetlen(lowerer->out.reductions, (size_t)reductions);
+        arrsetlen(lowerer->out.stores, (size_t)stores);
+        for (ptrdiff_t i = 0; i < arrlen(nest->members); i++)
+            lower_place(lowerer, nest->members[i].node)->reduction = -1;
+        lowerer->out.workspace = workspace;
+        lower_loops(lowerer, nest, true);
+    }
+    keep_nest(lowerer, nest);
+}
+
+struct lowered lower_kernel(const struct kernel_use *use, const struct target *target, struct arena *arena)
+{
+    struct lowerer lowerer = {.use = use, .out = {.arena = arena, .target = target}};
+    lowerer.nests = nests_find(use);
+    if (!lowerer.nests)
+        castor_bug("kernel %d cannot be lowered: a value that is not stored is needed in two nests", use->number);
+    place_all(&lowerer);
+    for (ptrdiff_t i = 0; i < arrlen(lowerer.nests); i++)
+        for (ptrdiff_t k = 0; k < arrlen(lowerer.nests[i].members); k++)
+            lower_place(&lowerer, lowerer.nests[i].members[k].node)->nest = (int)i;
+    for (ptrdiff_t i = 0; i < arrlen(lowerer.nests); i++) {
+        lowerer.current = (int)i;
+        lower_nest(&lowerer, &lowerer.nests[i]);
+    }
+    for (int i = 0; i < BODY_COUNT; i++)
+        hmfree(lowerer.memo[i]);
+    hmfree(lowerer.places);
+    nests_free(lowerer.nests);
+    return lowerer.out;
+}
+
+void lowered_free(struct lowered *lowered)
+{
+    for (ptrdiff_t i = 0; i < arrlen(lowered->nests); i++)
+        free_loops(&lowered->nests[i]);
+    arrfree(lowered->variables);
+    arrfree(lowered->values);
+    arrfree(lowered->stores);
+    arrfree(lowered->reductions);
+    arrfree(lowered->nests);
+    arrfree(lowered->items);
+    arrfree(lowered->buffers);
+    arrfree(lowered->integers);
+}

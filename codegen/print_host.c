@@ -1,0 +1,404 @@
+/* Prints a lowered kernel as C for the host: vectors by GCC's extensions, threads by OpenMP.
+ *
+ * Blocks of rows (or of the vector loop, where there is but one row) are shared among the threads. Reductions over the
+ * rows leave one partial result a block in the workspace; these are merged in the order of the blocks, so that the
+ * result does not depend on the number of threads. */
+#include "codegen/print_host.h"
+
+#include <stb/stb_ds.h>
+
+static int64_t extent_of(const struct printer *printer, int variable)
+{
+    return printer->lowered->variables[variable].high + 1;
+}
+
+static const struct reduction *reduction_of(const struct printer *printer, int number)
+{
+    return &printer->lowered->reductions[number];
+}
+
+const char *print_accumulator(struct printer *printer, const struct reduction *reduction)
+{
+    const char *name = op_info(reduction->node->op)->name;
+    if (reduction->node->op == OP_fold || reduction->node->op == OP_cumsum)
+        name = "sum";
+    if (reduction->node->op == OP_reduce_max || reduction->node->op == OP_reduce_min)
+        name = reduction->node->op == OP_reduce_max ? "max" : "min";
+    return arena_printf(printer->arena, "%s_%s", name, reduction->lane == LANE_FLOAT ? "float" : "long");
+}
+
+/* ---- steps of reductions ---- */
+
+/* Number of values that a COLUMN or sequential reduction has seen with this one; NULL where lanes count themselves. */
+static const char *print_count(struct printer *printer, const struct reduction *reduction)
+{
+    const struct loop_nest *nest = printer->nest;
+    if (reduction->kind == REDUCTION_COLUMN)
+        return "row - begin + 1";
+    if (reduction->kind == REDUCTION_FULL || reduction->lanes)
+        return NULL;
+    const char *position = "1";
+    int64_t stride = 1;
+    for (int i = nest->inner_count - 1; i >= 0; i--) {
+        position = arena_printf(printer->arena, "%s + %lld * i%d", position, (long long)stride, nest->inner_loops[i]);
+        stride *= extent_of(printer, nest->inner_loops[i]);
+    }
+    return position;
+}
+
+static const char *print_place(struct printer *printer, const struct reduction *reduction, int number)
+{
+    const struct loop_nest *nest = printer->nest;
+    if (reduction->kind != REDUCTION_COLUMN)
+        return arena_printf(printer->arena, "a%d", number);
+    const char *slot = nest->vector_inner ? arena_printf(printer->arena, "i%d / %d", nest->vector, LANES) : "0";
+    int64_t stride = nest->vector_inner ? (nest->vector_extent + LANES - 1) / LANES : 1;
+    for (int i = nest->inner_count - 1; i >= 0; i--) {
+        slot = arena_printf(printer->arena, "%s + %lld * i%d", slot, (long long)stride, nest->inner_loops[i]);
+        stride *= extent_of(printer, nest->inner_loops[i]);
+    }
+    return arena_printf(printer->arena, "p%d[%s]", number, slot);
+}
+
+static void print_step(struct printer *printer, int number)
+{
+    const struct reduction *reduction = reduction_of(printer, number);
+    const char *type = print_accumulator(printer, reduction), *place = print_place(printer, reduction, number);
+    const char *more = "", *count = print_count(printer, reduction);
+    if (reduction->position >= 0)
+        more = arena_printf(printer->arena, ", %s", print_value_name(printer, reduction->position));
+    else if (reduction->node->op == OP_m2 && count)
+        more = arena_printf(printer->arena, ", splat(1.0f / (float)(%s))", count);
+    else if (reduction->node->op == OP_m2)
+        more = arena_printf(printer->arena, ", 1.0f / (%s.count + 1.0f)", place);
+    const char *step = arena_printf(printer->arena, "%s_step(%s, %s%s)", type, place,
+                                    print_value_name(printer, reduction->value), more);
+    if (reduction->row_level)
+        step = arena_printf(printer->arena, "%s_keep(lane == (int)(row %% %d), %s, %s)", type, LANES, step, place);
+    else if (printer->lanes < LANES && (reduction->lanes || reduction->kind == REDUCTION_FULL))
+        step = arena_printf(printer->arena, "%s_keep(lane < %d, %s, %s)", type, printer->lanes, step, place);
+    text_line(&printer->text, "%s = %s;", place, step);
+}
+
+/* ---- bodies ---- */
+
+static void print_phase(struct printer *printer, const struct phase *phase);
+
+static void print_items(struct printer *printer, const struct item *items)
+{
+    for (ptrdiff_t i = 0; i < arrlen(items); i++) {
+        int number = items[i].number;
+        switch (items[i].kind) {
+        case ITEM_INDEX:
+            print_index(printer, number);
+            break;
+        case ITEM_VALUE:
+            print_value(printer, number);
+            break;
+        case ITEM_STORE:
+            print_store(printer, &printer->lowered->stores[number]);
+            break;
+        case ITEM_STEP:
+            print_step(printer, number);
+            break;
+        case ITEM_PHASE:
+            print_phase(printer, &printer->nest->phases[number]);
+            break;
+        }
+    }
+}
+
+/* What stands inside the vector loop, printed once for whole vectors and once for the rest at the end. */
+static void print_vector_body(struct printer *printer, const struct item *items, int lanes)
+{
+    printer->lanes = lanes;
+    print_items(printer, items);
+    printer->lanes = LANES;
+}
+
+static void print_vector_part(struct printer *printer, const struct item *items)
+{
+    int vector = printer->nest->vector, rest = (int)(printer->nest->vector_extent % LANES);
+    text_open(&printer->text, "for (long i%d = begin; i%d + %d <= end; i%d += %d)", vector, vector, LANES, vector,
+              LANES);
+    print_vector_body(printer, items, LANES);
+    text_close(&printer->text);
+    if (!rest)
+        return;
+    long long extent = printer->nest->vector_extent;
+    text_open(&printer->text, "if (end == %lld)", extent);
+    text_line(&printer->text, "const long i%d = %lld;", vector, extent - rest);
+    print_vector_body(printer, items, rest);
+    text_close(&printer->text);
+}
+
+static void print_vector_whole(struct printer *printer, const struct item *items)
+{
+    int vector = printer->nest->vector, rest = (int)(printer->nest->vector_extent % LANES);
+    long long whole = printer->nest->vector_extent - rest;
+    if (whole) {
+        text_open(&printer->text, "for (long i%d = 0; i%d < %lld; i%d += %d)", vector, vector, whole, vector, LANES);
+        print_vector_body(printer, items, LANES);
+        text_close(&printer->text);
+    }
+    if (rest) {
+        text_open(&printer->text, "%s", "");
+        text_line(&printer->text, "const long i%d = %lld;", vector, whole);
+        print_vector_body(printer, items, rest);
+        text_close(&printer->text);
+    }
+}
+
+/* `shared`: the threads' share of the vector loop; else all of it. */
+static void print_vector_loop(struct printer *printer, const struct item *items, bool shared)
+{
+    if (shared)
+        print_vector_part(printer, items);
+    else
+        print_vector_whole(printer, items);
+}
+
+static void open_inner_loops(struct printer *printer)
+{
+    const struct loop_nest *nest = printer->nest;
+    for (int i = 0; i < nest->inner_count; i++)
+        text_open(&printer->text, "for (long i%d = 0; i%d < %lld; i%d++)", nest->inner_loops[i], nest->inner_loops[i],
+                  (long long)extent_of(printer, nest->inner_loops[i]), nest->inner_loops[i]);
+}
+
+static void close_inner_loops(struct printer *printer)
+{
+    for (int i = 0; i < printer->nest->inner_count; i++)
+        text_close(&printer->text);
+}
+
+static void print_phase(struct printer *printer, const struct phase *phase)
+{
+    const struct loop_nest *nest = printer->nest;
+    for (ptrdiff_t i = 0; i < arrlen(phase->reductions); i++) {
+        const char *type = print_accumulator(printer, reduction_of(printer, phase->reductions[i]));
+        text_line(&printer->text, "%s a%d = %s_start();", type, phase->reductions[i], type);
+    }
+    open_inner_loops(printer);
+    if (nest->vector_inner)
+        print_vector_loop(printer, phase->items, nest->split_vector);
+    else
+        print_items(printer, phase->items);
+    close_inner_loops(printer);
+    for (ptrdiff_t i = 0; i < arrlen(phase->reductions); i++) {
+        const struct reduction *reduction = reduction_of(printer, phase->reductions[i]);
+        const char *type = print_accumulator(printer, reduction);
+        if (reduction->lanes)
+            text_line(&printer->text, "a%d = %s_lanes(a%d);", phase->reductions[i], type, phase->reductions[i]);
+    }
+}
+
+/* ---- rows ---- */
+
+/* The loop variables of the rows from the row's number. */
+static void print_row_indices(struct printer *printer)
+{
+    const struct loop_nest *nest = printer->nest;
+    int64_t stride = nest->rows;
+    for (int i = 0; i < nest->row_count; i++) {
+        int64_t extent = extent_of(printer, nest->row_loops[i]);
+        stride = extent ? stride / extent : 0;
+        const char *quotient = stride == 1 ? "row" : arena_printf(printer->arena, "row / %lld", (long long)stride);
+        if (i == 0)
+            text_line(&printer->text, "const long i%d = %s;", nest->row_loops[i], quotient);
+        else
+            text_line(&printer->text, "const long i%d = %s %% %lld;", nest->row_loops[i], quotient, (long long)extent);
+    }
+}
+
+static void print_row(struct printer *printer)
+{
+    const struct loop_nest *nest = printer->nest;
+    print_row_indices(printer);
+    print_items(printer, nest->bodies[BODY_OUTER]);
+    if (nest->vector >= 0 && !nest->vector_inner)
+        print_vector_loop(printer, nest->bodies[BODY_VECTOR], nest->split_vector);
+}
+
+static void print_rows(struct printer *printer)
+{
+    const struct loop_nest *nest = printer->nest;
+    if (nest->split_vector)
+        text_open(&printer->text, "for (long row = 0; row < %lld; row++)", (long long)nest->rows);
+    else
+        text_open(&printer->text, "for (long row = begin; row < end; row++)");
+    print_row(printer);
+    text_close(&printer->text);
+}
+
+/* ---- blocks ---- */
+
+static int64_t nest_length(const struct loop_nest *nest)
+{
+    return nest->split_vector ? nest->vector_extent : nest->rows;
+}
+
+static int64_t nest_blocks(const struct loop_nest *nest)
+{
+    return (nest_length(nest) + nest->block - 1) / nest->block;
+}
+
+static void start_totals(struct printer *printer)
+{
+    const struct loop_nest *nest = printer->nest;
+    for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++) {
+        int number = nest->totals[i];
+        const struct reduction *reduction = reduction_of(printer, number);
+        const char *type = print_accumulator(printer, reduction);
+        if (reduction->kind == REDUCTION_FULL) {
+            text_line(&printer->text, "%s a%d = %s_start();", type, number, type);
+            continue;
+        }
+        long long slots = reduction->slots;
+        text_line(&printer->text, "%s *const p%d = t%d + block * %lld;", type, number, number, slots);
+        text_open(&printer->text, "for (long slot = 0; slot < %lld; slot++)", slots);
+        text_line(&printer->text, "p%d[slot] = %s_start();", number, type);
+        text_close(&printer->text);
+    }
+}
+
+static void end_totals(struct printer *printer)
+{
+    const struct loop_nest *nest = printer->nest;
+    for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++) {
+        const struct reduction *reduction = reduction_of(printer, nest->totals[i]);
+        if (reduction->kind == REDUCTION_FULL)
+            text_line(&printer->text, "t%d[block] = %s_lanes(a%d);", nest->totals[i],
+                      print_accumulator(printer, reduction), nest->totals[i]);
+    }
+}
+
+static void declare_totals(struct printer *printer)
+{
+    for (ptrdiff_t i = 0; i < arrlen(printer->nest->totals); i++) {
+        const struct reduction *reduction = reduction_of(printer, printer->nest->totals[i]);
+        const char *type = print_accumulator(printer, reduction);
+        text_line(&printer->text, "%s *const t%d = (%s *)(workspace + %llu);", type, printer->nest->totals[i], type,
+                  (unsigned long long)reduction->workspace);
+    }
+}
+
+/* The blocks' results merged in their order; `slot` is where they lie in each block. */
+static void merge_blocks(struct printer *printer, enum reduction_kind kind)
+{
+    const struct loop_nest *nest = printer->nest;
+    long long blocks = nest_blocks(nest);
+    for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++) {
+        int number = nest->totals[i];
+        const struct reduction *reduction = reduction_of(printer, number);
+        if (reduction->kind != kind)
+            continue;
+        const char *type = print_accumulator(printer, reduction);
+        const char *slot = "0";
+        if (kind == REDUCTION_COLUMN) {
+            slot = print_place(printer, reduction, number);
+            slot = arena_printf(printer->arena, "&%s - p%d", slot, number);
+            text_line(&printer->text, "%s *const p%d = t%d;", type, number, number);
+        }
+        text_line(&printer->text, "%s a%d = %s_start();", type, number, type);
+        if (blocks > 0)
+            text_line(&printer->text, "a%d = t%d[%s];", number, number, slot);
+        if (blocks > 1) {
+            text_open(&printer->text, "for (long block = 1; block < %lld; block++)", blocks);
+            text_line(&printer->text, "a%d = %s_merge(a%d, t%d[block * %lld + (%s)]);", number, type, number, number,
+                      (long long)reduction->slots, slot);
+            text_close(&printer->text);
+        }
+    }
+}
+
+static void print_finish(struct printer *printer)
+{
+    const struct loop_nest *nest = printer->nest;
+    if (arrlen(nest->bodies[BODY_TOTAL])) {
+        text_open(&printer->text, "%s", "");
+        merge_blocks(printer, REDUCTION_FULL);
+        print_items(printer, nest->bodies[BODY_TOTAL]);
+        text_close(&printer->text);
+    }
+    if (!arrlen(nest->bodies[BODY_FINISH]))
+        return;
+    open_inner_loops(printer);
+    int vector = nest->vector, rest = (int)(nest->vector_extent % LANES);
+    for (int tail = 0; tail < 2; tail++) {
+        long long whole = nest->vector_extent - rest;
+        if (tail ? !rest : !whole)
+            continue;
+        if (tail)
+            text_open(&printer->text, "for (long i%d = %lld; i%d < %lld; i%d += %d)", vector, whole, vector, whole + 1,
+                      vector, LANES);
+        else
+            text_open(&printer->text, "for (long i%d = 0; i%d < %lld; i%d += %d)", vector, vector, whole, vector,
+                      LANES);
+        merge_blocks(printer, REDUCTION_COLUMN);
+        print_vector_body(printer, nest->bodies[BODY_FINISH], tail ? rest : LANES);
+        text_close(&printer->text);
+    }
+    close_inner_loops(printer);
+}
+
+static void print_nest(struct printer *printer, const struct loop_nest *nest)
+{
+    printer->nest = nest;
+    long long blocks = nest_blocks(nest), length = nest_length(nest), block = nest->block;
+    text_open(&printer->text, "%s", "");
+    if (nest->clear >= 0)
+        text_line(&printer->text, "__builtin_memset(%s, 0, %lld);", print_buffer_name(printer, nest->clear),
+                  (long long)nest->clear_bytes);
+    print_items(printer, nest->bodies[BODY_NEST]);
+    declare_totals(printer);
+    if (!nest->serial && blocks > 1)
+        text_add(&printer->text, "#pragma omp parallel for schedule(static)\n");
+    text_open(&printer->text, "for (long block = 0; block < %lld; block++)", blocks);
+    text_line(&printer->text, "const long begin = block * %lld, end = begin + %lld < %lld ? begin + %lld : %lld;",
+              block, block, length, block, length);
+    start_totals(printer);
+    print_rows(printer);
+    end_totals(printer);
+    text_close(&printer->text);
+    print_finish(printer);
+    text_close(&printer->text);
+}
+
+/* ---- the function ---- */
+
+static void print_buffers(struct printer *printer)
+{
+    const struct lowered *lowered = printer->lowered;
+    int parameter = 0;
+    char type[TYPE_TEXT];
+    for (int i = 0; i < arrlen(lowered->buffers); i++) {
+        const struct kernel_buffer *buffer = &lowered->buffers[i];
+        const char *name = print_buffer_name(printer, i);
+        if (buffer->scratch)
+            continue;
+        text_line(&printer->text, "char *const %s = buffers[%d]; /* %s */", name, parameter++,
+                  type_format(&buffer->node->type, type, sizeof type));
+    }
+    if (lowered->workspace)
+        text_line(&printer->text, "char *const workspace = buffers[%d];", parameter);
+    for (int i = 0; i < arrlen(lowered->buffers); i++)
+        if (lowered->buffers[i].scratch)
+            text_line(&printer->text, "char *const %s = workspace + %llu;", print_buffer_name(printer, i),
+                      (unsigned long long)lowered->buffers[i].offset);
+}
+
+const char *print_host(const struct lowered *lowered, struct arena *arena)
+{
+    struct printer printer = {.lowered = lowered, .arena = arena, .lanes = LANES};
+    text_line(&printer.text, "(char *const *buffers, const long long *integers)");
+    text_open(&printer.text, "%s", "");
+    if (!arrlen(lowered->integers))
+        text_line(&printer.text, "(void)integers;");
+    print_buffers(&printer);
+    print_items(&printer, lowered->items);
+    for (ptrdiff_t i = 0; i < arrlen(lowered->nests); i++)
+        print_nest(&printer, &lowered->nests[i]);
+    text_close(&printer.text);
+    return text_finish(&printer.text, arena);
+}
