@@ -128,10 +128,8 @@ static void mark_spread(struct planner *planner, const struct kernel_use *use)
     struct node **nodes = NULL;
     for (int i = 0; i < use->load_count; i++)
         use->loads[i]->mark = planner->uses[use->loads[i]->id] = 0;
-    for (int i = 0; i < use->inner_count; i++)
-        arrput(nodes, use->inner[i]);
-    for (int i = 0; i < use->store_count; i++)
-        arrput(nodes, use->stores[i]);
+    for (int i = 0; i < use->computed_count; i++)
+        arrput(nodes, use->computed[i]);
     for (ptrdiff_t i = 0; i < arrlen(nodes); i++)
         nodes[i]->mark = 0;
     if (nodes)

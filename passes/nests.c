@@ -300,7 +300,7 @@ struct alignment alignment_of(const struct node *node, const struct alignment *c
 
 /* ---- the nests of one kernel ---- */
 
-enum { SHARED_LOADS = 3 };
+enum { SHARED_LOADS = 8 };
 
 /* What is known of a node while the kernel is walked. */
 struct standing {
