@@ -68,6 +68,36 @@ static bool open_files(struct trainer *trainer, struct error *error)
     return ok;
 }
 
+/* Whether an evaluation gives a loss or metric of this name. */
+static bool is_evaluated(const struct program *program, const char *name)
+{
+    for (int i = 0; i < program->entry_count; i++) {
+        const struct program_entry *entry = &program->entries[i];
+        for (int j = 0; strncmp(entry->name, "eval", 4) == 0 && j < entry->output_count; j++) {
+            enum program_output_kind kind = entry->outputs[j].kind;
+            if ((kind == PROGRAM_LOSS || kind == PROGRAM_METRIC || kind == PROGRAM_NUMERATOR) &&
+                strcmp(entry->outputs[j].name, name) == 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* On which set the best weights are chosen, and that what chooses them is there. */
+static bool choose_best(struct trainer *trainer, struct error *error)
+{
+    const int64_t *examples = trainer->batches->examples;
+    const char *best = trainer->settings->best;
+    bool evaluates =
+        executor_entry(trainer->executor, "eval") >= 0 || executor_entry(trainer->executor, "eval_tail") >= 0;
+    trainer->best_split = !evaluates                 ? SPLIT_COUNT
+                          : examples[SPLIT_VALIDATE] ? SPLIT_VALIDATE
+                          : examples[SPLIT_TEST]     ? SPLIT_TEST
+                                                     : SPLIT_COUNT;
+    return !best || trainer->best_split == SPLIT_COUNT || is_evaluated(trainer->program, best) ||
+           error_set(error, "no loss or metric is named %s, which is to choose the best weights", best);
+}
+
 static bool open_trainer(struct trainer *trainer, struct device *device, struct error *error)
 {
     const struct train_settings *settings = trainer->settings;
@@ -77,14 +107,10 @@ static bool open_trainer(struct trainer *trainer, struct device *device, struct 
     bool accumulates = trainer->program->accumulate > 1;
     trainer->update = accumulates ? executor_entry(trainer->executor, "update") : -1;
     trainer->epoch_variable = program_find_variable(trainer->program, "train/epoch");
-    trainer->best_split = trainer->batches->examples[SPLIT_VALIDATE] ? SPLIT_VALIDATE
-                          : trainer->batches->examples[SPLIT_TEST]   ? SPLIT_TEST
-                                                                     : SPLIT_COUNT;
-    if (executor_entry(trainer->executor, "eval") < 0 && executor_entry(trainer->executor, "eval_tail") < 0)
-        trainer->best_split = SPLIT_COUNT;
     if (accumulates && trainer->update < 0)
         return error_set(error, "the program has no entry update");
-    if (!feeder_open(&trainer->feeder, trainer->executor, accumulates ? "micro" : "train", trainer->batches, error) ||
+    if (!choose_best(trainer, error) ||
+        !feeder_open(&trainer->feeder, trainer->executor, accumulates ? "micro" : "train", trainer->batches, error) ||
         !executor_initialise(trainer->executor, settings->seed, settings->weights, settings->weights_partial, error) ||
         !plan_steps(trainer, error) || !open_files(trainer, error))
         return false;
@@ -191,6 +217,23 @@ static bool report_interrupt(struct trainer *trainer, struct error *error)
     return false;
 }
 
+static void conclude(const struct trainer *trainer)
+{
+    const struct train_result *result = trainer->result;
+    if (trainer->settings->quiet)
+        return;
+    fprintf(stderr, "%lld steps, %.3g ms each, %.0f examples/s", (long long)result->steps, 1e3 * result->step_seconds,
+            result->examples_per_second);
+    if (result->skipped)
+        fprintf(stderr, "; %lld skipped", (long long)result->skipped);
+    if (!isnan(result->best))
+        fprintf(stderr, "; best %s %.4g on the %s set", trainer->best_name, result->best,
+                trainer->best_split == SPLIT_TEST ? "test" : "validation");
+    if (result->run[0])
+        fprintf(stderr, "; weights in %s", result->run);
+    fputc('\n', stderr);
+}
+
 static void finish_result(struct trainer *trainer)
 {
     struct train_result *result = trainer->result;
@@ -226,6 +269,8 @@ bool train(struct device *device, const struct program *program, const struct ba
             ok = trainer_final_test(&trainer, error);
         interrupt_end();
         finish_result(&trainer);
+        if (ok)
+            conclude(&trainer);
     }
     ok = log_close(&trainer.log, error) && ok;
     close_trainer(&trainer);

@@ -38,7 +38,8 @@ struct trainer {
     double clock;         /* when the last step finished, or when waiting for it began */
     double timed_seconds; /* of timed_steps steps, the first apart */
     int64_t timed_steps;
-    enum split best_split; /* SPLIT_COUNT when there is nothing to evaluate on */
+    enum split best_split;       /* SPLIT_COUNT when there is nothing to evaluate on */
+    char best_name[RESULT_NAME]; /* the loss or metric that chooses the best weights, once evaluated */
 };
 
 /* Launches an entry and looks at the results of the launch before it. */

@@ -43,8 +43,8 @@ static bool keep_best(struct trainer *trainer, const struct evaluation *evaluati
 {
     const struct score *score = choosing_score(trainer, evaluation);
     if (!score)
-        return error_set(error, "no loss or metric is named %s, which is to choose the best weights",
-                         trainer->settings->best ? trainer->settings->best : "(any)");
+        return true;
+    snprintf(trainer->best_name, sizeof trainer->best_name, "%s", score->name);
     int direction = trainer->settings->best_direction ? trainer->settings->best_direction : score->loss ? -1 : 1;
     double best = trainer->result->best;
     if (isnan(score->value) || (!isnan(best) && direction * score->value <= direction * best))

@@ -321,6 +321,11 @@ static void check_errors(struct device *device)
     struct train_result result;
     struct program *program = make_program(NORMAL, false);
     struct train_settings settings = {.name = "bad", .epochs = 1, .quiet = true, .no_files = true};
+    settings.best = "acuracy";
+    CHECK(!train(device, program, &batches, &settings, &result, &error));
+    CHECK_TEXT(error.text, "no loss or metric is named acuracy, which is to choose the best weights");
+    settings.best = NULL;
+    error = (struct error){0};
     batches.examples[SPLIT_TRAIN] = 3;
     CHECK(!train(device, program, &batches, &settings, &result, &error));
     CHECK_TEXT(error.text, "the training set has 3 examples, fewer than the 4 of one step");
