@@ -44,7 +44,7 @@ static bool keep_best(struct trainer *trainer, const struct evaluation *evaluati
     const struct score *score = choosing_score(trainer, evaluation);
     if (!score)
         return true;
-    snprintf(trainer->best_name, sizeof trainer->best_name, "%s", score->name);
+    memcpy(trainer->best_name, score->name, sizeof trainer->best_name);
     int direction = trainer->settings->best_direction ? trainer->settings->best_direction : score->loss ? -1 : 1;
     double best = trainer->result->best;
     if (isnan(score->value) || (!isnan(best) && direction * score->value <= direction * best))
