@@ -1,0 +1,216 @@
+/* Every diagnostic of the elaborator, each with a text that asks for it. */
+#include "tests/net_case.h"
+#include "tests/unit/check.h"
+
+struct mistake {
+    const char *code, *words, *text;
+};
+
+#define MODEL(body) "model (x: f32[batch, 8], label: class(10)[batch]) {\n" body "\n}\n"
+#define TRAIN(body) "\ntrain {\n batch 4\n steps 10\n" body "\n}\n"
+
+static const struct mistake mistakes[] = {
+    /* shapes and types */
+    {"E0201", "shapes do not broadcast: [4, 8] and [4, 10]", MODEL("y = x + linear(x, 10)")},
+    {"E0202", "squeeze: axis 1 of [4, 8] has not size 1", MODEL("y = squeeze(x, 1)")},
+    {"E0202", "along: [8] does not lie along axis 1 of [4, 3]",
+     MODEL("param b: [8] ~ zeros; y = along(b, linear(x, 3))")},
+    {"E0202", "reshape: [4, 8] has 32 elements, [4, 7] has 28", MODEL("y = reshape(x, [batch, 7])")},
+    {"E0203", "matmul: inner dimensions differ: [4, 8] @ [4, 8]", MODEL("y = x @ x")},
+    {"E0204", "a condition must be made of truth values", MODEL("y = if x then x else 0")},
+    {"E0204", "`and` needs truth values", MODEL("y = x > 0 and x")},
+    {"E0204", "`any` needs truth values", MODEL("y = any(x)")},
+    {"E0204", "an index must be made of integers", MODEL("y = gather(x, x)")},
+    {"E0204", "there is no element type `f31`", "module m(x: f31[a]) { return x }\n" MODEL("y = m(label)")},
+    {"E0205", "an index of a class is no amount", MODEL("y = label + 1")},
+    {"E0205", "an index of a class is no amount", MODEL("y = mean(label)")},
+    {"E0205", "indices of 10 and of 3 classes are not comparable",
+     "model (a: class(10)[batch], b: class(3)[batch]) { y = a == b }\n"},
+    {"E0205", "an index of 10 classes into 5 places", MODEL("loss = cross_entropy(linear(x, 5), label)")},
+    {"E0206", "`batch` would come to stand on two axes: [4, 1] and [4]",
+     MODEL("y = linear(x, 1) - mean(x, axis = 1) |> "
+           "squeeze(1)\n z = linear(x, 1) - "
+           "argmax(x)")},
+    {"E0207", "`b` has 8 where k = 4 is wanted", "module m(a: [k, n], b: [.., k]) { return a }\n" MODEL("y = m(x, x)")},
+    {"E0208", "8 / 3 leaves a rest of 2",
+     "module m(x: [.., k]) { return reshape(x, [k / 3, -1]) }\n" MODEL("y = m(x)")},
+    {"E0208", "a size must be a whole number, not 2.5", MODEL("y = zeros([2.5])")},
+    {"E0209", "there is no axis 2 among 2", MODEL("y = sum(x, axis = 2)")},
+    {"E0209", "index 8 is outside of axis 1, which has 8 places", MODEL("y = x[:, 8]")},
+    {"E0210", "the most is 2^40", MODEL("y = zeros([1000000, 1000000, 1000000])")},
+    {"E0210", "which is no size of an axis", MODEL("y = zeros([-3])")},
+    {"E0211", "`x` has the shape [4, 8], but [b, c, h, w] is wanted", MODEL("y = conv(x, 3, 3)")},
+    {"E0211", "too many indices", MODEL("y = x[0, 0, 0]")},
+    /* names */
+    {"E0301", "there is no value `widht`", "option width = 3\n" MODEL("y = linear(x, widht)")},
+    {"E0301", "did you mean `linear`?", MODEL("y = x |> linaer(3)")},
+    {"E0302", "`f` is defined twice", "function f(x) { return x }\nfunction f(x) { return x }\n" MODEL("y = f(x)")},
+    {"E0302", "`w` is declared already", MODEL("param w: [3] ~ zeros; param w: [3] ~ zeros")},
+    {"E0302", "`a` is declared already", MODEL("metric a = mean(x); metric a = mean(x)")},
+    {"E0303", "the label `a` is taken", MODEL("y = linear(x, 8) as a |> linear(8) as a")},
+    {"E0304", "is a label here and a module too", MODEL("y = linear(x, 8) as linear |> linear(8)")},
+    {"E0305", "`linear` has no parameter `bais`", MODEL("y = linear(x, 8, bais = false)")},
+    {"E0306", "`linear` needs `n`", MODEL("y = linear(x)")},
+    {"E0307", "`relu` takes at most 1", MODEL("y = relu(x, 1)")},
+    {"E0308", "`y` is a tensor f32[4, 8], nothing to be called", MODEL("y = x; z = y(x)")},
+    {"E0308", "`adam` is an optimizer", MODEL("y = adam(x, x)")},
+    /* modules and values */
+    {"E0401", "the condition of an `if` statement must be known at compile time", MODEL("if mean(x) > 0 { y = x }")},
+    {"E0402", "`not` is not defined for the number 3", MODEL("y = not 3")},
+    {"E0403", "`a` calls itself", "module a(x) { return b(x) }\nmodule b(x) { return a(x) }\n" MODEL("y = a(x)")},
+    {"E0405", "cannot read `nowhere.net`", "import \"nowhere.net\"\n" MODEL("y = x")},
+    {"E0406", "the most is 1000000 in all", MODEL("repeat i in 0..100000000 { y = x }")},
+    {"E0408", "only the model and modules have params",
+     "function f(x) { param w: [3] ~ zeros\n return w }\n" MODEL("y = f(x)")},
+    {"E0408", "`linear` is a module", "function f(x) { return linear(x, 3) }\n" MODEL("y = f(x)")},
+    {"E0408", "`x` is no param or state", MODEL("x <- x + 1")},
+    {"E0408", "`metric` stands in the model", "function f(x) { metric a = x\n return x }\n" MODEL("y = f(x)")},
+    {"E0409", "`f` returns nothing", "function f(x) { y = x }\n" MODEL("y = f(x)")},
+    {"E0410", "dropout: p must be at least 0 and below 1, not 1.5", MODEL("y = dropout(x, 1.5)")},
+    {"E0412", "`a.weight` was [8, 8] when it was made", MODEL("y = linear(x, 8) as a\n z = a(linear(x, 3))")},
+    {"E0413", "2 names for 1 value", MODEL("a, b = x")},
+    {"E0413", "1 name for 2 values", "function f(x) { return x, x }\n" MODEL("a = f(x)")},
+    /* the train block */
+    {"E0501", "did you mean `batch`?", MODEL("loss = mean(x)") "train { bacth 4 }\n"},
+    {"E0502", "`batch` is given twice", MODEL("loss = mean(x)") "train { batch 4\n batch 5 }\n"},
+    {"E0503", "it is written without `=`", MODEL("loss = mean(x)") "train { batch = 4 }\n"},
+    {"E0503", "`batch` must be from 1", MODEL("loss = mean(x)") "train { batch 0 }\n"},
+    {"E0503", "the unit of an interval is epochs or steps",
+     MODEL("loss = mean(x)") "train { evaluate every 5 days }\n"},
+    {"E0504", "loss `loss` must be a scalar, but it has the shape [4, 8]", MODEL("loss = x")},
+    {"E0504", "the first axis of input `b` must be `batch`", "model (a: [batch], b: [3]) { y = a }\n"},
+    {"E0505", "nothing trains parameter `linear1.bias`",
+     MODEL("loss = mean(linear(x, 1))") TRAIN("minimize loss over \"*.weight\" with sgd(lr = 1)")},
+    {"E0506", "this override matches no parameter",
+     MODEL("loss = mean(linear(x, 1))") TRAIN("minimize loss with sgd(lr = 1) { lr = 2 for \"head.*\" }")},
+    {"E0506", "`freeze` matches no parameter",
+     MODEL("loss = mean(linear(x, 1))") TRAIN("minimize loss with sgd(lr = 1)\n"
+                                              "freeze \"head.*\"")},
+    {"E0507", "`then` is not supported",
+     MODEL("loss = mean(linear(x, 1))") TRAIN("minimize loss with sgd(lr = 1)\nthen minimize loss with sgd(lr = 1)")},
+    {"E0507", "averaged weights are not supported", MODEL("loss = mean(x)") "train { average ema(0.999) }\n"},
+    {"E0508", "there is no data source `csv`; there are idx, npz, synthetic",
+     MODEL("loss = mean(x)") "train { data csv(\"f\") }\n"},
+    {"E0508", "did you mean `random_crop`?", MODEL("loss = mean(x)") "train { data idx(\"f\") |> random_corp(2) }\n"},
+    {"E0509", "the train block needs `epochs` or `steps`",
+     MODEL("loss = mean(linear(x, 1))") "train { batch 4\n minimize loss with sgd(lr = 1) }\n"},
+    {"E0301", "there is no optimizer `adma`",
+     MODEL("loss = mean(linear(x, 1))") TRAIN("minimize loss with adma(lr = 1)")},
+    {"E0305", "`sgd` has no parameter `beta`",
+     MODEL("loss = mean(linear(x, 1))") TRAIN("minimize loss with sgd(lr = 1, beta = 2)")},
+    {"E0306", "`sgd` needs `lr`", MODEL("loss = mean(linear(x, 1))") TRAIN("minimize loss with sgd")},
+    {"E0410", "dynamic: growth must be above 1, not 1",
+     MODEL("loss = mean(linear(x, 1))") TRAIN("minimize loss with sgd(lr = 1)\nscale dynamic(growth = 1)")},
+    {"E0301", "there is no scale rule `logmax`",
+     MODEL("loss = mean(linear(x, 1))") TRAIN("minimize loss with sgd(lr = 1)\nscale logmax")},
+    {"E0507", "a scale for each loss is not supported",
+     MODEL("loss = mean(linear(x, 1))") TRAIN("minimize loss with sgd(lr = 1)\nscale dynamic per loss")},
+};
+
+static void check_mistake(const struct mistake *mistake)
+{
+    struct net_case net = net_case_open(mistake->text, (struct elaborate_request){0}, NULL, NULL);
+    char *messages = net_case_messages(&net);
+    bool good = !net.module && strstr(messages, mistake->code) && strstr(messages, mistake->words);
+    if (!good)
+        fprintf(stderr, "wanted %s \"%s\" for\n%sgot\n%s\n", mistake->code, mistake->words, mistake->text, messages);
+    CHECK(good);
+    free(messages);
+    net_case_close(&net);
+}
+
+/* The form that the language's contract shows, to the letter. */
+static void check_matmul_message(void)
+{
+    struct net_case net = net_case_open("model (image: f32[batch, 28, 28]) {\n"
+                                        "    x      = image |> flatten\n"
+                                        "    param head: [1024, 10] ~ zeros\n"
+                                        "    logits = x @ head\n"
+                                        "}\n",
+                                        (struct elaborate_request){.batch = 128}, NULL, NULL);
+    char *messages = net_case_messages(&net);
+    CHECK_TEXT(messages,
+               "m.net:4:14: error[E0203]: matmul: inner dimensions differ: [128, 784] @ [1024, 10]\n"
+               "    4 |     logits = x @ head\n"
+               "      |              ^~~~~~~~ 784 comes from `flatten` at m.net:2:23, 1024 from `param head` at "
+               "m.net:3:11\n");
+    free(messages);
+    net_case_close(&net);
+}
+
+/* One mistake is one diagnostic, also where its value is used on. */
+static void check_no_cascade(void)
+{
+    struct net_case net = net_case_open(MODEL("y = linear(x, nope)\nz = y + 1\nloss = mean(z)\nmetric m = mean(nope)"),
+                                        (struct elaborate_request){0}, NULL, NULL);
+    CHECK(diagnostics_errors(net.diagnostics) == 1);
+    net_case_close(&net);
+}
+
+/* Mistakes of options and flags. */
+static void check_flags(void)
+{
+    static const struct {
+        struct name_text set, flag;
+        const char *words;
+    } cases[] = {{{"width", "0.5"}, {NULL, NULL}, "option `width` is a whole number, not the number 0.5"},
+                 {{"width", "true"}, {NULL, NULL}, "option `width` is a number, not a truth value"},
+                 {{"wdith", "3"}, {NULL, NULL}, "did you mean `width`?"},
+                 {{NULL, NULL}, {"batch", "0"}, "--batch:1:1: error[E0503]: `batch` must be from 1"},
+                 {{NULL, NULL}, {"scale", "dynamic(backoff = 2)"}, "backoff must lie between 0 and 1"},
+                 {{NULL, NULL}, {"data", "somewhere"}, "the file names no source that has a path"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct net_case net = net_case_open("option width = 3\n" MODEL("loss = mean(linear(x, width))")
+                                                TRAIN("minimize loss with sgd(lr = 1)"),
+                                            (struct elaborate_request){0}, cases[i].set.name ? &cases[i].set : NULL,
+                                            cases[i].flag.name ? &cases[i].flag : NULL);
+        char *messages = net_case_messages(&net);
+        bool good = !net.module && strstr(messages, cases[i].words);
+        if (!good)
+            fprintf(stderr, "wanted \"%s\", got\n%s\n", cases[i].words, messages);
+        CHECK(good);
+        free(messages);
+        net_case_close(&net);
+    }
+}
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    if (!file)
+        abort();
+    fputs(text, file);
+    fclose(file);
+}
+
+static void check_import_circle(void)
+{
+    char folder[] = "/tmp/castor-import-XXXXXX", a[64], b[64];
+    if (!mkdtemp(folder))
+        abort();
+    snprintf(a, sizeof a, "%s/a.net", folder);
+    snprintf(b, sizeof b, "%s/b.net", folder);
+    write_file(a, "import \"b.net\"\n");
+    write_file(b, "import \"a.net\"\n");
+    char text[128];
+    snprintf(text, sizeof text, "import \"%s\"\nmodel (x: [batch]) { y = x }\n", a);
+    struct net_case net = net_case_open(text, (struct elaborate_request){0}, NULL, NULL);
+    char *messages = net_case_messages(&net);
+    CHECK(!net.module && strstr(messages, "error[E0404]: `a.net` imports itself in a circle"));
+    free(messages);
+    net_case_close(&net);
+    remove(a);
+    remove(b);
+    remove(folder);
+}
+
+int main(void)
+{
+    for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++)
+        check_mistake(&mistakes[i]);
+    check_matmul_message();
+    check_no_cascade();
+    check_flags();
+    check_import_circle();
+    return check_result();
+}
