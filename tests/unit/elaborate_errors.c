@@ -154,7 +154,7 @@ static void check_flags(void)
         struct name_text set, flag;
         const char *words;
     } cases[] = {{{"width", "0.5"}, {NULL, NULL}, "option `width` is a whole number, not the number 0.5"},
-                 {{"width", "true"}, {NULL, NULL}, "option `width` is a number, not a truth value"},
+                 {{"width", "true"}, {NULL, NULL}, "option `width` is a whole number, not a truth value"},
                  {{"wdith", "3"}, {NULL, NULL}, "did you mean `width`?"},
                  {{NULL, NULL}, {"batch", "0"}, "--batch:1:1: error[E0503]: `batch` must be from 1"},
                  {{NULL, NULL}, {"scale", "dynamic(backoff = 2)"}, "backoff must lie between 0 and 1"},
