@@ -84,7 +84,6 @@ struct ast_call {
     struct span label_span;
     bool piped;  /* written x |> f(…) */
     bool listed; /* layout: has ( ), as a pipe's stage may not */
-    int closing; /* layout: line of the `)` */
 };
 
 struct ast_expression {
@@ -304,7 +303,7 @@ struct ast_definition {
     struct ast_expression *value; /* of option */
     struct ast_parameters parameters;
     struct ast_block *body;
-    int line, end_line, closing; /* layout: its lines, and the line of the parameters' `)` */
+    int line, end_line; /* layout */
 };
 
 /* A comment from `#` on, without trailing blanks. */

@@ -90,7 +90,7 @@ struct ast_expression *net_list(struct net_parser *parser, struct net_location l
 }
 
 struct ast_expression *net_call(struct net_parser *parser, struct net_location location, struct ast_name callee,
-                                struct ast_arguments *arguments, struct net_location closing)
+                                struct ast_arguments *arguments)
 {
     int depth = 1;
     for (int i = 0; i < arguments->count; i++)
@@ -100,7 +100,6 @@ struct ast_expression *net_call(struct net_parser *parser, struct net_location l
     expression->call.callee_span = callee.span;
     expression->call.arguments = *arguments;
     expression->call.listed = true;
-    expression->call.closing = closing.line;
     return expression;
 }
 

@@ -112,11 +112,9 @@ definition:
     { net_define(parser, @$, @$, (struct ast_definition){.kind = AST_OPTION, .name = $2, .value = $4}); }
 | MODEL '(' parameters ')' block
     { @1.end_column = @1.column + 5;
-      net_define(parser, @$, @1, (struct ast_definition){.kind = AST_MODEL, .parameters = *$3, .body = $5,
-                                                        .closing = @4.line}); }
+      net_define(parser, @$, @1, (struct ast_definition){.kind = AST_MODEL, .parameters = *$3, .body = $5}); }
 | definition_word name '(' parameters ')' block
-    { net_define(parser, @$, @2, (struct ast_definition){.kind = $1, .name = $2, .parameters = *$4, .body = $6,
-                                                        .closing = @5.line}); }
+    { net_define(parser, @$, @2, (struct ast_definition){.kind = $1, .name = $2, .parameters = *$4, .body = $6}); }
 | TRAIN block
     { net_define(parser, @$, @1, (struct ast_definition){.kind = AST_TRAIN, .body = $2}); }
 ;
@@ -372,7 +370,7 @@ primary:
 | '(' expression ')'                          { $$ = net_parenthesised(parser, @$, $2); }
 | '[' items ']'                               { $$ = net_list(parser, @$, $2); }
 ;
-call: path '(' arguments ')'                  { $$ = net_call(parser, @$, $1, $3, @4); };
+call: path '(' arguments ')'                  { $$ = net_call(parser, @$, $1, $3); };
 arguments:
   %empty                                      { $$ = ARENA_NEW(parser->arena, struct ast_arguments); }
 | argument_list opt_comma

@@ -75,7 +75,7 @@ struct ast_expression *net_name(struct net_parser *parser, struct net_location l
 struct ast_expression *net_rest(struct net_parser *parser, struct net_location location);
 struct ast_expression *net_list(struct net_parser *parser, struct net_location location, struct ast_expressions *items);
 struct ast_expression *net_call(struct net_parser *parser, struct net_location location, struct ast_name callee,
-                                struct ast_arguments *arguments, struct net_location closing);
+                                struct ast_arguments *arguments);
 struct ast_expression *net_label(struct net_parser *parser, struct net_location location, struct ast_expression *call,
                                  struct ast_name label);
 struct ast_expression *net_pipe(struct net_parser *parser, struct net_location location, struct ast_expression *value,

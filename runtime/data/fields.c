@@ -40,10 +40,10 @@ static bool check_type(const struct data_array *array, const struct program_inpu
 {
     if (converts(array->element, input))
         return true;
-    return error_set(
-        error, "%s holds %s, but the model's input %s is %s%s", array->file, program_element_name(array->element),
-        input->name,
-        input->classes ? "a class: whole numbers are expected" : program_element_name(input->tensor.element), "");
+    const char *wanted = program_element_name(input->tensor.element);
+    return error_set(error, "%s holds %s, but the model's input %s is %s", array->file,
+                     program_element_name(array->element), input->name,
+                     input->classes ? "a class: whole numbers are expected" : wanted);
 }
 
 static bool check_shape(const struct data_array *array, const struct program_input *input, struct error *error)
@@ -81,13 +81,12 @@ static bool check_integers(const struct data_array *array, const struct program_
         if (value >= low && value <= high)
             continue;
         long long example = (long long)(i / (count / examples));
-        return input->classes
-                   ? error_set(error,
-                               "%s: example %lld: label %lld is out of range: input %s has %lld classes, 0 to %lld",
-                               array->file, example, (long long)value, input->name, (long long)input->classes,
-                               (long long)high)
-                   : error_set(error, "%s: example %lld: %lld does not fit into i32", array->file, example,
-                               (long long)value);
+        if (!input->classes)
+            return error_set(error, "%s: example %lld: %lld does not fit into i32", array->file, example,
+                             (long long)value);
+        return error_set(error, "%s: example %lld: label %lld is out of range: input %s has %lld classes, 0 to %lld",
+                         array->file, example, (long long)value, input->name, (long long)input->classes,
+                         (long long)high);
     }
     return true;
 }
