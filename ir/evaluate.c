@@ -70,9 +70,10 @@ void environment_set_variable(struct environment *environment, const char *name,
 
 void environment_set_argument(struct environment *environment, int index, const struct type *type, const double *values)
 {
-    if (index < 0 || index >= ARGUMENTS_MAX)
+    if (index >= 0 && index < ARGUMENTS_MAX)
+        environment->arguments[index] = tensor_from(environment->arena, type, values);
+    else
         castor_bug("evaluate: argument %d", index);
-    environment->arguments[index] = tensor_from(environment->arena, type, values);
 }
 
 static struct tensor *find(struct named_tensor *map, const char *name)

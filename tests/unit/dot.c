@@ -56,7 +56,8 @@ static void check_svg(const struct graph *graph)
     else
         contains(picture, "</svg>");
     free(picture);
-    char *path = strdup(getenv("PATH"));
+    const char *path_now = getenv("PATH");
+    char *path = strdup(path_now ? path_now : "");
     setenv("PATH", "/nonexistent", 1);
     out = fopen("/dev/null", "w");
     problem = dot_svg(graph, out);
