@@ -1,0 +1,99 @@
+/* The pipeline, from the graph that the frontend elaborated to the planned graph that codegen lowers.
+ *
+ *   gradients     what is to be differentiated becomes nodes, so that all later passes see one joint graph
+ *   precision     decides on the joint graph, forward and backward
+ *   loss_scale    adds the scaling that the precisions call for; its nodes are f32
+ *   accumulate    splits the step when several micro-batches make one
+ *   casts         only now, when every precision is known, are casts placed, as few as possible
+ *   simplify, cse, dce
+ *   layout        memory orders; fuse needs them to see which accesses are contiguous
+ *   fuse          what is stored, and by which kernel
+ *   schedule      the order of kernels
+ *   memory        the place of everything that is stored */
+#include "passes/pipeline.h"
+
+#include "ir/print.h"
+#include "ir/verify.h"
+
+#include <stb/stb_ds.h>
+#include <string.h>
+#include <time.h>
+
+static const char *const default_sequence[] = {
+    "gradients", "precision", "loss_scale", "accumulate", "casts", "simplify",
+    "cse",       "dce",       "layout",     "fuse",       "schedule", "memory",
+};
+
+static double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static void run_pass(const struct pass *pass, struct module *module, struct pass_context *context,
+                     const struct pipeline_options *options)
+{
+    double start = seconds();
+    for (ptrdiff_t i = 0; i < arrlen(module->graphs); i++) /* a pass may add graphs */
+        pass->run(module->graphs[i], context);
+    if (options->time_passes)
+        fprintf(options->messages, "%-12s %9.3f ms\n", pass->name, 1e3 * (seconds() - start));
+    if (diagnostics_errors(module->diagnostics))
+        return;
+    if (options->verify_each)
+        verify_or_bug(module, pass->name);
+    if (options->print_after &&
+        (strcmp(options->print_after, "all") == 0 || strcmp(options->print_after, pass->name) == 0)) {
+        fprintf(options->messages, "# after %s\n", pass->name);
+        print_module(module, options->messages);
+    }
+}
+
+/* The passes to run as an stb_ds array of table rows, cut after the last run of stop_after; *unknown is set to a name
+ * that is no pass. */
+static const struct pass **sequence(struct arena *arena, const struct pipeline_options *options, const char **unknown)
+{
+    const struct pass **list = NULL;
+    *unknown = NULL;
+    if (!options->passes) {
+        for (size_t i = 0; i < sizeof default_sequence / sizeof *default_sequence; i++)
+            arrput(list, pass_find(default_sequence[i]));
+    }
+    for (const char *rest = options->passes; rest && *rest;) {
+        size_t length = strcspn(rest, ",");
+        const char *name = arena_intern_length(arena, rest, length);
+        const struct pass *pass = pass_find(name);
+        if (pass)
+            arrput(list, pass);
+        else if (length)
+            *unknown = name;
+        rest += length + (rest[length] == ',');
+    }
+    if (!options->stop_after)
+        return list;
+    for (ptrdiff_t i = arrlen(list) - 1; i >= 0; i--) {
+        if (strcmp(list[i]->name, options->stop_after) == 0) {
+            arrsetlen(list, (size_t)i + 1);
+            return list;
+        }
+    }
+    *unknown = options->stop_after;
+    return list;
+}
+
+struct pipeline_result pipeline_run(struct module *module, struct pass_context *context,
+                                    const struct pipeline_options *options)
+{
+    struct pipeline_result result = {.done = true};
+    const struct pass **list = sequence(module->arena, options, &result.unknown);
+    result.done = !result.unknown;
+    for (ptrdiff_t i = 0; result.done && i < arrlen(list); i++) {
+        if (strcmp(list[i]->name, "fuse") == 0 && !result.unfused)
+            result.unfused = module_copy(module, module->arena);
+        run_pass(list[i], module, context, options);
+        result.done = !diagnostics_errors(module->diagnostics);
+    }
+    arrfree(list);
+    return result;
+}

@@ -1,0 +1,98 @@
+"""What the models cost on this machine, side by side with PyTorch on the same cores.
+
+bench.py --castor BINARY [--peers] [--steps] MODEL.net ...
+
+For each model in f32, f16 and bf16: compile time with a cold and a warm cache, step time, examples a second, the share
+of the step inside oneDNN, and the arena. With --peers PyTorch runs between our measurements (so that both see the same
+machine) and its best time stands beside ours as a ratio. --steps prints step times alone. --json FILE keeps the rows.
+"""
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+POLICIES = [("f32", ["--policy", "f32"]), ("f16", ["--policy", "autocast(f16)"]), ("bf16", ["--policy", "autocast(bf16)"])]
+
+
+def profile(castor, model, flags, cache, steps):
+    """One `castor profile` as its JSON object."""
+    command = [castor, "profile", model, "--json", "--cache", cache, "--steps", str(steps), *flags]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stderr}")
+    return json.loads(done.stdout)
+
+
+def measure(castor, model, flags, steps, rounds):
+    """Compile times from a cold and a warm cache, and the fastest of some warm rounds."""
+    cache = tempfile.mkdtemp(prefix="castor-bench-")
+    try:
+        cold = profile(castor, model, flags, cache, 2)
+        warm = [profile(castor, model, flags, cache, steps) for _ in range(rounds)]
+    finally:
+        shutil.rmtree(cache, ignore_errors=True)
+    best = min(warm, key=lambda row: row["step_ms"])
+    best["compile_cold_ms"] = cold["compile_ms"]
+    best["compile_warm_ms"] = min(row["compile_ms"] for row in warm)
+    return best
+
+
+def peer(model, steps):
+    """PyTorch's step times in ms by (element type, variant), measured in its own process."""
+    python = os.path.join(HERE, "..", "..", "build", "peers", "bin", "python")
+    python = os.environ.get("CASTOR_PEER_PYTHON", python)
+    command = [python, os.path.join(HERE, "peer.py"), os.path.basename(model)[:-4], str(steps)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.strip().split("\n")[-1])
+
+
+def print_steps(castor, models):
+    for model in models:
+        for name, flags in POLICIES:
+            row = measure(castor, model, flags, 100, 1)
+            print(f"{os.path.basename(model):22} {name:5} {row['step_ms']:8.2f} ms a step "
+                  f"{row['examples_per_s']:10.0f} examples/s")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--castor", required=True)
+    parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--steps", action="store_true")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json")
+    parser.add_argument("models", nargs="+")
+    options = parser.parse_args()
+    if options.steps:
+        return print_steps(options.castor, options.models)
+
+    rows = []
+    head = f"{'model':16} {'type':5} {'cold s':>7} {'warm s':>7} {'step ms':>8} {'ex/s':>8} {'oneDNN':>7} {'arena MB':>8}"
+    print(head + (f" {'PyTorch':>8} {'ratio':>6}  best variant" if options.peers else ""))
+    for model in options.models:
+        peers = peer(model, 60) if options.peers else {}
+        for name, flags in POLICIES:
+            row = measure(options.castor, model, flags, 100, options.rounds)
+            line = (f"{os.path.basename(model)[:-4]:16} {name:5} {row['compile_cold_ms'] / 1e3:7.2f} "
+                    f"{row['compile_warm_ms'] / 1e3:7.2f} {row['step_ms']:8.2f} {row['examples_per_s']:8.0f} "
+                    f"{row['library_share']:7.0%} {row['arena_bytes'] / 1e6:8.1f}")
+            times = {key: ms for key, ms in peers.items() if key.startswith(name + " ")}
+            if times:
+                best = min(times, key=times.get)
+                row["peer_ms"], row["peer"] = times[best], best
+                line += f" {times[best]:8.2f} {times[best] / row['step_ms']:5.2f}x  {best}"
+            print(line, flush=True)
+            rows.append({"model": os.path.basename(model)[:-4], "type": name, **row, "kernels": None})
+    if options.json:
+        with open(options.json, "w") as file:
+            json.dump(rows, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()

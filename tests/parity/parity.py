@@ -1,0 +1,114 @@
+"""Mixed precision equals f32: trains models over seeds under several policies and compares the final test accuracy.
+
+parity.py --castor BINARY [--seeds 5] [--epochs 5] [--out tests/parity/results.json] [MODEL.net ...]
+
+For each model and mixed policy: the difference of means to f32 and Welch's t test (B. L. Welch, 1947). Fails where a
+mean differs by more than 0.5 points or the test is significant at 1 %. The results are committed with their seeds.
+"""
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+MODELS = [os.path.join(HERE, "..", "..", "models", name) for name in ("fashion_mlp.net", "fashion_cnn.net")]
+POLICIES = ["f32", "autocast(f16)", "autocast(bf16)"]
+
+
+def beta_fraction(a, b, x):
+    """Continued fraction of the incomplete beta function (Lentz's method)."""
+    c, d = 1.0, 1.0 / (1.0 - (a + b) * x / (a + 1.0))
+    total = d
+    for m in range(1, 300):
+        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        for term in (even, odd):
+            d = 1.0 / (1.0 + term * d)
+            c = 1.0 + term / c
+            total *= c * d
+        if abs(c * d - 1.0) < 1e-14:
+            break
+    return total
+
+
+def incomplete_beta(a, b, x):
+    """The regularised incomplete beta function I_x(a, b)."""
+    if x <= 0 or x >= 1:
+        return float(x >= 1)
+    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log(1 - x))
+    if x < (a + 1) / (a + b + 2):
+        return front * beta_fraction(a, b, x) / a
+    return 1 - front * beta_fraction(b, a, 1 - x) / b
+
+
+def welch(a, b):
+    """Two-sided p value of Welch's test for equal means."""
+    def moments(values):
+        mean = sum(values) / len(values)
+        return mean, sum((v - mean) ** 2 for v in values) / (len(values) - 1) / len(values)
+    (mean_a, error_a), (mean_b, error_b) = moments(a), moments(b)
+    if error_a + error_b == 0:
+        return 1.0 if mean_a == mean_b else 0.0
+    t = (mean_a - mean_b) / math.sqrt(error_a + error_b)
+    freedom = (error_a + error_b) ** 2 / (error_a ** 2 / (len(a) - 1) + error_b ** 2 / (len(b) - 1))
+    return incomplete_beta(freedom / 2, 0.5, freedom / (freedom + t * t))
+
+
+def accuracy(castor, model, policy, seed, epochs):
+    """Test accuracy after the last epoch of one training run."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = os.path.join(folder, "run")
+        command = [castor, "train", model, "--policy", policy, "--seed", str(seed), "--epochs", str(epochs), "--out",
+                   run, "--quiet"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stderr}")
+        with open(os.path.join(run, "log.jsonl")) as file:
+            rows = [json.loads(line) for line in file]
+    return [row["eval"]["accuracy"] for row in rows if "eval" in row][-1]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--castor", required=True)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--out", default=os.path.join(HERE, "results.json"))
+    parser.add_argument("models", nargs="*", default=MODELS)
+    options = parser.parse_args()
+    results, failed = [], False
+    for model in options.models:
+        name = os.path.basename(model)[:-4]
+        by_policy = {}
+        for policy in POLICIES:
+            by_policy[policy] = [accuracy(options.castor, model, policy, seed, options.epochs)
+                                 for seed in range(1, options.seeds + 1)]
+            values = by_policy[policy]
+            mean = sum(values) / len(values)
+            row = {"model": name, "policy": policy, "epochs": options.epochs,
+                   "seeds": list(range(1, options.seeds + 1)), "accuracy": values, "mean": mean}
+            line = f"{name:14} {policy:15} mean {100 * mean:6.2f} %"
+            if policy != "f32":
+                row["difference"] = mean - results_mean(results, name)
+                row["p"] = welch(values, by_policy["f32"])
+                row["equal"] = abs(row["difference"]) <= 0.005 and row["p"] >= 0.01
+                failed |= not row["equal"]
+                line += (f"  difference {100 * row['difference']:+.2f} points  p = {row['p']:.3f}  "
+                         f"{'equal' if row['equal'] else 'DIFFERS'}")
+            results.append(row)
+            print(line, flush=True)
+            with open(options.out, "w") as file:
+                json.dump(results, file, indent=1)
+                file.write("\n")
+    sys.exit(failed)
+
+
+def results_mean(results, name):
+    return next(row["mean"] for row in results if row["model"] == name and row["policy"] == "f32")
+
+
+if __name__ == "__main__":
+    main()
