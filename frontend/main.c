@@ -1,8 +1,94 @@
-/* castor: the command table. */
-#include <stdio.h>
+/* castor: the table of commands. */
+#include "frontend/cli/command.h"
+#include "ir/diagnostic.h"
 
-int main(void)
+#include <string.h>
+
+enum { COMPILES = GROUP_COMPILE | GROUP_BLOCK };
+
+static const struct command commands[] = {
+    {"check", "FILE", 1, 1, GROUP_LANGUAGE | GROUP_JSON, "Parse a .net file and check names, shapes and types.",
+     "check model.net\ncheck model.net --json", command_check},
+    {"fmt", "FILE", 1, 1, GROUP_FORMAT, "Print a .net file in the standard layout.",
+     "fmt model.net\nfmt model.net --write", command_fmt},
+    {"train", "FILE", 1, 1, COMPILES | GROUP_WEIGHTS | GROUP_TRAIN | GROUP_JSON, "Compile a .net file and train it.",
+     "train models/fashion_mlp.net\ntrain model.net --policy 'autocast(bf16)' --epochs 3\n"
+     "train model.net --set width=512 --lr '1e-3 * cosine(step, steps)'",
+     command_train},
+    {"eval", "FILE", 1, 1, COMPILES | GROUP_WEIGHTS | GROUP_JSON, "Losses and metrics on the test data.",
+     "eval model.net --weights runs/model.1/best.safetensors", command_eval},
+    {"run", "FILE", 1, 1, COMPILES | GROUP_RUN, "One execution of a graph on tensors from a file.",
+     "run model.net --graph eval --feed in.safetensors --fetch out.safetensors\n"
+     "run model.net --graph train --feed in.safetensors --fetch out.safetensors --steps 10",
+     command_run},
+    {"dump", "FILE", 1, 1, COMPILES | GROUP_DUMP, "Print what a .net file compiles to.",
+     "dump model.net --emit ir --after precision\ndump model.net --emit svg --after casts --only train >model.svg\n"
+     "dump model.net --emit c",
+     command_dump},
+    {"opt", "FILE", 1, 1, GROUP_PASSES | GROUP_DUMP | GROUP_COMPILE, "Read IR text, run passes on it, print it again.",
+     "opt graph.ir --passes simplify,cse,dce\ndump model.net --emit ir --after casts | castor opt - --passes fuse",
+     command_opt},
+    {"explain", "FILE [NODE]", 1, 2, COMPILES, "Why a node has its precision; or what an error code means.",
+     "explain model.net fc1.y\nexplain E0203", command_explain},
+    {"ledger", "FILE", 1, 1, COMPILES | GROUP_JSON, "What one training step costs: launches, bytes, memory, casts.",
+     "ledger model.net\nledger model.net --policy 'autocast(bf16)' --json", command_ledger},
+    {"profile", "FILE", 1, 1, COMPILES | GROUP_JSON, "Time of each kernel and library call of a training step.",
+     "profile model.net --steps 100", command_profile},
+    {"ops", "", 0, 0, GROUP_JSON, "The operations of the graph.", "ops", command_ops},
+    {"passes", "", 0, 0, GROUP_JSON, "The passes, in the order in which they run.", "passes", command_passes},
+    {"policies", "", 0, 0, GROUP_POLICIES | GROUP_JSON, "The built-in casting policies.",
+     "policies\npolicies --explain autocast", command_policies},
+    {"devices", "", 0, 0, GROUP_JSON, "The devices that programs can run on here.", "devices", command_devices},
+};
+
+const struct command *command_table(size_t *count)
 {
-    fprintf(stderr, "usage: castor COMMAND FILE [flags]\n");
-    return 2;
+    *count = sizeof commands / sizeof *commands;
+    return commands;
+}
+
+static void print_commands(FILE *out)
+{
+    fprintf(out, "castor: compiles .net files into mixed precision trainers\n\nexamples:\n"
+                 "  castor train models/fashion_mlp.net\n"
+                 "  castor dump models/fashion_mlp.net --emit ir --after precision\n\n"
+                 "usage: castor COMMAND FILE [flags]\n\n");
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].help);
+    fprintf(out, "\nflags of a command: castor COMMAND --help\n");
+}
+
+static int unknown_command(const char *word)
+{
+    const char *names[sizeof commands / sizeof *commands];
+    size_t count = sizeof commands / sizeof *commands;
+    for (size_t i = 0; i < count; i++)
+        names[i] = commands[i].name;
+    const char *near = suggest(word, names, count);
+    fprintf(stderr, "castor: unknown command '%s'", word);
+    fprintf(stderr, near ? "; did you mean '%s'?\n" : "\n", near);
+    return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_commands(stderr);
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+        print_commands(stdout);
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (strcmp(commands[i].name, argv[1]) != 0)
+            continue;
+        struct invocation invocation;
+        int code = invocation_parse(&invocation, &commands[i], argc - 1, argv + 1);
+        if (code < 0)
+            code = commands[i].run(&invocation);
+        invocation_free(&invocation);
+        return code;
+    }
+    return unknown_command(argv[1]);
 }

@@ -1,0 +1,87 @@
+/* Commands and their flags. A command is one row of the table in main.c and one function in a file of its own; flags
+ * are rows of flags.def, and a command takes those of its groups. */
+#ifndef CASTOR_FRONTEND_CLI_COMMAND_H
+#define CASTOR_FRONTEND_CLI_COMMAND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum exit_code { EXIT_TEXT = 1, EXIT_USAGE = 2, EXIT_DEVICE = 3 };
+
+enum flag_group {
+    GROUP_COMPILE = 1 << 0,  /* whatever compiles a .net file */
+    GROUP_LANGUAGE = 1 << 1, /* what the language alone needs */
+    GROUP_PASSES = 1 << 2,
+    GROUP_BLOCK = 1 << 3, /* entries of the train block */
+    GROUP_STEPS = 1 << 4,
+    GROUP_WEIGHTS = 1 << 5,
+    GROUP_TRAIN = 1 << 6,
+    GROUP_RUN = 1 << 7,
+    GROUP_DUMP = 1 << 8,
+    GROUP_FORMAT = 1 << 9,
+    GROUP_POLICIES = 1 << 10,
+    GROUP_JSON = 1 << 11
+};
+
+enum flag {
+#define FLAG(identifier, spelling, argument, groups, help) FLAG_##identifier,
+#include "frontend/cli/flags.def"
+#undef FLAG
+    FLAG_COUNT
+};
+
+/* The words of one command line. Everything points into argv. */
+struct invocation {
+    const struct command *command;
+    const char *words[8]; /* positional */
+    int word_count;
+    const char **given[FLAG_COUNT]; /* stb_ds arrays: the arguments of each flag in order; "" for a switch */
+};
+
+struct command {
+    const char *name, *words; /* words: "FILE [NODE]" */
+    int least, most;          /* how many words */
+    unsigned groups;
+    const char *help;     /* one sentence */
+    const char *examples; /* one a line, without the leading "castor" */
+    int (*run)(const struct invocation *invocation);
+};
+
+const struct command *command_table(size_t *count);
+
+/* Parses argv (argv[0] is the command). -1 when the command is to run, else the exit code: 0 after --help, 2 after a
+ * usage error. invocation_free releases it either way. */
+int invocation_parse(struct invocation *invocation, const struct command *command, int argc, char **argv);
+void invocation_free(struct invocation *invocation);
+
+bool flag_given(const struct invocation *invocation, enum flag flag);
+/* The last argument given, NULL when the flag was not given. */
+const char *flag_text(const struct invocation *invocation, enum flag flag);
+int flag_count(const struct invocation *invocation, enum flag flag);
+/* An integer of at least `least`. False after a message when the text is no such number; *value stays when the flag
+ * was not given. */
+bool flag_integer(const struct invocation *invocation, enum flag flag, int64_t least, int64_t *value);
+const char *flag_spelling(enum flag flag);
+
+/* "castor COMMAND: …" to stderr; gives EXIT_USAGE. */
+int usage_error(const struct invocation *invocation, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#define COMMAND(name) int command_##name(const struct invocation *invocation);
+COMMAND(check)
+COMMAND(fmt)
+COMMAND(train)
+COMMAND(eval)
+COMMAND(run)
+COMMAND(dump)
+COMMAND(opt)
+COMMAND(explain)
+COMMAND(ledger)
+COMMAND(profile)
+COMMAND(ops)
+COMMAND(passes)
+COMMAND(policies)
+COMMAND(devices)
+#undef COMMAND
+
+#endif

@@ -1,0 +1,210 @@
+/* Taking a command line apart with argp: the options of a command are the rows of flags.def in its groups. */
+#include "frontend/cli/command.h"
+#include "ir/diagnostic.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <stb/stb_ds.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { KEY = 256 };
+
+#define COMPILE GROUP_COMPILE
+#define LANGUAGE GROUP_LANGUAGE
+#define PASSES GROUP_PASSES
+#define BLOCK GROUP_BLOCK
+#define STEPS GROUP_STEPS
+#define WEIGHTS GROUP_WEIGHTS
+#define TRAIN GROUP_TRAIN
+#define RUN GROUP_RUN
+#define DUMP GROUP_DUMP
+#define FORMAT GROUP_FORMAT
+#define POLICIES GROUP_POLICIES
+#define JSON GROUP_JSON
+
+static const struct {
+    const char *spelling, *argument;
+    unsigned groups;
+    const char *help;
+} flags[FLAG_COUNT] = {
+#define FLAG(identifier, spelling, argument, groups, help) {spelling, argument, groups, help},
+#include "frontend/cli/flags.def"
+#undef FLAG
+};
+
+const char *flag_spelling(enum flag flag)
+{
+    return flags[flag].spelling;
+}
+
+int usage_error(const struct invocation *invocation, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fprintf(stderr, "castor %s: ", invocation->command->name);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "\ntry: castor %s --help\n", invocation->command->name);
+    return EXIT_USAGE;
+}
+
+static error_t take(int key, char *argument, struct argp_state *state)
+{
+    struct invocation *invocation = state->input;
+    if (key >= KEY && key < KEY + FLAG_COUNT) {
+        arrput(invocation->given[key - KEY], argument ? argument : "");
+        return 0;
+    }
+    if (key != ARGP_KEY_ARG)
+        return ARGP_ERR_UNKNOWN;
+    if (invocation->word_count == invocation->command->most) {
+        invocation->word_count++;
+        return EINVAL;
+    }
+    invocation->words[invocation->word_count++] = argument;
+    return 0;
+}
+
+static bool takes(const struct command *command, enum flag flag)
+{
+    return (flags[flag].groups & command->groups) != 0;
+}
+
+/* The flag that `word` (behind "--", up to '=') names, FLAG_COUNT when the command has none. */
+static enum flag find_flag(const struct command *command, const char *word)
+{
+    size_t length = strcspn(word, "=");
+    for (int i = 0; i < FLAG_COUNT; i++)
+        if (takes(command, (enum flag)i) && strlen(flags[i].spelling) == length &&
+            strncmp(flags[i].spelling, word, length) == 0)
+            return (enum flag)i;
+    return FLAG_COUNT;
+}
+
+/* Looks at the flags before argp does, which would know neither suggestions nor our exit code. */
+static int check_flags(const struct invocation *invocation, int argc, char **argv)
+{
+    const struct command *command = invocation->command;
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (argv[i][0] != '-' || argv[i][1] == 0 || strcmp(argv[i], "--help") == 0)
+            continue;
+        const char *word = argv[i] + (argv[i][1] == '-' ? 2 : 1);
+        enum flag flag = argv[i][1] == '-' ? find_flag(command, word) : FLAG_COUNT;
+        if (flag < FLAG_COUNT) {
+            bool joined = strchr(word, '=') != NULL;
+            if (flags[flag].argument && !joined && ++i == argc)
+                return usage_error(invocation, "--%s needs a value: %s", word, flags[flag].argument);
+            if (!flags[flag].argument && joined)
+                return usage_error(invocation, "--%s takes no value", flags[flag].spelling);
+            continue;
+        }
+        const char *names[FLAG_COUNT];
+        size_t count = 0;
+        for (int k = 0; k < FLAG_COUNT; k++)
+            if (takes(command, (enum flag)k))
+                names[count++] = flags[k].spelling;
+        const char *near = suggest(word, names, count);
+        return usage_error(invocation, near ? "unknown flag %s; did you mean --%s?" : "unknown flag %s", argv[i], near);
+    }
+    return -1;
+}
+
+/* Options for argp, ended by an empty row; malloced. */
+static struct argp_option *options_of(const struct command *command)
+{
+    struct argp_option *options = calloc(FLAG_COUNT + 1, sizeof *options);
+    if (!options)
+        abort();
+    for (int i = 0, at = 0; i < FLAG_COUNT; i++)
+        if (takes(command, (enum flag)i))
+            options[at++] =
+                (struct argp_option){.name = flags[i].spelling, .key = KEY + i, .arg = flags[i].argument, .doc = flags[i].help};
+    return options;
+}
+
+static void print_help(const struct command *command, const struct argp *argp)
+{
+    printf("%s\n\nexamples:\n", command->help);
+    for (const char *rest = command->examples; rest && *rest;) {
+        size_t length = strcspn(rest, "\n");
+        printf("  castor %.*s\n", (int)length, rest);
+        rest += length + (rest[length] == '\n');
+    }
+    printf("\nusage: castor %s %s [flags]\n\n", command->name, command->words);
+    fflush(stdout);
+    argp_help(argp, stdout, ARGP_HELP_LONG, (char *)command->name);
+}
+
+static int parse_words(struct invocation *invocation, const struct argp *argp, int argc, char **argv)
+{
+    const struct command *command = invocation->command;
+    error_t failed = argp_parse(argp, argc, argv, ARGP_NO_HELP | ARGP_NO_ERRS | ARGP_NO_EXIT, NULL, invocation);
+    if (invocation->word_count > command->most)
+        return usage_error(invocation, command->most ? "too many words: it takes %s" : "it takes no words",
+                           command->words);
+    if (failed)
+        return usage_error(invocation, "cannot read the command line");
+    if (invocation->word_count < command->least)
+        return usage_error(invocation, "it takes %s", command->words);
+    return -1;
+}
+
+int invocation_parse(struct invocation *invocation, const struct command *command, int argc, char **argv)
+{
+    *invocation = (struct invocation){.command = command};
+    struct argp_option *options = options_of(command);
+    struct argp argp = {.options = options, .parser = take, .args_doc = command->words};
+    int code = -1;
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0)
+            code = 0;
+    if (code == 0)
+        print_help(command, &argp);
+    if (code < 0)
+        code = check_flags(invocation, argc, argv);
+    if (code < 0)
+        code = parse_words(invocation, &argp, argc, argv);
+    free(options);
+    return code;
+}
+
+void invocation_free(struct invocation *invocation)
+{
+    for (int i = 0; i < FLAG_COUNT; i++)
+        arrfree(invocation->given[i]);
+}
+
+bool flag_given(const struct invocation *invocation, enum flag flag)
+{
+    return flag_count(invocation, flag) > 0;
+}
+
+int flag_count(const struct invocation *invocation, enum flag flag)
+{
+    return (int)arrlen(invocation->given[flag]);
+}
+
+const char *flag_text(const struct invocation *invocation, enum flag flag)
+{
+    int count = flag_count(invocation, flag);
+    return count ? invocation->given[flag][count - 1] : NULL;
+}
+
+bool flag_integer(const struct invocation *invocation, enum flag flag, int64_t least, int64_t *value)
+{
+    const char *text = flag_text(invocation, flag);
+    if (!text)
+        return true;
+    char *end;
+    errno = 0;
+    long long number = strtoll(text, &end, 10);
+    if (!*text || *end || errno || number < least) {
+        usage_error(invocation, "--%s needs a whole number of at least %lld, not '%s'", flags[flag].spelling,
+                    (long long)least, text);
+        return false;
+    }
+    *value = number;
+    return true;
+}
