@@ -1,0 +1,297 @@
+/* The driver of a compilation. */
+#include "frontend/compile.h"
+
+#include "codegen/assemble.h"
+#include "frontend/language/ast.h"
+#include "frontend/language/parse.h"
+#include "runtime/host/host.h"
+
+#include <errno.h>
+#include <stb/stb_ds.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+char *read_text(struct arena *arena, const char *path, size_t *length)
+{
+    FILE *file = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
+    char *text = NULL, block[1 << 14];
+    for (size_t got; file && (got = fread(block, 1, sizeof block, file)) > 0;)
+        memcpy(arraddnptr(text, got), block, got);
+    if (!file || ferror(file)) {
+        fprintf(stderr, "castor: %s: %s\n", path, strerror(errno));
+        if (file && file != stdin)
+            fclose(file);
+        arrfree(text);
+        return NULL;
+    }
+    if (file != stdin)
+        fclose(file);
+    *length = (size_t)arrlen(text);
+    arrput(text, '\0');
+    char *copy = arena_copy(arena, text, *length + 1);
+    arrfree(text);
+    return copy;
+}
+
+/* ---- the device ---- */
+
+static bool host_flags(const struct invocation *invocation, struct host_settings *settings)
+{
+    int64_t threads = 0;
+    const char *device = flag_text(invocation, FLAG_device);
+    if (device && strcmp(device, "host") != 0) {
+        usage_error(invocation, "there is no device '%s' here; castor devices lists them", device);
+        return false;
+    }
+    if (!flag_integer(invocation, FLAG_threads, 1, &threads))
+        return false;
+    *settings = (struct host_settings){(int)threads, flag_text(invocation, FLAG_isa), flag_text(invocation, FLAG_cache)};
+    if (!settings->isa)
+        settings->isa = getenv("CASTOR_ISA");
+    return true;
+}
+
+static int runtime_failure(const struct error *error)
+{
+    error_print(error, stderr);
+    return error->code;
+}
+
+int describe_device(const struct invocation *invocation, struct device_facts *facts)
+{
+    struct host_settings settings;
+    struct error error = {0};
+    if (!host_flags(invocation, &settings))
+        return EXIT_USAGE;
+    return host_describe(&settings, facts, &error) ? 0 : runtime_failure(&error);
+}
+
+struct target target_from_facts(const struct device_facts *facts)
+{
+    struct target target = {.name = "host",
+                            .channels_last = true,
+                            .epilogues = EPILOGUE_BIAS | EPILOGUE_RELU | EPILOGUE_ADD,
+                            .alignment = 64,
+                            .cache_bytes = (int64_t)facts->cache_bytes,
+                            .threads = facts->threads};
+    for (int i = 0; i < ELEMENT_COUNT; i++)
+        target.storage[i] = (enum element)i;
+    if (!facts->f16)
+        target.storage[ELEMENT_F16] = ELEMENT_F32;
+    if (!facts->bf16)
+        target.storage[ELEMENT_BF16] = ELEMENT_F32;
+    return target;
+}
+
+/* ---- opening ---- */
+
+/* The train block's entries given as flags, and --policy as its entry `precision`; an stb_ds array. */
+static struct name_text *overrides_of(const struct invocation *invocation)
+{
+    static const enum flag entries[] = {FLAG_data,     FLAG_batch,     FLAG_epochs, FLAG_steps,    FLAG_accumulate,
+                                        FLAG_seed,     FLAG_precision, FLAG_scale,  FLAG_clip,     FLAG_minimize,
+                                        FLAG_freeze,   FLAG_evaluate,  FLAG_lr,     FLAG_checkpoint};
+    struct name_text *list = NULL;
+    for (size_t i = 0; i < sizeof entries / sizeof *entries; i++)
+        if (flag_given(invocation, entries[i]))
+            arrput(list, ((struct name_text){flag_spelling(entries[i]), flag_text(invocation, entries[i])}));
+    return list;
+}
+
+static void add_interval(struct compilation *compilation, struct name_text **list, enum flag flag, const char *entry)
+{
+    const char *text = flag_text(compilation->invocation, flag);
+    if (text)
+        arrput(*list, ((struct name_text){entry, arena_printf(compilation->arena, "every %s", text)}));
+}
+
+/* `--set a=b` as pairs; false after a usage error. */
+static bool sets_of(struct compilation *compilation, struct name_text **list)
+{
+    const struct invocation *invocation = compilation->invocation;
+    for (int i = 0; i < flag_count(invocation, FLAG_set); i++) {
+        const char *text = invocation->given[FLAG_set][i];
+        size_t length = strcspn(text, "=");
+        if (!length || !text[length]) {
+            usage_error(invocation, "--set needs OPTION=VALUE, not '%s'", text);
+            return false;
+        }
+        arrput(*list, ((struct name_text){arena_intern_length(compilation->arena, text, length), text + length + 1}));
+    }
+    return true;
+}
+
+static int load_policy(struct compilation *compilation)
+{
+    const struct settings *settings = compilation->settings;
+    const char *name = flag_text(compilation->invocation, FLAG_policy), *half = flag_text(compilation->invocation, FLAG_half);
+    struct span where = {0};
+    enum element element = half ? element_find(half) : ELEMENT_NONE;
+    if (half && !element_is_half(element))
+        return usage_error(compilation->invocation, "--half takes f16 or bf16, not '%s'", half);
+    if (!name && settings->policy) {
+        name = settings->policy;
+        where = settings->policy_span;
+        if (element == ELEMENT_NONE)
+            element = settings->half;
+    }
+    compilation->policy = policy_load(compilation->arena, compilation->diagnostics, name ? name : "f32", element, where);
+    return compilation->policy ? 0 : EXIT_TEXT;
+}
+
+static int open_language(struct compilation *compilation)
+{
+    size_t length;
+    compilation->file = compilation->invocation->words[0];
+    compilation->text = read_text(compilation->arena, compilation->file, &length);
+    if (!compilation->text)
+        return EXIT_DEVICE;
+    compilation->syntax =
+        parse_net_bytes(compilation->arena, compilation->diagnostics, compilation->file, compilation->text, length);
+    if (!compilation->syntax || diagnostics_errors(compilation->diagnostics))
+        return EXIT_TEXT;
+    struct name_text *sets = NULL;
+    int code = sets_of(compilation, &sets) ? 0 : EXIT_USAGE;
+    if (!code)
+        compilation->unit = unit_load(compilation->arena, compilation->diagnostics, compilation->syntax, sets, (int)arrlen(sets));
+    arrfree(sets);
+    return code ? code : compilation->unit ? 0 : EXIT_TEXT;
+}
+
+int compilation_open(struct compilation *compilation, const struct invocation *invocation)
+{
+    double start = now();
+    *compilation = (struct compilation){.invocation = invocation, .arena = arena_new()};
+    compilation->diagnostics = diagnostics_new(compilation->arena);
+    int code = open_language(compilation);
+    if (code || !(invocation->command->groups & GROUP_BLOCK))
+        return code;
+    struct name_text *overrides = overrides_of(invocation);
+    add_interval(compilation, &overrides, FLAG_eval_every, "evaluate");
+    add_interval(compilation, &overrides, FLAG_checkpoint_every, "checkpoint");
+    compilation->settings = settings_read(compilation->unit, overrides, (int)arrlen(overrides));
+    arrfree(overrides);
+    code = compilation->settings ? load_policy(compilation) : EXIT_TEXT;
+    if (!code)
+        code = describe_device(invocation, &compilation->facts);
+    compilation->target = target_from_facts(&compilation->facts);
+    compilation->seconds = now() - start;
+    return code;
+}
+
+/* ---- the module ---- */
+
+bool pipeline_flags(const struct invocation *invocation, struct pipeline_options *options, struct pass_context *context)
+{
+    options->passes = flag_text(invocation, FLAG_passes);
+    options->print_after = flag_text(invocation, FLAG_print_after);
+    options->verify_each = flag_given(invocation, FLAG_verify_each);
+    options->time_passes = flag_given(invocation, FLAG_time_passes);
+    options->messages = stderr;
+    context->limit = -1;
+    context->debug_unfused = flag_given(invocation, FLAG_unfused);
+    if (options->print_after && strcmp(options->print_after, "all") != 0 && !pass_find(options->print_after)) {
+        usage_error(invocation, "--print-after: there is no pass '%s'; castor passes lists them", options->print_after);
+        return false;
+    }
+    return flag_integer(invocation, FLAG_pass_limit, 0, &context->limit);
+}
+
+int pipeline_failure(const struct invocation *invocation, const struct pipeline_result *result)
+{
+    if (!result->unknown)
+        return EXIT_TEXT;
+    const char *names[64];
+    size_t count;
+    const struct pass *passes = pass_table(&count);
+    for (size_t i = 0; i < count && i < 64; i++)
+        names[i] = passes[i].name;
+    const char *near = suggest(result->unknown, names, count);
+    return usage_error(invocation, near ? "there is no pass '%s'; did you mean '%s'?" : "there is no pass '%s'",
+                       result->unknown, near);
+}
+
+/* The scale rule by precedence: flag or train block, else the policy's own. NULL for none. */
+static const struct ast_expression *scale_rule(struct compilation *compilation, bool *explicit)
+{
+    *explicit = compilation->settings->scale != NULL;
+    if (*explicit)
+        return compilation->settings->scale;
+    const char *text = policy_scale(compilation->policy);
+    return parse_net_expression(compilation->arena, compilation->diagnostics, compilation->policy->file, text);
+}
+
+int compilation_module(struct compilation *compilation, const struct compile_request *request)
+{
+    double start = now();
+    struct elaborate_request elaborate_request = {.batch = request->batch,
+                                                  .eval = request->eval,
+                                                  .tail = request->tail,
+                                                  .fetch = request->fetch,
+                                                  .fetch_count = request->fetch_count,
+                                                  .feed = request->feed,
+                                                  .feed_count = request->feed_count,
+                                                  .fetch_gradients = request->fetch_gradients,
+                                                  .no_update = request->no_update};
+    elaborate_request.scale = scale_rule(compilation, &elaborate_request.scale_explicit);
+    compilation->module = elaborate(compilation->unit, &elaborate_request);
+    if (!compilation->module || diagnostics_errors(compilation->diagnostics) ||
+        !policy_check(compilation->policy, compilation->module, NULL, 0))
+        return EXIT_TEXT;
+    struct pipeline_options options = {.stop_after = request->stop_after};
+    struct pass_context context = {.target = &compilation->target, .policy = compilation->policy};
+    if (!pipeline_flags(compilation->invocation, &options, &context))
+        return EXIT_USAGE;
+    if (!request->observe)
+        options.print_after = NULL, options.time_passes = false;
+    struct pipeline_result result = pipeline_run(compilation->module, &context, &options);
+    compilation->unfused = result.unfused;
+    compilation->seconds += now() - start;
+    return result.done ? 0 : pipeline_failure(compilation->invocation, &result);
+}
+
+int compilation_program(struct compilation *compilation)
+{
+    double start = now();
+    compilation->program = assemble(compilation->module, &compilation->target);
+    compilation->seconds += now() - start;
+    return 0;
+}
+
+int compilation_device(struct compilation *compilation)
+{
+    struct host_settings settings;
+    struct error error = {0};
+    if (!host_flags(compilation->invocation, &settings))
+        return EXIT_USAGE;
+    compilation->device = host_device_new(&settings, &error);
+    return compilation->device ? 0 : runtime_failure(&error);
+}
+
+int compilation_close(struct compilation *compilation, int code)
+{
+    if (compilation->json)
+        diagnostics_print_json(compilation->diagnostics, stdout);
+    else
+        diagnostics_print(compilation->diagnostics, stderr);
+    if (compilation->device)
+        compilation->device->free(compilation->device);
+    if (compilation->program)
+        program_free(compilation->program);
+    module_free(compilation->module);
+    module_free(compilation->unfused);
+    if (compilation->policy)
+        policy_free(compilation->policy);
+    if (compilation->unit)
+        unit_free(compilation->unit);
+    arena_free(compilation->arena);
+    return code;
+}

@@ -1,0 +1,72 @@
+/* The one driver: from a command line and a .net file to a planned module, a program, and an executor's device.
+ *
+ *     compilation_open     reads and parses the file, lays the flags over its train block, loads the policy
+ *     compilation_module   elaborates and runs the pipeline
+ *     compilation_program  assembles the program
+ *     compilation_device   makes the device that runs it
+ *     compilation_close    prints diagnostics and releases everything
+ *
+ * Each returns 0 or an exit code; after one has failed the next may not be called, except close. */
+#ifndef CASTOR_FRONTEND_COMPILE_H
+#define CASTOR_FRONTEND_COMPILE_H
+
+#include "frontend/cli/command.h"
+#include "frontend/language/elaborate.h"
+#include "ir/target.h"
+#include "passes/pipeline.h"
+#include "passes/policies/policy.h"
+#include "runtime/device.h"
+#include "runtime/program.h"
+
+struct compilation {
+    const struct invocation *invocation;
+    struct arena *arena;
+    struct diagnostics *diagnostics;
+    const char *file, *text; /* the .net file */
+    struct ast_file *syntax;
+    struct unit *unit;
+    const struct settings *settings;
+    struct policy *policy;
+    struct device_facts facts;
+    struct target target;
+    struct module *module;  /* after the pipeline */
+    struct module *unfused; /* as it was before pass fuse; NULL when the pipeline did not get there */
+    struct program *program;
+    struct device *device;
+    double seconds; /* spent in the three stages so far */
+    bool json;      /* diagnostics as JSON to stdout, not as text to stderr */
+};
+
+/* What is compiled beside the training graph. */
+struct compile_request {
+    int64_t batch;      /* examples in a training batch; 0: no training graph */
+    int64_t eval, tail; /* examples of the evaluation graphs; 0: none */
+    const char *const *fetch;
+    int fetch_count;
+    const char *const *feed;
+    int feed_count;
+    bool fetch_gradients, no_update;
+    const char *stop_after; /* a pass; NULL: the whole pipeline */
+    bool observe;           /* --print-after and --time-passes apply */
+};
+
+int compilation_open(struct compilation *compilation, const struct invocation *invocation);
+int compilation_module(struct compilation *compilation, const struct compile_request *request);
+int compilation_program(struct compilation *compilation);
+int compilation_device(struct compilation *compilation);
+int compilation_close(struct compilation *compilation, int code);
+
+/* The parts that other commands need on their own. */
+
+/* The whole file ("-": stdin) in the arena; NULL after a message. */
+char *read_text(struct arena *arena, const char *path, size_t *length);
+/* Device facts as passes see them. */
+struct target target_from_facts(const struct device_facts *facts);
+/* Fills facts from --threads and --isa. 0 or an exit code. */
+int describe_device(const struct invocation *invocation, struct device_facts *facts);
+/* Fills the options that --passes, --verify-each … ask for. False after a usage error. */
+bool pipeline_flags(const struct invocation *invocation, struct pipeline_options *options, struct pass_context *context);
+/* Prints why a pipeline stopped; gives the exit code. */
+int pipeline_failure(const struct invocation *invocation, const struct pipeline_result *result);
+
+#endif
