@@ -1,0 +1,24 @@
+"""Same seed and threads give the same bytes; the formatter leaves the models as they are."""
+import os
+import tempfile
+
+from castor import MODELS, ROOT, castor, check, finish
+
+
+def bytes_of(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+for model in MODELS:
+    with open(os.path.join(ROOT, model)) as file:
+        check(castor("fmt", model) == file.read(), f"fmt changes {model}")
+    castor("check", model)
+    check(castor("dump", model, "--emit", "c") == castor("dump", model, "--emit", "c"), f"{model}: emitted code differs")
+    with tempfile.TemporaryDirectory() as folder:
+        runs = [os.path.join(folder, name) for name in "ab"]
+        for run in runs:
+            castor("train", model, "--steps", "12", "--batch", "32", "--out", run, "--quiet")
+        first, second = (bytes_of(os.path.join(run, "last.safetensors")) for run in runs)
+        check(len(first) > 10000 and first == second, f"{model}: two runs end in different weights")
+finish()

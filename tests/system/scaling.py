@@ -1,0 +1,67 @@
+"""Loss scaling is real: an overflowed step changes nothing but the scale, the scale grows back, and a network with tiny
+gradients trains with scaling alone."""
+import json
+import os
+import random
+import sys
+import tempfile
+
+from castor import ROOT, castor, check, finish
+
+sys.path.insert(0, os.path.join(ROOT, "tests", "pytorch"))
+import safetensors
+
+NET = "tests/nets/overflow.net"
+
+
+def step(folder, feed, steps):
+    """All variables after some training steps on one feed."""
+    given, fetched = os.path.join(folder, "in.safetensors"), os.path.join(folder, "out.safetensors")
+    safetensors.write(given, feed)
+    castor("run", NET, "--graph", "train", "--feed", given, "--fetch", fetched, "--steps", str(steps))
+    return safetensors.read(fetched)
+
+
+def scale_of(variables):
+    return variables["train/scale"][2][0]
+
+
+def check_skip():
+    draw = random.Random(1)
+    good = ("F32", [16, 1, 8, 8], [draw.gauss(0, 1) for _ in range(1024)])
+    label = ("I32", [16], [draw.randrange(4) for _ in range(16)])
+    moves = {"train/scale", "train/clean", "train/left", "train/attempt"}
+    with tempfile.TemporaryDirectory() as folder:
+        before = step(folder, {"x": good, "label": label}, 2)
+        check(scale_of(before) == 1024, f"scale {scale_of(before)} after two clean steps, not 1024")
+        for worst in (1e6, float("inf"), float("nan")):
+            bad = ("F32", good[1], [worst if i == 77 else v for i, v in enumerate(good[2])])
+            after = step(folder, {**before, "x": bad, "label": label}, 1)
+            check(scale_of(after) == 512, f"scale {scale_of(after)} after an overflow by {worst}, not 512")
+            same = [name for name in before if name not in moves]
+            check(len(same) > 15, "too few variables were fetched")
+            for name in same:
+                check(bytes(before[name][2]) == bytes(after[name][2]), f"an overflow by {worst} changed {name}")
+        growth = step(folder, {**after, "x": good, "label": label}, 3)
+        check(scale_of(growth) == 1024, f"scale {scale_of(growth)} after three clean steps, not 1024")
+        check(scale_of(step(folder, {**growth, "x": good, "label": label}, 30)) == 4096, "the scale leaves its maximum")
+        check(scale_of(step(folder, {**growth, "x": bad, "label": label}, 30)) == 64, "the scale leaves its minimum")
+
+
+def check_underflow():
+    results = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for scale in ("dynamic(init = 16777216)", "none"):
+            run = os.path.join(folder, scale[:4])
+            castor("train", "tests/nets/underflow.net", "--scale", scale, "--out", run, "--quiet")
+            with open(os.path.join(run, "log.jsonl")) as file:
+                rows = [json.loads(line) for line in file]
+            results[scale] = [row["eval"]["accuracy"] for row in rows if "eval" in row][-1]
+    scaled, unscaled = results.values()
+    check(scaled > 0.7, f"with scaling the accuracy is {scaled}")
+    check(unscaled < 0.3, f"without scaling it trains all the same: {unscaled}")
+
+
+check_skip()
+check_underflow()
+finish()
