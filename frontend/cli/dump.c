@@ -1,0 +1,156 @@
+/* castor dump: what a .net file compiles to; castor opt: IR text through passes. */
+#include "frontend/compile.h"
+#include "ir/dot.h"
+#include "ir/parse.h"
+#include "ir/print.h"
+#include "ir/verify.h"
+
+#include <stb/stb_ds.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int unknown_word(const struct invocation *invocation, enum flag flag, const char *word,
+                        const char *const *known, size_t count)
+{
+    const char *near = suggest(word, known, count);
+    return usage_error(invocation, near ? "--%s: there is no '%s'; did you mean '%s'?" : "--%s: there is no '%s'",
+                       flag_spelling(flag), word, near);
+}
+
+/* The graphs that --only leaves, NULL at an unknown name. */
+static struct graph *only_graph(const struct invocation *invocation, const struct module *module, int *code)
+{
+    const char *only = flag_text(invocation, FLAG_only);
+    struct graph *graph = only ? module_find_graph(module, only) : NULL;
+    if (!only || graph)
+        return graph;
+    const char *names[64];
+    size_t count = 0;
+    for (ptrdiff_t i = 0; i < arrlen(module->graphs) && count < 64; i++)
+        names[count++] = module->graphs[i]->name;
+    *code = unknown_word(invocation, FLAG_only, only, names, count);
+    return NULL;
+}
+
+static int emit_graph(const struct invocation *invocation, const struct module *module, const char *emit)
+{
+    int code = 0;
+    struct graph *graph = only_graph(invocation, module, &code);
+    if (code)
+        return code;
+    if (strcmp(emit, "ir") == 0) {
+        if (graph)
+            print_graph(graph, stdout);
+        else
+            print_module(module, stdout);
+        return 0;
+    }
+    if (!graph)
+        graph = module_find_graph(module, "train");
+    if (!graph && arrlen(module->graphs))
+        graph = module->graphs[0];
+    if (!graph)
+        return 0;
+    if (strcmp(emit, "dot") == 0) {
+        dot_print(graph, stdout);
+        return 0;
+    }
+    if (dot_svg(graph, stdout))
+        return 0;
+    fprintf(stderr, "castor: --emit svg runs graphviz's `dot`, which is not here (package graphviz)\n");
+    return EXIT_DEVICE;
+}
+
+static bool emits_graph(const char *emit)
+{
+    return strcmp(emit, "ir") == 0 || strcmp(emit, "dot") == 0 || strcmp(emit, "svg") == 0;
+}
+
+static int emit_program(struct compilation *compilation, const char *emit)
+{
+    int code = compilation_program(compilation);
+    if (code)
+        return code;
+    if (strcmp(emit, "c") == 0) {
+        fputs(compilation->program->source, stdout);
+        return 0;
+    }
+    char *text = program_text(compilation->program);
+    fputs(text, stdout);
+    free(text);
+    return 0;
+}
+
+int command_dump(const struct invocation *invocation)
+{
+    static const char *const forms[] = {"ir", "dot", "svg", "c", "program"};
+    const char *emit = flag_text(invocation, FLAG_emit), *after = flag_text(invocation, FLAG_after);
+    bool known = !emit;
+    for (size_t i = 0; !known && i < sizeof forms / sizeof *forms; i++)
+        known = strcmp(forms[i], emit) == 0;
+    if (!known)
+        return unknown_word(invocation, FLAG_emit, emit, forms, sizeof forms / sizeof *forms);
+    if (!emit)
+        emit = "ir";
+    if (after && !emits_graph(emit))
+        return usage_error(invocation, "--after goes with --emit ir, dot and svg");
+    struct compilation compilation;
+    int code = compilation_open(&compilation, invocation);
+    if (!code) {
+        struct compile_request request = {.batch = compilation.settings->batch,
+                                          .eval = compilation.settings->batch,
+                                          .stop_after = after,
+                                          .observe = true};
+        code = compilation_module(&compilation, &request);
+    }
+    if (!code)
+        code = emits_graph(emit) ? emit_graph(invocation, compilation.module, emit) : emit_program(&compilation, emit);
+    return compilation_close(&compilation, code);
+}
+
+/* Passes over IR text: the policy that pass precision needs comes from --policy. */
+static int run_passes(const struct invocation *invocation, struct module *module, struct policy *policy)
+{
+    struct device_facts facts;
+    struct pipeline_options options = {0};
+    struct pass_context context = {.policy = policy};
+    int code = describe_device(invocation, &facts);
+    if (code)
+        return code;
+    struct target target = target_from_facts(&facts);
+    context.target = &target;
+    if (!pipeline_flags(invocation, &options, &context))
+        return EXIT_USAGE;
+    if (!verify_module(module, module->diagnostics))
+        return EXIT_TEXT;
+    struct pipeline_result result = pipeline_run(module, &context, &options);
+    module_free(result.unfused);
+    if (!result.done)
+        return pipeline_failure(invocation, &result);
+    const char *emit = flag_text(invocation, FLAG_emit);
+    if (emit && !emits_graph(emit))
+        return usage_error(invocation, "--emit takes ir, dot or svg here");
+    return emit_graph(invocation, module, emit ? emit : "ir");
+}
+
+int command_opt(const struct invocation *invocation)
+{
+    struct arena *arena = arena_new();
+    struct diagnostics *diagnostics = diagnostics_new(arena);
+    const char *path = invocation->words[0], *name = flag_text(invocation, FLAG_policy);
+    const char *half = flag_text(invocation, FLAG_half);
+    size_t length;
+    char *text = read_text(arena, path, &length);
+    int code = text ? 0 : EXIT_DEVICE;
+    struct module *module = text ? parse_module(arena, diagnostics, path, text) : NULL;
+    struct policy *policy = policy_load(arena, diagnostics, name ? name : "f32", half ? element_find(half) : ELEMENT_NONE,
+                                        (struct span){0});
+    if (!code)
+        code = module && policy && !diagnostics_errors(diagnostics) ? run_passes(invocation, module, policy) : EXIT_TEXT;
+    diagnostics_print(diagnostics, stderr);
+    if (policy)
+        policy_free(policy);
+    module_free(module);
+    arena_free(arena);
+    return code;
+}
