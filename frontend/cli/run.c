@@ -1,0 +1,113 @@
+/* castor run: one execution, or some training steps, on tensors from a file. */
+#include "frontend/compile.h"
+#include "frontend/language/ast.h"
+#include "runtime/run.h"
+#include "runtime/safetensors.h"
+
+#include <stb/stb_ds.h>
+#include <string.h>
+
+/* The model's inputs by their names, from the syntax tree. */
+static const struct ast_parameters *model_inputs(const struct ast_file *file)
+{
+    for (int i = 0; i < file->count; i++)
+        if (file->items[i]->kind == AST_MODEL)
+            return &file->items[i]->parameters;
+    return NULL;
+}
+
+/* The batch size as fed: the first axis of the first model input in the file; `otherwise` when none is there. Names in
+ * the feed that are neither inputs nor parameters are random draws, which elaboration turns into inputs. */
+static int64_t fed_batch(const struct ast_file *syntax, const struct safetensors *feed, int64_t otherwise)
+{
+    const struct ast_parameters *inputs = model_inputs(syntax);
+    for (int i = 0; inputs && i < inputs->count; i++) {
+        const struct safetensors_tensor *tensor = safetensors_find(feed, inputs->items[i].name.name);
+        if (tensor && tensor->rank)
+            return tensor->dimension[0];
+    }
+    return otherwise;
+}
+
+/* "a,b" as an stb_ds array of interned names. */
+static const char **split_names(struct arena *arena, const char *text)
+{
+    const char **names = NULL;
+    while (text && *text) {
+        size_t length = strcspn(text, ",");
+        if (length)
+            arrput(names, arena_intern_length(arena, text, length));
+        text += length + (text[length] == ',');
+    }
+    return names;
+}
+
+static int execute(struct compilation *compilation, const struct run_settings *settings)
+{
+    struct error error = {0};
+    int code = compilation_program(compilation);
+    if (!code)
+        code = compilation_device(compilation);
+    if (!code && !run_program(compilation->device, compilation->program, settings, &error)) {
+        error_print(&error, stderr);
+        code = error.code;
+    }
+    return code;
+}
+
+static int run(struct compilation *compilation, struct run_settings *settings)
+{
+    const struct invocation *invocation = compilation->invocation;
+    struct error error = {0};
+    struct safetensors *feed = settings->feed ? safetensors_open(settings->feed, &error) : NULL;
+    if (settings->feed && !feed) {
+        error_print(&error, stderr);
+        return error.code;
+    }
+    int64_t batch = feed ? fed_batch(compilation->syntax, feed, compilation->settings->batch) : compilation->settings->batch;
+    bool training = strcmp(settings->entry, "train") == 0;
+    const char **fetch = split_names(compilation->arena, flag_text(invocation, FLAG_values)), **fed = NULL;
+    for (int i = 0; feed && i < feed->count; i++)
+        arrput(fed, arena_intern(compilation->arena, feed->tensors[i].name));
+    if (feed)
+        safetensors_close(feed);
+    struct compile_request request = {.batch = training ? batch : 0,
+                                      .eval = training ? 0 : batch,
+                                      .fetch = fetch,
+                                      .fetch_count = (int)arrlen(fetch),
+                                      .feed = fed,
+                                      .feed_count = (int)arrlen(fed),
+                                      .fetch_gradients = training && !fetch && !settings->steps,
+                                      .no_update = !settings->steps,
+                                      .observe = true};
+    int code = batch > 0 ? compilation_module(compilation, &request) : EXIT_DEVICE;
+    if (batch <= 0)
+        fprintf(stderr, "castor: %s: a batch of no examples\n", settings->feed);
+    if (!code)
+        code = execute(compilation, settings);
+    arrfree(fetch);
+    arrfree(fed);
+    return code;
+}
+
+int command_run(const struct invocation *invocation)
+{
+    const char *graph = flag_text(invocation, FLAG_graph);
+    struct run_settings settings = {.entry = graph ? graph : "eval",
+                                    .feed = flag_text(invocation, FLAG_feed),
+                                    .fetch = flag_text(invocation, FLAG_fetch),
+                                    .check = flag_given(invocation, FLAG_check)};
+    if (strcmp(settings.entry, "train") != 0 && strcmp(settings.entry, "eval") != 0)
+        return usage_error(invocation, "--graph takes train or eval, not '%s'", settings.entry);
+    if (!flag_integer(invocation, FLAG_steps, 1, &settings.steps))
+        return EXIT_USAGE;
+    if (settings.steps && strcmp(settings.entry, "train") != 0)
+        return usage_error(invocation, "--steps goes with --graph train");
+    struct compilation compilation;
+    int code = compilation_open(&compilation, invocation);
+    if (!code) {
+        settings.seed = (uint64_t)compilation.settings->seed;
+        code = run(&compilation, &settings);
+    }
+    return compilation_close(&compilation, code);
+}

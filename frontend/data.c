@@ -1,0 +1,107 @@
+/* The data line as plain data. Names and arguments were checked by the elaborator, so nothing can be wrong here. */
+#include "frontend/data.h"
+
+#include <string.h>
+
+static const struct setting_argument *argument(const struct setting_call *call, const char *name)
+{
+    for (int i = 0; i < call->argument_count; i++)
+        if (strcmp(call->arguments[i].name, name) == 0)
+            return &call->arguments[i];
+    return NULL;
+}
+
+static double number(const struct setting_call *call, const char *name, double otherwise)
+{
+    const struct setting_argument *found = argument(call, name);
+    return found ? found->number : otherwise;
+}
+
+static const char *text(const struct setting_call *call, const char *name)
+{
+    const struct setting_argument *found = argument(call, name);
+    return found ? found->text : NULL;
+}
+
+/* `field = uniform(a, b)`, `normal(mean, std)` or `classes`. */
+static struct data_synthetic_field synthetic_field(const struct setting_argument *field)
+{
+    const struct setting_call *call = field->call;
+    struct data_synthetic_field result = {.name = field->name};
+    if (strcmp(call->name, "uniform") == 0) {
+        result.distribution = DATA_UNIFORM;
+        result.a = number(call, "a", 0);
+        result.b = number(call, "b", 1);
+    } else if (strcmp(call->name, "normal") == 0) {
+        result.distribution = DATA_NORMAL;
+        result.a = number(call, "mean", 0);
+        result.b = number(call, "std", 1);
+    } else {
+        result.distribution = DATA_CLASSES;
+    }
+    return result;
+}
+
+static void describe_source(struct arena *arena, const struct setting_call *source, struct data_description *result)
+{
+    result->path = text(source, "path");
+    result->test_share = number(source, "test", 0);
+    if (strcmp(source->name, "idx") == 0) {
+        result->kind = DATA_IDX;
+    } else if (strcmp(source->name, "npz") == 0) {
+        result->kind = DATA_NUMPY;
+    } else {
+        result->kind = DATA_SYNTHETIC;
+        result->examples = (int64_t)number(source, "examples", 0);
+        result->test = (int64_t)number(source, "test", 0);
+        struct data_synthetic_field *fields = ARENA_ARRAY(arena, struct data_synthetic_field, source->argument_count);
+        for (int i = 0; i < source->argument_count; i++)
+            if (source->arguments[i].kind == SETTING_CALL)
+                fields[result->synthetic_count++] = synthetic_field(&source->arguments[i]);
+        result->synthetic = fields;
+    }
+}
+
+/* One value or a list of them. */
+static const double *values(struct arena *arena, const struct setting_argument *found, int *count)
+{
+    *count = found->kind == SETTING_NUMBERS ? found->count : 1;
+    return found->kind == SETTING_NUMBERS ? found->numbers : arena_copy(arena, &found->number, sizeof found->number);
+}
+
+static struct data_stage describe_stage(struct arena *arena, const struct setting_call *call)
+{
+    struct data_stage stage = {.kind = DATA_RANDOM_FLIP};
+    if (strcmp(call->name, "random_crop") == 0) {
+        stage.kind = DATA_RANDOM_CROP;
+        stage.pad = (int)number(call, "pad", 0);
+    } else if (strcmp(call->name, "normalize") == 0) {
+        stage.kind = DATA_NORMALIZE;
+        stage.mean = values(arena, argument(call, "mean"), &stage.channels);
+        stage.deviation = values(arena, argument(call, "std"), &stage.channels);
+    }
+    return stage;
+}
+
+struct data_description *data_describe(struct arena *arena, const struct data_setting *setting)
+{
+    struct data_description *result = ARENA_NEW(arena, struct data_description);
+    describe_source(arena, &setting->source, result);
+    int renames = 0;
+    for (int i = 0; i < setting->stage_count; i++)
+        renames += setting->stages[i].argument_count;
+    struct data_stage *stages = ARENA_ARRAY(arena, struct data_stage, setting->stage_count);
+    struct data_rename *rename = ARENA_ARRAY(arena, struct data_rename, renames);
+    for (int i = 0; i < setting->stage_count; i++) {
+        const struct setting_call *call = &setting->stages[i];
+        if (strcmp(call->name, "rename") != 0) {
+            stages[result->stage_count++] = describe_stage(arena, call);
+            continue;
+        }
+        for (int k = 0; k < call->argument_count; k++)
+            rename[result->rename_count++] = (struct data_rename){call->arguments[k].name, call->arguments[k].text};
+    }
+    result->stages = stages;
+    result->renames = rename;
+    return result;
+}
