@@ -3,7 +3,6 @@
 
 #include "codegen/assemble.h"
 #include "frontend/language/ast.h"
-#include "frontend/language/parse.h"
 #include "runtime/host/host.h"
 
 #include <errno.h>
@@ -288,8 +287,6 @@ int compilation_close(struct compilation *compilation, int code)
         program_free(compilation->program);
     module_free(compilation->module);
     module_free(compilation->unfused);
-    if (compilation->policy)
-        policy_free(compilation->policy);
     if (compilation->unit)
         unit_free(compilation->unit);
     arena_free(compilation->arena);

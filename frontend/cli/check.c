@@ -2,7 +2,6 @@
 #include "frontend/compile.h"
 #include "frontend/language/ast.h"
 #include "frontend/language/format.h"
-#include "frontend/language/parse.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -52,13 +52,13 @@ static int emit_graph(const struct invocation *invocation, const struct module *
     if (!graph)
         return 0;
     if (strcmp(emit, "dot") == 0) {
-        dot_print(graph, stdout);
+        dot_graph(graph, stdout);
         return 0;
     }
-    if (dot_svg(graph, stdout))
-        return 0;
-    fprintf(stderr, "castor: --emit svg runs graphviz's `dot`, which is not here (package graphviz)\n");
-    return EXIT_DEVICE;
+    const char *problem = dot_svg(graph, stdout);
+    if (problem)
+        fprintf(stderr, "castor: %s\n", problem);
+    return problem ? EXIT_DEVICE : 0;
 }
 
 static bool emits_graph(const char *emit)
@@ -148,8 +148,6 @@ int command_opt(const struct invocation *invocation)
     if (!code)
         code = module && policy && !diagnostics_errors(diagnostics) ? run_passes(invocation, module, policy) : EXIT_TEXT;
     diagnostics_print(diagnostics, stderr);
-    if (policy)
-        policy_free(policy);
     module_free(module);
     arena_free(arena);
     return code;

@@ -53,8 +53,6 @@ static int explain_policy(const char *name)
         policy_explain(policy, stdout);
     diagnostics_print(diagnostics, stderr);
     int code = policy ? 0 : EXIT_TEXT;
-    if (policy)
-        policy_free(policy);
     arena_free(arena);
     return code;
 }

@@ -22,7 +22,7 @@ static int64_t fed_batch(const struct ast_file *syntax, const struct safetensors
 {
     const struct ast_parameters *inputs = model_inputs(syntax);
     for (int i = 0; inputs && i < inputs->count; i++) {
-        const struct safetensors_tensor *tensor = safetensors_find(feed, inputs->items[i].name.name);
+        const struct safetensors_tensor *tensor = safetensors_find(feed, inputs->items[i].name);
         if (tensor && tensor->rank)
             return tensor->dimension[0];
     }
