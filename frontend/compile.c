@@ -260,7 +260,7 @@ int compilation_module(struct compilation *compilation, const struct compile_req
 int compilation_program(struct compilation *compilation)
 {
     double start = now();
-    compilation->program = assemble(compilation->module, &compilation->target);
+    compilation->program = assemble_program(compilation->module, &compilation->target, compilation->arena);
     compilation->seconds += now() - start;
     return 0;
 }
