@@ -52,7 +52,8 @@ static bool host_flags(const struct invocation *invocation, struct host_settings
     }
     if (!flag_integer(invocation, FLAG_threads, 1, &threads))
         return false;
-    *settings = (struct host_settings){(int)threads, flag_text(invocation, FLAG_isa), flag_text(invocation, FLAG_cache)};
+    *settings =
+        (struct host_settings){(int)threads, flag_text(invocation, FLAG_isa), flag_text(invocation, FLAG_cache)};
     if (!settings->isa)
         settings->isa = getenv("CASTOR_ISA");
     return true;
@@ -95,9 +96,9 @@ struct target target_from_facts(const struct device_facts *facts)
 /* The train block's entries given as flags, and --policy as its entry `precision`; an stb_ds array. */
 static struct name_text *overrides_of(const struct invocation *invocation)
 {
-    static const enum flag entries[] = {FLAG_data,     FLAG_batch,     FLAG_epochs, FLAG_steps,    FLAG_accumulate,
-                                        FLAG_seed,     FLAG_precision, FLAG_scale,  FLAG_clip,     FLAG_minimize,
-                                        FLAG_freeze,   FLAG_evaluate,  FLAG_lr,     FLAG_checkpoint};
+    static const enum flag entries[] = {FLAG_data,   FLAG_batch,     FLAG_epochs, FLAG_steps,     FLAG_accumulate,
+                                        FLAG_seed,   FLAG_precision, FLAG_scale,  FLAG_clip,      FLAG_minimize,
+                                        FLAG_freeze, FLAG_evaluate,  FLAG_lr,     FLAG_checkpoint};
     struct name_text *list = NULL;
     for (size_t i = 0; i < sizeof entries / sizeof *entries; i++)
         if (flag_given(invocation, entries[i]))
@@ -131,7 +132,8 @@ static bool sets_of(struct compilation *compilation, struct name_text **list)
 static int load_policy(struct compilation *compilation)
 {
     const struct settings *settings = compilation->settings;
-    const char *name = flag_text(compilation->invocation, FLAG_policy), *half = flag_text(compilation->invocation, FLAG_half);
+    const char *name = flag_text(compilation->invocation, FLAG_policy),
+               *half = flag_text(compilation->invocation, FLAG_half);
     struct span where = {0};
     enum element element = half ? element_find(half) : ELEMENT_NONE;
     if (half && !element_is_half(element))
@@ -142,7 +144,8 @@ static int load_policy(struct compilation *compilation)
         if (element == ELEMENT_NONE)
             element = settings->half;
     }
-    compilation->policy = policy_load(compilation->arena, compilation->diagnostics, name ? name : "f32", element, where);
+    compilation->policy =
+        policy_load(compilation->arena, compilation->diagnostics, name ? name : "f32", element, where);
     return compilation->policy ? 0 : EXIT_TEXT;
 }
 
@@ -160,7 +163,8 @@ static int open_language(struct compilation *compilation)
     struct name_text *sets = NULL;
     int code = sets_of(compilation, &sets) ? 0 : EXIT_USAGE;
     if (!code)
-        compilation->unit = unit_load(compilation->arena, compilation->diagnostics, compilation->syntax, sets, (int)arrlen(sets));
+        compilation->unit =
+            unit_load(compilation->arena, compilation->diagnostics, compilation->syntax, sets, (int)arrlen(sets));
     arrfree(sets);
     return code ? code : compilation->unit ? 0 : EXIT_TEXT;
 }

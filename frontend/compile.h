@@ -65,7 +65,8 @@ struct target target_from_facts(const struct device_facts *facts);
 /* Fills facts from --threads and --isa. 0 or an exit code. */
 int describe_device(const struct invocation *invocation, struct device_facts *facts);
 /* Fills the options that --passes, --verify-each … ask for. False after a usage error. */
-bool pipeline_flags(const struct invocation *invocation, struct pipeline_options *options, struct pass_context *context);
+bool pipeline_flags(const struct invocation *invocation, struct pipeline_options *options,
+                    struct pass_context *context);
 /* Prints why a pipeline stopped; gives the exit code. */
 int pipeline_failure(const struct invocation *invocation, const struct pipeline_result *result);
 

@@ -20,7 +20,7 @@
 #include <time.h>
 
 static const char *const default_sequence[] = {
-    "gradients", "precision", "loss_scale", "accumulate", "casts", "simplify",
+    "gradients", "precision", "loss_scale", "accumulate", "casts",    "simplify",
     "cse",       "dce",       "layout",     "fuse",       "schedule", "memory",
 };
 

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int unknown_word(const struct invocation *invocation, enum flag flag, const char *word,
-                        const char *const *known, size_t count)
+static int unknown_word(const struct invocation *invocation, enum flag flag, const char *word, const char *const *known,
+                        size_t count)
 {
     const char *near = suggest(word, known, count);
     return usage_error(invocation, near ? "--%s: there is no '%s'; did you mean '%s'?" : "--%s: there is no '%s'",
@@ -143,10 +143,11 @@ int command_opt(const struct invocation *invocation)
     char *text = read_text(arena, path, &length);
     int code = text ? 0 : EXIT_DEVICE;
     struct module *module = text ? parse_module(arena, diagnostics, path, text) : NULL;
-    struct policy *policy = policy_load(arena, diagnostics, name ? name : "f32", half ? element_find(half) : ELEMENT_NONE,
-                                        (struct span){0});
+    struct policy *policy = policy_load(arena, diagnostics, name ? name : "f32",
+                                        half ? element_find(half) : ELEMENT_NONE, (struct span){0});
     if (!code)
-        code = module && policy && !diagnostics_errors(diagnostics) ? run_passes(invocation, module, policy) : EXIT_TEXT;
+        code =
+            module && policy && !diagnostics_errors(diagnostics) ? run_passes(invocation, module, policy) : EXIT_TEXT;
     diagnostics_print(diagnostics, stderr);
     module_free(module);
     arena_free(arena);

@@ -1,6 +1,6 @@
 /* castor explain: why a node has its precision, or what an error code means. */
-#include "frontend/compile.h"
 #include "passes/explain.h"
+#include "frontend/compile.h"
 
 #include <ctype.h>
 #include <string.h>

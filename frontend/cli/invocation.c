@@ -119,8 +119,8 @@ static struct argp_option *options_of(const struct command *command)
         abort();
     for (int i = 0, at = 0; i < FLAG_COUNT; i++)
         if (takes(command, (enum flag)i))
-            options[at++] =
-                (struct argp_option){.name = flags[i].spelling, .key = KEY + i, .arg = flags[i].argument, .doc = flags[i].help};
+            options[at++] = (struct argp_option){
+                .name = flags[i].spelling, .key = KEY + i, .arg = flags[i].argument, .doc = flags[i].help};
     return options;
 }
 

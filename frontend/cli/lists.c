@@ -84,8 +84,9 @@ int command_devices(const struct invocation *invocation)
         printf("host  %s, %d threads, %s, f16 %s, bf16 %s\n", facts.processor, facts.threads, facts.instructions,
                facts.f16 ? "native" : "emulated in f32", facts.bf16 ? "native" : "emulated in f32");
     json_t *rows = json_array();
-    json_array_append_new(rows, json_pack("{s:s, s:s, s:i, s:s, s:b, s:b, s:I}", "name", "host", "processor",
-                                          facts.processor, "threads", facts.threads, "instructions", facts.instructions,
-                                          "f16", facts.f16, "bf16", facts.bf16, "cache_bytes", (json_int_t)facts.cache_bytes));
+    json_array_append_new(rows,
+                          json_pack("{s:s, s:s, s:i, s:s, s:b, s:b, s:I}", "name", "host", "processor", facts.processor,
+                                    "threads", facts.threads, "instructions", facts.instructions, "f16", facts.f16,
+                                    "bf16", facts.bf16, "cache_bytes", (json_int_t)facts.cache_bytes));
     return print_rows(invocation, rows);
 }

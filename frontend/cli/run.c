@@ -1,7 +1,7 @@
 /* castor run: one execution, or some training steps, on tensors from a file. */
+#include "runtime/run.h"
 #include "frontend/compile.h"
 #include "frontend/language/ast.h"
-#include "runtime/run.h"
 #include "runtime/safetensors.h"
 
 #include <stb/stb_ds.h>
@@ -64,7 +64,8 @@ static int run(struct compilation *compilation, struct run_settings *settings)
         error_print(&error, stderr);
         return error.code;
     }
-    int64_t batch = feed ? fed_batch(compilation->syntax, feed, compilation->settings->batch) : compilation->settings->batch;
+    int64_t batch =
+        feed ? fed_batch(compilation->syntax, feed, compilation->settings->batch) : compilation->settings->batch;
     bool training = strcmp(settings->entry, "train") == 0;
     const char **fetch = split_names(compilation->arena, flag_text(invocation, FLAG_values)), **fed = NULL;
     for (int i = 0; feed && i < feed->count; i++)

@@ -1,8 +1,8 @@
 /* castor train, eval and profile: compile, open the data, and hand both to the runtime's loops. */
+#include "runtime/train.h"
 #include "frontend/compile.h"
 #include "frontend/data.h"
 #include "runtime/data/data.h"
-#include "runtime/train.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -28,7 +28,8 @@ static int open_data(struct session *session)
     const struct settings *settings = session->compilation.settings;
     struct error error = {0};
     if (!settings->data) {
-        fprintf(stderr, "castor: %s has no `data` line in its train block; --data gives one\n", session->compilation.file);
+        fprintf(stderr, "castor: %s has no `data` line in its train block; --data gives one\n",
+                session->compilation.file);
         return EXIT_TEXT;
     }
     session->dataset = data_open(data_describe(session->compilation.arena, settings->data), &error);
@@ -63,7 +64,8 @@ static void say_emulated(const struct compilation *compilation)
     if (strcmp(compilation->policy->name, "f32") == 0 || !target_emulates(&compilation->target, half))
         return;
     if (half == ELEMENT_F16 && compilation->facts.bf16)
-        fprintf(stderr, "castor: f16 is emulated on the host: the same numerics, no speed; --half bf16 is native here\n");
+        fprintf(stderr,
+                "castor: f16 is emulated on the host: the same numerics, no speed; --half bf16 is native here\n");
     else
         fprintf(stderr, "castor: %s is emulated on this CPU: the same numerics, no speed%s\n", element_name(half),
                 half == ELEMENT_F16 ? " (--half bf16 is native on CPUs with bf16 instructions)" : "");
@@ -232,16 +234,16 @@ static void print_profile(const struct session *session, const struct program_en
                    1e-9 * (double)step->bytes / time, 1e-9 * (double)step->flops / time,
                    is_library(step) ? "oneDNN" : "kernel", step->name);
         json_array_append_new(rows, json_pack("{s:s, s:b, s:f, s:I, s:I}", "name", step->name, "library",
-                                              is_library(step), "us", 1e6 * seconds[i], "bytes", (json_int_t)step->bytes,
-                                              "flops", (json_int_t)step->flops));
+                                              is_library(step), "us", 1e6 * seconds[i], "bytes",
+                                              (json_int_t)step->bytes, "flops", (json_int_t)step->flops));
     }
     if (text)
         printf("%9.1f us a step, %.0f examples/s, %.0f%% inside oneDNN\n", 1e6 * total, (double)entry->batch / total,
                100 * library / total);
-    json_t *row = json_pack("{s:s, s:f, s:f, s:f, s:f, s:I, s:o}", "name", compilation->module->name, "step_ms",
-                            1e3 * total, "examples_per_s", (double)entry->batch / total, "library_share",
-                            library / total, "compile_ms", 1e3 * compilation->seconds, "arena_bytes",
-                            (json_int_t)entry->scratch_bytes, "steps", rows);
+    json_t *row =
+        json_pack("{s:s, s:f, s:f, s:f, s:f, s:I, s:o}", "name", compilation->module->name, "step_ms", 1e3 * total,
+                  "examples_per_s", (double)entry->batch / total, "library_share", library / total, "compile_ms",
+                  1e3 * compilation->seconds, "arena_bytes", (json_int_t)entry->scratch_bytes, "steps", rows);
     if (!text) {
         json_dumpf(row, stdout, JSON_INDENT(2));
         putchar('\n');
@@ -260,8 +262,9 @@ int command_profile(const struct invocation *invocation)
         const struct program_entry *entry = input_entry(session.compilation.program);
         double *seconds = calloc((size_t)entry->step_count, sizeof *seconds);
         struct error error = {0};
-        if (seconds && train_profile(session.compilation.device, session.compilation.program, &session.batches,
-                                     (uint64_t)session.compilation.settings->seed, (int)runs, entry->name, seconds, &error))
+        if (seconds &&
+            train_profile(session.compilation.device, session.compilation.program, &session.batches,
+                          (uint64_t)session.compilation.settings->seed, (int)runs, entry->name, seconds, &error))
             print_profile(&session, entry, seconds);
         else
             code = runtime_failure(&error);
