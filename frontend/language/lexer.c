@@ -174,6 +174,8 @@ static void track(struct net_parser *parser, int token, struct net_location loca
         open_bracket(parser, token, location);
     else if (token == ')' || token == ']' || token == '}')
         close_bracket(parser, token);
+    parser->before = parser->previous;
+    parser->before_location = parser->previous_location;
     parser->previous = token;
     parser->previous_location = location;
 }

@@ -41,9 +41,9 @@ struct net_parser {
     bool holding; /* a token waits behind a statement's end */
     int held_token;
     struct net_location held_location;
-    void *held_value; /* a copy of the semantic value, NULL without */
-    int previous;     /* the last token given */
-    struct net_location previous_location;
+    void *held_value;     /* a copy of the semantic value, NULL without */
+    int previous, before; /* the last token given, and the one before it */
+    struct net_location previous_location, before_location;
     struct net_bracket brackets[AST_DEPTH_MAX];
     int bracket_count;
     int statement_column; /* of the first token of the statement being read */

@@ -163,15 +163,43 @@ static void note_open_bracket(struct net_parser *parser, struct net_location loc
                          bracket.opener);
 }
 
+static bool begins_definition(int token)
+{
+    return token == TOKEN_IMPORT || token == TOKEN_OPTION || token == TOKEN_MODEL || token == TOKEN_MODULE ||
+           token == TOKEN_FUNCTION || token == TOKEN_OPTIMIZER || token == TOKEN_SCALER || token == TOKEN_TRAIN;
+}
+
+/* A definition at the beginning of a line inside a block tells that a `}` is missing above. What follows would be
+ * misread, so nothing more is. */
+static bool report_missing_brace(struct net_parser *parser)
+{
+    int depth = parser->bracket_count;
+    if (!begins_definition(parser->before) || parser->before_location.column != 1 || !depth)
+        return false;
+    while (depth > 1 && parser->brackets[depth - 1].opener != '{')
+        depth--;
+    diagnostics_error(parser->diagnostics, E0101, net_span(parser, parser->before_location), NULL,
+                      "a definition begins here, but a block above has no `}`");
+    diagnostics_note(parser->diagnostics, net_span(parser, parser->brackets[depth - 1].location),
+                     "this `{` is still open");
+    return parser->stopped = true;
+}
+
+/* After an error, an indented line that seems to stand outside all blocks is its consequence. */
+static bool is_consequence(const struct net_parser *parser, struct net_location location,
+                           const struct expectation *expectation)
+{
+    return parser->stopped || (expects(expectation, "scaler") && !expects(expectation, "a name") &&
+                               location.column > 1 && diagnostics_errors(parser->diagnostics) > parser->errors_before);
+}
+
 void net_syntax_error(struct net_parser *parser, struct net_location location, const char *unexpected,
                       const char *const *expected, int count)
 {
     struct expectation expectation = {expected, count};
     parser->recovering = true;
-    if (parser->stopped)
+    if (is_consequence(parser, location, &expectation) || report_missing_brace(parser))
         return;
-    if (parser->previous == '[' || parser->previous == '(' || parser->previous == '{')
-        location.end_column = location.end_column > location.column ? location.end_column : location.column + 1;
     diagnostics_error(parser->diagnostics, E0101, net_span(parser, location), NULL, "unexpected %s; expected %s",
                       what_was_read(parser, location, unexpected), what_could_stand(parser->arena, &expectation));
     const char *hint = hint_for(parser, unexpected, &expectation);

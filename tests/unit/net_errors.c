@@ -77,6 +77,37 @@ static void check_several(void)
                  "      |            ^\n");
 }
 
+/* A missing or stray brace is one error, however much follows it. */
+static void check_braces(void)
+{
+    check_report("module a(x) {\n"
+                 "    y = x\n"
+                 "\n"
+                 "module b(x) {\n"
+                 "    return x\n"
+                 "}\n"
+                 "train { }\n",
+                 "t.net:4:1: error[E0101]: a definition begins here, but a block above has no `}`\n"
+                 "    4 | module b(x) {\n"
+                 "      | ^~~~~~\n"
+                 "t.net:1:13: note: this `{` is still open\n"
+                 "    1 | module a(x) {\n"
+                 "      |             ^\n");
+    check_report("module a(x) {\n"
+                 "    y = x }\n"
+                 "    z = y\n"
+                 "    return z\n"
+                 "}\n",
+                 "t.net:3:5: error[E0101]: unexpected name `z`; expected the end of the text, the end of the line or a "
+                 "definition (import, option, model, module, function, optimizer, scaler, train)\n"
+                 "    3 |     z = y\n"
+                 "      |     ^\n"
+                 "t.net:5:1: error[E0101]: unexpected `}`; expected the end of the text, the end of the line or a "
+                 "definition (import, option, model, module, function, optimizer, scaler, train)\n"
+                 "    5 | }\n"
+                 "      | ^\n");
+}
+
 static const struct {
     const char *source, *part;
 } hints[] = {
@@ -135,6 +166,7 @@ static void check_depth(const char *head, const char *step, int count, const cha
 int main(void)
 {
     check_several();
+    check_braces();
     check_hints();
     check_depth("option x = ", "(", 50000, "1", ")");
     check_depth("option x = ", "[", 300, "1", "]");
