@@ -4,7 +4,9 @@
 #include "runtime/log.h"
 
 #include <math.h>
+#include <pty.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const struct program_tensor scalar = {.element = PROGRAM_F32, .storage = PROGRAM_F32};
 
@@ -89,12 +91,46 @@ static void check_line(const struct tally *tally)
     CHECK(strstr(text, "[====================] 468/468"));
 }
 
+/* What a terminal of 40 columns is sent for one step and the end of the epoch. */
+static void check_terminal(const struct tally *tally, bool color)
+{
+    int master = -1, slave = -1;
+    struct winsize window = {.ws_row = 24, .ws_col = 40};
+    char got[1024] = "";
+    CHECK(openpty(&master, &slave, NULL, NULL, &window) == 0);
+    setenv("TERM", "xterm", 1);
+    if (color)
+        unsetenv("NO_COLOR");
+    else
+        setenv("NO_COLOR", "1", 1);
+    FILE *out = fdopen(slave, "w");
+    struct progress progress = progress_begin(out, 936, 468);
+    struct progress_state state = {.step = 585, .epoch = 2, .examples_per_second = 81230, .values = tally};
+    CHECK(progress.terminal && progress.width == 40);
+    progress_step(&progress, &state);
+    progress_step(&progress, &state); /* too soon: nothing is drawn */
+    progress_epoch(&progress, &state, NULL);
+    ssize_t length = read(master, got, sizeof got - 1);
+    CHECK(length > 0);
+    const char *line = "epoch 2/2 [=====>              ] 117/46";
+    const char *rest = "\033[K\r\033[Kepoch 2/2  step 585  d_loss 1.25";
+    char *wanted = NULL;
+    CHECK(asprintf(&wanted, color ? "\r\033[36m%s\033[0m%s" : "\r%s%s", line, rest) > 0);
+    got[strlen(wanted)] = '\0';
+    CHECK_TEXT(got, wanted);
+    free(wanted);
+    fclose(out);
+    close(master);
+}
+
 int main(void)
 {
     struct tally tally = make_tally();
     check_tally(&tally);
     check_log(&tally);
     check_line(&tally);
+    check_terminal(&tally, true);
+    check_terminal(&tally, false);
     tally_free(&tally);
     return check_result();
 }

@@ -5,12 +5,14 @@
 #include "check.h"
 #include "runtime/file.h"
 #include "runtime/host/host.h"
+#include "runtime/interrupt.h"
 #include "runtime/safetensors.h"
 #include "runtime/weights.h"
 
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* State: w at 0, train/seed (i64) at 64, train/epoch at 128, train/steps at 192, the copy of w at 256, gradient at 320.
@@ -283,6 +285,22 @@ static void check_interrupt(struct device *device)
     program_free(program);
 }
 
+/* The second Ctrl-C leaves at once. */
+static void check_second_interrupt(void)
+{
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0) {
+        interrupt_begin();
+        raise(SIGINT);
+        if (!interrupt_requested())
+            _exit(1);
+        raise(SIGINT);
+        _exit(2);
+    }
+    CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == ERROR_INTERRUPTED);
+}
+
 static void check_divergence(struct device *device, int behaviour, const char *wanted)
 {
     struct source own = {0};
@@ -346,6 +364,7 @@ int main(void)
     check_training(device);
     check_accumulation(device);
     check_interrupt(device);
+    check_second_interrupt();
     check_divergence(device, OVERFLOWS, "overflowed at scale 8");
     check_divergence(device, NOT_A_NUMBER, "NaN or infinite");
     check_evaluation(device);
