@@ -84,21 +84,29 @@ static bool is_f16(const struct node *node)
 /* By the lemma: finite exactly when its operands are. */
 static bool finite_as_operands(const struct node *node)
 {
-    if (node->type.element != ELEMENT_F32)
-        return false;
-    if (op_is(node->op, CLASS_CONTRACTION))
-        return is_f16(node->operands[0]) && is_f16(node->operands[1]);
-    return (node->op == OP_sum || node->op == OP_cast) && is_f16(node->operands[0]);
+    return node->type.element == ELEMENT_F32 && op_is(node->op, CLASS_CONTRACTION) && is_f16(node->operands[0]) &&
+           is_f16(node->operands[1]);
 }
 
 void finite_add(struct finite_values *set, struct node *gradient)
 {
     gradient = through_movement(gradient);
-    if (finite_as_operands(gradient))
-        for (int i = 0; i < gradient->operand_count; i++)
-            look_at(set, gradient->operands[i]);
-    else
+    if (finite_as_operands(gradient)) {
+        look_at(set, gradient->operands[0]);
+        look_at(set, gradient->operands[1]);
+    } else if (gradient->op == OP_sum && gradient->type.element == ELEMENT_F32 && is_f16(gradient->operands[0])) {
+        arrput(set->sums, gradient);
+    } else {
         look_at(set, gradient);
+    }
+}
+
+static void decide_sums(struct finite_values *set)
+{
+    for (ptrdiff_t i = 0; i < arrlen(set->sums); i++)
+        if (!through_movement(set->sums[i]->operands[0])->mark)
+            look_at(set, set->sums[i]);
+    arrfree(set->sums);
 }
 
 /* A bool scalar: every element is finite. */
@@ -115,6 +123,7 @@ static struct node *all_finite(struct builder *builder, struct node *value)
 struct node *finite_found_inf(struct builder *builder, struct finite_values *set)
 {
     struct node *all = NULL;
+    decide_sums(set);
     for (ptrdiff_t i = 0; i < arrlen(set->values); i++) {
         struct node *finite = all_finite(builder, set->values[i]);
         all = all ? build_binary(builder, OP_and, all, finite) : finite;

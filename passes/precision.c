@@ -114,6 +114,15 @@ static bool wants_scalar(const struct precision *precision, const struct node *u
     return is_scalar(node) && user->region == REGION_FORWARD && precision->choices[user->id].scalar_result;
 }
 
+/* Whether the user's result, not the node's, is what leaves the group that both are in. */
+static bool is_inside(const struct precision *precision, const struct node *node, const struct node *user)
+{
+    const struct choice *choice = &precision->choices[node->id], *other = &precision->choices[user->id];
+    if (other->sum && other->sums && other->sums == precision_leaves(choice))
+        return true;
+    return !choice->sum && precision_same_group(precision, node, user) && (!precision_moves(user) || other->inner);
+}
+
 /* Fills inner, scalar_result and state_only from the users, which are done already: the sweep goes backwards. */
 static void look_at_users(struct precision *precision, const struct node *node)
 {
@@ -128,7 +137,7 @@ static void look_at_users(struct precision *precision, const struct node *node)
         state_only &= user->op == OP_write || other->state_only;
         if (user->op == OP_write || user->op == OP_output)
             continue;
-        bool same = precision_same_group(precision, node, user) && (!precision_moves(user) || other->inner);
+        bool same = is_inside(precision, node, user);
         inside |= same;
         outside |= !same;
     }
@@ -149,7 +158,7 @@ static void prepare(struct precision *precision)
         struct node *node = graph->nodes[i];
         precision->choices[i].scope = matcher_scope(precision->matcher, node->scope);
         precision->by_origin[node->origin] = node;
-        precision->choices[i].sum = precision_is_sum(precision, node);
+        precision_find_sum(precision, node);
     }
     for (ptrdiff_t i = count - 1; i >= 0; i--)
         look_at_users(precision, graph->nodes[i]);

@@ -13,6 +13,7 @@ struct choice {
     bool weak;            /* made from variables and constants alone: never widens a result */
     bool inner;           /* used only inside its operator, or inside the backward nodes of one node */
     bool sum;             /* adds up gradients that arrive at one value */
+    const char *sums;     /* a sum of gradients that all leave one operator: that operator */
     bool scalar_result;   /* feeds a loss or metric through scalars */
     bool state_only;      /* ends in writes alone */
     const struct scope_verdict *scope;
@@ -55,8 +56,11 @@ enum element precision_operator_result(const struct choice *choice);
 
 /* Decides a backward node that no pin, cast or movement decides. */
 void precision_backward(struct precision *precision, struct node *node);
-/* True when the node adds gradients that arrive at the value which it stands for. */
-bool precision_is_sum(const struct precision *precision, const struct node *node);
+/* Whether the node adds gradients that arrive at the value which it stands for, and whether all of them leave one
+ * operator: fills `sum` and `sums`. Operands come first. */
+void precision_find_sum(const struct precision *precision, const struct node *node);
+/* The operator whose result a node is or adds to others of it; NULL for none. */
+const char *precision_leaves(const struct choice *choice);
 
 /* "matmul fc1.y" or "matmul at m.net:12:5": how reasons speak of another node. */
 const char *precision_node_text(const struct precision *precision, const struct node *node);

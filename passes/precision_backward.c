@@ -1,16 +1,19 @@
 /* Pass precision, backward nodes: they follow the node that they differentiate.
  *
  * The backward nodes of one node (of one operator, where a list names its scope) form a group: f32 inside, one
- * rounding of what leaves it. What leaves is the gradient of some value, and takes that value's type. Which value it
- * is, its users tell: they differentiate the node that made the value. */
+ * rounding of what leaves it, after adding it up where several parts of it belong to one value. What leaves is the
+ * gradient of some value, and takes that value's type. Which value it is, its users tell: they differentiate the node
+ * that made the value. */
 #include "passes/precision.h"
+
+enum { MOVEMENT_DEPTH = 16 };
 
 static const struct node *differentiated(const struct precision *precision, const struct node *node)
 {
     return node->forward ? precision->by_origin[node->forward] : NULL;
 }
 
-bool precision_is_sum(const struct precision *precision, const struct node *node)
+static bool is_sum(const struct precision *precision, const struct node *node)
 {
     if (node->op != OP_add || node->region != REGION_BACKWARD || !node->forward)
         return false;
@@ -21,6 +24,22 @@ bool precision_is_sum(const struct precision *precision, const struct node *node
             return false;
     }
     return true;
+}
+
+const char *precision_leaves(const struct choice *choice)
+{
+    return choice->sum ? choice->sums : precision_in_operator(choice) ? choice->scope->operator: NULL;
+}
+
+void precision_find_sum(const struct precision *precision, const struct node *node)
+{
+    struct choice *choice = &precision->choices[node->id];
+    choice->sum = is_sum(precision, node);
+    if (!choice->sum)
+        return;
+    const char *left = precision_leaves(&precision->choices[node->operands[0]->id]);
+    const char *right = precision_leaves(&precision->choices[node->operands[1]->id]);
+    choice->sums = left == right ? left : NULL;
 }
 
 /* The type of the gradient of a forward node's value. */
@@ -48,13 +67,25 @@ static void ask_user(const struct precision *precision, const struct node *user,
     }
 }
 
+/* Asks all users outside of the node's group, through movement that only carries the node out of it. */
+static void ask_users(const struct precision *precision, const struct node *node, int depth, enum element *strong,
+                      enum element *weak)
+{
+    for (int i = precision->use_start[node->id]; i < precision->use_start[node->id + 1]; i++) {
+        const struct node *user = precision->uses[i];
+        bool same = precision_same_group(precision, user, node);
+        if (!same || precision->choices[user->id].sum)
+            ask_user(precision, user, strong, weak);
+        else if (precision_moves(user) && depth < MOVEMENT_DEPTH)
+            ask_users(precision, user, depth + 1, strong, weak);
+    }
+}
+
 static void leaves_group(struct precision *precision, struct node *node)
 {
     struct choice *choice = &precision->choices[node->id];
     enum element strong = ELEMENT_NONE, weak = ELEMENT_NONE;
-    for (int i = precision->use_start[node->id]; i < precision->use_start[node->id + 1]; i++)
-        if (!precision_same_group(precision, precision->uses[i], node) || precision->choices[node->id].sum)
-            ask_user(precision, precision->uses[i], &strong, &weak);
+    ask_users(precision, node, 0, &strong, &weak);
     const char *reason = "the gradient of a value has the value's type";
     enum element element = strong ? strong : weak;
     if (!strong && weak == ELEMENT_F32 && precision->policy->gradients_f32)
@@ -92,11 +123,11 @@ void precision_backward(struct precision *precision, struct node *node)
     if (op_is(node->op, CLASS_CONTRACTION))
         choose_operands(precision, node);
     const struct node *forward = differentiated(precision, node);
-    if (choice->sum && forward)
+    if (choice->inner)
+        precision_set(precision, node, ELEMENT_F32, "inside the backward of one operator");
+    else if (choice->sum && forward)
         precision_set(precision, node, gradient_type(precision, forward),
                       "a sum of gradients has the type of the value that they belong to");
-    else if (choice->inner)
-        precision_set(precision, node, ELEMENT_F32, "inside the backward of one operator");
     else
         leaves_group(precision, node);
 }
