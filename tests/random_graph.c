@@ -563,10 +563,9 @@ static void fill(uint64_t seed, const struct type *type, int classes, double *va
         values[i] = element_round(type->element, draw_value(&seed, type->element, classes));
 }
 
-void random_fill(struct environment *environment, const struct module *module, uint64_t seed)
+void random_fill_inputs(struct environment *environment, const struct graph *graph, uint64_t seed)
 {
     struct arena *arena = arena_new();
-    const struct graph *graph = module->graphs[0];
     for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
         const struct node *node = graph->nodes[i];
         if (node->op != OP_input)
@@ -575,6 +574,14 @@ void random_fill(struct environment *environment, const struct module *module, u
         fill(seed + (uint64_t)i * 7919, &node->type, node->attributes->index, values);
         environment_set_input(environment, node->attributes->symbol, &node->type, values);
     }
+    arena_free(arena);
+}
+
+void random_fill(struct environment *environment, const struct module *module, uint64_t seed)
+{
+    struct arena *arena = arena_new();
+    for (ptrdiff_t i = 0; i < arrlen(module->graphs); i++)
+        random_fill_inputs(environment, module->graphs[i], seed);
     for (ptrdiff_t i = 0; i < arrlen(module->variables); i++) {
         const struct variable *variable = module->variables[i];
         double *values = ARENA_ARRAY(arena, double, shape_elements(&variable->type.shape) + 1);

@@ -21,4 +21,7 @@ struct module *random_module(struct arena *arena, uint64_t seed, const struct ra
  * their range. */
 void random_fill(struct environment *environment, const struct module *module, uint64_t seed);
 
+/* The inputs of one graph alone. */
+void random_fill_inputs(struct environment *environment, const struct graph *graph, uint64_t seed);
+
 #endif
