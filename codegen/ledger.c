@@ -1,0 +1,198 @@
+/* Counts a training step: from the program what is launched and moved, from the graphs the bounds and the casts. */
+#include "codegen/ledger.h"
+#include "passes/memory.h"
+
+#include <jansson.h>
+#include <stb/stb_ds.h>
+#include <string.h>
+
+/* ---- casts ---- */
+
+static bool is_float_cast(const struct node *node)
+{
+    return node->op == OP_cast && element_is_float(node->type.element) &&
+           element_is_float(node->operands[0]->type.element);
+}
+
+/* Neither computes anything: movement, and the ends of a graph. */
+static bool only_moves(const struct node *node)
+{
+    return op_is(node->op, CLASS_MOVEMENT) || op_is(node->op, CLASS_EFFECT) || op_is(node->op, CLASS_LEAF);
+}
+
+static void note_standalone(struct ledger *ledger, const struct node *cast, struct arena *arena)
+{
+    char from[TYPE_TEXT], to[TYPE_TEXT];
+    type_format(&cast->operands[0]->type, from, sizeof from);
+    type_format(&cast->type, to, sizeof to);
+    const char *name = cast->name ? cast->name : cast->operands[0]->name ? cast->operands[0]->name : "cast";
+    arrput(ledger->standalone, arena_printf(arena, "%s: %s -> %s (%s:%d)", name, from, to,
+                                            cast->span.file ? cast->span.file : "?", cast->span.line));
+}
+
+static void count_casts(struct ledger *ledger, const struct kernel_use *use, struct arena *arena)
+{
+    uint64_t casts = 0;
+    bool works = false;
+    const struct node *first = NULL;
+    for (int i = 0; i < use->inner_count + use->store_count; i++) {
+        const struct node *node = i < use->inner_count ? use->inner[i] : use->stores[i - use->inner_count];
+        casts += is_float_cast(node);
+        first = !first && is_float_cast(node) ? node : first;
+        works = works || (node->op != OP_cast && !only_moves(node));
+    }
+    if (works || use->contraction) {
+        ledger->casts_fused += casts;
+        return;
+    }
+    ledger->casts_standalone += casts;
+    if (first)
+        note_standalone(ledger, first, arena);
+}
+
+/* ---- one entry ---- */
+
+static void count_step(struct ledger *ledger, const struct program_step *step, uint64_t times)
+{
+    switch (step->kind) {
+    case PROGRAM_KERNEL:
+        ledger->kernels += times;
+        break;
+    case PROGRAM_COPY_STEP:
+        ledger->copies += times;
+        break;
+    default:
+        ledger->library_calls += times;
+        break;
+    }
+    ledger->bytes += times * step->bytes;
+    ledger->flops += times * step->flops;
+}
+
+/* Workspaces of kernels lie behind the values: they count for both peak and bound. */
+static void count_arena(struct ledger *ledger, const struct graph *graph, const struct program_entry *entry,
+                        const struct target *target)
+{
+    struct memory_use use = memory_measure(graph, target);
+    uint64_t workspace = entry->scratch_bytes > (uint64_t)use.peak ? entry->scratch_bytes - (uint64_t)use.peak : 0;
+    if (entry->scratch_bytes > ledger->arena_peak)
+        ledger->arena_peak = entry->scratch_bytes;
+    if ((uint64_t)use.bound + workspace > ledger->arena_lower_bound)
+        ledger->arena_lower_bound = (uint64_t)use.bound + workspace;
+}
+
+static void count_entry(struct ledger *ledger, const struct graph *graph, const struct program *program,
+                        const struct target *target, uint64_t times, struct arena *arena)
+{
+    const struct program_entry *entry = program_find_entry(program, graph->name);
+    if (!entry)
+        castor_bug("the program has no entry \"%s\"", graph->name);
+    for (int i = 0; i < entry->step_count; i++)
+        count_step(ledger, &entry->steps[i], times);
+    ledger->bytes_lower_bound += times * ledger_lower_bound(graph, target);
+    ledger->bytes_unfused += times * ledger_unfused(graph, target);
+    count_arena(ledger, graph, entry, target);
+    struct arena *scratch = arena_new();
+    struct kernel_set set = kernels_find(graph, scratch);
+    for (int i = 0; i < set.count; i++)
+        count_casts(ledger, &set.kernels[i], arena);
+    arena_free(scratch);
+}
+
+static void count_variables(struct ledger *ledger, const struct program *program)
+{
+    for (int i = 0; i < program->variable_count; i++) {
+        const struct program_variable *variable = &program->variables[i];
+        uint64_t elements = (uint64_t)program_tensor_elements(&variable->tensor);
+        uint64_t bytes = elements * program_element_bytes(variable->tensor.storage);
+        if (variable->kind == PROGRAM_PARAMETER)
+            ledger->parameters += elements;
+        if (variable->kind == PROGRAM_PARAMETER || variable->kind == PROGRAM_COPY)
+            ledger->parameter_bytes += bytes;
+        if (variable->kind == PROGRAM_OPTIMIZER)
+            ledger->optimizer_bytes += bytes;
+    }
+}
+
+struct ledger ledger_compute(const struct module *module, const struct program *program, const struct target *target,
+                             struct arena *arena)
+{
+    struct ledger ledger = {.name = module->name, .target = target->name};
+    const struct graph *micro = module_find_graph(module, "micro"), *update = module_find_graph(module, "update");
+    const struct graph *train = module_find_graph(module, "train");
+    if (micro)
+        count_entry(&ledger, micro, program, target, (uint64_t)module->accumulate, arena);
+    if (update)
+        count_entry(&ledger, update, program, target, 1, arena);
+    if (!micro && !update && arrlen(module->graphs))
+        count_entry(&ledger, train ? train : module->graphs[0], program, target, 1, arena);
+    count_variables(&ledger, program);
+    ledger.launches = ledger.kernels + ledger.library_calls;
+    return ledger;
+}
+
+void ledger_free(struct ledger *ledger)
+{
+    arrfree(ledger->standalone);
+}
+
+/* ---- printing ---- */
+
+static double ratio(uint64_t a, uint64_t b)
+{
+    return b ? (double)a / (double)b : 0;
+}
+
+void ledger_print(const struct ledger *ledger, FILE *out)
+{
+    const double mega = 1e6;
+    fprintf(out, "one training step of %s on %s\n\n", ledger->name ? ledger->name : "?", ledger->target);
+    fprintf(out, "  launches       %8llu   %llu kernels, %llu library calls; %llu copies apart\n",
+            (unsigned long long)ledger->launches, (unsigned long long)ledger->kernels,
+            (unsigned long long)ledger->library_calls, (unsigned long long)ledger->copies);
+    fprintf(out, "  bytes          %8.2f MB  %.2f x the lower bound of %.2f MB; unfused %.2f MB\n",
+            (double)ledger->bytes / mega, ratio(ledger->bytes, ledger->bytes_lower_bound),
+            (double)ledger->bytes_lower_bound / mega, (double)ledger->bytes_unfused / mega);
+    fprintf(out, "  arena          %8.2f MB  %.3f x the liveness bound of %.2f MB\n", (double)ledger->arena_peak / mega,
+            ratio(ledger->arena_peak, ledger->arena_lower_bound), (double)ledger->arena_lower_bound / mega);
+    fprintf(out, "  parameters     %8llu   %.2f MB, optimizer state %.2f MB\n", (unsigned long long)ledger->parameters,
+            (double)ledger->parameter_bytes / mega, (double)ledger->optimizer_bytes / mega);
+    fprintf(out, "  arithmetic     %8.3f GFLOP\n", (double)ledger->flops / 1e9);
+    fprintf(out, "  casts          %8llu   fused, %llu standalone\n", (unsigned long long)ledger->casts_fused,
+            (unsigned long long)ledger->casts_standalone);
+    for (ptrdiff_t i = 0; i < arrlen(ledger->standalone); i++)
+        fprintf(out, "    standalone: %s\n", ledger->standalone[i]);
+}
+
+void ledger_print_json(const struct ledger *ledger, FILE *out)
+{
+    const struct {
+        const char *name;
+        uint64_t value;
+    } numbers[] = {{"launches", ledger->launches},
+                   {"kernels", ledger->kernels},
+                   {"library_calls", ledger->library_calls},
+                   {"copies", ledger->copies},
+                   {"bytes", ledger->bytes},
+                   {"bytes_lower_bound", ledger->bytes_lower_bound},
+                   {"bytes_unfused", ledger->bytes_unfused},
+                   {"arena_peak", ledger->arena_peak},
+                   {"arena_lower_bound", ledger->arena_lower_bound},
+                   {"casts_fused", ledger->casts_fused},
+                   {"casts_standalone", ledger->casts_standalone},
+                   {"parameters", ledger->parameters},
+                   {"parameter_bytes", ledger->parameter_bytes},
+                   {"optimizer_bytes", ledger->optimizer_bytes},
+                   {"flops", ledger->flops}};
+    json_t *object = json_object(), *names = json_array();
+    json_object_set_new(object, "model", json_string(ledger->name ? ledger->name : ""));
+    json_object_set_new(object, "device", json_string(ledger->target));
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        json_object_set_new(object, numbers[i].name, json_integer((json_int_t)numbers[i].value));
+    for (ptrdiff_t i = 0; i < arrlen(ledger->standalone); i++)
+        json_array_append_new(names, json_string(ledger->standalone[i]));
+    json_object_set_new(object, "standalone", names);
+    json_dumpf(object, out, JSON_INDENT(2));
+    fputc('\n', out);
+    json_decref(object);
+}
