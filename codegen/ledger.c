@@ -35,8 +35,8 @@ static void count_casts(struct ledger *ledger, const struct kernel_use *use, str
     uint64_t casts = 0;
     bool works = false;
     const struct node *first = NULL;
-    for (int i = 0; i < use->inner_count + use->store_count; i++) {
-        const struct node *node = i < use->inner_count ? use->inner[i] : use->stores[i - use->inner_count];
+    for (int i = 0; i < use->computed_count; i++) {
+        const struct node *node = use->computed[i];
         casts += is_float_cast(node);
         first = !first && is_float_cast(node) ? node : first;
         works = works || (node->op != OP_cast && !only_moves(node));

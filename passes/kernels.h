@@ -30,9 +30,4 @@ struct kernel_set {
 /* Looks at node->kernel; all memory in the arena. Uses node->mark. */
 struct kernel_set kernels_find(const struct graph *graph, struct arena *arena);
 
-/* True when the kernel may store `stored` over the memory of `loaded` (same type and layout): each element of `loaded`
- * is read only on the way to the same element of what the kernel stores, and no later than `stored` is written. One
- * element values are always read first. Uses node->mark of the kernel's nodes. */
-bool kernels_may_overwrite(const struct kernel_use *kernel, const struct node *stored, struct node *loaded);
-
 #endif

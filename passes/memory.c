@@ -1,39 +1,42 @@
 /* Pass memory: a place for every stored value.
  *
  * Values live in one scratch arena, from the kernel that stores them to the last one that loads them; outputs to the
- * end. A value takes over the memory of one that dies in its own kernel where each element is read before the same
- * element is written. A write goes into the variable itself when every kernel that reads the old value has run and
- * its own kernel reads it element by element; else it goes to scratch, and the assembler appends a copy.
+ * end. A value takes over the memory of one that dies in its own kernel where overwrite.h allows it. A write goes into
+ * the variable itself when every kernel that reads the old value has run, its own too as overwrite.h tells; else it
+ * goes to scratch, and the assembler appends a copy.
  *
  * Requires: scheduled (kernels numbered in the order of execution). Preserves: everything but placements. */
 #include "passes/memory.h"
 #include "passes/offsets.h"
+#include "passes/overwrite.h"
 #include "passes/view.h"
 
 #include <stb/stb_ds.h>
-#include <stdlib.h>
-#include <string.h>
 
 enum { SEARCH_MAX = 256 }; /* nodes looked at in the search for a value to take over */
+
+/* The last kernel that reads a variable, and its `read`; NULL when it has several. */
+struct reader {
+    int kernel;
+    struct node *node;
+};
+
+struct variable_reader {
+    const char *key;
+    struct reader value;
+};
 
 struct planner {
     struct graph *graph;
     const struct target *target;
     struct pass_context *context;
     struct kernel_set set;
-    int *last_use;                   /* by node id: the last kernel that loads it; set.count: needed at the end */
+    struct overwrite *overwrite;
+    int *last_use;                   /* by node id: the last kernel that loads it; set.count + 1: needed at the end */
     int *buffer;                     /* by node id: index into buffers, -1 for none */
+    int *visited;                    /* by node id: the last store from which the search came here */
     struct lifetime *buffers;        /* stb_ds array */
-    struct variable_reader *readers; /* stb_ds hash: variable -> last kernel that reads it */
-    int *uses;           /* by node id, loads of the present kernel: operands in it that are this load … */
-    int *uses_found;     /* … and how many of them the search has met */
-    int *visited;        /* by node id: the last store from which the search came here */
-    struct node **found; /* stb_ds array: loads found by the search */
-};
-
-struct variable_reader {
-    const char *key;
-    int value;
+    struct variable_reader *readers; /* stb_ds hash */
 };
 
 int64_t memory_bytes(const struct type *type, const struct target *target)
@@ -43,9 +46,14 @@ int64_t memory_bytes(const struct type *type, const struct target *target)
 
 /* ---- lifetimes ---- */
 
-static void note_reader(struct planner *planner, const char *variable, int kernel)
+static void note_reader(struct planner *planner, struct node *read, int kernel)
 {
-    hmput(planner->readers, variable, kernel);
+    const char *variable = read->attributes->symbol;
+    struct reader reader = {kernel, read};
+    ptrdiff_t at = hmgeti(planner->readers, variable);
+    if (at >= 0 && planner->readers[at].value.kernel == kernel && planner->readers[at].value.node != read)
+        reader.node = NULL;
+    hmput(planner->readers, variable, reader);
 }
 
 static void find_last_uses(struct planner *planner)
@@ -53,8 +61,6 @@ static void find_last_uses(struct planner *planner)
     size_t count = arrlenu(planner->graph->nodes);
     arrsetlen(planner->last_use, count);
     arrsetlen(planner->buffer, count);
-    arrsetlen(planner->uses, count);
-    arrsetlen(planner->uses_found, count);
     arrsetlen(planner->visited, count);
     for (size_t i = 0; i < count; i++) {
         planner->last_use[i] = planner->graph->nodes[i]->kernel;
@@ -65,7 +71,7 @@ static void find_last_uses(struct planner *planner)
         for (int i = 0; i < use->load_count; i++) {
             planner->last_use[use->loads[i]->id] = use->number;
             if (use->loads[i]->op == OP_read)
-                note_reader(planner, use->loads[i]->attributes->symbol, use->number);
+                note_reader(planner, use->loads[i], use->number);
         }
         for (int i = 0; i < use->store_count; i++)
             if (use->stores[i]->op == OP_output)
@@ -97,7 +103,7 @@ static void keep_to_the_end(struct planner *planner)
         struct node *base = stored_operand(node);
         planner->last_use[base->id] = planner->set.count + 1;
         if (base->op == OP_read)
-            note_reader(planner, base->attributes->symbol, planner->set.count + 1);
+            note_reader(planner, base, planner->set.count + 1);
     }
 }
 
@@ -110,118 +116,42 @@ static bool same_place(const struct node *a, const struct node *b)
     return type_equal(&x, &y);
 }
 
-static bool is_elementwise(const struct node *node)
-{
-    return op_is(node->op, CLASS_POINTWISE) || op_is(node->op, CLASS_EFFECT);
-}
-
-static int compare_ids_descending(const void *a, const void *b)
-{
-    const struct node *const *x = a, *const *y = b;
-    return ((*x)->id < (*y)->id) - ((*x)->id > (*y)->id);
-}
-
-/* Marks the kernel's nodes whose value reaches a store by another way than element by element: marked loads may not be
- * overwritten by the kernel. Counts the uses of loads. One walk from the stores back. */
-static void mark_spread(struct planner *planner, const struct kernel_use *use)
-{
-    struct node **nodes = NULL;
-    for (int i = 0; i < use->load_count; i++)
-        use->loads[i]->mark = planner->uses[use->loads[i]->id] = 0;
-    for (int i = 0; i < use->computed_count; i++)
-        arrput(nodes, use->computed[i]);
-    for (ptrdiff_t i = 0; i < arrlen(nodes); i++)
-        nodes[i]->mark = 0;
-    if (nodes)
-        qsort(nodes, arrlenu(nodes), sizeof *nodes, compare_ids_descending);
-    for (ptrdiff_t i = 0; i < arrlen(nodes); i++)
-        for (int j = 0; j < nodes[i]->operand_count; j++) {
-            struct node *operand = nodes[i]->operands[j];
-            planner->uses[operand->id]++;
-            if (nodes[i]->mark || !is_elementwise(nodes[i]) || !same_place(nodes[i], operand))
-                operand->mark = 1;
-        }
-    arrfree(nodes);
-}
-
-static bool is_load(const struct node *node, int number)
-{
-    return node->op == OP_read || node->op == OP_input || (node->kernel && node->kernel != number);
-}
-
-static void meet_load(struct planner *planner, struct node *load, int store)
-{
-    if (planner->visited[load->id] != store) {
-        planner->visited[load->id] = store;
-        planner->uses_found[load->id] = 0;
-        arrput(planner->found, load);
-    }
-    planner->uses_found[load->id]++;
-}
-
-/* Finds the loads that meet `store` element by element, nearest first; gives up after SEARCH_MAX nodes. */
-static void find_elementwise_loads(struct planner *planner, struct node *store)
+/* Looks for a value of the same size that dies in this kernel and may be overwritten: nearest first, and not for long.
+ * Returns its buffer, -1 for none. */
+static int find_dying(struct planner *planner, struct node *store)
 {
     struct node *queue[SEARCH_MAX];
-    int count = 0, number = store->kernel;
-    arrsetlen(planner->found, 0);
+    int count = 0;
     queue[count++] = store;
     for (int i = 0; i < count; i++)
-        for (int j = 0; is_elementwise(queue[i]) && j < queue[i]->operand_count; j++) {
+        for (int j = 0; j < queue[i]->operand_count; j++) {
             struct node *operand = queue[i]->operands[j];
-            if (!same_place(queue[i], operand))
-                continue;
-            if (is_load(operand, number))
-                meet_load(planner, operand, store->id);
-            else if (planner->visited[operand->id] != store->id && count < SEARCH_MAX) {
+            int buffer = planner->buffer[operand->id];
+            if (buffer >= 0 && operand->kernel != store->kernel) {
+                const struct lifetime *lifetime = &planner->buffers[buffer];
+                if (lifetime->last == store->kernel && same_place(store, operand) &&
+                    lifetime->bytes == memory_bytes(&store->type, planner->target) &&
+                    overwrite_allowed(planner->overwrite, store, operand))
+                    return buffer;
+            } else if (planner->visited[operand->id] != store->id && count < SEARCH_MAX) {
                 planner->visited[operand->id] = store->id;
                 queue[count++] = operand;
             }
         }
-}
-
-/* May the store that the search came from lie over this load? All that the kernel computes from the load must be on the
- * way to that store, for then it is computed in one loop with it, before it. A value of one element is read before
- * anything is written. */
-static bool may_overwrite(const struct planner *planner, const struct node *load)
-{
-    if (shape_elements(&load->type.shape) == 1)
-        return true;
-    return load->mark == 0 && planner->uses_found[load->id] == planner->uses[load->id];
-}
-
-static int find_dying(struct planner *planner, struct node *store)
-{
-    find_elementwise_loads(planner, store);
-    int64_t bytes = memory_bytes(&store->type, planner->target);
-    for (ptrdiff_t i = 0; i < arrlen(planner->found); i++) {
-        const struct node *load = planner->found[i];
-        int buffer = planner->buffer[load->id];
-        if (buffer >= 0 && planner->buffers[buffer].last == store->kernel && may_overwrite(planner, load) &&
-            memory_bytes(&load->type, planner->target) == bytes && planner->buffers[buffer].bytes == bytes)
-            return buffer;
-    }
     return -1;
 }
 
 static bool writes_in_place(struct planner *planner, struct node *write)
 {
     const struct kernel_use *use = &planner->set.kernels[write->kernel - 1];
-    ptrdiff_t reader = hmgeti(planner->readers, write->attributes->symbol);
-    int last = reader < 0 ? 0 : planner->readers[reader].value;
+    ptrdiff_t at = hmgeti(planner->readers, write->attributes->symbol);
     if (use->contraction)
         return false;
-    if (last < write->kernel)
+    if (at < 0 || planner->readers[at].value.kernel < write->kernel)
         return true;
-    if (last > write->kernel)
-        return false;
-    find_elementwise_loads(planner, write);
-    for (ptrdiff_t i = 0; i < arrlen(planner->found); i++) {
-        const struct node *load = planner->found[i];
-        if (load->op == OP_read && load->attributes->symbol == write->attributes->symbol)
-            return may_overwrite(planner, load);
-    }
-    return shape_elements(&write->type.shape) == 1;
+    const struct reader *reader = &planner->readers[at].value;
+    return reader->kernel == write->kernel && reader->node &&
+           overwrite_allowed(planner->overwrite, write, reader->node);
 }
 
 /* ---- places ---- */
@@ -278,11 +208,12 @@ void pass_memory(struct graph *graph, struct pass_context *context)
     for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++)
         graph->nodes[i]->placement = (struct placement){0};
     planner.set = kernels_find(graph, arena);
+    planner.overwrite = overwrite_new(arrlenu(graph->nodes));
     find_last_uses(&planner);
     keep_to_the_end(&planner);
     for (int k = 0; k < planner.set.count; k++) {
         const struct kernel_use *use = &planner.set.kernels[k];
-        mark_spread(&planner, use);
+        overwrite_inspect(planner.overwrite, use);
         for (int i = 0; i < use->store_count; i++)
             place_store(&planner, use->stores[i]);
     }
@@ -291,11 +222,9 @@ void pass_memory(struct graph *graph, struct pass_context *context)
     arrfree(planner.last_use);
     arrfree(planner.buffer);
     arrfree(planner.buffers);
-    arrfree(planner.uses);
-    arrfree(planner.uses_found);
     arrfree(planner.visited);
-    arrfree(planner.found);
     hmfree(planner.readers);
+    overwrite_free(planner.overwrite);
     arena_free(arena);
     graph_number(graph);
 }
