@@ -257,6 +257,24 @@ static void lower_store(struct walk *walk, const struct nest_member *member)
         arrput(walk->whole_stores, store);
 }
 
+/* The result of a reduction over the row, which is stored besides being used. */
+static void lower_row_result(struct walk *walk, const struct nest_member *member)
+{
+    struct lowerer *lowerer = walk->lowerer;
+    const struct node *node = member->node;
+    const struct affine *indices[RANK_MAX];
+    int rank = node->type.shape.rank;
+    member_indices(walk, member, rank, indices);
+    for (int i = 0; i < rank && node->op != OP_fold; i++)
+        if (node->attributes->axes >> i & 1)
+            indices[i] = affine_constant(lowerer->out.arena, 0);
+    struct store store = {.buffer = lower_place(lowerer, node)->buffer, .slice = -1};
+    store.value = lower_value(lowerer, node, indices);
+    store.element = lowerer->out.target->storage[node->type.element];
+    store.index = lower_address(lowerer, &node->type, indices);
+    arrput(walk->row_stores, store);
+}
+
 static void append_stores(struct lowerer *lowerer, const struct store *stores, int depth)
 {
     for (ptrdiff_t i = 0; i < arrlen(stores); i++) {
@@ -285,8 +303,10 @@ static void lower_last_phase(struct walk *walk)
         bool stored = lower_place(lowerer, member->node)->buffer >= 0;
         if (member->reduction == REDUCTION_COLUMN || member->reduction == REDUCTION_FULL)
             lower_total(walk, member);
-        else if (member->reduction == REDUCTION_NONE || stored)
+        else if (member->reduction == REDUCTION_NONE)
             lower_store(walk, member);
+        else if (stored)
+            lower_row_result(walk, member);
     }
     append_stores(lowerer, walk->whole_stores, BODY_INNER);
     if (arrlen(lowerer->inner))
@@ -313,9 +333,10 @@ static void store_total(struct walk *walk, const struct nest_member *member, int
     if (place->buffer < 0)
         place->buffer = scratch_buffer(lowerer, member->node);
     int rank = member->node->type.shape.rank;
-    member_indices(walk, member, rank, indices);
+    if (member->reduction == REDUCTION_COLUMN)
+        member_indices(walk, member, rank, indices);
     for (int i = 0; i < rank; i++)
-        if (member->node->attributes->axes >> i & 1)
+        if (member->reduction == REDUCTION_FULL || member->node->attributes->axes >> i & 1)
             indices[i] = affine_constant(lowerer->out.arena, 0);
     struct store store = {.buffer = place->buffer, .slice = -1};
     store.value = lower_result(lowerer, member->node, reduction);

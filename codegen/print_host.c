@@ -142,7 +142,7 @@ static void print_vector_whole(struct printer *printer, const struct item *items
         text_close(&printer->text);
     }
     if (rest) {
-        text_open(&printer->text, "%s", "");
+        text_open_block(&printer->text);
         text_line(&printer->text, "const long i%d = %lld;", vector, whole);
         print_vector_body(printer, items, rest);
         text_close(&printer->text);
@@ -316,7 +316,7 @@ static void print_finish(struct printer *printer)
 {
     const struct loop_nest *nest = printer->nest;
     if (arrlen(nest->bodies[BODY_TOTAL])) {
-        text_open(&printer->text, "%s", "");
+        text_open_block(&printer->text);
         merge_blocks(printer, REDUCTION_FULL);
         print_items(printer, nest->bodies[BODY_TOTAL]);
         text_close(&printer->text);
@@ -346,7 +346,7 @@ static void print_nest(struct printer *printer, const struct loop_nest *nest)
 {
     printer->nest = nest;
     long long blocks = nest_blocks(nest), length = nest_length(nest), block = nest->block;
-    text_open(&printer->text, "%s", "");
+    text_open_block(&printer->text);
     if (nest->clear >= 0)
         text_line(&printer->text, "__builtin_memset(%s, 0, %lld);", print_buffer_name(printer, nest->clear),
                   (long long)nest->clear_bytes);
@@ -392,7 +392,7 @@ const char *print_host(const struct lowered *lowered, struct arena *arena)
 {
     struct printer printer = {.lowered = lowered, .arena = arena, .lanes = LANES};
     text_line(&printer.text, "(char *const *buffers, const long long *integers)");
-    text_open(&printer.text, "%s", "");
+    text_open_block(&printer.text);
     if (!arrlen(lowered->integers))
         text_line(&printer.text, "(void)integers;");
     print_buffers(&printer);

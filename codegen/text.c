@@ -47,7 +47,13 @@ void text_open(struct text *text, const char *format, ...)
     va_start(arguments, format);
     add_v(text, format, arguments);
     va_end(arguments);
-    text_add(text, "%s{\n", *format ? " " : "");
+    text_add(text, " {\n");
+    text->indent++;
+}
+
+void text_open_block(struct text *text)
+{
+    text_line(text, "{");
     text->indent++;
 }
 

@@ -12,8 +12,9 @@ struct text {
 void text_add(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* One line: indentation, the text, a line end. */
 void text_line(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* A line that opens a brace, and the one that closes it. */
+/* A line that opens a brace, one that is nothing but that, and the line that closes it. */
 void text_open(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void text_open_block(struct text *text);
 void text_close(struct text *text);
 /* The whole text in the arena; the growing copy is released. */
 const char *text_finish(struct text *text, struct arena *arena);

@@ -47,14 +47,14 @@ static void require_operands(struct node *node)
 
 void pass_fuse(struct graph *graph, struct pass_context *context)
 {
-    (void)context;
     graph_number(graph);
     int kernels = 0;
     for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++)
         require_operands(graph->nodes[i]);
     for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
         struct node *node = graph->nodes[i];
-        bool stored = node->mark || must_store(node) || reduction_kind(node);
+        bool apart = context->debug_unfused && !is_leaf_in_memory(node);
+        bool stored = apart || node->mark || must_store(node) || reduction_kind(node);
         node->kernel = stored ? ++kernels : 0;
     }
     graph_number(graph);

@@ -50,7 +50,7 @@ static void set_command(struct build *build)
         add_argument(build, word);
     static const char *const flags[] = {
         "-std=gnu17",         "-O3",   "-fopenmp", "-ffp-contract=off", "-fno-math-errno",
-        "-fno-trapping-math", "-fPIC", "-shared"};
+        "-fno-trapping-math", "-Wno-psabi", "-fPIC", "-shared"};
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
         add_argument(build, flags[i]);
     add_argument(build, isa_find(build->settings->isa)->flags);

@@ -1,0 +1,276 @@
+/* Compiles generated kernels into a shared object and runs them on buffers of their own. */
+#include "tests/kernel_run.h"
+
+#include <dlfcn.h>
+#include <math.h>
+#include <stb/stb_ds.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { GUARD = 64, GUARD_BYTE = 0x5a };
+
+struct batch_graph {
+    struct graph *graph;
+    struct kernel_set set;
+    struct kernel *kernels;
+};
+
+struct memory {
+    const struct node *key;
+    struct {
+        char *bytes; /* the guard lies before and behind */
+        size_t size;
+    } value;
+};
+
+struct kernel_batch {
+    struct target target;
+    struct arena *arena;
+    struct batch_graph *graphs; /* stb_ds array */
+    char *text;                 /* stb_ds array */
+    void *library;
+    struct memory *memory; /* stb_ds hash */
+};
+
+struct target kernel_run_target(void)
+{
+    struct target target = {.name = "host", .channels_last = true, .alignment = 64, .threads = 2};
+    for (int i = 0; i < ELEMENT_COUNT; i++)
+        target.storage[i] = (enum element)i;
+    target.storage[ELEMENT_F16] = target.storage[ELEMENT_BF16] = ELEMENT_F32;
+    return target;
+}
+
+static void add_text(struct kernel_batch *batch, const char *text)
+{
+    size_t length = strlen(text);
+    memcpy(arraddnptr(batch->text, length), text, length);
+}
+
+struct kernel_batch *kernel_batch_new(const struct target *target)
+{
+    struct kernel_batch *batch = calloc(1, sizeof *batch);
+    batch->target = *target;
+    batch->arena = arena_new();
+    add_text(batch, kernel_prelude());
+    return batch;
+}
+
+static const char *symbol(const struct kernel_batch *batch, int graph, int kernel)
+{
+    return arena_printf(batch->arena, "k%d_%d", graph, kernel);
+}
+
+int kernel_batch_add(struct kernel_batch *batch, struct graph *graph)
+{
+    struct batch_graph added = {.graph = graph, .set = kernels_find(graph, batch->arena)};
+    int number = (int)arrlen(batch->graphs);
+    added.kernels = ARENA_ARRAY(batch->arena, struct kernel, added.set.count);
+    for (int i = 0; i < added.set.count; i++) {
+        added.kernels[i] = kernel_generate(&added.set.kernels[i], &batch->target, batch->arena);
+        add_text(batch, kernel_function(&added.kernels[i], symbol(batch, number, i), batch->arena));
+    }
+    arrput(batch->graphs, added);
+    return number;
+}
+
+bool kernel_batch_compile(struct kernel_batch *batch, const char *flags)
+{
+    char folder[] = "/tmp/castor-kernels-XXXXXX", path[64], command[512];
+    if (!mkdtemp(folder))
+        return false;
+    snprintf(path, sizeof path, "%s/kernels.c", folder);
+    FILE *file = fopen(path, "w");
+    if (!file)
+        return false;
+    fwrite(batch->text, 1, arrlenu(batch->text), file);
+    fclose(file);
+    snprintf(command, sizeof command,
+             "cc -std=gnu17 %s -march=native -fopenmp -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-psabi "
+             "-fPIC -shared "
+             "%s -o %s/kernels.so -lm",
+             flags, path, folder);
+    bool built = system(command) == 0;
+    snprintf(path, sizeof path, "%s/kernels.so", folder);
+    batch->library = built ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
+    if (!getenv("CASTOR_KEEP")) {
+        snprintf(command, sizeof command, "rm -r %s", folder);
+        built &= system(command) == 0;
+    } else {
+        fprintf(stderr, "kept %s\n", folder);
+    }
+    return built && batch->library;
+}
+
+/* ---- values in memory ---- */
+
+static void store_element(char *at, enum element storage, double value)
+{
+    switch (storage) {
+    case ELEMENT_F32:
+        *(float *)at = (float)value;
+        break;
+    case ELEMENT_BF16: {
+        float wide = (float)value;
+        memcpy(at, (char *)&wide + 2, 2);
+        break;
+    }
+    case ELEMENT_I32:
+        *(int32_t *)at = (int32_t)value;
+        break;
+    case ELEMENT_I64:
+        *(int64_t *)at = (int64_t)value;
+        break;
+    default:
+        *(unsigned char *)at = (unsigned char)value;
+        break;
+    }
+}
+
+static double load_element(const char *at, enum element storage)
+{
+    switch (storage) {
+    case ELEMENT_F32:
+        return (double)*(const float *)at;
+    case ELEMENT_BF16: {
+        float wide = 0;
+        memcpy((char *)&wide + 2, at, 2);
+        return (double)wide;
+    }
+    case ELEMENT_I32:
+        return *(const int32_t *)at;
+    case ELEMENT_I64:
+        return (double)*(const int64_t *)at;
+    default:
+        return *(const unsigned char *)at;
+    }
+}
+
+/* Place in memory of the element of a row-major number. */
+static int64_t place_of(const struct type *type, int64_t number)
+{
+    int64_t strides[RANK_MAX], place = 0;
+    type_strides(type, strides);
+    for (int i = type->shape.rank - 1; i >= 0; i--) {
+        place += number % type->shape.dimension[i] * strides[i];
+        number /= type->shape.dimension[i];
+    }
+    return place;
+}
+
+static char *memory_of(struct kernel_batch *batch, const struct node *node)
+{
+    ptrdiff_t found = hmgeti(batch->memory, node);
+    if (found >= 0)
+        return batch->memory[found].value.bytes;
+    size_t size = (size_t)shape_elements(&node->type.shape) * element_bytes(batch->target.storage[node->type.element]);
+    struct memory entry = {.key = node};
+    char *whole = aligned_alloc(64, (size + 2 * GUARD + 63) / 64 * 64);
+    memset(whole, GUARD_BYTE, size + 2 * GUARD);
+    entry.value.bytes = whole + GUARD;
+    entry.value.size = size;
+    hmputs(batch->memory, entry);
+    return entry.value.bytes;
+}
+
+static void fill(struct kernel_batch *batch, const struct node *node, const struct tensor *tensor)
+{
+    enum element storage = batch->target.storage[node->type.element];
+    char *bytes = memory_of(batch, node);
+    for (int64_t i = 0; i < shape_elements(&node->type.shape); i++)
+        store_element(bytes + (size_t)place_of(&node->type, i) * element_bytes(storage), storage, tensor->values[i]);
+}
+
+static bool guards_hold(const struct kernel_batch *batch)
+{
+    for (ptrdiff_t i = 0; i < hmlen(batch->memory); i++)
+        for (int k = 0; k < GUARD; k++)
+            if (batch->memory[i].value.bytes[-1 - k] != GUARD_BYTE ||
+                batch->memory[i].value.bytes[(ptrdiff_t)batch->memory[i].value.size + k] != GUARD_BYTE)
+                return false;
+    return true;
+}
+
+static void forget(struct kernel_batch *batch)
+{
+    for (ptrdiff_t i = 0; i < hmlen(batch->memory); i++)
+        free(batch->memory[i].value.bytes - GUARD);
+    hmfree(batch->memory);
+}
+
+double *kernel_batch_value(const struct kernel_batch *batch, const struct node *node)
+{
+    struct kernel_batch *mutable = (struct kernel_batch *)(uintptr_t)batch;
+    ptrdiff_t found = hmgeti(mutable->memory, node);
+    if (found < 0)
+        return NULL;
+    enum element storage = batch->target.storage[node->type.element];
+    int64_t count = shape_elements(&node->type.shape);
+    double *values = malloc(sizeof *values * (size_t)(count + 1));
+    for (int64_t i = 0; i < count; i++)
+        values[i] = load_element(
+            batch->memory[found].value.bytes + (size_t)place_of(&node->type, i) * element_bytes(storage), storage);
+    return values;
+}
+
+/* ---- running ---- */
+
+static void run_kernel(struct kernel_batch *batch, int graph, int number)
+{
+    const struct kernel *kernel = &batch->graphs[graph].kernels[number];
+    char **buffers = NULL;
+    long long *integers = NULL;
+    for (int i = 0; i < kernel->buffer_count; i++)
+        arrput(buffers, memory_of(batch, kernel->buffers[i]));
+    for (int i = 0; i < kernel->integer_count; i++)
+        arrput(integers, kernel->integers[i]);
+    char *workspace = aligned_alloc(64, (kernel->workspace_bytes + 127) / 64 * 64);
+    memset(workspace, GUARD_BYTE, kernel->workspace_bytes + 64);
+    arrput(buffers, workspace);
+    void (*function)(char *const *, const long long *);
+    void *found = dlsym(batch->library, symbol(batch, graph, number));
+    memcpy(&function, &found, sizeof found);
+    if (!function)
+        castor_bug("kernel %d of graph %d is missing", number, graph);
+    function(buffers, integers);
+    for (uint64_t i = 0; i < 64; i++)
+        if (workspace[kernel->workspace_bytes + i] != GUARD_BYTE)
+            castor_bug("kernel %d of graph %d writes behind its workspace", number, graph);
+    free(workspace);
+    arrfree(buffers);
+    arrfree(integers);
+}
+
+bool kernel_batch_run(struct kernel_batch *batch, int number, const struct environment *environment)
+{
+    const struct batch_graph *from = &batch->graphs[number];
+    forget(batch);
+    for (ptrdiff_t i = 0; i < arrlen(from->graph->nodes); i++) {
+        const struct node *node = from->graph->nodes[i];
+        if (node->op == OP_input)
+            fill(batch, node, environment_input(environment, node->attributes->symbol));
+        if (node->op == OP_read)
+            fill(batch, node, environment_variable(environment, node->attributes->symbol));
+    }
+    for (int i = 0; i < from->set.count; i++)
+        run_kernel(batch, number, i);
+    return guards_hold(batch);
+}
+
+const char *kernel_batch_text(const struct kernel_batch *batch)
+{
+    return arena_printf(batch->arena, "%.*s", (int)arrlen(batch->text), batch->text);
+}
+
+void kernel_batch_free(struct kernel_batch *batch)
+{
+    forget(batch);
+    if (batch->library)
+        dlclose(batch->library);
+    arrfree(batch->graphs);
+    arrfree(batch->text);
+    arena_free(batch->arena);
+    free(batch);
+}

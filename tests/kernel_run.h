@@ -1,0 +1,26 @@
+/* Runs the generated kernels of fused graphs without memory planning and without the runtime: every stored value has a
+ * buffer of its own, with sentinels around it. Many graphs share one compilation. */
+#ifndef CASTOR_TESTS_KERNEL_RUN_H
+#define CASTOR_TESTS_KERNEL_RUN_H
+
+#include "codegen/kernel.h"
+#include "ir/evaluate.h"
+
+struct kernel_batch;
+
+struct kernel_batch *kernel_batch_new(const struct target *target);
+/* Adds a fused graph without contractions; its number in the batch. */
+int kernel_batch_add(struct kernel_batch *batch, struct graph *graph);
+/* Compiles all with `cc`; false when that fails (what the compiler says goes to standard error). */
+bool kernel_batch_compile(struct kernel_batch *batch, const char *flags);
+/* Runs graph `number` once. False when a kernel wrote outside of its buffers. */
+bool kernel_batch_run(struct kernel_batch *batch, int number, const struct environment *environment);
+/* What the last run stored for this node, row-major, as doubles (malloced); NULL when it is not stored. */
+double *kernel_batch_value(const struct kernel_batch *batch, const struct node *node);
+const char *kernel_batch_text(const struct kernel_batch *batch);
+void kernel_batch_free(struct kernel_batch *batch);
+
+/* A host whose half types are kept as f32. */
+struct target kernel_run_target(void);
+
+#endif
