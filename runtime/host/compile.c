@@ -49,8 +49,8 @@ static void set_command(struct build *build)
     for (char *word = strtok_r(build->command, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
         add_argument(build, word);
     static const char *const flags[] = {
-        "-std=gnu17",         "-O3",   "-fopenmp", "-ffp-contract=off", "-fno-math-errno",
-        "-fno-trapping-math", "-Wno-psabi", "-fPIC", "-shared"};
+        "-std=gnu17", "-O3",   "-fopenmp", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
+        "-Wno-psabi", "-fPIC", "-shared"};
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
         add_argument(build, flags[i]);
     add_argument(build, isa_find(build->settings->isa)->flags);

@@ -1,4 +1,5 @@
-/* Generated kernels on random graphs: fused equals unfused bit for bit, and both agree with the evaluator. */
+/* Generated kernels on random graphs: fused equals unfused bit for bit, and both agree with the evaluator.
+ * usage: test_kernel_random [first seed [graphs [steps]]] */
 #include "tests/kernel_run.h"
 #include "tests/random_graph.h"
 #include "tests/unit/check.h"
@@ -76,7 +77,7 @@ static void compare(struct kernel_batch *batch, int number, const struct graph *
 
 int main(int argc, char **argv)
 {
-    int first = argc > 1 ? atoi(argv[1]) : 1, count = argc > 2 ? atoi(argv[2]) : 40;
+    int first = argc > 1 ? atoi(argv[1]) : 1, count = argc > 2 ? atoi(argv[2]) : 12;
     struct target target = kernel_run_target();
     struct arena *arena = arena_new();
     struct kernel_batch *batch = kernel_batch_new(&target), *plain = kernel_batch_new(&target);
@@ -89,8 +90,8 @@ int main(int argc, char **argv)
         kernel_batch_add(batch, a[i] = fused(modules[i], false));
         kernel_batch_add(plain, b[i] = fused(modules[i], true));
     }
-    CHECK(kernel_batch_compile(batch, "-O1"));
-    CHECK(kernel_batch_compile(plain, "-O1"));
+    CHECK(kernel_batch_compile(batch, "-O0 -DINLINE=static"));
+    CHECK(kernel_batch_compile(plain, "-O0 -DINLINE=static"));
     for (int i = 0; i < count && !check_failures; i++) {
         struct environment *environment = environment_new();
         random_fill(environment, modules[i], (uint64_t)(first + i));
