@@ -45,7 +45,7 @@ static void run_pass(const struct pass *pass, struct module *module, struct pass
         verify_or_bug(module, pass->name);
     if (options->print_after &&
         (strcmp(options->print_after, "all") == 0 || strcmp(options->print_after, pass->name) == 0)) {
-        fprintf(options->messages, "# after %s\n", pass->name);
+        fprintf(options->messages, "; after %s\n", pass->name);
         print_module(module, options->messages);
     }
 }
