@@ -179,8 +179,8 @@ struct ast_statement *parse_net_entry(struct arena *arena, struct diagnostics *d
     bool parsed = parse(parser);
     if (parsed && parser->entry->count == 1)
         return parser->entry->items[0];
+    struct span span = {parser->file, 1, 1, (int)strlen(line) + 1};
     if (parsed)
-        diagnostics_error(diagnostics, E0106, (struct span){parser->file, 1, 1, (int)strlen(line) + 1}, NULL,
-                          "one entry stands here");
+        diagnostics_error(diagnostics, E0106, span, NULL, "one entry stands here");
     return NULL;
 }

@@ -202,7 +202,7 @@ static bool divide(struct dataset *dataset, struct error *error)
         return true;
     if (train <= 0)
         return error_set(error, "of %lld examples none is left for training", (long long)all);
-    dataset->rows = malloc(sizeof *dataset->rows * (size_t)all);
+    dataset->rows = malloc(sizeof *dataset->rows * ((size_t)all + 1));
     if (!dataset->rows)
         return error_set(error, "out of memory");
     data_shuffle(dataset->rows, all, 0, STREAM_SPLIT);

@@ -66,11 +66,14 @@ static bool read_directory(struct zip *zip, const unsigned char *end, struct err
 {
     size_t size = u32(end + 12), used = 0;
     int count = (int)u16(end + 10);
-    unsigned char *directory = malloc(size + 1);
+    unsigned char *directory = calloc(size + 1, 1);
     zip->entries = calloc((size_t)count + 1, sizeof *zip->entries);
-    bool good = directory && zip->entries ? read_at(zip, u32(end + 16), directory, size) ||
-                                                damaged(zip, "its directory is not where its end says", error)
-                                          : error_set(error, "out of memory");
+    if (!directory || !zip->entries) {
+        free(directory);
+        return error_set(error, "out of memory");
+    }
+    bool good =
+        read_at(zip, u32(end + 16), directory, size) || damaged(zip, "its directory is not where its end says", error);
     for (size_t at = 0; good && zip->count < count; at += used)
         good = read_entry(zip, directory + at, size - at, &zip->entries[zip->count++], &used, error);
     free(directory);
@@ -81,7 +84,7 @@ static bool read_directory(struct zip *zip, const unsigned char *end, struct err
 static bool find_directory(struct zip *zip, struct error *error)
 {
     size_t size = zip->bytes < END_SEARCH ? (size_t)zip->bytes : END_SEARCH;
-    unsigned char *tail = malloc(size + 1);
+    unsigned char *tail = calloc(size + 1, 1);
     if (!tail)
         return error_set(error, "out of memory");
     bool found = false, good = read_at(zip, zip->bytes - size, tail, size);
@@ -141,7 +144,7 @@ static bool inflate_raw(const void *from, size_t compressed, void *to, size_t si
 
 static bool fill(const struct zip *zip, const struct zip_entry *entry, void *bytes, struct error *error)
 {
-    unsigned char local[LOCAL_BYTES];
+    unsigned char local[LOCAL_BYTES] = {0};
     if (!read_at(zip, entry->offset, local, sizeof local) || u32(local) != 0x04034b50)
         return damaged(zip, "an entry is not where its directory says", error);
     uint64_t begin = entry->offset + LOCAL_BYTES + u16(local + 26) + u16(local + 28);

@@ -294,7 +294,8 @@ static size_t npy_bytes(unsigned char *bytes, const char *descr, const char *sha
         snprintf(header, sizeof header, "{'descr': '%s', 'fortran_order': False, 'shape': %s, }", descr, shape);
     memset(header + length, ' ', sizeof header - (size_t)length);
     header[117] = '\n';
-    memcpy(bytes, "\x93NUMPY\x01\x00\x76\x00", 10);
+    static const unsigned char magic[10] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, 118, 0};
+    memcpy(bytes, magic, sizeof magic);
     memcpy(bytes + 10, header, 118);
     memcpy(bytes + 128, values, size);
     return 128 + size;
@@ -310,6 +311,12 @@ static void put(unsigned char *at, unsigned long value, int width)
 {
     for (int i = 0; i < width; i++)
         at[i] = (unsigned char)(value >> 8 * i);
+}
+
+static void put_text(unsigned char *at, const char *text)
+{
+    for (; *text; text++)
+        *at++ = (unsigned char)*text;
 }
 
 static void archive_add(struct archive *archive, const char *name, const unsigned char *bytes, size_t size,
@@ -338,8 +345,8 @@ static void archive_add(struct archive *archive, const char *name, const unsigne
     put(entry + 24, size, 4);
     put(entry + 28, name_length, 2);
     put(entry + 42, archive->size, 4);
-    memcpy(local + 30, name, name_length);
-    memcpy(entry + 46, name, name_length);
+    put_text(local + 30, name);
+    put_text(entry + 46, name);
     memcpy(local + 34 + name_length, packed, length);
     archive->size += 34 + name_length + length;
     archive->directory_size += 46 + name_length;
@@ -367,7 +374,7 @@ static void make_archive(struct archive *archive, double spoiled, int64_t label)
     double x[12];
     int64_t y[6];
     for (int i = 0; i < 12; i++)
-        x[i] = i / 2 + (i % 2) / 2.0;
+        x[i] = (int)(i / 2) + 0.5 * (i % 2);
     for (int i = 0; i < 6; i++)
         y[i] = i;
     x[7] = spoiled;
@@ -508,7 +515,8 @@ static void check_npy(void)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         unsigned char bytes[512];
         struct error error = {0};
-        write_file("x.npy", bytes, npy_bytes(bytes, cases[i].descr, cases[i].shape, cases[i].values, cases[i].size));
+        size_t size = npy_bytes(bytes, cases[i].descr, cases[i].shape, cases[i].values, cases[i].size);
+        write_file("x.npy", bytes, size);
         if (cases[i].error) {
             expect_open_error(&description, cases[i].error);
             continue;

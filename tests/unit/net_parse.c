@@ -205,6 +205,8 @@ static void check_spans(void)
     struct ast_file *file = parse_net(arena, diagnostics_new(arena), "t.net",
                                       "model () {\n    y = hidden @ head\n    z = f(a,   \n          b)\n}\n");
     CHECK(file);
+    if (!file)
+        return;
     struct ast_expression *product = file->items[0]->body->items[0]->bind.value;
     CHECK(product->span.line == 2 && product->span.column == 9 && product->span.end_column == 22);
     CHECK(product->binary.operator_span.column == 16 && product->binary.operator_span.end_column == 17);
