@@ -205,18 +205,33 @@ static ptrdiff_t collect_groups(struct node *const *nodes, struct group *groups)
     return count;
 }
 
-/* Only now may stop_gradient go: a later gradient of a gradient had to see it. */
-static void drop_stop_gradients(struct graph *graph)
+/* Marks what something uses, going backwards, but for backward nodes that nothing uses: rules ask for more than is
+ * needed in the end, and passes that look at users shall not see those. */
+static void mark_used(const struct graph *graph)
 {
+    for (ptrdiff_t i = arrlen(graph->nodes) - 1; i >= 0; i--) {
+        struct node *node = graph->nodes[i];
+        node->mark |= node->region != REGION_BACKWARD || op_is(node->op, CLASS_EFFECT);
+        for (int k = 0; node->mark && k < node->operand_count; k++)
+            node->operands[k]->mark = 1;
+    }
+}
+
+/* Drops unused backward nodes, and stop_gradient nodes: only now, since a gradient of a gradient had to see them. */
+static void clean_up(struct graph *graph)
+{
+    graph_number(graph);
+    mark_used(graph);
     struct node **nodes = graph_take_nodes(graph);
     for (ptrdiff_t i = 0; i < arrlen(nodes); i++) {
         graph_map_operands(nodes[i]);
         if (nodes[i]->op == OP_stop_gradient)
             node_replace(nodes[i], nodes[i]->operands[0]);
-        else
+        else if (nodes[i]->mark)
             graph_append(graph, nodes[i]);
     }
     arrfree(nodes);
+    graph_number(graph);
 }
 
 /* Expands every grad(y, x[, seed]) into backward nodes: region backward, span and scope of the node that they
@@ -248,6 +263,5 @@ void pass_gradients(struct graph *graph, struct pass_context *context)
         arrfree(groups[i].grads);
     arena_free(arena);
     arrfree(nodes);
-    drop_stop_gradients(graph);
-    graph_number(graph);
+    clean_up(graph);
 }

@@ -295,9 +295,55 @@ static void backward(void)
     module_free(module);
 }
 
+/* A normalisation between two products: its backward is f32 inside, the gradient that leaves it, a sum of three parts,
+ * is rounded once, and the gradient of its bias is f32. */
+static void backward_of_operator(void)
+{
+    static const char body[] = "  %z = matmul(%x, %w) : f32[4,6] in \"fc1:linear\"\n"
+                               "  %s = sum(%z, axes=[0]) in \"n:batch_norm/:mean\"\n"
+                               "  %mb = broadcast(%s) : f32[4,6] in \"n:batch_norm\"\n"
+                               "  %d = sub(%z, %mb) in \"n:batch_norm\"\n"
+                               "  %m = m2(%z, axes=[0]) in \"n:batch_norm/:var\"\n"
+                               "  %r = rsqrt(%m) in \"n:batch_norm\"\n"
+                               "  %rb = broadcast(%r) : f32[4,6] in \"n:batch_norm\"\n"
+                               "  %q = mul(%d, %rb) in \"n:batch_norm\"\n"
+                               "  %bv = read(\"bias\") : f32[6] in \"n:batch_norm\"\n"
+                               "  %b1 = reshape(%bv) : f32[1,6] in \"n:batch_norm\"\n"
+                               "  %b2 = broadcast(%b1) : f32[4,6] in \"n:batch_norm\"\n"
+                               "  %n = add(%q, %b2) in \"n:batch_norm\"\n"
+                               "  %t = matmul(%n, %w) : f32[4,6] in \"fc2:linear\"\n"
+                               "  %l = sum(%t, axes=[0,1])\n"
+                               "  %g = grad(%l, %w)\n"
+                               "  %k = grad(%l, %bv)\n"
+                               "  %ug = unscale(%g, 1) : f32[6,6] update\n"
+                               "  %uk = unscale(%k, 1) : f32[6] update\n"
+                               "  %q1 = write(%ug, \"w\", gate=1) : f32[6,6] update\n"
+                               "  %q2 = write(%uk, \"bias\", gate=1) : f32[6] update\n";
+    struct diagnostics *diagnostics = diagnostics_new(arena);
+    const char *text = arena_printf(arena, "variable \"bias\" : f32[6] parameter\n%s%s}\n", prologue, body);
+    struct module *module = parse_module(arena, diagnostics, "test.ir", text);
+    CHECK(module);
+    if (!module)
+        return;
+    struct pass_context context = {.limit = -1};
+    context.policy = policy_load(arena, diagnostics, "autocast", ELEMENT_NONE, (struct span){0});
+    pass_gradients(module->graphs[0], &context);
+    pass_precision(module->graphs[0], &context);
+    const struct node *whole = find(module, "d_z");
+    CHECK(whole->op == OP_add && whole->type.element == ELEMENT_F16);
+    CHECK(whole->operands[0]->op == OP_add && whole->operands[0]->type.element == ELEMENT_F32);
+    for (int i = 0; i < 2; i++)
+        CHECK(whole->operands[0]->operands[i]->type.element == ELEMENT_F32);
+    CHECK(whole->operands[1]->type.element == ELEMENT_F32);
+    CHECK(find(module, "d_n")->type.element == ELEMENT_F16);
+    CHECK(find(module, "d_b1")->type.element == ELEMENT_F32 && find(module, "d_bv")->type.element == ELEMENT_F32);
+    module_free(module);
+}
+
 int main(void)
 {
     arena = arena_new();
+    backward_of_operator();
     autocast_by_op();
     autocast_by_scope();
     chains();
