@@ -123,7 +123,8 @@ struct elaborate_request {
  * index is the number of classes. NULL after diagnostics. */
 struct module *elaborate(struct unit *unit, const struct elaborate_request *request);
 
-/* Checks models without a train block or data too: elaborates everything once with small batches. */
+/* Checks the whole unit, also one without a train block or without a model (a file to be imported): settings and
+ * model, so that the mistakes of both are reported. False after diagnostics. */
 bool elaborate_check(struct unit *unit);
 
 #endif

@@ -228,9 +228,10 @@ static struct value call_instance(struct elaborator *e, struct call_site *site, 
     ptrdiff_t known = FIND(e->frame->instances, label);
     if (known >= 0 && e->frame->instances[known].site != place) {
         struct value error = report(e, E0303, site->span, NULL, "the label `%s` is taken", label);
-        diagnostics_note(e->diagnostics, e->frame->instances[known].span,
-                         "it is the label of this `%s`; call it by its label to use its weights again",
-                         e->frame->instances[known].definition->name);
+        if (e->frame->instances[known].definition)
+            diagnostics_note(e->diagnostics, e->frame->instances[known].span,
+                             "it is the label of this `%s`; call it by its label to use its weights again",
+                             e->frame->instances[known].definition->name);
         return error;
     }
     struct value *values = ARENA_ARRAY(e->arena, struct value, site->definition->ast->parameters.count + 1);
@@ -314,6 +315,8 @@ static struct value call_resolved(struct elaborator *e, const struct ast_express
     }
     if (at >= 0) {
         const struct instance *instance = &e->frame->instances[at];
+        if (!instance->definition)
+            return (struct value){0};
         site.definition = instance->definition;
         site.fallback = instance->arguments;
         return call_instance(e, &site, instance->key, instance->site);
@@ -328,6 +331,22 @@ static struct value call_resolved(struct elaborator *e, const struct ast_express
     return builtin_invoke(e, builtin, arguments, count, expression->span);
 }
 
+/* A call whose arguments are in error is not made; its callee is looked at all the same, and its label is known. */
+static struct value call_spoilt(struct elaborator *e, const struct ast_expression *expression)
+{
+    const struct ast_call *call = &expression->call;
+    bool known = find_label(e, call->callee) >= 0 || builtin_find(call->callee) ||
+                 unit_find(e->unit, call->callee, e->frame && e->frame->prelude);
+    if (!known)
+        report_unknown_callee(e, call);
+    if (call->label && e->frame && e->frame->owns) {
+        struct instance spoilt = {.key = instance_label(e, call->label, call->callee), .site = expression};
+        if (FIND(e->frame->instances, spoilt.key) < 0)
+            hmputs(e->frame->instances, spoilt);
+    }
+    return (struct value){0};
+}
+
 struct value evaluate_call(struct elaborator *e, const struct ast_expression *expression)
 {
     const struct ast_call *call = &expression->call;
@@ -340,7 +359,7 @@ struct value evaluate_call(struct elaborator *e, const struct ast_expression *ex
         complete &= arguments[i].value.kind != VALUE_ERROR;
     }
     if (!complete)
-        return (struct value){0};
+        return call_spoilt(e, expression);
     if (e->frame && !e->frame->prelude)
         e->frame->callee = arena_internf(e->arena, "`%s`", call->callee);
     if (!e->frame || !e->frame->prelude)

@@ -309,18 +309,17 @@ struct module *elaborate(struct unit *unit, const struct elaborate_request *requ
     return NULL;
 }
 
+/* Mistakes of the train block do not hide those of the model: it is elaborated for evaluation then. */
 bool elaborate_check(struct unit *unit)
 {
-    const struct settings *settings = unit->settings ? unit->settings : settings_read(unit, NULL, 0);
-    if (!settings)
-        return false;
-    int64_t batch = settings->batch ? settings->batch : 2;
-    struct elaborate_request request = {.batch = batch,
-                                        .eval = batch,
-                                        .scale = settings->scale,
-                                        .scale_explicit = settings->scale != NULL,
-                                        .outputs = true};
+    const struct settings *settings = settings_read(unit, NULL, 0);
+    if (!unit->model && !unit->train)
+        return settings != NULL;
+    int64_t batch = settings && settings->batch ? settings->batch : 2;
+    struct elaborate_request request = {.batch = settings ? batch : 0, .eval = batch, .outputs = true};
+    request.scale = settings ? settings->scale : NULL;
+    request.scale_explicit = request.scale != NULL;
     struct module *module = elaborate(unit, &request);
     module_free(module);
-    return module != NULL;
+    return settings && module;
 }

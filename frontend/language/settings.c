@@ -374,12 +374,13 @@ static void read_entry(struct reading *reading, bool *seen)
         seen[entry - entries] = true;
 }
 
-static void check_whole(struct reading *reading)
+/* What is missing is only said when nothing else is wrong: it may be there, misspelt. */
+static void check_whole(struct reading *reading, int errors)
 {
     struct settings *settings = reading->settings;
     if (settings->epochs > 0 && settings->steps > 0)
         report(&reading->e, E0503, settings->span, NULL, "give `epochs` or `steps`, not both");
-    if (!settings->trains)
+    if (!settings->trains || diagnostics_errors(reading->e.diagnostics) > errors)
         return;
     if (!settings->batch)
         report(&reading->e, E0509, settings->span, NULL, "the train block needs `batch`");
@@ -433,7 +434,7 @@ const struct settings *settings_read(struct unit *unit, const struct name_text *
         reading.statement = unit->entries[i];
         read_entry(&reading, seen);
     }
-    check_whole(&reading);
+    check_whole(&reading, errors);
     replace_path(&reading, overrides, count);
     frame_free(&frame);
     unit->settings = reading.settings;
