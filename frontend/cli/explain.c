@@ -29,5 +29,15 @@ int command_explain(const struct invocation *invocation)
 {
     if (is_code(invocation->words[0]))
         return explain_code(invocation, invocation->words[0]);
-    return usage_error(invocation, "it takes an error code such as E0203");
+    if (invocation->word_count < 2)
+        return usage_error(invocation, "it takes FILE NODE, or an error code");
+    struct compilation compilation;
+    int code = compilation_open(&compilation, invocation);
+    if (!code) {
+        struct compile_request request = {.batch = compilation.settings->batch, .stop_after = "casts", .observe = true};
+        code = compilation_module(&compilation, &request);
+    }
+    if (!code)
+        code = explain_node(compilation.module, compilation.policy, invocation->words[1], stdout) ? 0 : EXIT_TEXT;
+    return compilation_close(&compilation, code);
 }

@@ -23,8 +23,10 @@ def run(castor, net, optimizer, feed, folder, *flags):
     """One `castor run` on the tensors of `feed`; gives what it fetched."""
     given, fetched = os.path.join(folder, "in.safetensors"), os.path.join(folder, "out.safetensors")
     safetensors.write(given, feed)
-    subprocess.run([castor, "run", os.path.join(HERE, net + ".net"), "--graph", "train", "--policy", "f32",
-                    "--minimize", MINIMIZE[optimizer], "--feed", given, "--fetch", fetched, *flags], check=True)
+    done = subprocess.run([castor, "run", os.path.join(HERE, net + ".net"), "--graph", "train", "--policy", "f32",
+                           "--minimize", MINIMIZE[optimizer], "--feed", given, "--fetch", fetched, *flags])
+    if done.returncode:
+        sys.exit(f"castor run: exit {done.returncode}")
     return safetensors.read(fetched)
 
 
@@ -45,7 +47,8 @@ def main():
             feed = dict(start)
             if step:
                 after = run(castor, net, optimizer, start, folder, "--steps", str(step))
-                feed = {**batch, **{name: value for name, value in after.items() if not name.startswith("train/")}}
+                weights = {name: value for name, value in after.items() if name != "loss" and not name.startswith("train/")}
+                feed = {**batch, **weights}
             got = run(castor, net, optimizer, feed, folder)
             loss = got["loss"][2][0]
             if abs(loss - wanted) > 1e-5 * abs(wanted):
