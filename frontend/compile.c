@@ -256,7 +256,6 @@ int compilation_module(struct compilation *compilation, const struct compile_req
     if (!request->observe)
         options.print_after = NULL, options.time_passes = false;
     struct pipeline_result result = pipeline_run(compilation->module, &context, &options);
-    compilation->unfused = result.unfused;
     compilation->seconds += now() - start;
     return result.done ? 0 : pipeline_failure(compilation->invocation, &result);
 }
@@ -290,7 +289,6 @@ int compilation_close(struct compilation *compilation, int code)
     if (compilation->program)
         program_free(compilation->program);
     module_free(compilation->module);
-    module_free(compilation->unfused);
     if (compilation->unit)
         unit_free(compilation->unit);
     arena_free(compilation->arena);

@@ -29,8 +29,7 @@ struct compilation {
     struct policy *policy;
     struct device_facts facts;
     struct target target;
-    struct module *module;  /* after the pipeline */
-    struct module *unfused; /* as it was before pass fuse; NULL when the pipeline did not get there */
+    struct module *module; /* after the pipeline */
     struct program *program;
     struct device *device;
     double seconds; /* spent in the three stages so far */

@@ -30,6 +30,8 @@ static const struct command commands[] = {
      command_opt},
     {"explain", "FILE [NODE]", 1, 2, COMPILES, "Why a node has its precision; or what an error code means.",
      "explain model.net fc1.y\nexplain E0203", command_explain},
+    {"ledger", "FILE", 1, 1, COMPILES | GROUP_JSON, "What one training step costs: launches, bytes, memory, casts.",
+     "ledger model.net\nledger model.net --policy 'autocast(bf16)' --json", command_ledger},
     {"profile", "FILE", 1, 1, COMPILES | GROUP_JSON, "Time of each kernel and library call of a training step.",
      "profile model.net --steps 100", command_profile},
     {"ops", "", 0, 0, GROUP_JSON, "The operations of the graph.", "ops", command_ops},

@@ -89,8 +89,6 @@ struct pipeline_result pipeline_run(struct module *module, struct pass_context *
     const struct pass **list = sequence(module->arena, options, &result.unknown);
     result.done = !result.unknown;
     for (ptrdiff_t i = 0; result.done && i < arrlen(list); i++) {
-        if (strcmp(list[i]->name, "fuse") == 0 && !result.unfused)
-            result.unfused = module_copy(module, module->arena);
         run_pass(list[i], module, context, options);
         result.done = !diagnostics_errors(module->diagnostics);
     }

@@ -13,13 +13,11 @@ struct pipeline_options {
 };
 
 struct pipeline_result {
-    bool done;              /* false: a diagnostic was reported, or a name in the options is no pass */
-    const char *unknown;    /* the name that is no pass, else NULL */
-    struct module *unfused; /* a copy from just before pass fuse, for the ledger's lower bound; NULL when not reached */
+    bool done;           /* false: a diagnostic was reported, or a name in the options is no pass */
+    const char *unknown; /* the name that is no pass, else NULL */
 };
 
-/* Runs the passes over all graphs of the module. The copy in the result lives in the module's arena; its caller ends
- * it with module_free. */
+/* Runs the passes over all graphs of the module. */
 struct pipeline_result pipeline_run(struct module *module, struct pass_context *context,
                                     const struct pipeline_options *options);
 

@@ -124,7 +124,6 @@ static int run_passes(const struct invocation *invocation, struct module *module
     if (!verify_module(module, module->diagnostics))
         return EXIT_TEXT;
     struct pipeline_result result = pipeline_run(module, &context, &options);
-    module_free(result.unfused);
     if (!result.done)
         return pipeline_failure(invocation, &result);
     const char *emit = flag_text(invocation, FLAG_emit);
