@@ -16,6 +16,7 @@ struct pending {
     const struct program_entry *entry;
     int64_t examples;
     bool ends_step;
+    double clock; /* when the launch came back */
 };
 
 struct trainer {
@@ -35,7 +36,7 @@ struct trainer {
     struct divergence divergence;
     struct log log;
     struct progress progress;
-    double clock;         /* when the last step finished, or when waiting for it began */
+    double clock;         /* when the launch of the last step came back, or when the work on it began */
     double timed_seconds; /* of timed_steps steps, the first apart */
     int64_t timed_steps;
     enum split best_split;       /* SPLIT_COUNT when there is nothing to evaluate on */

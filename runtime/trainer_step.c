@@ -20,10 +20,10 @@ static bool losses_finite(const struct tally *tally)
 }
 
 /* Seconds since the step before; counted for the mean unless it is the first step, which warms everything up. */
-static double measure(struct trainer *trainer)
+static double measure(struct trainer *trainer, double clock)
 {
-    double now = clock_seconds(), seconds = now - trainer->clock;
-    trainer->clock = now;
+    double seconds = clock - trainer->clock;
+    trainer->clock = clock;
     if (trainer->finished > 1) {
         trainer->timed_seconds += seconds;
         trainer->timed_steps++;
@@ -45,13 +45,13 @@ struct progress_state trainer_state(const struct trainer *trainer)
 }
 
 /* A skipped step counts for losses and metrics like any other: the forward pass ran, whatever the gradients were. */
-static bool finish_step(struct trainer *trainer, struct error *error)
+static bool finish_step(struct trainer *trainer, double clock, struct error *error)
 {
     trainer->finished++;
     bool skipped = log_value(trainer, "skipped", 0) != 0;
     trainer->result->skipped += skipped;
     trainer->result->steps = trainer->finished;
-    double seconds = measure(trainer);
+    double seconds = measure(trainer, clock);
     if (!tally_merge(&trainer->epoch, &trainer->step))
         return error_set(error, "out of memory");
     struct progress_state state = trainer_state(trainer);
@@ -76,15 +76,16 @@ bool trainer_drain(struct trainer *trainer, struct error *error)
     const double *results = executor_results(trainer->executor, pending.ticket);
     if (!tally_add(&trainer->step, pending.entry, results, pending.examples))
         return error_set(error, "out of memory");
-    return !pending.ends_step || finish_step(trainer, error);
+    return !pending.ends_step || finish_step(trainer, pending.clock, error);
 }
 
 bool trainer_launch(struct trainer *trainer, int entry, const void *const *inputs, int64_t examples, bool ends_step,
                     struct error *error)
 {
     uint64_t ticket = executor_launch(trainer->executor, entry, inputs, error);
+    double clock = clock_seconds();
     if (!ticket || !trainer_drain(trainer, error))
         return false;
-    trainer->pending = (struct pending){ticket, &trainer->program->entries[entry], examples, ends_step};
+    trainer->pending = (struct pending){ticket, &trainer->program->entries[entry], examples, ends_step, clock};
     return true;
 }
