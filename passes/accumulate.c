@@ -13,7 +13,8 @@
 struct split {
     struct module *module;
     struct graph *micro, *update, *init;
-    bool *updates;         /* by id: belongs to the update */
+    bool *updates;         /* by id: belongs to the update … */
+    bool *only_updates;    /* … and to it alone: it needs an unscaled gradient, or is an effect */
     bool *batch_dependent; /* by id: depends on the micro-batch */
     struct node **copies;  /* by id: the node's copy in the update */
     struct node *first;    /* in micro: whether this is the first micro-batch of its step */
@@ -68,6 +69,7 @@ static void classify(struct split *split, struct node *const *nodes)
             node->op != OP_unscale && (node->op == OP_input || node->op == OP_random || node->op == OP_scale_seed ||
                                        any_operand(node, split->batch_dependent));
     }
+    memcpy(split->only_updates, split->updates, (size_t)arrlen(nodes) * sizeof *split->updates);
     /* Whatever the update needs and that is the same for all micro-batches is computed there. */
     for (ptrdiff_t i = arrlen(nodes) - 1; i >= 0; i--)
         for (int k = 0; split->updates[i] && nodes[i]->op != OP_unscale && k < nodes[i]->operand_count; k++)
@@ -228,7 +230,7 @@ static void split_nodes(struct split *split, struct node *const *nodes)
         }
         if (updates) /* first, while the operands are still those of the step */
             put_into_update(split, node);
-        if (!updates || !op_is(node->op, CLASS_EFFECT))
+        if (!split->only_updates[i])
             put_into_micro(split, node);
     }
 }
@@ -246,6 +248,7 @@ void pass_accumulate(struct graph *graph, struct pass_context *context)
     size_t count = arrlenu(nodes);
     struct split split = {.module = module, .micro = graph, .init = module_find_graph(module, "init")};
     split.updates = ARENA_ARRAY(module->arena, bool, count);
+    split.only_updates = ARENA_ARRAY(module->arena, bool, count);
     split.batch_dependent = ARENA_ARRAY(module->arena, bool, count);
     split.copies = ARENA_ARRAY(module->arena, struct node *, count);
     for (size_t i = 0; i < count; i++)

@@ -2,8 +2,8 @@
  *
  *   gradients     what is to be differentiated becomes nodes, so that all later passes see one joint graph
  *   precision     decides on the joint graph, forward and backward
- *   loss_scale    adds the scaling that the precisions call for; its nodes are f32
  *   accumulate    splits the step when several micro-batches make one
+ *   loss_scale    adds the scaling that the precisions call for; its nodes are f32
  *   casts         only now, when every precision is known, are casts placed, as few as possible
  *   simplify, cse, dce
  *   layout        memory orders; fuse needs them to see which accesses are contiguous
@@ -20,7 +20,7 @@
 #include <time.h>
 
 static const char *const default_sequence[] = {
-    "gradients", "precision", "loss_scale", "accumulate", "casts",    "simplify",
+    "gradients", "precision", "accumulate", "loss_scale", "casts",    "simplify",
     "cse",       "dce",       "layout",     "fuse",       "schedule", "memory",
 };
 
