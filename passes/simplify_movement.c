@@ -58,9 +58,13 @@ static struct node *simplify_permute(struct simplifier *simplifier, struct node 
         return reshaped(simplifier, node, x);
     if (joins(x, OP_permute)) {
         struct attributes attributes = {0};
-        for (int axis = 0; axis < rank; axis++)
+        bool identity = true;
+        for (int axis = 0; axis < rank; axis++) {
             attributes.permutation[axis] = x->attributes->permutation[permutation[axis]];
-        return make(simplifier, node, x->operands[0], &attributes);
+            identity &= attributes.permutation[axis] == axis;
+        }
+        return identity && !movement_rounds(node) ? simplify_become(simplifier, node, x->operands[0])
+                                                  : make(simplifier, node, x->operands[0], &attributes);
     }
     /* (A B)' = B' A'. Only where nobody else wants A B. */
     if (x->op != OP_matmul || movement_rounds(node) || x->mark != 1 || !node_is_transpose(node) ||
