@@ -227,7 +227,7 @@ bool want_shape(struct elaborator *e, const struct value *value, struct span spa
                 struct axis axes[RANK_MAX]);
 bool shape_fits(struct elaborator *e, const struct shape *shape, struct span span);
 
-/* ---- elaborate_tensor.c: operations on values, compile-time or not ---- */
+/* ---- elaborate_tensor.c, elaborate_matmul.c: operations on values, compile-time or not ---- */
 
 /* Number and bool constants become scalars; `like` is the element type that a number adapts to (ELEMENT_NONE: f32). */
 struct node *tensor_node(struct elaborator *e, const struct value *value, enum element like);
@@ -399,6 +399,17 @@ bool wildcard_matches(const char *pattern, const char *text);
 
 /* The update of the training step: gradients, clipping, optimizers, counters. */
 void elaborate_update(struct elaborator *e);
+
+/* ---- elaborate_rule.c ---- */
+
+/* The optimizer or scale rule that an expression (a name or a call) means. NULL after a diagnostic, which says `word`.
+ */
+const struct definition *find_rule(struct elaborator *e, const struct ast_expression *expression,
+                                   enum ast_definition_kind kind, const char *word);
+/* Evaluates the arguments of a rule's call; positional ones get the names of the parameters from `first` on. */
+bool rule_arguments(struct elaborator *e, const struct definition *definition, const struct ast_expression *expression,
+                    int first, struct argument_value **arguments, int *count);
+/* The function graph of the request's scale rule. */
 void elaborate_scaler(struct elaborator *e);
 
 /* ---- settings.c, settings_data.c ---- */
