@@ -17,6 +17,7 @@ struct task {
     int *users, *providers;    /* stb_ds arrays of kernels: values needed by them, values needed here */
     int *earlier, *later;      /* readers of what this kernel overwrites; kernels that overwrite what this one reads */
     int waiting, soft_waiting; /* providers and earlier kernels that have not run */
+    bool done;
     int64_t stored_bytes;
     int position; /* in the graph */
 };
@@ -184,16 +185,22 @@ static struct ready ready_entry(const struct run *run, int kernel)
     return (struct ready){task->soft_waiting > 0, cost, task->position, kernel};
 }
 
-/* The kernel to run next. Costs change while kernels wait, so the best one is looked at again before it is taken. */
+/* The kernel to run next; -1 when all have run. Costs change while kernels wait, so the best one is looked at again
+ * before it is taken. */
 static int take_ready(struct run *run)
 {
-    for (;;) {
+    while (arrlen(run->heap)) {
         struct ready old = heap_pop(&run->heap), now = ready_entry(run, old.kernel);
+        if (run->scheduler->tasks[old.kernel].done)
+            continue;
         bool changed = now.cost != old.cost || now.held != old.held;
-        if (!changed || arrlen(run->heap) == 0 || !ready_before(&run->heap[0], &now))
+        if (!changed || arrlen(run->heap) == 0 || !ready_before(&run->heap[0], &now)) {
+            run->scheduler->tasks[now.kernel].done = true;
             return now.kernel;
+        }
         heap_push(&run->heap, now);
     }
+    return -1;
 }
 
 static void count_memory(struct run *run, const struct kernel_use *use)
@@ -213,8 +220,11 @@ static void count_memory(struct run *run, const struct kernel_use *use)
 static void release_users(struct run *run, const struct task *task)
 {
     struct task *tasks = run->scheduler->tasks;
-    for (ptrdiff_t i = 0; i < arrlen(task->later); i++)
-        tasks[task->later[i]].soft_waiting--;
+    for (ptrdiff_t i = 0; i < arrlen(task->later); i++) {
+        struct task *later = &tasks[task->later[i]];
+        if (--later->soft_waiting == 0 && later->waiting == 0 && !later->done)
+            heap_push(&run->heap, ready_entry(run, task->later[i])); /* a better entry than the one in the heap */
+    }
     for (ptrdiff_t i = 0; i < arrlen(task->users); i++)
         if (--tasks[task->users[i]].waiting == 0)
             heap_push(&run->heap, ready_entry(run, task->users[i]));
@@ -230,14 +240,14 @@ static int64_t schedule_once(struct scheduler *scheduler, bool greedy, int *orde
         run.users_left[i] = scheduler->values[i].users_left;
     for (int k = 0; k < count; k++) {
         struct task *task = &scheduler->tasks[k];
+        task->done = false;
         task->waiting = (int)arrlen(task->providers);
         task->soft_waiting = (int)arrlen(task->earlier);
     }
     for (int k = 0; k < count; k++)
         if (scheduler->tasks[k].waiting == 0)
             heap_push(&run.heap, ready_entry(&run, k));
-    while (arrlen(run.heap)) {
-        int kernel = take_ready(&run);
+    for (int kernel; (kernel = take_ready(&run)) >= 0;) {
         order[done++] = kernel;
         count_memory(&run, &scheduler->set.kernels[kernel]);
         release_users(&run, &scheduler->tasks[kernel]);

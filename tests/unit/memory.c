@@ -209,6 +209,36 @@ static void check_writes(void)
     fixture_free(&f);
 }
 
+/* An update that fusion left in pieces, each computing from old values: copy before p, p before m and v. */
+static void check_write_order(void)
+{
+    struct fixture f = fixture_make("variable \"p\" : f32[8,8] parameter\n"
+                                    "variable \"h\" : f16[8,8] copy of \"p\"\n"
+                                    "variable \"m\" : f32[8,8] optimizer of \"p\"\n"
+                                    "variable \"v\" : f32[8,8] optimizer of \"p\"\n"
+                                    "graph g {\n"
+                                    " %x = input(\"x\") : f32[8,8]\n"
+                                    " %p = read(\"p\")\n"
+                                    " %m = read(\"m\")\n"
+                                    " %v = read(\"v\")\n"
+                                    " %n = add(%m, %x)\n"
+                                    " %u = add(%v, %x)\n"
+                                    " %d = div(%n, %u)\n"
+                                    " %q = sub(%p, %d)\n"
+                                    " %c = cast(%q) : f16[8,8]\n"
+                                    " %wm = write(%n, \"m\", gate=all) kernel 1\n"
+                                    " %wv = write(%u, \"v\", gate=all) kernel 2\n"
+                                    " %wp = write(%q, \"p\", gate=all) kernel 3\n"
+                                    " %wh = write(%c, \"h\", gate=all) kernel 4\n"
+                                    "}\n");
+    fixture_run(&f);
+    CHECK(find(&f, "wh")->kernel == 1 && find(&f, "wp")->kernel == 2);
+    static const char *const writes[] = {"wm", "wv", "wp", "wh"};
+    for (int i = 0; i < 4; i++)
+        CHECK(find(&f, writes[i])->placement.space == SPACE_STATE);
+    fixture_free(&f);
+}
+
 /* What is read after the write, or read transposed by it, is written to scratch first. */
 static void check_late_reader(void)
 {
@@ -263,6 +293,7 @@ int main(void)
     check_not_in_place();
     check_two_stores();
     check_writes();
+    check_write_order();
     check_late_reader();
     check_views();
     return check_result();
