@@ -246,8 +246,10 @@ int compilation_module(struct compilation *compilation, const struct compile_req
                                                   .no_update = request->no_update};
     elaborate_request.scale = scale_rule(compilation, &elaborate_request.scale_explicit);
     compilation->module = elaborate(compilation->unit, &elaborate_request);
+    size_t scope_count;
+    const char *const *scopes = unit_scope_names(compilation->unit, &scope_count);
     if (!compilation->module || diagnostics_errors(compilation->diagnostics) ||
-        !policy_check(compilation->policy, compilation->module, NULL, 0))
+        !policy_check(compilation->policy, compilation->module, scopes, scope_count))
         return EXIT_TEXT;
     struct pipeline_options options = {.stop_after = request->stop_after};
     struct pass_context context = {.target = &compilation->target, .policy = compilation->policy};

@@ -6,7 +6,7 @@
 
 enum { BOUND_DEPTH = 8 };
 
-static const double f16_largest = 65504;
+static const double f16_largest = 65504, bf16_limit = 0x1p50;
 
 static struct node *through_movement(struct node *node)
 {
@@ -76,16 +76,16 @@ static void look_at(struct finite_values *set, struct node *node)
     arrput(set->values, node);
 }
 
-static bool is_f16(const struct node *node)
-{
-    return node->type.element == ELEMENT_F16;
-}
-
 /* By the lemma: finite exactly when its operands are. */
 static bool finite_as_operands(const struct node *node)
 {
-    return node->type.element == ELEMENT_F32 && op_is(node->op, CLASS_CONTRACTION) && is_f16(node->operands[0]) &&
-           is_f16(node->operands[1]);
+    return node->type.element == ELEMENT_F32 && op_is(node->op, CLASS_CONTRACTION) &&
+           element_is_half(node->operands[0]->type.element) && element_is_half(node->operands[1]->type.element);
+}
+
+static bool is_half_sum(const struct node *node)
+{
+    return node->op == OP_sum && node->type.element == ELEMENT_F32 && element_is_half(node->operands[0]->type.element);
 }
 
 void finite_add(struct finite_values *set, struct node *gradient)
@@ -94,7 +94,7 @@ void finite_add(struct finite_values *set, struct node *gradient)
     if (finite_as_operands(gradient)) {
         look_at(set, gradient->operands[0]);
         look_at(set, gradient->operands[1]);
-    } else if (gradient->op == OP_sum && gradient->type.element == ELEMENT_F32 && is_f16(gradient->operands[0])) {
+    } else if (is_half_sum(gradient)) {
         arrput(set->sums, gradient);
     } else {
         look_at(set, gradient);
@@ -109,10 +109,19 @@ static void decide_sums(struct finite_values *set)
     arrfree(set->sums);
 }
 
+/* NaN is not within any limit. */
+static struct node *is_finite(struct builder *builder, struct node *value)
+{
+    if (value->type.element != ELEMENT_BF16)
+        return build_unary(builder, OP_isfinite, value);
+    struct node *limit = build_constant(builder, bf16_limit, ELEMENT_F32);
+    return build_binary(builder, OP_le, build_unary(builder, OP_abs, value), limit);
+}
+
 /* A bool scalar: every element is finite. */
 static struct node *all_finite(struct builder *builder, struct node *value)
 {
-    struct node *finite = build_unary(builder, OP_isfinite, value);
+    struct node *finite = is_finite(builder, value);
     int rank = value->type.shape.rank;
     if (rank == 0)
         return finite;

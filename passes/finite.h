@@ -2,9 +2,11 @@
  *
  * Lemma: a product of f16 matrices summed in f32 is finite exactly when their elements are (65504² times any number of
  * terms that fits a memory is far below the largest f32). So a weight gradient needs no look at itself: its two
- * operands are looked at, which are smaller, and which the kernels that make them hold in registers. The same holds
- * for a plain sum of f16 values (a bias's gradient), which need no look when their operand has one anyway. Everything
- * else is looked at itself. */
+ * operands are looked at, which are smaller, and which the kernels that make them hold in registers. bf16 has the
+ * range of f32, so there the operands must lie within 2^50, far above any gradient of use and far enough below the
+ * root of the largest f32 that no sum of 2^28 products leaves it. The same holds for a plain sum of half values (a
+ * bias's gradient), which needs no look when its operand has one anyway. Everything else is looked at itself.
+ */
 #ifndef CASTOR_PASSES_FINITE_H
 #define CASTOR_PASSES_FINITE_H
 
@@ -13,7 +15,7 @@
 /* Values to look at, each once. Zero-initialise; node->mark of the graph must be 0 at the start and is used. */
 struct finite_values {
     struct node **values; /* stb_ds array */
-    struct node **sums;   /* stb_ds array: sums of f16 values, decided at the end */
+    struct node **sums;   /* stb_ds array: sums of half values, decided at the end */
 };
 
 void finite_add(struct finite_values *set, struct node *gradient);

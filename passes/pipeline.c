@@ -2,7 +2,7 @@
  *
  *   gradients     what is to be differentiated becomes nodes, so that all later passes see one joint graph
  *   precision     decides on the joint graph, forward and backward
- *   accumulate    splits the step when several micro-batches make one
+ *   accumulate    splits the step when several micro-batches make one, at the markers of loss scaling
  *   loss_scale    adds the scaling that the precisions call for; its nodes are f32
  *   casts         only now, when every precision is known, are casts placed, as few as possible
  *   simplify, cse, dce

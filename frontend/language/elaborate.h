@@ -27,6 +27,10 @@ void unit_free(struct unit *unit);
 /* An option of the file or its imports, for --help and error messages. NULL past the last. */
 const char *unit_option(const struct unit *unit, int index);
 
+/* The names that may stand in the scope of a node: definitions of the file, its imports and the prelude, and built-in
+ * functions that are made of several ops. *count of them, in the arena. */
+const char *const *unit_scope_names(const struct unit *unit, size_t *count);
+
 /* ---- settings: the train block with the flags laid over it ---- */
 
 enum setting_kind { SETTING_NUMBER, SETTING_BOOL, SETTING_STRING, SETTING_NUMBERS, SETTING_CALL };

@@ -167,7 +167,7 @@ static bool place_arguments(struct builtin_call *call, const struct argument_val
 }
 
 /* Built-ins that policies speak of as one operator have a scope of their own, as prelude functions do. */
-static bool has_scope(const struct builtin *builtin)
+bool builtin_has_scope(const struct builtin *builtin)
 {
     return builtin->function == builtin_mean || builtin->function == builtin_var ||
            builtin->function == builtin_one_hot;
@@ -183,7 +183,7 @@ struct value builtin_invoke(struct elaborator *e, const struct builtin *builtin,
         if (!call.given[i])
             call.spans[i] = span;
     const char *scope = e->builder.scope;
-    if (has_scope(builtin))
+    if (builtin_has_scope(builtin))
         e->builder.scope = scope_enter(e->arena, scope, NULL, builtin->name);
     struct value value = builtin->function(&call);
     e->builder.scope = scope;

@@ -309,6 +309,8 @@ struct builtin_call {
 
 const struct builtin *builtin_find(const char *name);
 const struct builtin *builtin_at(int index); /* NULL past the last */
+/* Made of several ops: leaves its name on them. */
+bool builtin_has_scope(const struct builtin *builtin);
 struct value builtin_invoke(struct elaborator *e, const struct builtin *builtin, const struct argument_value *arguments,
                             int count, struct span span);
 /* Axis argument `index` as a mask; absent or [] gives all axes and *all. */

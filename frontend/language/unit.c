@@ -30,6 +30,23 @@ const char *unit_option(const struct unit *unit, int index)
     return index < arrlen(unit->options) ? unit->options[index].name : NULL;
 }
 
+const char *const *unit_scope_names(const struct unit *unit, size_t *count)
+{
+    int builtins = 0;
+    while (builtin_at(builtins))
+        builtins++;
+    const char **names = ARENA_ARRAY(unit->arena, const char *, hmlen(unit->own) + hmlen(unit->prelude) + builtins + 1);
+    *count = 0;
+    for (ptrdiff_t i = 0; i < hmlen(unit->own); i++)
+        names[(*count)++] = unit->own[i].key;
+    for (ptrdiff_t i = 0; i < hmlen(unit->prelude); i++)
+        names[(*count)++] = unit->prelude[i].key;
+    for (int i = 0; i < builtins; i++)
+        if (builtin_has_scope(builtin_at(i)))
+            names[(*count)++] = builtin_at(i)->name;
+    return names;
+}
+
 /* ---- loading ---- */
 
 struct loading {

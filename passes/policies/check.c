@@ -78,7 +78,9 @@ static void suggest_name(const struct policy *policy, const struct known *known,
     for (size_t i = 0; i < count; i++)
         arrput(candidates, definitions[i]);
     const char *near = suggest(name, candidates, arrlenu(candidates));
-    if (near)
+    if (op_find(name) != OP_COUNT)
+        diagnostics_note(policy->diagnostics, (struct span){0}, "`%s` is an op: `op %s` names it", name, name);
+    else if (near)
         diagnostics_note(policy->diagnostics, (struct span){0}, "did you mean `%s`?", near);
     arrfree(candidates);
 }

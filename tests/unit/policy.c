@@ -162,6 +162,7 @@ static void wrong(void)
                 "2:13: error[E0605]: there is no module, function or instance `sofmax`");
     check_wrong("policy p {\n  f32 scope sofmax\n}", "did you mean `softmax`?");
     check_wrong("policy p {\n  f32 scope \"*.tail\"\n}", "E0605");
+    check_wrong("policy p {\n  f32 scope exp\n}", "`exp` is an op: `op exp` names it");
     check_wrong("policy p {\n  keep layer_norm half\n}", "[E0606]: `layer_norm` matches nothing in this model");
     check_wrong("policy p {\n  keep \"layers.0\" half\n  keep \"*.head\" f32\n}", "E0607");
     check_wrong("policy p {\n  gradient f32\n}", "[E0608]: there is no setting `gradient`");
