@@ -171,6 +171,7 @@ static bool join_reduction(struct nest *nest, const struct node *node, uint32_t 
     }
 }
 
+/* What a member walks: the operand of a reduction, the base of a reshaped store, else the value itself. */
 static struct type value_space(const struct node *node, const struct alignment *alignment, uint32_t *reduced)
 {
     *reduced = 0;
@@ -202,15 +203,38 @@ struct nest nest_make(const struct node *node, const struct alignment *alignment
     return (struct nest){.space = value_space(node, alignment, &reduced)};
 }
 
+struct type nest_space(const struct node *node, const struct alignment *alignment)
+{
+    uint32_t reduced;
+    return value_space(node, alignment, &reduced);
+}
+
+struct nest_key nest_key(const struct node *load, const struct type *space)
+{
+    struct nest_key key;
+    memset(&key, 0, sizeof key);
+    key.load = load;
+    for (int i = 0; space && i < space->shape.rank; i++) {
+        key.dimension[i] = space->shape.dimension[i] + 1;
+        key.order[i] = space->order[i];
+    }
+    return key;
+}
+
 /* ---- alignments ---- */
 
-static void lose(struct alignment *alignment)
+void alignment_leave(struct alignment *alignment)
 {
     if (alignment->nest > alignment->after)
         alignment->after = alignment->nest;
     alignment->nest = -1;
-    alignment->base = NULL;
     memset(alignment->axis, AXIS_NONE, sizeof alignment->axis);
+}
+
+static void lose(struct alignment *alignment)
+{
+    alignment_leave(alignment);
+    alignment->base = NULL;
 }
 
 /* A reshape that only adds or drops axes of size 1 keeps the others in order. */
@@ -296,159 +320,6 @@ struct alignment alignment_of(const struct node *node, const struct alignment *c
     if (result.nest >= 0 && result.nest <= result.after)
         lose(&result);
     return result;
-}
-
-/* ---- the nests of one kernel ---- */
-
-enum { SHARED_LOADS = 8 };
-
-/* What is known of a node while the kernel is walked. */
-struct standing {
-    struct alignment alignment;
-    int needs;                              /* nest of a reduction that is not stored, -1: none, -2: several */
-    const struct node *loads[SHARED_LOADS]; /* the largest values that it is computed from, from memory */
-};
-
-struct finder {
-    const struct kernel_use *kernel;
-    struct standing *standings; /* by node->mark; 0 stands for everything from memory */
-    struct nest *nests;
-    struct load_entry {
-        const struct node *key;
-        int value;
-    } * latest; /* load -> the last nest that reads it */
-};
-
-static void add_load(struct standing *standing, const struct node *load)
-{
-    int64_t elements = shape_elements(&load->type.shape);
-    if (elements == 1)
-        return;
-    for (int i = 0; i < SHARED_LOADS; i++) {
-        const struct node *present = standing->loads[i];
-        if (present == load)
-            return;
-        if (!present || shape_elements(&present->type.shape) < elements) {
-            standing->loads[i] = load;
-            if (!present)
-                return;
-            load = present;
-            elements = shape_elements(&load->type.shape);
-        }
-    }
-}
-
-static struct standing standing_of(const struct finder *finder, const struct node *node)
-{
-    struct standing standing = {.alignment = alignment_none(), .needs = -1};
-    const struct alignment **all = NULL;
-    arrsetlen(all, (size_t)node->operand_count);
-    for (int i = 0; i < node->operand_count; i++) {
-        const struct node *operand = node->operands[i];
-        const struct standing *from = &finder->standings[operand->mark];
-        all[i] = &from->alignment;
-        if (operand->mark == 0)
-            add_load(&standing, operand);
-        for (int k = 0; k < SHARED_LOADS && from->loads[k]; k++)
-            add_load(&standing, from->loads[k]);
-        if (from->needs != -1)
-            standing.needs = standing.needs == -1 || standing.needs == from->needs ? from->needs : -2;
-    }
-    standing.alignment = alignment_of(node, all);
-    arrfree(all);
-    return standing;
-}
-
-static bool try_join(struct finder *finder, int nest, struct node *node, const struct alignment *alignment)
-{
-    return nest >= 0 && nest > alignment->after && nest_join(&finder->nests[nest], node, alignment);
-}
-
-/* The nest that computes `node`; -1 when there can be none. */
-static int place_node(struct finder *finder, struct node *node, const struct standing *standing)
-{
-    struct alignment alignment = standing->alignment;
-    bool alone = node->op == OP_cumsum || node->op == OP_scatter_add;
-    if (!alone && try_join(finder, alignment.nest, node, &alignment))
-        return alignment.nest;
-    if (standing->needs != -1)
-        return -1;
-    if (alignment.nest >= 0 && alignment.nest > alignment.after)
-        alignment.after = alignment.nest;
-    alignment.nest = -1;
-    memset(alignment.axis, AXIS_NONE, sizeof alignment.axis);
-    for (int i = 0; i < SHARED_LOADS && standing->loads[i] && !alone; i++) {
-        ptrdiff_t found = hmgeti(finder->latest, standing->loads[i]);
-        if (found >= 0 && try_join(finder, finder->latest[found].value, node, &alignment))
-            return finder->latest[found].value;
-    }
-    struct nest nest = nest_make(node, &alignment);
-    arrput(finder->nests, nest);
-    int last = (int)arrlen(finder->nests) - 1;
-    if (!nest_join(&finder->nests[last], node, &alignment))
-        castor_bug("%s does not fit a nest of its own", op_info(node->op)->name);
-    return last;
-}
-
-/* After `node` is in `nest`: where its value stands for those that use it. */
-static void settle(struct finder *finder, struct node *node, int nest, struct standing *standing)
-{
-    const struct nest *home = &finder->nests[nest];
-    const struct nest_member *member = &arrlast(home->members);
-    enum reduction_kind kind = member->reduction;
-    bool alone = node->op == OP_cumsum || node->op == OP_scatter_add;
-    for (int i = 0; i < SHARED_LOADS && standing->loads[i] && !alone; i++)
-        hmput(finder->latest, standing->loads[i], nest);
-    standing->needs = -1;
-    struct node *base = member->base;
-    standing->alignment = alignment_none();
-    if (kind == REDUCTION_COLUMN || kind == REDUCTION_FULL || alone) {
-        standing->alignment.after = nest;
-        return;
-    }
-    const struct shape *shape = base ? &base->type.shape : &node->type.shape;
-    standing->alignment.nest = nest;
-    standing->alignment.base = base;
-    for (int i = 0; i < shape->rank; i++)
-        if (shape->dimension[i] != 1)
-            standing->alignment.axis[i] = member->axis[i];
-    if (kind == REDUCTION_ROW && node->kernel != finder->kernel->number)
-        standing->needs = nest;
-}
-
-static bool find_place(struct finder *finder, struct node *node)
-{
-    struct standing standing = standing_of(finder, node);
-    bool stored = node->kernel == finder->kernel->number;
-    bool lost = standing.needs == -2 || (standing.needs >= 0 && standing.alignment.nest != standing.needs);
-    if (!lost && (stored || reduction_kind(node))) {
-        int nest = place_node(finder, node, &standing);
-        lost = nest < 0;
-        if (!lost)
-            settle(finder, node, nest, &standing);
-    }
-    node->mark = (int64_t)arrlen(finder->standings);
-    arrput(finder->standings, standing);
-    return !lost;
-}
-
-struct nest *nests_find(const struct kernel_use *kernel)
-{
-    struct finder finder = {.kernel = kernel};
-    struct standing memory = {.alignment = alignment_none(), .needs = -1};
-    arrput(finder.standings, memory);
-    for (int i = 0; i < kernel->load_count; i++)
-        kernel->loads[i]->mark = 0;
-    bool found = true;
-    for (int i = 0; i < kernel->computed_count && found; i++)
-        found = find_place(&finder, kernel->computed[i]);
-    arrfree(finder.standings);
-    hmfree(finder.latest);
-    if (!found) {
-        nests_free(finder.nests);
-        return NULL;
-    }
-    return finder.nests;
 }
 
 void nests_free(struct nest *nests)

@@ -59,6 +59,17 @@ struct alignment {
     unsigned char axis[RANK_MAX]; /* space axis of each axis of the value, AXIS_NONE where it has size 1 or is free */
 };
 
+/* To find a nest again: by a value that it reads, by its space, or by both. Zero where one of them does not count;
+ * compared byte by byte. */
+struct nest_key {
+    const struct node *load;
+    int64_t dimension[RANK_MAX];
+    unsigned char order[RANK_MAX];
+};
+struct nest_key nest_key(const struct node *load, const struct type *space);
+/* The space that a nest of `node` alone would have. */
+struct type nest_space(const struct node *node, const struct alignment *alignment);
+
 /* The mask of the space's axes of more than one element; the innermost of them in memory, -1 when there is none. */
 uint32_t nest_axes(const struct nest *nest);
 int nest_vector_axis(const struct nest *nest);
@@ -70,6 +81,8 @@ bool nest_join(struct nest *nest, struct node *node, const struct alignment *ali
 
 /* The alignment of a value that was computed before the kernel, and of one computed from operands with these. */
 struct alignment alignment_none(void);
+/* The value is wanted in another nest, after its own: what it comes from lies in memory then. Its base stays. */
+void alignment_leave(struct alignment *alignment);
 struct alignment alignment_of(const struct node *node, const struct alignment *const *operands);
 
 /* All nests of a generated kernel, in the order of execution (stb_ds array; free with nests_free). NULL when a value

@@ -1,0 +1,65 @@
+/* What the files of pass fuse share.
+ *
+ * A group becomes a kernel. Every group has a level: one more than the highest level of the groups that it needs. Nodes
+ * join a group only when all that they need has a lower level or is made by that very group, so groups can never depend
+ * on each other in a circle, and the pass is one linear walk. */
+#ifndef CASTOR_PASSES_FUSE_H
+#define CASTOR_PASSES_FUSE_H
+
+#include "passes/nests.h"
+#include "passes/pass.h"
+
+enum { GROUP_NONE = -1, GROUP_MANY = -2, FACT_LOADS = 8 };
+
+/* What is known of a node once the walk has passed it. */
+struct fact {
+    struct alignment alignment;           /* in the nests of `group` */
+    int level, group;                     /* the highest level that it needs, and the one group there that it needs */
+    const struct node *loads[FACT_LOADS]; /* the largest values in memory that it is computed from */
+    int64_t cost;                         /* rough operations an element when it is computed once more */
+    int own_group, own_nest;              /* of anchors: where they were placed; else GROUP_NONE */
+    int users;
+    bool required;            /* must lie in memory */
+    bool offered;             /* worth a place of its own: stored if some other kernel needs it */
+    bool chained;             /* appended to a contraction, or the contraction itself, not the last */
+    struct node *contraction; /* the last of a chain: what it is appended to */
+    bool stored;
+};
+
+struct group {
+    int level, nests;
+    bool library;
+    bool floating; /* only reductions of everything to one value: may run later, with others */
+    int merged;    /* the group that took this one in, else GROUP_NONE */
+    int consumer;  /* the lowest level of a group that needs this one */
+};
+
+struct fuser {
+    struct graph *graph;
+    struct pass_context *context;
+    struct fact *facts;   /* by node id */
+    struct nest *nests;   /* stb_ds array */
+    int *nest_group;      /* stb_ds array */
+    struct group *groups; /* stb_ds array */
+    struct fuse_nest {
+        struct nest_key key;
+        int value;
+    } * latest;            /* stb_ds hash: the last nest of each key */
+    struct node **effects; /* stb_ds array: writes and outputs that wait for the end */
+};
+
+/* Values that must be stored, epilogues, users (fuse_require.c). */
+void fuse_require(struct fuser *fuser);
+
+/* Places one node, operands before users (fuse_place.c); the effects that waited; the groups that may run later. */
+void fuse_place(struct fuser *fuser, struct node *node);
+void fuse_place_effects(struct fuser *fuser);
+void fuse_float(struct fuser *fuser);
+
+/* Computed in memory before any kernel runs. */
+static inline bool fuse_is_leaf(const struct node *node)
+{
+    return node->op == OP_read || node->op == OP_input;
+}
+
+#endif

@@ -1,0 +1,339 @@
+/* Where each anchor goes: into the nest of what it needs, behind it in the same group, beside others that read the
+ * same values, or into a group of its own. */
+#include "passes/fuse.h"
+
+#include <stb/stb_ds.h>
+
+enum {
+    SMALL_ELEMENTS = 16384, /* a nest of at most so many elements may follow another one in its kernel */
+    SMALL_LOADS = 65536,    /* if it reads no values larger than this */
+    MEMBERS_MAX = 48,       /* of a nest */
+    NESTS_MAX = 64,         /* of a group that is no update */
+    UPDATE_NESTS_MAX = 192, /* of the kernel that updates all parameters */
+    RECOMPUTE_COST = 60,    /* operations that are worth storing when several kernels need the value */
+    REPEATED_COST = 4,      /* the same for a value that is repeated along an axis */
+    COST_MAX = 1500,        /* no expression grows beyond this */
+    RANDOM_COST = 80
+};
+
+/* ---- facts ---- */
+
+static bool is_anchor(const struct fuser *fuser, const struct node *node)
+{
+    const struct fact *fact = &fuser->facts[node->id];
+    return fact->own_group != GROUP_NONE;
+}
+
+static void add_load(struct fact *fact, const struct node *load)
+{
+    int64_t elements = shape_elements(&load->type.shape);
+    for (int i = 0; i < FACT_LOADS && elements > 1; i++) {
+        const struct node *present = fact->loads[i];
+        if (present == load)
+            return;
+        if (!present || shape_elements(&present->type.shape) < elements) {
+            fact->loads[i] = load;
+            if (!present)
+                return;
+            load = present;
+            elements = shape_elements(&load->type.shape);
+        }
+    }
+}
+
+static int64_t own_cost(const struct node *node)
+{
+    if (op_is(node->op, CLASS_POINTWISE))
+        return op_info(node->op)->flops;
+    return node->op == OP_random ? RANDOM_COST : node->op == OP_gather ? 4 : 0;
+}
+
+/* Levels first: what is needed of the highest one decides which alignments count. */
+static void need_operands(const struct fuser *fuser, const struct node *node, struct fact *fact)
+{
+    fact->level = -1;
+    fact->group = GROUP_NONE;
+    fact->cost = own_cost(node);
+    for (int i = 0; i < node->operand_count; i++) {
+        const struct node *operand = node->operands[i];
+        const struct fact *from = &fuser->facts[operand->id];
+        bool anchor = is_anchor(fuser, operand);
+        int level = anchor ? fuser->groups[from->own_group].level : from->level;
+        int group = anchor ? from->own_group : from->group;
+        if (level > fact->level)
+            fact->group = group;
+        else if (level == fact->level && group != fact->group && level >= 0)
+            fact->group = GROUP_MANY;
+        fact->level = level > fact->level ? level : fact->level;
+        fact->cost += anchor || fuse_is_leaf(operand) ? 1 : from->cost;
+        if (anchor || fuse_is_leaf(operand))
+            add_load(fact, operand);
+        for (int k = 0; k < FACT_LOADS && from->loads[k] && !anchor; k++)
+            add_load(fact, from->loads[k]);
+    }
+    if (shape_elements(&node->type.shape) == 1)
+        fact->cost = 1; /* computed once, outside of all loops */
+    fact->cost = fact->cost > 2 * COST_MAX ? 2 * COST_MAX : fact->cost;
+}
+
+/* Alignments in other groups than the one needed are those of values in memory: none. */
+static struct alignment in_group(const struct fuser *fuser, struct alignment alignment, int group)
+{
+    struct alignment none = alignment_none();
+    bool after = alignment.after >= 0 && fuser->nest_group[alignment.after] == group;
+    none.after = after ? alignment.after : -1;
+    if (alignment.nest < 0 || fuser->nest_group[alignment.nest] == group) {
+        alignment.after = none.after;
+        return alignment;
+    }
+    return none;
+}
+
+static void align(const struct fuser *fuser, const struct node *node, struct fact *fact)
+{
+    struct alignment *operands = NULL;
+    const struct alignment **pointers = NULL;
+    arrsetlen(operands, (size_t)node->operand_count);
+    arrsetlen(pointers, (size_t)node->operand_count);
+    for (int i = 0; i < node->operand_count; i++) {
+        operands[i] = in_group(fuser, fuser->facts[node->operands[i]->id].alignment, fact->group);
+        pointers[i] = &operands[i];
+    }
+    fact->alignment = alignment_of(node, pointers);
+    arrfree(operands);
+    arrfree(pointers);
+}
+
+/* ---- placing ---- */
+
+static int new_group(struct fuser *fuser, int level, bool library)
+{
+    struct group group = {.level = level, .library = library, .merged = GROUP_NONE, .consumer = 1 << 30};
+    arrput(fuser->groups, group);
+    return (int)arrlen(fuser->groups) - 1;
+}
+
+static int new_nest(struct fuser *fuser, struct node *node, int group)
+{
+    struct alignment alignment = fuser->facts[node->id].alignment;
+    alignment_leave(&alignment);
+    struct nest nest = nest_make(node, &alignment);
+    if (!nest_join(&nest, node, &alignment))
+        castor_bug("%s does not fit a nest of its own", op_info(node->op)->name);
+    arrput(fuser->nests, nest);
+    arrput(fuser->nest_group, group);
+    fuser->groups[group].nests++;
+    return (int)arrlen(fuser->nests) - 1;
+}
+
+static bool is_alone(const struct node *node)
+{
+    return node->op == OP_cumsum || node->op == OP_scatter_add;
+}
+
+static bool try_join(struct fuser *fuser, struct node *node, int nest, const struct alignment *alignment)
+{
+    if (is_alone(node) || is_alone(fuser->nests[nest].members[0].node))
+        return false;
+    return arrlen(fuser->nests[nest].members) < MEMBERS_MAX && nest_join(&fuser->nests[nest], node, alignment);
+}
+
+static bool is_small(const struct fuser *fuser, const struct node *node)
+{
+    const struct fact *fact = &fuser->facts[node->id];
+    const struct node *widest = reduction_kind(node) && node->op != OP_fold ? node->operands[0] : node;
+    if (shape_elements(&widest->type.shape) > SMALL_ELEMENTS || is_alone(node))
+        return false;
+    for (int i = 0; i < FACT_LOADS && fact->loads[i]; i++)
+        if (shape_elements(&fact->loads[i]->type.shape) > SMALL_LOADS)
+            return false;
+    return true;
+}
+
+/* A nest above the levels that the node needs that reads one of its larger values already; -1. */
+static int join_by_load(struct fuser *fuser, struct node *node, int only_group)
+{
+    const struct fact *fact = &fuser->facts[node->id];
+    struct alignment alignment = fact->alignment;
+    alignment_leave(&alignment);
+    struct type space = nest_space(node, &alignment);
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = 0; i < FACT_LOADS && fact->loads[i]; i++) {
+            ptrdiff_t found = hmgeti(fuser->latest, nest_key(fact->loads[i], pass ? NULL : &space));
+            int nest = found < 0 ? -1 : fuser->latest[found].value;
+            if (nest < 0 || fuser->groups[fuser->nest_group[nest]].level <= fact->level ||
+                (only_group != GROUP_NONE && fuser->nest_group[nest] != only_group))
+                continue;
+            if (try_join(fuser, node, nest, &alignment))
+                return nest;
+        }
+    return -1;
+}
+
+static int join_group(struct fuser *fuser, struct node *node)
+{
+    struct fact *fact = &fuser->facts[node->id];
+    int group = fact->group;
+    if (group < 0 || fuser->groups[group].library || !pass_may_rewrite(fuser->context))
+        return -1;
+    if (fact->alignment.nest >= 0 && try_join(fuser, node, fact->alignment.nest, &fact->alignment))
+        return fact->alignment.nest;
+    return is_small(fuser, node) && fuser->groups[group].nests < NESTS_MAX ? new_nest(fuser, node, group) : -1;
+}
+
+/* After the node is a member of `nest`: where its value stands for those that use it. */
+static void settle(struct fuser *fuser, struct node *node, int nest)
+{
+    struct fact *fact = &fuser->facts[node->id];
+    const struct nest_member *member = &arrlast(fuser->nests[nest].members);
+    for (int i = 0; i < FACT_LOADS && fact->loads[i]; i++) {
+        hmput(fuser->latest, nest_key(fact->loads[i], &fuser->nests[nest].space), nest);
+        hmput(fuser->latest, nest_key(fact->loads[i], NULL), nest);
+    }
+    fact->own_group = fuser->nest_group[nest];
+    fact->own_nest = nest;
+    fact->alignment = alignment_none();
+    if (member->reduction == REDUCTION_COLUMN || member->reduction == REDUCTION_FULL || is_alone(node)) {
+        fact->alignment.after = nest;
+        return;
+    }
+    fact->alignment.nest = nest;
+    fact->alignment.base = member->base;
+    const struct shape *shape = member->base ? &member->base->type.shape : &node->type.shape;
+    for (int i = 0; i < shape->rank; i++)
+        if (shape->dimension[i] != 1)
+            fact->alignment.axis[i] = member->axis[i];
+}
+
+static void place_anchor(struct fuser *fuser, struct node *node)
+{
+    struct fact *fact = &fuser->facts[node->id];
+    int nest = join_group(fuser, node);
+    if (nest < 0 && pass_may_rewrite(fuser->context))
+        nest = join_by_load(fuser, node, GROUP_NONE);
+    if (nest < 0) {
+        int group = new_group(fuser, fact->level + 1, false);
+        fuser->groups[group].floating = reduction_kind(node) == REDUCTION_FULL;
+        nest = new_nest(fuser, node, group);
+    }
+    int group = fuser->nest_group[nest];
+    fuser->groups[group].floating &= reduction_kind(node) == REDUCTION_FULL;
+    settle(fuser, node, nest);
+}
+
+static void place_contraction(struct fuser *fuser, struct node *node)
+{
+    struct fact *fact = &fuser->facts[node->id], whole = {0};
+    int level = fact->level;
+    for (const struct node *inner = node; inner != fact->contraction;) {
+        const struct node *next = NULL;
+        for (int i = 0; i < inner->operand_count; i++)
+            if (fuser->facts[inner->operands[i]->id].chained)
+                next = inner->operands[i];
+        inner = next;
+        need_operands(fuser, inner, &whole);
+        level = whole.level > level ? whole.level : level;
+    }
+    fact->own_group = new_group(fuser, level + 1, true);
+    fact->alignment = alignment_none();
+    fact->stored = true;
+}
+
+/* Effects of the update wait for the end, where one kernel does them all; so do small ones that found no other place.
+ */
+static bool waits(const struct fuser *fuser, const struct node *node)
+{
+    return node->op == OP_write && node->region == REGION_UPDATE && !fuser->context->debug_unfused;
+}
+
+static void place_effect(struct fuser *fuser, struct node *node)
+{
+    struct fact *fact = &fuser->facts[node->id];
+    fact->stored = true;
+    if (waits(fuser, node)) {
+        arrput(fuser->effects, node);
+        return;
+    }
+    int nest = join_group(fuser, node);
+    if (nest >= 0)
+        settle(fuser, node, nest);
+    else if (is_small(fuser, node))
+        arrput(fuser->effects, node);
+    else
+        place_anchor(fuser, node);
+}
+
+static bool wants_place(const struct fuser *fuser, const struct node *node)
+{
+    const struct fact *fact = &fuser->facts[node->id];
+    enum op_class class = op_info(node->op)->class;
+    if (fact->required || is_alone(node) || reduction_kind(node))
+        return true;
+    if (class != CLASS_POINTWISE || shape_elements(&node->type.shape) == 1)
+        return false;
+    int64_t worth = fact->offered ? REPEATED_COST : fact->users > 1 ? RECOMPUTE_COST : COST_MAX;
+    return fact->cost >= worth || (fact->offered && node->op == OP_cast);
+}
+
+void fuse_place(struct fuser *fuser, struct node *node)
+{
+    struct fact *fact = &fuser->facts[node->id];
+    fact->alignment = alignment_none();
+    fact->level = -1;
+    fact->group = fact->own_group = fact->own_nest = GROUP_NONE;
+    if (fact->chained || fuse_is_leaf(node))
+        return;
+    need_operands(fuser, node, fact);
+    if (fact->contraction) {
+        place_contraction(fuser, node);
+        return;
+    }
+    align(fuser, node, fact);
+    if (op_is(node->op, CLASS_EFFECT))
+        place_effect(fuser, node);
+    else if (wants_place(fuser, node))
+        place_anchor(fuser, node);
+    fact->stored |= fact->required || is_alone(node);
+}
+
+void fuse_place_effects(struct fuser *fuser)
+{
+    int level = 0, group = GROUP_NONE;
+    for (ptrdiff_t i = 0; i < arrlen(fuser->groups); i++)
+        level = fuser->groups[i].level >= level ? fuser->groups[i].level + 1 : level;
+    for (ptrdiff_t i = 0; i < arrlen(fuser->effects); i++) {
+        struct node *node = fuser->effects[i];
+        int nest = group == GROUP_NONE ? -1 : join_by_load(fuser, node, group);
+        if (nest < 0) {
+            if (group == GROUP_NONE || fuser->groups[group].nests >= UPDATE_NESTS_MAX ||
+                !pass_may_rewrite(fuser->context))
+                group = new_group(fuser, level, false);
+            nest = new_nest(fuser, node, group);
+        }
+        settle(fuser, node, nest);
+    }
+}
+
+/* Sums of everything that nothing else computes along with (norms, checks of gradients) run as late as their users
+ * allow, all of one level in one kernel. */
+void fuse_float(struct fuser *fuser)
+{
+    struct {
+        int key, value;
+    } *at_level = NULL;
+    for (ptrdiff_t i = 0; i < arrlen(fuser->groups); i++) {
+        struct group *group = &fuser->groups[i];
+        if (!group->floating || group->consumer == 1 << 30)
+            continue;
+        group->level = group->consumer - 1;
+        ptrdiff_t found = hmgeti(at_level, group->level);
+        struct group *into = found < 0 ? NULL : &fuser->groups[at_level[found].value];
+        if (!into || into->nests + group->nests > NESTS_MAX || !pass_may_rewrite(fuser->context)) {
+            hmput(at_level, group->level, (int)i);
+            continue;
+        }
+        into->nests += group->nests;
+        group->merged = at_level[found].value;
+    }
+    hmfree(at_level);
+}

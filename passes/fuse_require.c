@@ -1,0 +1,134 @@
+/* What must be stored whatever is fused, what is worth offering, and what a contraction's library can append. */
+#include "passes/fuse.h"
+#include "passes/rewrite.h"
+#include "passes/view.h"
+
+#include <stb/stb_ds.h>
+
+static struct fact *fact_of(struct fuser *fuser, const struct node *node)
+{
+    return &fuser->facts[node->id];
+}
+
+static void require(struct fuser *fuser, struct node *node)
+{
+    if (!fuse_is_leaf(node))
+        fact_of(fuser, node)->required = true;
+}
+
+static void require_operands(struct fuser *fuser, struct node *node)
+{
+    if (node->op == OP_gather)
+        require(fuser, node->operands[0]);
+    if (!op_is(node->op, CLASS_CONTRACTION))
+        return;
+    for (int i = 0; i < node->operand_count; i++) {
+        struct view view;
+        bool readable = view_contraction_operand(node, i) && view_find(node->operands[i], &view);
+        require(fuser, readable ? view.base : node->operands[i]);
+    }
+}
+
+/* A value that is repeated along an axis is computed once for each repetition, unless it is stored. */
+static void offer_repeated(struct fuser *fuser, const struct node *node)
+{
+    const struct node *operand = node->operands[0];
+    while (operand->op == OP_reshape)
+        operand = operand->operands[0];
+    int64_t elements = shape_elements(&operand->type.shape);
+    bool grows = shape_elements(&node->type.shape) >= 8 * elements;
+    if (elements > 1 && grows && op_is(operand->op, CLASS_POINTWISE))
+        fact_of(fuser, operand)->offered = true;
+}
+
+/* The position of the largest in a window fits a byte: then the byte is what is stored, not the position. */
+static void offer_narrowed(struct fuser *fuser, const struct node *node)
+{
+    const struct node *operand = node->operands[0];
+    if (op_is(operand->op, CLASS_REDUCE) && fact_of(fuser, operand)->users == 1 &&
+        element_bytes(node->type.element) < element_bytes(operand->type.element))
+        fact_of(fuser, node)->offered = true;
+}
+
+/* ---- epilogues ---- */
+
+static struct node *only_user(struct node *const *user, const struct fuser *fuser, const struct node *node)
+{
+    return fuser->facts[node->id].users == 1 ? user[node->id] : NULL;
+}
+
+/* A vector along the result's channels that lies in memory. */
+static bool is_bias(const struct node *contraction, const struct node *node, struct node *other)
+{
+    struct view view;
+    int channel = contraction->op == OP_matmul ? node->type.shape.rank - 1 : 1;
+    if (node->op != OP_add || !view_find(other, &view) || !fuse_is_leaf(view.base))
+        return false;
+    for (int i = 0; i < view.type.shape.rank; i++)
+        if (view.type.shape.dimension[i] > 1 && view.stride[i] != (i == channel ? 1 : 0))
+            return false;
+    return true;
+}
+
+static bool is_relu(const struct node *node)
+{
+    double value;
+    return node->op == OP_max && ((node_uniform(node->operands[0], &value) && value == 0) ||
+                                  (node_uniform(node->operands[1], &value) && value == 0));
+}
+
+/* Inner values of the chain are f32, the last may be rounded; each must lie as it is typed. */
+static bool may_append(const struct fuser *fuser, const struct node *chain, const struct node *next)
+{
+    const struct target *target = fuser->context->target;
+    struct type a = chain->type, b = next->type;
+    a.element = b.element = ELEMENT_NONE;
+    return chain->type.element == ELEMENT_F32 && element_is_float(next->type.element) && type_equal(&a, &b) &&
+           !target_emulates(target, next->type.element);
+}
+
+static void append_epilogue(struct fuser *fuser, struct node *const *user, struct node *contraction)
+{
+    unsigned epilogues = fuser->context->target->epilogues;
+    struct node *last = contraction, *next = only_user(user, fuser, last);
+    fact_of(fuser, contraction)->contraction = contraction;
+    if (contraction->op == OP_conv_weight || fact_of(fuser, contraction)->required)
+        return;
+    if (next && next->operand_count == 2 && (epilogues & EPILOGUE_BIAS) && may_append(fuser, last, next) &&
+        is_bias(contraction, next, next->operands[next->operands[0] == last]) && pass_may_rewrite(fuser->context)) {
+        last = next;
+        next = fact_of(fuser, last)->required ? NULL : only_user(user, fuser, last);
+    }
+    if (next && (epilogues & EPILOGUE_RELU) && may_append(fuser, last, next) && is_relu(next) &&
+        pass_may_rewrite(fuser->context))
+        last = next;
+    fact_of(fuser, contraction)->contraction = NULL;
+    fact_of(fuser, last)->contraction = contraction;
+    for (struct node *node = contraction; node != last; node = user[node->id])
+        fact_of(fuser, node)->chained = true;
+}
+
+void fuse_require(struct fuser *fuser)
+{
+    ptrdiff_t count = arrlen(fuser->graph->nodes);
+    struct node **user = NULL;
+    arrsetlen(user, (size_t)count);
+    for (ptrdiff_t i = 0; i < count; i++) {
+        struct node *node = fuser->graph->nodes[i];
+        for (int k = 0; k < node->operand_count; k++) {
+            user[node->operands[k]->id] = node;
+            fact_of(fuser, node->operands[k])->users++;
+        }
+        require_operands(fuser, node);
+    }
+    for (ptrdiff_t i = 0; i < count; i++) {
+        struct node *node = fuser->graph->nodes[i];
+        if (node->op == OP_broadcast)
+            offer_repeated(fuser, node);
+        if (node->op == OP_cast)
+            offer_narrowed(fuser, node);
+        if (op_is(node->op, CLASS_CONTRACTION))
+            append_epilogue(fuser, user, node);
+    }
+    arrfree(user);
+}
