@@ -106,6 +106,16 @@ static void report_broadcast(struct elaborator *e, const struct value *a, const 
     report(e, E0201, span, label, "%s: shapes do not broadcast: %s and %s", what, shape_text(e, sa), shape_text(e, sb));
 }
 
+static void report_guarded(struct elaborator *e, const struct value *a, const struct value *b,
+                           const struct dimension *dimension, const char *what, struct span span)
+{
+    report(e, E0206, span, NULL, "%s: `%s` would come to stand on two axes: %s and %s", what, dimension->name,
+           shape_text(e, &a->node->type.shape), shape_text(e, &b->node->type.shape));
+    diagnostics_note(e->diagnostics, (struct span){0},
+                     "drop an axis of size 1 with squeeze, or add one with unsqueeze, so that `%s` aligns",
+                     dimension->name);
+}
+
 /* The common shape of tensors among the values; false after a diagnostic. */
 static bool common_shape(struct elaborator *e, const struct value *const *values, int count, const char *what,
                          struct span span, struct shape *shape)
@@ -116,21 +126,22 @@ static bool common_shape(struct elaborator *e, const struct value *const *values
         if (values[i]->kind != VALUE_TENSOR)
             continue;
         const struct shape *own = &values[i]->node->type.shape;
-        const struct dimension *twice =
-            first && first->node->type.shape.rank != own->rank ? guarded_dimension(first, values[i]) : NULL;
+        if (!first) {
+            *shape = *own;
+            first = values[i];
+            continue;
+        }
+        bool same_rank = first->node->type.shape.rank == own->rank;
+        const struct dimension *twice = same_rank ? NULL : guarded_dimension(first, values[i]);
         if (twice) {
-            report(e, E0206, span, NULL, "%s: `%s` would come to stand on two axes: %s and %s", what, twice->name,
-                   shape_text(e, &first->node->type.shape), shape_text(e, own));
-            diagnostics_note(e->diagnostics, (struct span){0},
-                             "drop an axis of size 1 with squeeze, or add one with unsqueeze, so that `%s` aligns",
-                             twice->name);
+            report_guarded(e, first, values[i], twice, what, span);
             return false;
         }
         if (!shape_broadcast(shape, own, shape)) {
             report_broadcast(e, first, values[i], what, span);
             return false;
         }
-        if (!first || own->rank > first->node->type.shape.rank)
+        if (own->rank > first->node->type.shape.rank)
             first = values[i];
     }
     return shape_fits(e, shape, span);

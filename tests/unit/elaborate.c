@@ -104,9 +104,12 @@ static void check_y(const char *body, int rank, const int64_t *shape, const doub
     struct evaluation *evaluation;
     struct tensor y = evaluate_y(body, &net, &evaluation);
     bool same = evaluation && y.shape.rank == rank;
-    for (int i = 0; same && i < rank; i++)
-        same = y.shape.dimension[i] == shape[i];
-    for (int64_t i = 0; same && i < shape_elements(&y.shape); i++)
+    int64_t count = 1;
+    for (int i = 0; i < rank; i++) {
+        same = same && y.shape.dimension[i] == shape[i];
+        count *= shape[i];
+    }
+    for (int64_t i = 0; same && i < count; i++)
         same = fabs(y.values[i] - values[i]) <= 1e-6 * (1 + fabs(values[i]));
     if (!same) {
         fprintf(stderr, "wrong: %s: rank %d:", body, y.shape.rank);
@@ -310,6 +313,47 @@ static void check_settings(void)
     net_case_close(&net);
 }
 
+/* Definitions as the language's contract shows them: a file may hold its own layers, optimizers and scale rules. */
+static void check_own_definitions(void)
+{
+    struct net_case net = open_text(
+        "module linear(x: [.., k], n, bias = true) {\n"
+        "    param weight: [n, k] ~ kaiming_uniform(fan_in = k)\n"
+        "    y = x @ weight'\n"
+        "    if bias { param bias: [n] ~ uniform(-1 / sqrt(k), 1 / sqrt(k));  y = y + bias }\n"
+        "    return y\n"
+        "}\n"
+        "function softmax(x, axis = -1) {\n"
+        "    e = exp(x - stop_gradient(max(x, axis = axis)))\n"
+        "    return e / sum(e, axis = axis)\n"
+        "}\n"
+        "module head(x, classes) { return x |> linear(classes) as out |> softmax }\n"
+        "optimizer momentum(p, g, lr, beta = 0.9) {\n"
+        "    state m = zeros_like(p)\n"
+        "    state slow = p\n"
+        "    m <- beta * m + g\n"
+        "    p <- p - lr * m\n"
+        "    slow <- 0.9 * slow + 0.1 * p\n"
+        "}\n"
+        "scaler halving(found_inf, init = 1024) {\n"
+        "    state scale = init\n"
+        "    scale <- if found_inf then scale / 2 else scale\n"
+        "    return scale\n"
+        "}\n" INPUT "y = x |> head(3) as head1\nloss = mean((y - 1) ^ 2) + 0.01 * sum(grad(mean(y ^ 3), x) ^ 2)\n}\n"
+        "train { batch 2; steps 4; rate = 0.1; scale halving(init = 64)\n"
+        "minimize loss over \"head1.*\" with momentum(lr = rate * cosine(step, steps)) { beta = 0.5 for rank < 2 } }");
+    if (net.module) {
+        struct environment *environment = net_case_initialise(&net, 1, 4);
+        const struct tensor *weight = environment_variable(environment, "head1.out.weight");
+        const struct tensor *slow = environment_variable(environment, "train/head1.out.weight.slow");
+        for (int i = 0; i < 12; i++)
+            CHECK(weight->values[i] == slow->values[i]);
+        CHECK(environment_variable(environment, "train/scale")->values[0] == 64);
+        environment_free(environment);
+    }
+    net_case_close(&net);
+}
+
 /* Twenty thousand blocks: elaboration is linear and quick (the bound is generous: about 0.4 s here). */
 static void check_deep(void)
 {
@@ -330,6 +374,7 @@ int main(void)
     check_pins_and_scopes();
     check_keys();
     check_settings();
+    check_own_definitions();
     check_deep();
     return check_result();
 }

@@ -183,6 +183,24 @@ static void write_file(const char *path, const char *text)
     fclose(file);
 }
 
+/* A chain of functions too long to be followed is refused before the stack ends. */
+static void check_nesting(void)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&text, &size);
+    for (int i = 0; i < 150; i++)
+        fprintf(stream, "function f%d(x) { return -(-(-(-(-(-(-(-(-(-f%d(x)))))))))) }\n", i, i + 1);
+    fprintf(stream, "function f150(x) { return x }\n%s", MODEL("y = f0(x)"));
+    fclose(stream);
+    struct net_case net = net_case_open(text, (struct elaborate_request){0}, NULL, NULL);
+    char *messages = net_case_messages(&net);
+    CHECK(!net.module && strstr(messages, "E0407") && diagnostics_errors(net.diagnostics) == 1);
+    free(messages);
+    net_case_close(&net);
+    free(text);
+}
+
 static void check_import_circle(void)
 {
     char folder[] = "/tmp/castor-import-XXXXXX", a[64], b[64];
@@ -211,6 +229,7 @@ int main(void)
     check_matmul_message();
     check_no_cascade();
     check_flags();
+    check_nesting();
     check_import_circle();
     return check_result();
 }
