@@ -203,12 +203,37 @@ static int take_ready(struct run *run)
     return -1;
 }
 
+enum { REUSE_STORES = 8, REUSE_LOADS = 32 }; /* larger kernels are not looked at */
+
+/* Bytes that the kernel will likely store over values that die in it: pass memory decides, this is its guess. */
+static int64_t reused_bytes(const struct run *run, const struct kernel_use *use)
+{
+    bool taken[REUSE_LOADS] = {false};
+    int64_t bytes = 0;
+    if (use->contraction || use->store_count > REUSE_STORES || use->load_count > REUSE_LOADS)
+        return 0;
+    for (int i = 0; i < use->store_count; i++) {
+        int64_t wanted = run->scheduler->values[use->stores[i]->id].bytes;
+        for (int j = 0; j < use->load_count && wanted; j++) {
+            const struct node *load = use->loads[j];
+            if (taken[j] || !load->kernel || run->users_left[load->id] != 1 ||
+                run->scheduler->values[load->id].bytes != wanted)
+                continue;
+            taken[j] = true;
+            bytes += wanted;
+            break;
+        }
+    }
+    return bytes;
+}
+
 static void count_memory(struct run *run, const struct kernel_use *use)
 {
     const struct value *values = run->scheduler->values;
     run->live += run->scheduler->tasks[use->number - 1].stored_bytes;
-    if (run->live > run->peak)
-        run->peak = run->live;
+    int64_t needed = run->live - reused_bytes(run, use);
+    if (needed > run->peak)
+        run->peak = needed;
     for (int i = 0; i < use->load_count; i++)
         if (use->loads[i]->kernel && --run->users_left[use->loads[i]->id] == 0)
             run->live -= values[use->loads[i]->id].bytes;
