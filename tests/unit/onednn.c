@@ -346,6 +346,85 @@ static void check_nan(struct onednn *onednn)
     }
 }
 
+/* ---- bf16: oneDNN emulates it on CPUs with AVX-512 but without the instructions ---- */
+
+static uint16_t to_bf16(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static float from_bf16(uint16_t value)
+{
+    uint32_t bits = (uint32_t)value << 16;
+    float wide;
+    memcpy(&wide, &bits, sizeof wide);
+    return wide;
+}
+
+/* Rounds the values in place, so that both hold the same numbers. */
+static uint16_t *half_buffer(float *values, int64_t count)
+{
+    uint16_t *buffer = aligned_alloc(64, ((size_t)count * sizeof *buffer + 63) / 64 * 64);
+    for (int64_t i = 0; i < count; i++) {
+        buffer[i] = to_bf16(values[i]);
+        values[i] = from_bf16(buffer[i]);
+    }
+    return buffer;
+}
+
+static void check_half_matmul(struct onednn *onednn, enum program_element result, unsigned flags)
+{
+    struct program_matmul p = matmul(1, 24, 40, 48, false, true, flags);
+    p.a = p.b = PROGRAM_BF16;
+    p.d = result;
+    int64_t size = p.m * p.n;
+    float *a = random_buffer(p.m * p.k), *b = random_buffer(p.k * p.n), *bias = random_buffer(p.n);
+    float *addend = random_buffer(size);
+    uint16_t *half_a = half_buffer(a, p.m * p.k), *half_b = half_buffer(b, p.k * p.n);
+    uint16_t *half_addend = half_buffer(addend, size);
+    void *d = aligned_alloc(64, (size_t)size * sizeof(float));
+    char *buffers[5] = {(char *)half_a, (char *)half_b, d};
+    int next = 3;
+    if (flags & PROGRAM_EPILOGUE_BIAS)
+        buffers[next++] = (char *)bias;
+    if (flags & PROGRAM_EPILOGUE_ADD)
+        buffers[next++] = result == PROGRAM_BF16 ? (char *)half_addend : (char *)addend;
+    struct program_step step = {.kind = PROGRAM_MATMUL_STEP, .name = "half", .matmul = p};
+    CHECK(run_step(onednn, &step, buffers));
+    struct comparison comparison = {0};
+    for (int64_t i = 0; i < size; i++) {
+        double wanted = epilogue(product(&p, a, b, 0, i / p.n, i % p.n), flags, bias, i % p.n, addend, i);
+        compare(&comparison, result == PROGRAM_BF16 ? from_bf16(((uint16_t *)d)[i]) : ((float *)d)[i], wanted);
+    }
+    /* one rounding to 8 bits of significand, two where relu or addend come behind the library */
+    CHECK(comparison.error <= (result == PROGRAM_BF16 ? 2e-5 : 1e-7) * comparison.power);
+    free(a);
+    free(b);
+    free(bias);
+    free(addend);
+    free(half_a);
+    free(half_b);
+    free(half_addend);
+    free(d);
+}
+
+static void check_half(struct onednn *onednn)
+{
+    struct program_step step = {.kind = PROGRAM_MATMUL_STEP, .name = "half", .matmul = matmul(1, 2, 2, 2, 0, 0, 0)};
+    step.matmul.a = step.matmul.b = PROGRAM_BF16;
+    struct error error = {0};
+    struct onednn_plan *plan = onednn_prepare(onednn, &step, &error);
+    if (!plan) /* this CPU can not even emulate it, and no program asks for it here */
+        return;
+    onednn_plan_free(plan);
+    for (unsigned flags = 0; flags < 8; flags++) {
+        check_half_matmul(onednn, PROGRAM_F32, flags);
+        check_half_matmul(onednn, PROGRAM_BF16, flags);
+    }
+}
+
 int main(void)
 {
     struct onednn *onednn = onednn_new(2);
@@ -355,6 +434,7 @@ int main(void)
     check_matmuls(onednn);
     check_convs(onednn);
     check_nan(onednn);
+    check_half(onednn);
     struct program_step wide = {.kind = PROGRAM_MATMUL_STEP, .name = "wide", .matmul = matmul(1, 2, 2, 2, 0, 0, 0)};
     wide.matmul.a = PROGRAM_F64;
     struct error error = {0};
