@@ -229,7 +229,9 @@ static const struct ast_expression *scale_rule(struct compilation *compilation, 
     if (*explicit)
         return compilation->settings->scale;
     const char *text = policy_scale(compilation->policy);
-    return parse_net_expression(compilation->arena, compilation->diagnostics, compilation->policy->file, text);
+    /* A name of its own: under the policy's, messages would show this text for the policy's lines. */
+    const char *file = arena_printf(compilation->arena, "%s (scale)", compilation->policy->file);
+    return parse_net_expression(compilation->arena, compilation->diagnostics, file, text);
 }
 
 int compilation_module(struct compilation *compilation, const struct compile_request *request)

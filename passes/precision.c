@@ -307,7 +307,9 @@ static void decide(struct precision *precision, struct node *node, bool initial)
         precision_by_class(precision, node, PRECISION_F32, "losses, metrics and logged values are f32");
     else if (choice->state_only)
         precision_by_class(precision, node, PRECISION_F32, "what only becomes state is f32");
-    else if (node->region == REGION_UPDATE || op_is(node->op, CLASS_MARKER))
+    else if (op_is(node->op, CLASS_MARKER))
+        precision_by_class(precision, node, PRECISION_F32, "loss scaling is f32");
+    else if (node->region == REGION_UPDATE)
         decide_update(precision, node);
     else if (node->region == REGION_BACKWARD)
         precision_backward(precision, node);

@@ -119,7 +119,7 @@ class:
 
 parts:
     SCOPE list                                  { $$ = (struct policy_parts){.scopes = $2}; }
-  | ops regions where                           { $$ = (struct policy_parts){.ops = $1, .regions = $2, .where = $3}; }
+  | ops regions where                           { $$ = (struct policy_parts){.ops = $1, .regions = $2, .where = $3, .has_where = @3.line}; }
   ;
 
 ops: %empty                                     { $$ = (struct policy_names){0}; }

@@ -131,7 +131,7 @@ void policy_add_rule(struct policy_reader *reader, enum precision_class class, c
     rule->scopes = parts->scopes.first;
     rule->regions = read_regions(reader, parts->regions.first);
     rule->where = parts->where;
-    if (!rule->ops && !rule->scopes && !parts->regions.first && !rule->where)
+    if (!rule->ops && !rule->scopes && !parts->regions.first && !parts->has_where)
         diagnostics_error(reader->policy->diagnostics, E0101, rule->span, NULL,
                           "a rule says what it is for: `op`, `scope`, `region` or `where`");
     append_rule(reader->policy, rule);

@@ -29,6 +29,7 @@ struct policy_names {
 struct policy_parts {
     struct policy_names ops, scopes, regions;
     const struct policy_condition *where;
+    bool has_where; /* even where the condition is wrong */
 };
 
 struct span policy_span(const struct policy_reader *reader, const struct policy_location *location);
