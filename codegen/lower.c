@@ -167,6 +167,22 @@ static int position_value(struct lowerer *lowerer, const struct node *node, cons
     return lower_append(lowerer, (struct value){.kind = VALUE_INDEX, .lane = LANE_INT, .index = sum, .node = node});
 }
 
+/* Do the reduced axes lie in memory in their own order? Then the row-major numbers of what is reduced only grow. */
+static bool indices_follow(const struct node *node)
+{
+    const struct type *type = &node->operands[0]->type;
+    int last = -1;
+    for (int i = 0; i < type->shape.rank; i++) {
+        int axis = type->order[i];
+        if (!(node->attributes->axes >> axis & 1) || type->shape.dimension[axis] == 1)
+            continue;
+        if (axis < last)
+            return false;
+        last = axis;
+    }
+    return true;
+}
+
 /* Evaluates what is reduced and makes the reduction; its number. */
 static int add_reduction(struct walk *walk, const struct nest_member *member)
 {
@@ -180,8 +196,13 @@ static int add_reduction(struct walk *walk, const struct nest_member *member)
     int value = node->op == OP_fold ? lower_fold_operand(lowerer, node, indices)
                                     : lower_value(lowerer, node->operands[0], indices);
     bool is_float = element_is_float(node->operands[0]->type.element) || node->op == OP_m2;
-    reduction.value = is_float ? lower_float(lowerer, value) : lower_long(lowerer, value);
-    reduction.lane = is_float ? LANE_FLOAT : LANE_LONG;
+    bool narrow =
+        lowerer->out.values[value].lane != LANE_LONG && (node->op == OP_reduce_max || node->op == OP_reduce_min);
+    reduction.lane = is_float ? LANE_FLOAT : narrow ? LANE_INT : LANE_LONG;
+    reduction.value = is_float ? lower_float(lowerer, value)
+                      : narrow ? lower_convert(lowerer, value, ELEMENT_I32, node)
+                               : lower_long(lowerer, value);
+    reduction.follows = indices_follow(node);
     if (node->op == OP_argmax || node->op == OP_argmin)
         reduction.position = position_value(lowerer, node, indices);
     reduction.lanes = member->reduction != REDUCTION_COLUMN && lowerer->loops.vector_inner;
@@ -372,7 +393,7 @@ static int64_t extent_of(const struct lowerer *lowerer, int variable)
 
 static size_t accumulator_bytes(const struct reduction *reduction)
 {
-    size_t vector = reduction->lane == LANE_FLOAT ? 64 : 128;
+    size_t vector = reduction->lane == LANE_LONG ? 128 : 64;
     if (reduction->node->op == OP_m2)
         return 3 * vector;
     return reduction->position >= 0 ? vector + (reduction->lane == LANE_FLOAT ? 64 : 128) : vector;

@@ -80,6 +80,23 @@ static void separate(struct lowerer *lowerer, const struct affine *index, int64_
     }
 }
 
+/* (factor * a + b) / by = a / (by / factor) where 0 <= b < factor: the largest such factor, 1 when there is none. */
+static int64_t common_factor(struct lowerer *lowerer, const struct affine *index, int64_t by)
+{
+    int64_t best = 1, low, high;
+    const struct affine *whole, *rest;
+    for (int i = 0; i < index->count; i++) {
+        int64_t factor = index->terms[i].factor;
+        if (factor <= best || by % factor)
+            continue;
+        separate(lowerer, index, factor, &whole, &rest);
+        affine_range(&lowerer->out, rest, &low, &high);
+        if (low >= 0 && high < factor)
+            best = factor;
+    }
+    return best;
+}
+
 const struct affine *lower_quotient(struct lowerer *lowerer, const struct affine *index, int64_t by)
 {
     if (by == 1)
@@ -90,6 +107,12 @@ const struct affine *lower_quotient(struct lowerer *lowerer, const struct affine
     affine_range(&lowerer->out, rest, &low, &high);
     if (low >= 0 && high < by)
         return whole;
+    int64_t factor = low >= 0 ? common_factor(lowerer, rest, by) : 1;
+    if (factor > 1) {
+        const struct affine *smaller, *lost;
+        separate(lowerer, rest, factor, &smaller, &lost);
+        return affine_add(lowerer->out.arena, whole, lower_quotient(lowerer, smaller, by / factor), 1);
+    }
     if (low < 0) { /* the sum is not negative although the rest may be */
         whole = affine_constant(lowerer->out.arena, 0);
         rest = index;

@@ -100,14 +100,27 @@ static int to_mask(struct lowerer *lowerer, int value)
     return lane_of(lowerer, value) == LANE_MASK ? value : convert_lane(lowerer, value, LANE_MASK, ELEMENT_BOOL, node);
 }
 
+static unsigned fits_element(enum element element)
+{
+    return element == ELEMENT_F16 ? FITS_F16 : element == ELEMENT_BF16 ? FITS_BF16 : 0;
+}
+
+static int round_half(struct lowerer *lowerer, int value, enum element element, const struct node *node)
+{
+    unsigned wanted = fits_element(element);
+    if ((lowerer->out.values[value].fits & wanted) == wanted)
+        return value;
+    int rounded = unary(lowerer, VALUE_ROUND, LANE_FLOAT, element, value, node);
+    lowerer->out.values[rounded].fits |= wanted;
+    return rounded;
+}
+
 /* To another element type with the one rounding that this needs. */
 int lower_convert(struct lowerer *lowerer, int value, enum element element, const struct node *node)
 {
     enum lane_kind from = lane_of(lowerer, value), to = lower_lane(element);
-    if (to == LANE_FLOAT) {
-        value = lower_float(lowerer, value);
-        return element_is_half(element) ? unary(lowerer, VALUE_ROUND, LANE_FLOAT, element, value, node) : value;
-    }
+    if (to == LANE_FLOAT)
+        return round_half(lowerer, lower_float(lowerer, value), element, node);
     if (from == to && element != ELEMENT_U8)
         return value;
     return convert_lane(lowerer, value, to, element, node);
@@ -115,10 +128,13 @@ int lower_convert(struct lowerer *lowerer, int value, enum element element, cons
 
 int lower_constant(struct lowerer *lowerer, double constant, enum element element, const struct node *node)
 {
-    return lower_append(lowerer, (struct value){.kind = VALUE_CONSTANT,
-                                                .lane = lower_lane(element),
-                                                .constant = element_round(element, constant),
-                                                .node = node});
+    double value = element_round(element, constant);
+    unsigned fits = element_round(ELEMENT_F16, value) == value ? FITS_F16 : 0;
+    fits |= element_round(ELEMENT_BF16, value) == value ? FITS_BF16 : 0;
+    return lower_append(
+        lowerer,
+        (struct value){
+            .kind = VALUE_CONSTANT, .lane = lower_lane(element), .constant = value, .fits = fits, .node = node});
 }
 
 int lower_inside(struct lowerer *lowerer, const struct affine *index, int64_t low, int64_t high)
@@ -133,6 +149,7 @@ int lower_select(struct lowerer *lowerer, int mask, int a, int b)
                                                 .lane = lane_of(lowerer, a),
                                                 .operand_count = 3,
                                                 .operands = {mask, a, b},
+                                                .fits = lowerer->out.values[a].fits & lowerer->out.values[b].fits,
                                                 .node = lowerer->out.values[a].node});
 }
 
@@ -182,23 +199,22 @@ static int to_domain(struct lowerer *lowerer, int value, enum lane_kind domain)
     return convert_lane(lowerer, value, LANE_INT, ELEMENT_I32, lowerer->out.values[value].node);
 }
 
-/* Ops whose result is one of the operands or as short as they are: nothing to round when these have its type. */
-static bool is_exact(const struct node *node)
+/* Ops whose result is one of the operands or as short as they are: it fits where they do. */
+static bool is_exact(enum op op)
 {
     static const enum op exact[] = {OP_neg, OP_abs, OP_sign, OP_floor, OP_ceil, OP_round, OP_max, OP_min, OP_where};
-    bool listed = false;
     for (size_t i = 0; i < sizeof exact / sizeof *exact; i++)
-        listed |= exact[i] == node->op;
-    for (int i = node->op == OP_where; i < node->operand_count; i++)
-        listed &= node->operands[i]->type.element == node->type.element;
-    return listed;
+        if (exact[i] == op)
+            return true;
+    return false;
 }
 
-static int finish_pointwise(struct lowerer *lowerer, const struct node *node, int value)
+static unsigned fits_all(const struct lowerer *lowerer, const int *operands, int first, int count)
 {
-    if (lane_of(lowerer, value) == LANE_FLOAT && is_exact(node))
-        return value;
-    return lower_convert(lowerer, value, node->type.element, node);
+    unsigned fits = FITS_ALL;
+    for (int i = first; i < count; i++)
+        fits &= lowerer->out.values[operands[i]].fits;
+    return fits;
 }
 
 static int lower_logical(struct lowerer *lowerer, const struct node *node, const int *operands)
@@ -251,6 +267,8 @@ static int apply_pointwise(struct lowerer *lowerer, const struct node *node, con
             node->op == OP_where && i == 0 ? to_mask(lowerer, operands[0]) : to_domain(lowerer, operands[i], domain);
     if (op_info(node->op)->element == RULE_BOOL)
         value.lane = LANE_MASK;
+    if (is_exact(node->op))
+        value.fits = fits_all(lowerer, value.operands, node->op == OP_where, node->operand_count);
     return lower_append(lowerer, value);
 }
 
@@ -266,8 +284,8 @@ static int lower_pointwise(struct lowerer *lowerer, const struct node *node, con
     if (node->op == OP_and || node->op == OP_or || node->op == OP_not)
         return lower_convert(lowerer, lower_logical(lowerer, node, operands), node->type.element, node);
     if (node->op == OP_pow)
-        return finish_pointwise(lowerer, node, lower_power(lowerer, node, operands));
-    return finish_pointwise(lowerer, node, apply_pointwise(lowerer, node, operands));
+        return lower_convert(lowerer, lower_power(lowerer, node, operands), node->type.element, node);
+    return lower_convert(lowerer, apply_pointwise(lowerer, node, operands), node->type.element, node);
 }
 
 /* ---- memory ---- */
@@ -285,7 +303,10 @@ static int load_buffer(struct lowerer *lowerer, const struct node *node, int buf
     value.depth = from->written || from->scratch ? BODY_NEST : BODY_KERNEL;
     int number = lower_append(lowerer, value);
     bool unrounded = op_is(node->op, CLASS_CONTRACTION) && target_emulates(target, node->type.element);
-    return unrounded ? unary(lowerer, VALUE_ROUND, LANE_FLOAT, node->type.element, number, node) : number;
+    if (unrounded)
+        return round_half(lowerer, number, node->type.element, node);
+    lowerer->out.values[number].fits = fits_element(node->type.element);
+    return number;
 }
 
 static int lower_load(struct lowerer *lowerer, const struct node *node, int buffer, const struct affine *const *indices)
@@ -406,6 +427,8 @@ int lower_result(struct lowerer *lowerer, const struct node *node, int reduction
                   : lowerer->loops.vector_inner || lowerer->loops.vector < 0 ? BODY_OUTER
                                                                              : BODY_VECTOR;
     value.vector = row ? !from->lanes && lowerer->loops.vector >= 0 : from->kind == REDUCTION_COLUMN;
+    if (node->op == OP_reduce_max || node->op == OP_reduce_min)
+        value.fits = lowerer->out.values[from->value].fits;
     int number = lower_append(lowerer, value);
     return best && node->type.element == ELEMENT_I32 ? number
                                                      : lower_convert(lowerer, number, node->type.element, node);

@@ -56,6 +56,8 @@ struct index_variable {
 
 enum lane_kind { LANE_FLOAT, LANE_INT, LANE_LONG, LANE_MASK };
 
+enum { FITS_F16 = 1, FITS_BF16 = 2, FITS_ALL = 3 };
+
 enum value_kind {
     VALUE_CONSTANT,
     VALUE_LOAD,      /* of `buffer` at `index`, plus operands[0] * `stride` where operand_count is 1 */
@@ -81,7 +83,8 @@ struct value {
     int buffer, integer, reduction;
     double constant;
     int depth;
-    bool vector; /* false: equal in all lanes */
+    bool vector;   /* false: equal in all lanes */
+    unsigned fits; /* bit FITS_F16, FITS_BF16: rounding to that type changes nothing */
 };
 
 /* ---- bodies ---- */
@@ -106,9 +109,10 @@ struct store {
 struct reduction {
     const struct node *node;
     enum reduction_kind kind;
-    enum lane_kind lane; /* LANE_FLOAT or LANE_LONG: what it accumulates */
+    enum lane_kind lane; /* what it accumulates: floats, ints (largest, smallest) or longs */
     int value, position; /* of the operand; for argmax and argmin of the index, else -1 */
     bool lanes;          /* results differ by lane only until the lanes are merged */
+    bool follows;        /* argmax, argmin: positions only grow */
     bool row_level;      /* FULL: one value a row, which goes to lane row % LANES */
     int64_t slots;       /* accumulators of a block, in vectors */
     uint64_t workspace;  /* COLUMN, FULL: offset of the blocks' accumulators */

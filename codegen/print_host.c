@@ -24,7 +24,10 @@ const char *print_accumulator(struct printer *printer, const struct reduction *r
         name = "sum";
     if (reduction->node->op == OP_reduce_max || reduction->node->op == OP_reduce_min)
         name = reduction->node->op == OP_reduce_max ? "max" : "min";
-    return arena_printf(printer->arena, "%s_%s", name, reduction->lane == LANE_FLOAT ? "float" : "long");
+    return arena_printf(printer->arena, "%s_%s", name,
+                        reduction->lane == LANE_FLOAT ? "float"
+                        : reduction->lane == LANE_INT ? "int"
+                                                      : "long");
 }
 
 /* ---- steps of reductions ---- */
@@ -71,7 +74,8 @@ static void print_step(struct printer *printer, int number)
         more = arena_printf(printer->arena, ", splat(1.0f / (float)(%s))", count);
     else if (reduction->node->op == OP_m2)
         more = arena_printf(printer->arena, ", 1.0f / (%s.count + 1.0f)", place);
-    const char *step = arena_printf(printer->arena, "%s_step(%s, %s%s)", type, place,
+    const char *step = arena_printf(printer->arena, "%s_%s(%s, %s%s)", type,
+                                    reduction->position >= 0 && reduction->follows ? "follow" : "step", place,
                                     print_value_name(printer, reduction->value), more);
     if (reduction->row_level)
         step = arena_printf(printer->arena, "%s_keep(lane == (int)(row %% %d), %s, %s)", type, LANES, step, place);

@@ -241,6 +241,10 @@ static const char *print_pointwise(struct printer *printer, const struct value *
         return print_where(printer, value);
     if (value->op == OP_pow && !value->vector)
         return fill(printer, "float_pow_uniform($0, $1)", value);
+    const struct value *last = &printer->lowered->values[value->operands[value->operand_count - 1]];
+    bool constant = last->kind == VALUE_CONSTANT && !isnan(last->constant);
+    if (value->domain == LANE_FLOAT && value->op == OP_max && constant)
+        return fill(printer, "choose($0 <= $1, $1, $0)", value); /* relu; the constant is no NaN */
     if (value->domain == LANE_INT && (value->op == OP_max || value->op == OP_min))
         return fill(printer, value->op == OP_max ? "int_max($0, $1)" : "int_min($0, $1)", value);
     const char *pattern = value->domain == LANE_FLOAT  ? patterns[value->op].on_floats

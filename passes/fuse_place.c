@@ -13,7 +13,8 @@ enum {
     RECOMPUTE_COST = 60,    /* operations that are worth storing when several kernels need the value */
     REPEATED_COST = 4,      /* the same for a value that is repeated along an axis */
     COST_MAX = 1500,        /* no expression grows beyond this */
-    RANDOM_COST = 80
+    RANDOM_COST = 80,
+    DIVISION_COST = 8
 };
 
 /* ---- facts ---- */
@@ -43,8 +44,9 @@ static void add_load(struct fact *fact, const struct node *load)
 
 static int64_t own_cost(const struct node *node)
 {
+    bool divides = node->op == OP_div || node->op == OP_sqrt || node->op == OP_rsqrt;
     if (op_is(node->op, CLASS_POINTWISE))
-        return op_info(node->op)->flops;
+        return divides ? DIVISION_COST : op_info(node->op)->flops;
     return node->op == OP_random ? RANDOM_COST : node->op == OP_gather ? 4 : 0;
 }
 

@@ -125,6 +125,14 @@ INLINE ints saturate_byte(ints x)
 
 /* ---- rounding to half types, in registers ---- */
 
+#ifdef __AVX512F__
+INLINE floats round_f16(floats x)
+{
+    typedef short halves __attribute__((vector_size(32)));
+    halves half = (halves)__builtin_ia32_vcvtps2ph512_mask(x, 0, (halves){0}, (unsigned short)-1);
+    return __builtin_ia32_vcvtph2ps512_mask(half, (floats){0}, (unsigned short)-1, 4);
+}
+#else
 INLINE floats round_f16(floats x)
 {
     ints bits = (ints)x, sign = bits & (-2147483647 - 1), size = bits ^ sign;
@@ -135,6 +143,7 @@ INLINE floats round_f16(floats x)
     rounded = choose_int(size > 0x7f800000, size, rounded);
     return (floats)(rounded | sign);
 }
+#endif
 INLINE floats round_bf16(floats x)
 {
     ints bits = (ints)x;
@@ -432,8 +441,8 @@ INLINE floats float_pow_uniform(floats a, floats b)
     return splat((float)__builtin_pow((double)a[0], (double)b[0]));
 }
 
-/* ---- accumulators: start, step (one more value in each lane), keep (the new one where the mask says so), merge (of
- * two blocks), lanes (all lanes merged, equal in every lane) ---- */
+/* ---- accumulators: start, step (one more value in each lane; follow: one of a higher index), keep (the new one where
+ * the mask says so), merge (of two blocks), lanes (all lanes merged, equal in every lane) ---- */
 
 #define ROTATE(x, distance)                                                                                            \
     __builtin_shufflevector(x, x, 0 ^ (distance), 1 ^ (distance), 2 ^ (distance), 3 ^ (distance), 4 ^ (distance),      \
@@ -502,6 +511,8 @@ ACCUMULATOR(sum_float, floats, 0.0f, add_float, choose)
 ACCUMULATOR(prod_float, floats, 1.0f, multiply_float, choose)
 ACCUMULATOR(max_float, floats, -__builtin_inff(), float_max, choose)
 ACCUMULATOR(min_float, floats, __builtin_inff(), float_min, choose)
+ACCUMULATOR(max_int, ints, (-2147483647 - 1), int_max, choose_int)
+ACCUMULATOR(min_int, ints, 2147483647, int_min, choose_int)
 ACCUMULATOR(sum_long, longs, 0LL, add_long, choose_long)
 ACCUMULATOR(prod_long, longs, 1LL, multiply_long, choose_long)
 ACCUMULATOR(max_long, longs, (-9223372036854775807LL - 1), long_max, choose_long)
@@ -554,7 +565,7 @@ INLINE floats m2_float_result(m2_float a)
     } name;                                                                                                            \
     INLINE name name##_start(void)                                                                                     \
     {                                                                                                                  \
-        return (name){start - (vector){0}, splat_int(2147483647)};                                                     \
+        return (name){start - (vector){0}, splat_int(0)};                                                              \
     }                                                                                                                  \
     INLINE name name##_keep(ints mask, name a, name b)                                                                 \
     {                                                                                                                  \
@@ -568,6 +579,10 @@ INLINE floats m2_float_result(m2_float a)
     INLINE name name##_step(name a, vector x, ints index)                                                              \
     {                                                                                                                  \
         return name##_merge(a, (name){x, index});                                                                      \
+    }                                                                                                                  \
+    INLINE name name##_follow(name a, vector x, ints index)                                                            \
+    {                                                                                                                  \
+        return name##_keep(better(x, a.value), (name){x, index}, a);                                                   \
     }                                                                                                                  \
     INLINE name name##_lanes(name a)                                                                                   \
     {                                                                                                                  \
