@@ -247,9 +247,25 @@ static int64_t nest_blocks(const struct loop_nest *nest)
     return (nest_length(nest) + nest->block - 1) / nest->block;
 }
 
+static void declare_stocks(struct printer *printer)
+{
+    for (ptrdiff_t i = 0; i < arrlen(printer->nest->phases); i++)
+        for (ptrdiff_t k = 0; k < arrlen(printer->nest->phases[i].items); k++) {
+            const struct item *item = &printer->nest->phases[i].items[k];
+            if (item->kind == ITEM_VALUE && print_is_stocked(printer, item->number))
+                text_line(&printer->text, "uniform_stock stock_%d = {.start = -1};", item->number);
+        }
+    for (ptrdiff_t i = 0; i < arrlen(printer->nest->bodies[BODY_VECTOR]); i++) {
+        const struct item *item = &printer->nest->bodies[BODY_VECTOR][i];
+        if (item->kind == ITEM_VALUE && print_is_stocked(printer, item->number))
+            text_line(&printer->text, "uniform_stock stock_%d = {.start = -1};", item->number);
+    }
+}
+
 static void start_totals(struct printer *printer)
 {
     const struct loop_nest *nest = printer->nest;
+    declare_stocks(printer);
     for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++) {
         int number = nest->totals[i];
         const struct reduction *reduction = reduction_of(printer, number);

@@ -149,6 +149,8 @@ static const char *print_load(struct printer *printer, const struct value *value
     const char *buffer = print_buffer_name(printer, value->buffer);
     const char *start = arena_printf(printer->arena, "load_%s%s(%s, %s", access.suffix, element_name(value->element),
                                      buffer, access.at);
+    if (access.lanes && value->element == ELEMENT_F32 && printer->lanes == LANES)
+        return arena_printf(printer->arena, "gather_f32(%s, %s, %s)", buffer, access.at, access.lanes);
     if (access.lanes)
         return arena_printf(printer->arena, "%s, %s, %d)", start, access.lanes, printer->lanes);
     return strcmp(access.suffix, "part_") == 0 ? arena_printf(printer->arena, "%s, %d)", start, printer->lanes)
@@ -302,8 +304,24 @@ static const char *print_inside(struct printer *printer, const struct value *val
     return arena_printf(printer->arena, "splat_int(-(%s >= %lld && %s <= %lld))", index, low, index, high);
 }
 
+/* Lanes in order from a multiple of LANES: the vector loop steps by LANES, all other factors are multiples. */
+static bool is_stocked(const struct printer *printer, const struct value *value)
+{
+    bool stocked = value->index->constant % LANES == 0 && is_contiguous(printer, value->index);
+    for (int i = 0; i < value->index->count && stocked; i++) {
+        const struct index_variable *variable = &printer->lowered->variables[value->index->terms[i].variable];
+        stocked = variable->vector || variable->kind == INDEX_MERGED || value->index->terms[i].factor % LANES == 0;
+    }
+    return stocked;
+}
+
 static const char *print_random(struct printer *printer, const struct value *value)
 {
+    if (is_stocked(printer, value))
+        return arena_printf(printer->arena, "uniform_from(&stock_%d, %s, %s, integers[%d], %s)",
+                            (int)(value - printer->lowered->values), print_value_name(printer, value->operands[0]),
+                            print_value_name(printer, value->operands[1]), value->integer,
+                            print_uniform(printer, value->index));
     const char *varying = print_varying(printer, value->index);
     return arena_printf(printer->arena, "uniform_bits(%s, %s, integers[%d], %s, %s)",
                         print_value_name(printer, value->operands[0]), print_value_name(printer, value->operands[1]),
@@ -336,6 +354,12 @@ static const char *print_expression(struct printer *printer, const struct value 
     }
     const struct reduction *reduction = &printer->lowered->reductions[value->reduction];
     return arena_printf(printer->arena, "%s_result(a%d)", print_accumulator(printer, reduction), value->reduction);
+}
+
+bool print_is_stocked(const struct printer *printer, int number)
+{
+    const struct value *value = &printer->lowered->values[number];
+    return value->kind == VALUE_RANDOM && is_stocked(printer, value);
 }
 
 void print_value(struct printer *printer, int number)

@@ -271,6 +271,8 @@ static bool wants_place(const struct fuser *fuser, const struct node *node)
     enum op_class class = op_info(node->op)->class;
     if (fact->required || is_alone(node) || reduction_kind(node))
         return true;
+    if (fact->offered && node->op == OP_reshape)
+        return true;
     if (class != CLASS_POINTWISE || shape_elements(&node->type.shape) == 1)
         return false;
     int64_t worth = fact->offered ? REPEATED_COST : fact->users > 1 ? RECOMPUTE_COST : COST_MAX;

@@ -41,6 +41,14 @@ static void offer_repeated(struct fuser *fuser, const struct node *node)
         fact_of(fuser, operand)->offered = true;
 }
 
+/* A reshape from one order of memory to another is read against the grain by every kernel that needs it. */
+static void offer_reordered(struct fuser *fuser, struct node *node)
+{
+    const struct type *from = &node->operands[0]->type;
+    if (type_row_major(from) && !type_row_major(&node->type) && shape_elements(&node->type.shape) > 1)
+        fact_of(fuser, node)->offered = true;
+}
+
 /* The position of the largest in a window fits a byte: then the byte is what is stored, not the position. */
 static void offer_narrowed(struct fuser *fuser, const struct node *node)
 {
@@ -127,6 +135,8 @@ void fuse_require(struct fuser *fuser)
             offer_repeated(fuser, node);
         if (node->op == OP_cast)
             offer_narrowed(fuser, node);
+        if (node->op == OP_reshape)
+            offer_reordered(fuser, node);
         if (op_is(node->op, CLASS_CONTRACTION))
             append_epilogue(fuser, user, node);
     }

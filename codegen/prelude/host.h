@@ -242,6 +242,18 @@ MEMORY(i64, long long, longs, longs, same_long, same_long)
 MEMORY(u8, unsigned char, ints, bytes, widen_byte, narrow_byte)
 MEMORY(bool, unsigned char, ints, bytes, widen_bool, narrow_bool)
 
+#ifdef __AVX512F__ /* one instruction for all lanes */
+INLINE floats gather_f32(const char *base, long at, ints index)
+{
+    return __builtin_ia32_gathersiv16sf((floats){0}, (const float *)base + at, index, (unsigned short)-1, 4);
+}
+#else
+INLINE floats gather_f32(const char *base, long at, ints index)
+{
+    return load_at_f32(base, at, index, 16);
+}
+#endif
+
 /* ---- elementary functions ---- */
 
 #define BY_LANE(name, function)                                                                                        \
@@ -615,10 +627,13 @@ INLINE words high_word(words a, unsigned b)
     quads product = __builtin_convertvector(a, quads) * b;
     return __builtin_convertvector(product >> 32, words);
 }
-/* Uniform in [0, 1) for the elements base + index: element i takes word i % 4 of block i / 4. */
-INLINE floats uniform_bits(longs seed, longs attempt, long long key, long base, ints index)
+/* Four words of each of 16 blocks. */
+typedef struct {
+    words word[4];
+} blocks;
+
+INLINE blocks random_blocks(longs seed, longs attempt, long long key, longs block)
 {
-    longs element = __builtin_convertvector(index, longs) + (long long)base, block = element >> 2;
     quads keys = (quads)(seed * (long long)0x9E3779B97F4A7C15ull + key);
     words key0 = __builtin_convertvector(keys, words), key1 = __builtin_convertvector(keys >> 32, words);
     words c0 = __builtin_convertvector((quads)block, words), c1 = __builtin_convertvector((quads)block >> 32, words);
@@ -634,10 +649,40 @@ INLINE floats uniform_bits(longs seed, longs attempt, long long key, long base, 
         key0 += 0x9E3779B9u;
         key1 += 0xBB67AE85u;
     }
-    ints word = __builtin_convertvector(element & 3, ints);
-    ints low = choose_int((word & 1) != 0, (ints)c1, (ints)c0), high = choose_int((word & 1) != 0, (ints)c3, (ints)c2);
-    words bits = (words)choose_int((word & 2) != 0, high, low);
+    return (blocks){{c0, c1, c2, c3}};
+}
+INLINE floats bits_to_uniform(words bits)
+{
     return __builtin_convertvector((ints)(bits >> 8), floats) * 0x1p-24f;
+}
+
+/* Elements in order, of which 64 are made at a time: `start` is the first of those that lie here, -1 for none. */
+typedef struct {
+    long start;
+    float values[64];
+} uniform_stock;
+
+/* Elements base to base + 15, base being a multiple of 16. */
+INLINE floats uniform_from(uniform_stock *stock, longs seed, longs attempt, long long key, long base)
+{
+    if (base - base % 64 != stock->start) {
+        stock->start = base - base % 64;
+        blocks made = random_blocks(seed, attempt, key, int_to_long(lane) + (long long)(stock->start / 4));
+        for (int i = 0; i < 16; i++)
+            for (int k = 0; k < 4; k++)
+                stock->values[4 * i + k] = (float)(int)(made.word[k][i] >> 8) * 0x1p-24f;
+    }
+    return *(const floats_memory *)(stock->values + base % 64);
+}
+/* Uniform in [0, 1) for the elements base + index: element i takes word i % 4 of block i / 4. */
+INLINE floats uniform_bits(longs seed, longs attempt, long long key, long base, ints index)
+{
+    longs element = __builtin_convertvector(index, longs) + (long long)base;
+    blocks made = random_blocks(seed, attempt, key, element >> 2);
+    ints word = __builtin_convertvector(element & 3, ints), odd = (word & 1) != 0;
+    ints low = choose_int(odd, (ints)made.word[1], (ints)made.word[0]);
+    ints high = choose_int(odd, (ints)made.word[3], (ints)made.word[2]);
+    return bits_to_uniform((words)choose_int((word & 2) != 0, high, low));
 }
 
 #endif
