@@ -13,8 +13,10 @@ struct overwrite {
     bool *spread;        /* by node id */
     int *reached;        /* by node id: the last nest, counted over all kernels, that came here */
     int *kernel;         /* by node id: the kernel for which maker and last_nest were set */
+    int *uniform;        /* by node id: the last kernel in which a value of one element needed it */
     int nests, number;   /* nests seen so far; the kernel inspected */
     struct node **found; /* stb_ds array: nodes of the nest being walked */
+    struct node **stack; /* stb_ds array */
 };
 
 struct overwrite *overwrite_new(size_t node_count)
@@ -27,8 +29,9 @@ struct overwrite *overwrite_new(size_t node_count)
     arrsetlen(overwrite->spread, node_count);
     arrsetlen(overwrite->reached, node_count);
     arrsetlen(overwrite->kernel, node_count);
+    arrsetlen(overwrite->uniform, node_count);
     for (size_t i = 0; i < node_count; i++)
-        overwrite->reached[i] = overwrite->kernel[i] = 0;
+        overwrite->reached[i] = overwrite->kernel[i] = overwrite->uniform[i] = 0;
     return overwrite;
 }
 
@@ -39,7 +42,9 @@ void overwrite_free(struct overwrite *overwrite)
     arrfree(overwrite->spread);
     arrfree(overwrite->reached);
     arrfree(overwrite->kernel);
+    arrfree(overwrite->uniform);
     arrfree(overwrite->found);
+    arrfree(overwrite->stack);
     free(overwrite);
 }
 
@@ -96,7 +101,30 @@ static int compare_ids_descending(const void *a, const void *b)
     return ((*x)->id < (*y)->id) - ((*x)->id > (*y)->id);
 }
 
-/* All that the nest computes or loads, then once more from users to operands to carry `spread`. */
+/* Computed where it is needed, one for all of the kernel: found_inf, a learning rate. */
+static bool is_uniform(const struct overwrite *overwrite, const struct node *node)
+{
+    return shape_elements(&node->type.shape) == 1 && !is_load(overwrite, node) && !is_made(overwrite, node);
+}
+
+/* Walks from a uniform value to its loads, once a kernel, since every nest may need it. */
+static void walk_uniform(struct overwrite *overwrite, struct node *from)
+{
+    arrsetlen(overwrite->stack, 0);
+    arrput(overwrite->stack, from);
+    while (arrlen(overwrite->stack)) {
+        struct node *node = arrpop(overwrite->stack);
+        if (overwrite->uniform[node->id] == overwrite->number)
+            continue;
+        overwrite->uniform[node->id] = overwrite->number;
+        if (is_load(overwrite, node))
+            overwrite->kernel[node->id] = overwrite->number;
+        for (int i = 0; !is_load(overwrite, node) && !is_made(overwrite, node) && i < node->operand_count; i++)
+            arrput(overwrite->stack, node->operands[i]);
+    }
+}
+
+/* All that the nest computes or loads, sorted from users to operands, so that `spread` can be carried. */
 static void walk_nest(struct overwrite *overwrite, const struct nest *nest)
 {
     overwrite->nests++;
@@ -108,7 +136,10 @@ static void walk_nest(struct overwrite *overwrite, const struct nest *nest)
         struct node *node = overwrite->found[i];
         bool stop = is_load(overwrite, node) || (i >= members && is_made(overwrite, node));
         for (int j = 0; !stop && j < node->operand_count; j++)
-            reach(overwrite, node->operands[j], false);
+            if (is_uniform(overwrite, node->operands[j]))
+                walk_uniform(overwrite, node->operands[j]);
+            else
+                reach(overwrite, node->operands[j], false);
     }
     if (arrlen(overwrite->found))
         qsort(overwrite->found, arrlenu(overwrite->found), sizeof *overwrite->found, compare_ids_descending);
@@ -131,6 +162,8 @@ static void carry_spread(struct overwrite *overwrite, const struct nest *nest, i
         for (int j = 0; (own || !is_made(overwrite, node)) && j < node->operand_count; j++) {
             struct node *operand = node->operands[j];
             bool direct = reduces || (is_elementwise(node) && same_place(node, operand));
+            if (is_uniform(overwrite, operand))
+                continue;
             /* a made value does not spread what it was made from: it is complete when others take it */
             if (!direct || (overwrite->spread[node->id] && !own))
                 overwrite->spread[operand->id] = true;
@@ -166,6 +199,8 @@ bool overwrite_allowed(const struct overwrite *overwrite, const struct node *sto
         return false;
     if (shape_elements(&load->type.shape) == 1)
         return true;
+    if (overwrite->uniform[load->id] == overwrite->number)
+        return false;
     int reader = overwrite->last_nest[load->id], writer = overwrite->maker[store->id];
     return reader < writer || (reader == writer && !overwrite->spread[load->id] && same_place(store, load));
 }
