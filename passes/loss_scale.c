@@ -17,7 +17,7 @@ struct scaler {
     struct graph *graph;
     struct node *scale, *reciprocal; /* NULL until needed */
     struct finite_values *lines;     /* stb_ds array, by minimize line: the values that tell found_inf */
-    struct node **found_inf;         /* stb_ds array, by line; NULL: cannot happen, or no such line */
+    struct node **found_inf;         /* by line, as many; NULL: cannot happen, or no such line */
     struct node *any;                /* found_inf over all lines */
     struct node **effects;           /* stb_ds array: writes and outputs, put off until found_inf is known */
 };
@@ -200,9 +200,10 @@ static void replace_marker(struct scaler *scaler, struct node *node)
 static void find_infs(struct scaler *scaler)
 {
     struct builder builder = update_builder(scaler->graph, NULL);
+    scaler->found_inf = ARENA_ARRAY(scaler->graph->module->arena, struct node *, arrlen(scaler->lines));
     for (ptrdiff_t line = 0; line < arrlen(scaler->lines); line++) {
         struct node *found = finite_found_inf(&builder, &scaler->lines[line]);
-        arrput(scaler->found_inf, found);
+        scaler->found_inf[line] = found;
         if (found)
             scaler->any = scaler->any ? build_binary(&builder, OP_or, scaler->any, found) : found;
     }
@@ -217,7 +218,7 @@ static struct node *gate_of(const struct scaler *scaler, int gate)
         return NULL;
     if (gate == GATE_ALL)
         return scaler->any;
-    return gate < arrlen(scaler->found_inf) ? scaler->found_inf[gate] : NULL;
+    return gate < arrlen(scaler->lines) ? scaler->found_inf[gate] : NULL;
 }
 
 static void append_effect(struct scaler *scaler, struct node *node)
@@ -311,7 +312,6 @@ static void scale_graph(struct graph *graph)
     arrfree(nodes);
     arrfree(scaler.effects);
     arrfree(scaler.lines);
-    arrfree(scaler.found_inf);
     graph_number(graph);
 }
 

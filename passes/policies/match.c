@@ -119,9 +119,9 @@ static void extend_path(char **path, const struct scope_segment *segment)
 {
     if (arrlen(*path))
         (*path)[arrlen(*path) - 1] = '.';
-    size_t at = arraddnindex(*path, segment->label_length + 1);
-    memcpy(*path + at, segment->label, segment->label_length);
-    (*path)[at + segment->label_length] = 0;
+    for (size_t i = 0; i < segment->label_length; i++)
+        arrput(*path, segment->label[i]);
+    arrput(*path, 0);
 }
 
 static void take_later(struct scope_name *best, const struct scope_name *found)
