@@ -54,6 +54,8 @@ void precision_set(struct precision *precision, struct node *node, enum element 
 /* The type of a result of the node's operator. */
 enum element precision_operator_result(const struct choice *choice);
 
+/* Decides a node whose operands are decided; `initial` in graph init, whose values are all f32. */
+void precision_decide(struct precision *precision, struct node *node, bool initial);
 /* Decides a backward node that no pin, cast or movement decides. */
 void precision_backward(struct precision *precision, struct node *node);
 /* Whether the node adds gradients that arrive at the value which it stands for, and whether all of them leave one
