@@ -19,7 +19,9 @@ def step(folder, feed, steps):
     given, fetched = os.path.join(folder, "in.safetensors"), os.path.join(folder, "out.safetensors")
     safetensors.write(given, feed)
     castor("run", NET, "--graph", "train", "--feed", given, "--fetch", fetched, "--steps", str(steps))
-    return safetensors.read(fetched)
+    fetched = safetensors.read(fetched)
+    fetched.pop("loss", None)
+    return fetched
 
 
 def scale_of(variables):
