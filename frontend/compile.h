@@ -45,6 +45,7 @@ struct compile_request {
     const char *const *feed;
     int feed_count;
     bool fetch_gradients, no_update;
+    bool outputs;           /* `output NAME` values too */
     const char *stop_after; /* a pass; NULL: the whole pipeline */
     bool observe;           /* --print-after and --time-passes apply */
 };

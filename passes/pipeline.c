@@ -1,6 +1,7 @@
 /* The pipeline, from the graph that the frontend elaborated to the planned graph that codegen lowers.
  *
  *   gradients     what is to be differentiated becomes nodes, so that all later passes see one joint graph
+ *   dce           what nothing needs is no user of anything when precision looks for an only user
  *   precision     decides on the joint graph, forward and backward
  *   accumulate    splits the step when several micro-batches make one, at the markers of loss scaling
  *   loss_scale    adds the scaling that the precisions call for; its nodes are f32
@@ -20,8 +21,8 @@
 #include <time.h>
 
 static const char *const default_sequence[] = {
-    "gradients", "precision", "accumulate", "loss_scale", "casts",    "simplify",
-    "cse",       "dce",       "layout",     "fuse",       "schedule", "memory",
+    "gradients", "dce", "precision", "accumulate", "loss_scale", "casts",  "simplify",
+    "cse",       "dce", "layout",    "fuse",       "schedule",   "memory",
 };
 
 static double seconds(void)

@@ -80,6 +80,7 @@ static int run(struct compilation *compilation, struct run_settings *settings)
                                       .feed_count = (int)arrlen(fed),
                                       .fetch_gradients = training && !fetch && !settings->steps,
                                       .no_update = !settings->steps,
+                                      .outputs = true,
                                       .observe = true};
     int code = batch > 0 ? compilation_module(compilation, &request) : EXIT_DEVICE;
     if (batch <= 0)
