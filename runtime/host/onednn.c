@@ -38,6 +38,7 @@ void onednn_plan_free(struct onednn_plan *plan)
     for (int i = 0; i < plan->slot_count; i++)
         dnnl_memory_destroy(plan->slots[i].memory);
     free(plan->plain);
+    free(plan->gemm);
     free(plan);
 }
 
@@ -169,12 +170,16 @@ static bool prepare(struct onednn_plan *plan, const struct program_step *step)
         return true;
     if (step->kind == PROGRAM_CONV_STEP)
         return onednn_prepare_conv(plan, &step->conv);
-    if (step->matmul.k > 0)
+    bool gemm = onednn_gemm_fits(&step->matmul);
+    if (step->matmul.k > 0 && !gemm)
         return onednn_prepare_matmul(plan, &step->matmul);
-    plan->plain = malloc(sizeof *plan->plain);
-    if (plan->plain)
-        *plan->plain = step->matmul;
-    return plan->plain;
+    struct program_matmul *matmul = malloc(sizeof *matmul);
+    if (!matmul)
+        return false;
+    *matmul = step->matmul;
+    *(step->matmul.k > 0 ? &plan->gemm : &plan->plain) = matmul;
+    snprintf(plan->implementation, sizeof plan->implementation, "sgemm");
+    return true;
 }
 
 static bool reserve_workspace(struct onednn *onednn, size_t bytes)
@@ -232,6 +237,9 @@ bool onednn_run(struct onednn_plan *plan, char *const *buffers, struct error *er
         onednn_run_plain(plan->plain, buffers);
         return true;
     }
+    if (plan->gemm)
+        return onednn_run_gemm(plan->gemm, omp_get_max_threads(), buffers) ||
+               error_set(error, "oneDNN failed in sgemm");
     for (int i = 0; i < plan->slot_count; i++) {
         struct slot *slot = &plan->slots[i];
         char *address = slot->buffer < 0 ? plan->onednn->workspace + slot->offset : buffers[slot->buffer];

@@ -46,6 +46,7 @@ struct onednn_plan {
     size_t empty_bytes; /* of that result */
     /* A product over nothing: the result is the epilogue of zero. */
     struct program_matmul *plain;
+    struct program_matmul *gemm; /* a product that runs in slices; NULL: the stages do it */
 };
 
 /* dnnl_data_type_undef for what the library does not multiply on the CPU. */
@@ -79,6 +80,10 @@ bool onednn_prepare_matmul(struct onednn_plan *plan, const struct program_matmul
 bool onednn_prepare_conv(struct onednn_plan *plan, const struct program_conv *conv);
 /* The result of a product over nothing, which the library would leave as it was. */
 void onednn_run_plain(const struct program_matmul *matmul, char *const *buffers);
+
+/* Products that sgemm can do, and doing one on at most so many threads. */
+bool onednn_gemm_fits(const struct program_matmul *matmul);
+bool onednn_run_gemm(const struct program_matmul *matmul, int threads, char *const *buffers);
 
 /* Elements of f32 or bf16 as they lie in memory. */
 float onednn_load(enum program_element element, const void *from, int64_t index);
