@@ -174,6 +174,7 @@ static struct node *unscaled(struct scaler *scaler, struct node *marker, struct 
     struct node *result = build_binary(&builder, OP_mul, gradient, factor);
     result->type = type;
     result->name = marker->name;
+    result->origin = marker->origin;
     return result;
 }
 
