@@ -13,6 +13,7 @@ enum {
     RECOMPUTE_COST = 60,    /* operations that are worth storing when several kernels need the value */
     REPEATED_COST = 4,      /* the same for a value that is repeated along an axis */
     COST_MAX = 1500,        /* no expression grows beyond this */
+    SCALAR_COST = 256,      /* operations on single values that kernels no longer do again, each for itself */
     RANDOM_COST = 80,
     DIVISION_COST = 8
 };
@@ -50,7 +51,13 @@ static int64_t own_cost(const struct node *node)
     return node->op == OP_random ? RANDOM_COST : node->op == OP_gather ? 4 : 0;
 }
 
-/* Levels first: what is needed of the highest one decides which alignments count. */
+static bool is_scalar(const struct node *node)
+{
+    return shape_elements(&node->type.shape) == 1;
+}
+
+/* Levels first: what is needed of the highest one decides which alignments count. Single values
+ * are computed once, outside of all loops, and weigh little in the cost of others. */
 static void need_operands(const struct fuser *fuser, const struct node *node, struct fact *fact)
 {
     fact->level = -1;
@@ -67,14 +74,12 @@ static void need_operands(const struct fuser *fuser, const struct node *node, st
         else if (level == fact->level && group != fact->group && level >= 0)
             fact->group = GROUP_MANY;
         fact->level = level > fact->level ? level : fact->level;
-        fact->cost += anchor || fuse_is_leaf(operand) ? 1 : from->cost;
+        fact->cost += anchor || fuse_is_leaf(operand) || (is_scalar(operand) && !is_scalar(node)) ? 1 : from->cost;
         if (anchor || fuse_is_leaf(operand))
             add_load(fact, operand);
         for (int k = 0; k < FACT_LOADS && from->loads[k] && !anchor; k++)
             add_load(fact, from->loads[k]);
     }
-    if (shape_elements(&node->type.shape) == 1)
-        fact->cost = 1; /* computed once, outside of all loops */
     fact->cost = fact->cost > 2 * COST_MAX ? 2 * COST_MAX : fact->cost;
 }
 
@@ -273,8 +278,10 @@ static bool wants_place(const struct fuser *fuser, const struct node *node)
         return true;
     if (fact->offered && node->op == OP_reshape)
         return true;
-    if (class != CLASS_POINTWISE || shape_elements(&node->type.shape) == 1)
+    if (class != CLASS_POINTWISE)
         return false;
+    if (is_scalar(node))
+        return fact->users > 1 && fact->cost >= SCALAR_COST;
     int64_t worth = fact->offered ? REPEATED_COST : fact->users > 1 ? RECOMPUTE_COST : COST_MAX;
     return fact->cost >= worth || (fact->offered && node->op == OP_cast);
 }
