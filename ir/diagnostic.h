@@ -61,6 +61,6 @@ const char *suggest(const char *word, const char *const *candidates, size_t coun
 
 /* An internal bug: prints where in Castor, how to report, and exits 70. */
 #define castor_bug(...) castor_bug_at(__FILE__, __LINE__, __VA_ARGS__)
-_Noreturn void castor_bug_at(const char *file, int line, const char *format, ...) __attribute__((format(printf, 3, 4)));
+__attribute__((noreturn, format(printf, 3, 4))) void castor_bug_at(const char *file, int line, const char *format, ...);
 
 #endif
