@@ -24,7 +24,7 @@ static int guard(struct lowerer *lowerer, int value, const struct affine *index,
 static int padded(struct lowerer *lowerer, const struct node *node, const struct affine *const *wanted)
 {
     const struct node *operand = node->operands[0];
-    const struct affine *held[RANK_MAX];
+    const struct affine *held[RANK_MAX] = {NULL};
     for (int i = 0; i < operand->type.shape.rank; i++)
         held[i] = lower_clamp(lowerer, wanted[i], 0, operand->type.shape.dimension[i] - 1);
     int value = lower_value(lowerer, operand, held);

@@ -274,7 +274,7 @@ static int apply_pointwise(struct lowerer *lowerer, const struct node *node, con
 
 static int lower_pointwise(struct lowerer *lowerer, const struct node *node, const struct affine *const *indices)
 {
-    int operands[3];
+    int operands[3] = {0};
     for (int i = 0; i < node->operand_count; i++)
         operands[i] = lower_value(lowerer, node->operands[i], indices);
     if (node->op == OP_cast)

@@ -22,8 +22,8 @@ const char *print_varying(struct printer *printer, const struct affine *index);
 /* Random numbers that are made 64 at a time: `stock_NUMBER` keeps them, one for each block. */
 bool print_is_stocked(const struct printer *printer, int number);
 /* Statements. */
-void print_value(struct printer *printer, int value);
-void print_index(struct printer *printer, int variable);
+void print_value(struct printer *printer, int number);
+void print_index(struct printer *printer, int number);
 void print_store(struct printer *printer, const struct store *store);
 
 /* "sum_float": the accumulator type of a reduction, prefix of its functions. */

@@ -292,10 +292,11 @@ struct value tensor_reduce(struct elaborator *e, enum op op, const struct value 
     bool index = op == OP_argmax || op == OP_argmin;
     if (!want_tensor(e, x, span, "what is reduced") || (!index && refuse_classes(e, x, op_info(op)->name, span)))
         return (struct value){0};
-    struct axis kept[RANK_MAX];
+    struct axis kept[RANK_MAX] = {0};
     const struct shape *shape = &x->node->type.shape;
     for (int i = 0; i < shape->rank; i++)
-        kept[i] = axes >> i & 1 ? (struct axis){0} : x->axes[i];
+        if (!(axes >> i & 1))
+            kept[i] = x->axes[i];
     struct node *node = x->node;
     if (axes || !shape->rank)
         node = shape->rank ? build(&e->builder, op, &node, 1, &(struct attributes){.axes = axes}, NULL) : node;

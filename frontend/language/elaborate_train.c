@@ -348,7 +348,8 @@ void elaborate_update(struct elaborator *e)
     for (ptrdiff_t i = 0; i < arrlen(e->unit->entries); i++) {
         if (e->unit->entries[i]->kind != AST_MINIMIZE)
             continue;
-        struct line line = {.e = e, .statement = e->unit->entries[i], .number = ++number, .step = step};
+        number++;
+        struct line line = {.e = e, .statement = e->unit->entries[i], .number = number, .step = step};
         elaborate_line(&line);
         arrfree(line.parameters);
         arrfree(line.gradients);
