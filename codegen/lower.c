@@ -190,8 +190,10 @@ static int add_reduction(struct walk *walk, const struct nest_member *member)
     const struct node *node = member->node;
     const struct affine *indices[RANK_MAX];
     uint32_t reduced;
-    struct type space = reduction_space(node, &reduced);
+    struct type space = member->base ? member->base->type : reduction_space(node, &reduced);
     member_indices(walk, member, space.shape.rank, indices);
+    if (member->base)
+        lower_split(lowerer, &node->operands[0]->type.shape, lower_linear(lowerer, &space.shape, indices), indices);
     struct reduction reduction = {.node = node, .kind = member->reduction, .position = -1};
     int value = node->op == OP_fold ? lower_fold_operand(lowerer, node, indices)
                                     : lower_value(lowerer, node->operands[0], indices);

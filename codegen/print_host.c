@@ -207,7 +207,8 @@ static void print_row_indices(struct printer *printer)
     for (int i = 0; i < nest->row_count; i++) {
         int64_t extent = extent_of(printer, nest->row_loops[i]);
         stride = extent ? stride / extent : 0;
-        const char *quotient = stride == 1 ? "row" : arena_printf(printer->arena, "row / %lld", (long long)stride);
+        const char *row = nest->rows < INT32_MAX ? "(unsigned)row" : "row"; /* unsigned division is cheap */
+        const char *quotient = stride == 1 ? row : arena_printf(printer->arena, "%s / %lld", row, (long long)stride);
         if (i == 0)
             text_line(&printer->text, "const long i%d = %s;", nest->row_loops[i], quotient);
         else

@@ -171,20 +171,29 @@ static bool join_reduction(struct nest *nest, const struct node *node, uint32_t 
     }
 }
 
+/* A reduction of everything that may take the elements in any order, and under another shape too. */
+static bool any_order(const struct node *node)
+{
+    bool best = node->op == OP_argmax || node->op == OP_argmin;
+    return reduction_kind(node) == REDUCTION_FULL && !reduction_ordered(node) && !best;
+}
+
 /* What a member walks: the operand of a reduction, the base of a reshaped store, else the value itself. */
 static struct type value_space(const struct node *node, const struct alignment *alignment, uint32_t *reduced)
 {
     *reduced = 0;
-    if (reduction_kind(node))
-        return reduction_space(node, reduced);
-    return alignment->base ? alignment->base->type : node->type;
+    if (alignment->base && (!reduction_kind(node) || any_order(node))) {
+        *reduced = reduction_kind(node) ? ~0u : 0;
+        return alignment->base->type;
+    }
+    return reduction_kind(node) ? reduction_space(node, reduced) : node->type;
 }
 
 bool nest_join(struct nest *nest, struct node *node, const struct alignment *alignment)
 {
     struct nest_member member = {.node = node, .reduction = reduction_kind(node)};
     uint32_t reduced = 0;
-    member.base = member.reduction ? NULL : alignment->base;
+    member.base = member.reduction && !any_order(node) ? NULL : alignment->base;
     struct type value = value_space(node, alignment, &reduced);
     memcpy(member.axis, alignment->axis, sizeof member.axis);
     if (!place_axes(nest, &value, member.axis) || !same_order(nest, &value, member.axis))
@@ -313,7 +322,7 @@ struct alignment alignment_of(const struct node *node, const struct alignment *c
     for (int i = 0; i < node->operand_count; i++) {
         struct alignment operand = *operands[i];
         bool carried = class == CLASS_MOVEMENT ? carry_movement(node, &operand) : pointwise;
-        if (!carried || (class == CLASS_REDUCE && operand.base))
+        if (!carried || (class == CLASS_REDUCE && operand.base && !any_order(node)))
             lose(&operand);
         meet(&result, &operand);
     }

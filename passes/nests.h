@@ -39,7 +39,8 @@ bool reduction_ordered(const struct node *node);
 struct nest_member {
     struct node *node;
     enum reduction_kind reduction; /* NONE: a store */
-    /* Not NULL: the stored value is made element by element from a reshape of `base`; the nest walks base's axes. */
+    /* Not NULL: what is stored or reduced is made element by element from a reshape of `base`; the nest walks base's
+     * axes. */
     struct node *base;
     /* Space axis of each axis of what is stored (base, if there is one) or reduced; AXIS_NONE for size 1. */
     unsigned char axis[RANK_MAX];
