@@ -1,30 +1,28 @@
 /* Bytes that a graph must move, and bytes that it would move without fusion.
  *
- * The lower bound. Memory holds batch fields, variables, and operands and results of contractions. Each contraction
- * reads its operands and writes its result. The other nodes fall into pieces: connected parts within the forward pass,
- * the backward pass and the update. A piece reads once each value in memory that it needs, writes each operand that it
- * makes for a contraction (counted with the contraction), and writes variables and outputs once. What it needs of
- * another piece it computes again for nothing from what lies in memory, down to results of reductions, which count as
- * values to read: so the bound is strict where values are saved for the backward pass. */
+ * The lower bound. Memory holds batch fields, variables, and operands and results of contractions. A contraction reads
+ * its operands and writes its result. All else is done in passes. One pass, in the forward part or the backward part of
+ * the graph, reads each value that it needs once; a second one is there only for what waits until a reduction over rows
+ * has ended (the statistics of batch norm; a softmax along rows needs none), and reads again what it needs. The update
+ * is one pass: each parameter, state and gradient is read once, and its reductions (finiteness checks, norms) ride on
+ * passes that touch their operands anyway. Variables and outputs are written once. Whatever a pass
+ * needs that does not lie in memory it computes again for nothing, down to results of reductions made by other passes,
+ * which it reads. */
 #include "codegen/ledger.h"
 #include "passes/memory.h"
+#include "passes/nests.h"
 
 #include <stb/stb_ds.h>
 
 struct bounds {
     const struct graph *graph;
     const struct target *target;
-    int *piece;     /* by node id: union-find parent; pieces are named by their root */
-    bool *resident; /* by node id: lies in memory in any case */
-    int *visited;   /* by node id: the last piece that walked here */
-    struct node **stack;
+    int *pass;           /* by node id: region and number of passes that must have ended before */
+    bool *resident;      /* by node id: lies in memory in any case */
+    int *visited;        /* by node id: the last pass that came here */
+    struct node **stack; /* stb_ds array */
     uint64_t bytes;
 };
-
-static bool is_root(const struct node *node)
-{
-    return op_is(node->op, CLASS_EFFECT);
-}
 
 static bool is_source(const struct node *node)
 {
@@ -49,27 +47,28 @@ static uint64_t bytes_of(const struct bounds *bounds, const struct node *node)
     return (uint64_t)memory_bytes(&node->type, bounds->target);
 }
 
-static int find_piece(struct bounds *bounds, int node)
+static bool ends_a_pass(const struct node *node)
 {
-    while (bounds->piece[node] != node)
-        node = bounds->piece[node] = bounds->piece[bounds->piece[node]];
-    return node;
+    enum reduction_kind kind = reduction_kind(node);
+    return kind == REDUCTION_COLUMN || kind == REDUCTION_FULL;
 }
 
-static bool in_piece(const struct node *node)
-{
-    return !is_contraction(node) && !is_source(node);
-}
+enum { REGIONS = REGION_UPDATE + 1 };
 
-static void join_pieces(struct bounds *bounds)
+/* Numbers the passes: what uses contractions, sources or another region's values waits for nothing in its own. */
+static void find_passes(struct bounds *bounds)
 {
     for (ptrdiff_t i = 0; i < arrlen(bounds->graph->nodes); i++) {
         const struct node *node = bounds->graph->nodes[i];
-        for (int j = 0; in_piece(node) && j < node->operand_count; j++) {
+        int before = 0;
+        bool counts = !is_contraction(node) && !is_source(node) && node->region != REGION_UPDATE;
+        for (int j = 0; counts && j < node->operand_count; j++) {
             const struct node *operand = node->operands[j];
-            if (in_piece(operand) && operand->region == node->region)
-                bounds->piece[find_piece(bounds, node->id)] = find_piece(bounds, operand->id);
+            int after = bounds->pass[operand->id] / REGIONS + ends_a_pass(operand);
+            if (operand->region == node->region && !is_contraction(operand) && after > before)
+                before = after;
         }
+        bounds->pass[i] = before * REGIONS + (int)node->region;
     }
 }
 
@@ -89,25 +88,61 @@ static void count_contractions(struct bounds *bounds)
     }
 }
 
-/* Walks from a node of a piece back to what lies in memory. */
-static void count_reads(struct bounds *bounds, struct node *from, int piece)
+/* Does the pass find this value in memory, rather than compute it? */
+static bool is_read(const struct bounds *bounds, const struct node *node, int pass)
 {
-    arrsetlen(bounds->stack, 0);
+    if (is_source(node) || is_contraction(node))
+        return true;
+    bool own = bounds->pass[node->id] == pass;
+    return (bounds->resident[node->id] && !own) || (op_is(node->op, CLASS_REDUCE) && (!own || ends_a_pass(node)));
+}
+
+/* Walks from what a pass makes back to what it reads. */
+static void count_reads(struct bounds *bounds, const struct node *from, int pass)
+{
     for (int j = 0; j < from->operand_count; j++)
         arrput(bounds->stack, from->operands[j]);
     while (arrlen(bounds->stack)) {
-        struct node *node = arrpop(bounds->stack);
-        bool own = in_piece(node) && find_piece(bounds, node->id) == piece;
-        if (own || bounds->visited[node->id] == piece)
+        const struct node *node = arrpop(bounds->stack);
+        if (bounds->visited[node->id] == pass)
             continue;
-        bounds->visited[node->id] = piece;
-        if (is_source(node) || bounds->resident[node->id] || op_is(node->op, CLASS_REDUCE)) {
+        bounds->visited[node->id] = pass;
+        if (is_read(bounds, node, pass))
             bounds->bytes += bytes_of(bounds, node);
-            continue;
-        }
-        for (int j = 0; j < node->operand_count; j++)
-            arrput(bounds->stack, node->operands[j]);
+        else
+            for (int j = 0; j < node->operand_count; j++)
+                arrput(bounds->stack, node->operands[j]);
     }
+}
+
+/* What a pass is there for: roots, statistics that others wait for, operands of contractions. */
+static bool is_goal(const struct bounds *bounds, const struct node *node)
+{
+    if (is_source(node) || is_contraction(node))
+        return false;
+    bool statistic = ends_a_pass(node) && node->region != REGION_UPDATE;
+    return op_is(node->op, CLASS_EFFECT) || statistic || bounds->resident[node->id];
+}
+
+static void count_passes(struct bounds *bounds, struct arena *arena)
+{
+    size_t count = arrlenu(bounds->graph->nodes);
+    int last = 0;
+    for (size_t i = 0; i < count; i++)
+        last = bounds->pass[i] > last ? bounds->pass[i] : last;
+    struct node ***goals = ARENA_ARRAY(arena, struct node **, last + 1);
+    for (size_t i = 0; i < count; i++)
+        if (is_goal(bounds, bounds->graph->nodes[i]))
+            arrput(goals[bounds->pass[i]], bounds->graph->nodes[i]);
+    for (int pass = 0; pass <= last; pass++) {
+        for (ptrdiff_t i = 0; i < arrlen(goals[pass]); i++) {
+            count_reads(bounds, goals[pass][i], pass);
+            if (op_is(goals[pass][i]->op, CLASS_EFFECT))
+                bounds->bytes += bytes_of(bounds, goals[pass][i]);
+        }
+        arrfree(goals[pass]);
+    }
+    arrfree(bounds->stack);
 }
 
 uint64_t ledger_lower_bound(const struct graph *graph, const struct target *target)
@@ -116,29 +151,14 @@ uint64_t ledger_lower_bound(const struct graph *graph, const struct target *targ
     size_t count = arrlenu(graph->nodes);
     struct bounds bounds = {.graph = graph,
                             .target = target,
-                            .piece = ARENA_ARRAY(arena, int, count),
+                            .pass = ARENA_ARRAY(arena, int, count),
                             .resident = ARENA_ARRAY(arena, bool, count),
                             .visited = ARENA_ARRAY(arena, int, count)};
-    for (size_t i = 0; i < count; i++) {
-        bounds.piece[i] = (int)i;
-        bounds.visited[i] = -1;
-    }
-    join_pieces(&bounds);
-    count_contractions(&bounds);
-    /* Nodes of one piece must be walked together, for `visited` remembers one piece only. */
-    struct node ***members = ARENA_ARRAY(arena, struct node **, count);
     for (size_t i = 0; i < count; i++)
-        if (in_piece(graph->nodes[i]))
-            arrput(members[find_piece(&bounds, (int)i)], graph->nodes[i]);
-    for (size_t i = 0; i < count; i++) {
-        for (ptrdiff_t j = 0; j < arrlen(members[i]); j++) {
-            count_reads(&bounds, members[i][j], (int)i);
-            if (is_root(members[i][j]))
-                bounds.bytes += bytes_of(&bounds, members[i][j]);
-        }
-        arrfree(members[i]);
-    }
-    arrfree(bounds.stack);
+        bounds.visited[i] = -1;
+    find_passes(&bounds);
+    count_contractions(&bounds);
+    count_passes(&bounds, arena);
     arena_free(arena);
     return bounds.bytes;
 }
