@@ -1,9 +1,11 @@
-/* The prelude's dynamic scale, elaborated and evaluated, against a model of it in plain C, over random sequences of
- * overflows; and limits that must hold whatever comes. */
+/* The prelude's dynamic scale, elaborated and evaluated, against PyTorch's GradScaler over scripted overflows
+ * (tests/pytorch/data/scaler.txt), and against a model of it in plain C over random ones, with limits that must hold
+ * whatever comes. */
 #include "tests/net_case.h"
 #include "tests/unit/check.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 /* In f32, as the graph keeps them. */
 struct setting {
@@ -85,8 +87,45 @@ static void compare(const struct setting *setting, unsigned rarity, int steps)
     net_case_close(&net);
 }
 
+/* Lines "found_inf scale tracker" after a line "interval N", as tests/pytorch/reference.py writes them. */
+static void compare_with_pytorch(void)
+{
+    const char *source = getenv("CASTOR_SOURCE");
+    char path[4096], line[256];
+    snprintf(path, sizeof path, "%s/tests/pytorch/data/scaler.txt", source ? source : ".");
+    FILE *file = fopen(path, "r");
+    CHECK(file);
+    struct net_case net = {0};
+    struct environment *environment = NULL;
+    int steps = 0, wrong = 0, overflow;
+    double interval, scale, tracker;
+    while (file && fgets(line, sizeof line, file)) {
+        if (sscanf(line, "interval %lf", &interval) == 1) {
+            if (environment) {
+                environment_free(environment);
+                net_case_close(&net);
+            }
+            net = open_rule(&(struct setting){65536, 2, 0.5F, (float)interval, 1e-30F, 3e38F, 1});
+            environment = net_case_initialise(&net, 1, 1000);
+        } else if (environment && sscanf(line, "%d %lf %lf", &overflow, &scale, &tracker) == 3) {
+            wrong += rule_step(&net, environment, overflow) != scale;
+            wrong += environment_variable(environment, "train/clean")->values[0] != tracker;
+            steps++;
+        }
+    }
+    CHECK(steps == 120);
+    CHECK(wrong == 0);
+    if (environment) {
+        environment_free(environment);
+        net_case_close(&net);
+    }
+    if (file)
+        fclose(file);
+}
+
 int main(void)
 {
+    compare_with_pytorch();
     static const struct setting settings[] = {
         {65536, 2, 0.5, 4, 1, 16777216, 1},  {65536, 2, 0.5, 7, 1, 16777216, 3}, {1024, 1.5, 0.75, 3, 0.001, 3e38, 2},
         {3e38, 2, 0.5, 1, 1e-30, 3.4e38, 1}, {1, 4, 0.25, 2, 1, 64, 1},
