@@ -89,7 +89,8 @@ static int open_session(struct session *session, const struct invocation *invoca
     request.eval = eval_graph && test >= batch ? batch : 0;
     request.tail = eval_graph ? test % batch : 0;
     if (eval_graph && !train_graph && !test) {
-        fprintf(stderr, "castor: the data has no test set to evaluate on\n");
+        fprintf(stderr, "castor: the data has no test set to evaluate on\n"
+                        "  hint: idx folders hold one; npz(file, test = 0.1) and synthetic(…, test = 1000) make one\n");
         return EXIT_DEVICE;
     }
     code = compilation_module(compilation, &request);
@@ -193,6 +194,8 @@ static void print_evaluation(const struct invocation *invocation, const struct e
 int command_eval(const struct invocation *invocation)
 {
     struct session session;
+    if (!flag_given(invocation, FLAG_weights))
+        return usage_error(invocation, "it needs --weights FILE: castor train leaves best.safetensors in its run folder");
     int code = open_session(&session, invocation, false, true);
     if (!code) {
         struct evaluation evaluation;

@@ -34,6 +34,9 @@ static bool damaged(gzFile file, const char *path, struct error *error)
     const char *message = gzerror(file, &status);
     if (status == Z_ERRNO)
         return error_set_system(error, path, "can't read");
+    size_t length = strlen(path);
+    if (strncmp(message, path, length) == 0 && message[length] == ':') /* zlib puts the path first */
+        message += length + strspn(message + length, ": ");
     return error_set(error, "%s: damaged gzip file%s%s", path, *message ? ": " : "", message);
 }
 
@@ -56,7 +59,8 @@ static bool read_header(gzFile file, const char *path, int rank, struct data_arr
     if (head[2] != IDX_U8)
         return error_set(error, "%s: element type 0x%02x; bytes (0x08) are expected", path, head[2]);
     if (head[3] != rank)
-        return error_set(error, "%s: %d axes; %s are expected", path, head[3],
+        return error_set(error, "%s: %d %s; %s are expected", path, head[3],
+                         head[3] == 1 ? "axis" : "axes",
                          rank == 1 ? "labels with 1 axis" : "images with 3 axes");
     if (count < wanted)
         return error_set(error, "%s: truncated within the header", path);
