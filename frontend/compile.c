@@ -3,7 +3,9 @@
 
 #include "codegen/assemble.h"
 #include "frontend/language/ast.h"
+#include "runtime/file.h"
 #include "runtime/host/host.h"
+#include "runtime/host/isa.h"
 
 #include <errno.h>
 #include <stb/stb_ds.h>
@@ -54,6 +56,10 @@ static bool host_flags(const struct invocation *invocation, struct host_settings
         return false;
     *settings =
         (struct host_settings){(int)threads, flag_text(invocation, FLAG_isa), flag_text(invocation, FLAG_cache)};
+    if (settings->isa && !isa_find(settings->isa)) {
+        usage_error(invocation, "--isa takes native, avx512, avx2 or baseline, not '%s'", settings->isa);
+        return false;
+    }
     if (!settings->isa)
         settings->isa = getenv("CASTOR_ISA");
     return true;
@@ -129,12 +135,19 @@ static bool sets_of(struct compilation *compilation, struct name_text **list)
     return true;
 }
 
+/* A place in the text of a flag. */
+static struct span flag_span(struct diagnostics *diagnostics, const char *flag, const char *text)
+{
+    diagnostics_add_source(diagnostics, flag, text);
+    return (struct span){flag, 1, 1, (int)strlen(text) + 1};
+}
+
 static int load_policy(struct compilation *compilation)
 {
     const struct settings *settings = compilation->settings;
     const char *name = flag_text(compilation->invocation, FLAG_policy),
                *half = flag_text(compilation->invocation, FLAG_half);
-    struct span where = {0};
+    struct span where = name ? flag_span(compilation->diagnostics, "--policy", name) : (struct span){0};
     enum element element = half ? element_find(half) : ELEMENT_NONE;
     if (half && !element_is_half(element))
         return usage_error(compilation->invocation, "--half takes f16 or bf16, not '%s'", half);
@@ -192,6 +205,20 @@ int compilation_open(struct compilation *compilation, const struct invocation *i
 
 /* ---- the module ---- */
 
+static int unknown_pass(const struct invocation *invocation, const char *word)
+{
+    const char *names[64];
+    size_t count;
+    const struct pass *passes = pass_table(&count);
+    for (size_t i = 0; i < count && i < 64; i++)
+        names[i] = passes[i].name;
+    const char *near = suggest(word, names, count);
+    return usage_error(invocation,
+                       near ? "there is no pass '%s'; did you mean '%s'?"
+                            : "there is no pass '%s'; castor passes lists them",
+                       word, near);
+}
+
 bool pipeline_flags(const struct invocation *invocation, struct pipeline_options *options, struct pass_context *context)
 {
     options->passes = flag_text(invocation, FLAG_passes);
@@ -202,7 +229,7 @@ bool pipeline_flags(const struct invocation *invocation, struct pipeline_options
     context->limit = -1;
     context->debug_unfused = flag_given(invocation, FLAG_unfused);
     if (options->print_after && strcmp(options->print_after, "all") != 0 && !pass_find(options->print_after)) {
-        usage_error(invocation, "--print-after: there is no pass '%s'; castor passes lists them", options->print_after);
+        unknown_pass(invocation, options->print_after);
         return false;
     }
     return flag_integer(invocation, FLAG_pass_limit, 0, &context->limit);
@@ -210,16 +237,11 @@ bool pipeline_flags(const struct invocation *invocation, struct pipeline_options
 
 int pipeline_failure(const struct invocation *invocation, const struct pipeline_result *result)
 {
-    if (!result->unknown)
-        return EXIT_TEXT;
-    const char *names[64];
-    size_t count;
-    const struct pass *passes = pass_table(&count);
-    for (size_t i = 0; i < count && i < 64; i++)
-        names[i] = passes[i].name;
-    const char *near = suggest(result->unknown, names, count);
-    return usage_error(invocation, near ? "there is no pass '%s'; did you mean '%s'?" : "there is no pass '%s'",
-                       result->unknown, near);
+    if (result->unwritten) {
+        fprintf(stderr, "castor: %s: cannot write: %s\n", result->unwritten, strerror(errno));
+        return EXIT_DEVICE;
+    }
+    return result->unknown ? unknown_pass(invocation, result->unknown) : EXIT_TEXT;
 }
 
 /* The scale rule by precedence: flag or train block, else the policy's own. NULL for none. */
@@ -240,6 +262,7 @@ int compilation_module(struct compilation *compilation, const struct compile_req
     struct elaborate_request elaborate_request = {.batch = request->batch,
                                                   .eval = request->eval,
                                                   .tail = request->tail,
+                                                  .validate_tail = request->validate_tail,
                                                   .fetch = request->fetch,
                                                   .fetch_count = request->fetch_count,
                                                   .feed = request->feed,
@@ -260,17 +283,50 @@ int compilation_module(struct compilation *compilation, const struct compile_req
         return EXIT_USAGE;
     if (!request->observe)
         options.print_after = NULL, options.time_passes = false;
+    options.dump_to = flag_text(compilation->invocation, FLAG_dump_to);
+    if (options.dump_to && !file_make_folders(options.dump_to)) {
+        fprintf(stderr, "castor: %s: cannot make the folder: %s\n", options.dump_to, strerror(errno));
+        return EXIT_DEVICE;
+    }
     struct pipeline_result result = pipeline_run(compilation->module, &context, &options);
     compilation->seconds += now() - start;
     return result.done ? 0 : pipeline_failure(compilation->invocation, &result);
 }
 
+void print_kernels(const struct program *program, FILE *out)
+{
+    fputs(program->source, out);
+    for (int i = 0; i < program->kernel_count; i++)
+        fprintf(out, "\n%s", program->kernels[i].source);
+}
+
+/* program.txt and kernels.c of --dump-to. */
+static int dump_program(const struct program *program, const char *folder)
+{
+    struct error error = {0};
+    char *text = program_text(program), *kernels = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&kernels, &size);
+    if (!text || !stream)
+        castor_bug("out of memory");
+    print_kernels(program, stream);
+    fclose(stream);
+    char *text_path = file_text("%s/program.txt", folder), *kernels_path = file_text("%s/kernels.c", folder);
+    bool written = file_write(text_path, text, strlen(text), &error) && file_write(kernels_path, kernels, size, &error);
+    free(text_path);
+    free(kernels_path);
+    free(text);
+    free(kernels);
+    return written ? 0 : runtime_failure(&error);
+}
+
 int compilation_program(struct compilation *compilation)
 {
     double start = now();
+    const char *folder = flag_text(compilation->invocation, FLAG_dump_to);
     compilation->program = assemble_program(compilation->module, &compilation->target, compilation->arena);
     compilation->seconds += now() - start;
-    return 0;
+    return folder ? dump_program(compilation->program, folder) : 0;
 }
 
 int compilation_device(struct compilation *compilation)

@@ -38,8 +38,8 @@ struct compilation {
 
 /* What is compiled beside the training graph. */
 struct compile_request {
-    int64_t batch;      /* examples in a training batch; 0: no training graph */
-    int64_t eval, tail; /* examples of the evaluation graphs; 0: none */
+    int64_t batch;                     /* examples in a training batch; 0: no training graph */
+    int64_t eval, tail, validate_tail; /* examples of the evaluation graphs; 0: none */
     const char *const *fetch;
     int fetch_count;
     const char *const *feed;
@@ -67,6 +67,8 @@ int describe_device(const struct invocation *invocation, struct device_facts *fa
 /* Fills the options that --passes, --verify-each … ask for. False after a usage error. */
 bool pipeline_flags(const struct invocation *invocation, struct pipeline_options *options,
                     struct pass_context *context);
+/* All kernels of a program as one compilation unit. */
+void print_kernels(const struct program *program, FILE *out);
 /* Prints why a pipeline stopped; gives the exit code. */
 int pipeline_failure(const struct invocation *invocation, const struct pipeline_result *result);
 

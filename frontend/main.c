@@ -2,6 +2,8 @@
 #include "frontend/cli/command.h"
 #include "ir/diagnostic.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <string.h>
 
 enum { COMPILES = GROUP_COMPILE | GROUP_BLOCK };
@@ -70,8 +72,19 @@ static int unknown_command(const char *word)
     return EXIT_USAGE;
 }
 
+/* What was printed may still wait in a buffer: a full disk shows only now. */
+static bool output_written(void)
+{
+    bool failed_before = ferror(stdout);
+    if (fflush(stdout) == 0 && !failed_before)
+        return true;
+    fprintf(stderr, "castor: cannot write the output: %s\n", failed_before ? "the disk may be full" : strerror(errno));
+    return false;
+}
+
 int main(int argc, char **argv)
 {
+    signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes shows as a failed write, not as a signal that ends the process */
     if (argc < 2) {
         print_commands(stderr);
         return EXIT_USAGE;
@@ -88,7 +101,7 @@ int main(int argc, char **argv)
         if (code < 0)
             code = commands[i].run(&invocation);
         invocation_free(&invocation);
-        return code;
+        return output_written() ? code : EXIT_DEVICE;
     }
     return unknown_command(argv[1]);
 }

@@ -83,16 +83,35 @@ static const struct pass **sequence(struct arena *arena, const struct pipeline_o
     return list;
 }
 
+/* The module after the pass of this number, for --dump-to. The path when the file cannot be written, else NULL. */
+static const char *write_dump(const struct module *module, const struct pipeline_options *options, int number,
+                              const char *pass)
+{
+    if (!options->dump_to)
+        return NULL;
+    const char *path = arena_printf(module->arena, "%s/%02d-%s.ir", options->dump_to, number, pass);
+    FILE *file = fopen(path, "w");
+    if (!file)
+        return path;
+    print_module(module, file);
+    bool written = !ferror(file);
+    return fclose(file) == 0 && written ? NULL : path;
+}
+
 struct pipeline_result pipeline_run(struct module *module, struct pass_context *context,
                                     const struct pipeline_options *options)
 {
     struct pipeline_result result = {.done = true};
     const struct pass **list = sequence(module->arena, options, &result.unknown);
     result.done = !result.unknown;
-    for (ptrdiff_t i = 0; result.done && i < arrlen(list); i++) {
+    if (result.done)
+        result.unwritten = write_dump(module, options, 0, "elaborate");
+    for (ptrdiff_t i = 0; result.done && !result.unwritten && i < arrlen(list); i++) {
         run_pass(list[i], module, context, options);
         result.done = !diagnostics_errors(module->diagnostics);
+        result.unwritten = write_dump(module, options, (int)i + 1, list[i]->name);
     }
+    result.done = result.done && !result.unwritten;
     arrfree(list);
     return result;
 }

@@ -9,12 +9,14 @@ struct pipeline_options {
     const char *stop_after;  /* stop after the last run of this pass; NULL: run all */
     const char *print_after; /* print the module after this pass, or after each for "all"; NULL: never */
     bool verify_each, time_passes;
-    FILE *messages; /* where --print-after and --time-passes write */
+    const char *dump_to; /* a folder that gets 00-elaborate.ir, 01-gradients.ir, … ; NULL: none */
+    FILE *messages;      /* where --print-after and --time-passes write */
 };
 
 struct pipeline_result {
-    bool done;           /* false: a diagnostic was reported, or a name in the options is no pass */
-    const char *unknown; /* the name that is no pass, else NULL */
+    bool done;             /* false: a diagnostic was reported, or one of the two below */
+    const char *unknown;   /* the name that is no pass, else NULL */
+    const char *unwritten; /* the dump that cannot be written (errno says why), else NULL */
 };
 
 /* Runs the passes over all graphs of the module. */

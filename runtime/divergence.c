@@ -24,11 +24,16 @@ bool divergence_step(struct divergence *divergence, int64_t step, bool skipped, 
     divergence->overflows = 0;
     divergence->scale = scale;
     divergence->nonfinite = finite_loss ? 0 : divergence->nonfinite + 1;
-    if (divergence->nonfinite < DIVERGENCE_STEPS)
+    return divergence->nonfinite < DIVERGENCE_STEPS || divergence_end(divergence, step, error);
+}
+
+bool divergence_end(const struct divergence *divergence, int64_t step, struct error *error)
+{
+    if (!divergence->nonfinite)
         return true;
     error_set_code(error, ERROR_DIVERGED,
-                   "training diverged: the loss was NaN or infinite for %d steps on end (step %lld)", DIVERGENCE_STEPS,
-                   (long long)step);
+                   "training diverged: the loss was NaN or infinite for %lld steps on end (step %lld)",
+                   (long long)divergence->nonfinite, (long long)step);
     error_hint(error,
                "lower the learning rate, or use a loss scale (`scale dynamic`) where values are in half precision");
     return false;

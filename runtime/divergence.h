@@ -20,4 +20,7 @@ struct divergence {
 bool divergence_step(struct divergence *divergence, int64_t step, bool skipped, double scale, bool finite_loss,
                      struct error *error);
 
+/* When training ends: false with code 4 when the last steps were taken with such a loss, however few they were. */
+bool divergence_end(const struct divergence *divergence, int64_t step, struct error *error);
+
 #endif

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -23,11 +22,17 @@ char *file_text(const char *format, ...)
     return text;
 }
 
+/* Devices and pipes are written as they are: a rename would put a file in their place. */
+static bool is_special(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode);
+}
+
 bool file_begin(struct file_writer *writer, const char *path, struct error *error)
 {
-    /* A limit on file sizes is to show as a failed write, not as a signal that ends the process. */
-    signal(SIGXFSZ, SIG_IGN);
-    *writer = (struct file_writer){.path = file_text("%s", path), .temporary = file_text("%s.%d.tmp", path, getpid())};
+    *writer = (struct file_writer){.path = file_text("%s", path)};
+    writer->temporary = is_special(path) ? file_text("%s", path) : file_text("%s.%d.tmp", path, getpid());
     writer->stream = fopen(writer->temporary, "wb");
     if (writer->stream)
         return true;
@@ -41,7 +46,8 @@ void file_abandon(struct file_writer *writer)
 {
     if (writer->stream)
         fclose(writer->stream);
-    unlink(writer->temporary);
+    if (strcmp(writer->temporary, writer->path) != 0)
+        unlink(writer->temporary);
     free(writer->path);
     free(writer->temporary);
     *writer = (struct file_writer){0};
@@ -78,7 +84,8 @@ static bool flush_and_close(struct file_writer *writer)
 
 bool file_commit(struct file_writer *writer, struct error *error)
 {
-    bool ok = flush_and_close(writer) && rename(writer->temporary, writer->path) == 0;
+    bool in_place = strcmp(writer->temporary, writer->path) == 0;
+    bool ok = flush_and_close(writer) && (in_place || rename(writer->temporary, writer->path) == 0);
     if (!ok) {
         error_set_system(error, writer->path, "cannot write");
         error_hint(error, "what stood there before is unchanged");

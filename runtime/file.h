@@ -6,7 +6,7 @@
 
 #include <stddef.h>
 
-/* A file being written under a temporary name in the folder of its own. */
+/* A file being written under a temporary name in the folder of its own; a device or a pipe is written in place. */
 struct file_writer {
     FILE *stream; /* write here; errors are seen at the commit */
     char *path, *temporary;

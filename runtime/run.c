@@ -54,7 +54,7 @@ static bool feed_inputs(struct run *run, struct error *error)
         const struct program_input *input = &run->program->inputs[i];
         const struct safetensors_tensor *fed = run->feed ? safetensors_find(run->feed, input->name) : NULL;
         if (!fed)
-            return error_set(error, "%s: the input %s is not fed", path ? path : "(no feed)", input->name);
+            return error_set(error, "%s%sthe input %s is not fed", path ? path : "", path ? ": " : "", input->name);
         size_t bytes = program_tensor_bytes(&input->tensor);
         run->inputs[i] = aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT) / ALIGNMENT * ALIGNMENT);
         if (!run->inputs[i])

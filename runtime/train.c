@@ -266,7 +266,7 @@ bool train(struct device *device, const struct program *program, const struct ba
         if (ok && interrupt_requested() && trainer.finished < trainer.total)
             ok = report_interrupt(&trainer, error);
         else if (ok)
-            ok = trainer_final_test(&trainer, error);
+            ok = divergence_end(&trainer.divergence, trainer.finished, error) && trainer_final_test(&trainer, error);
         interrupt_end();
         finish_result(&trainer);
         if (ok)

@@ -62,6 +62,8 @@ int flag_count(const struct invocation *invocation, enum flag flag);
 /* An integer of at least `least`. False after a message when the text is no such number; *value stays when the flag
  * was not given. */
 bool flag_integer(const struct invocation *invocation, enum flag flag, int64_t least, int64_t *value);
+/* A number above 0 and below 1, likewise. */
+bool flag_share(const struct invocation *invocation, enum flag flag, double *value);
 const char *flag_spelling(enum flag flag);
 
 /* "castor COMMAND: …" to stderr; gives EXIT_USAGE. */

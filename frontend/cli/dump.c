@@ -66,21 +66,13 @@ static bool emits_graph(const char *emit)
     return strcmp(emit, "ir") == 0 || strcmp(emit, "dot") == 0 || strcmp(emit, "svg") == 0;
 }
 
-/* All kernels as one compilation unit. */
-static void print_source(const struct program *program)
-{
-    fputs(program->source, stdout);
-    for (int i = 0; i < program->kernel_count; i++)
-        printf("\n%s", program->kernels[i].source);
-}
-
 static int emit_program(struct compilation *compilation, const char *emit)
 {
     int code = compilation_program(compilation);
     if (code)
         return code;
     if (strcmp(emit, "c") == 0) {
-        print_source(compilation->program);
+        print_kernels(compilation->program, stdout);
         return 0;
     }
     char *text = program_text(compilation->program);

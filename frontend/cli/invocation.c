@@ -208,3 +208,18 @@ bool flag_integer(const struct invocation *invocation, enum flag flag, int64_t l
     *value = number;
     return true;
 }
+
+bool flag_share(const struct invocation *invocation, enum flag flag, double *value)
+{
+    const char *text = flag_text(invocation, flag);
+    if (!text)
+        return true;
+    char *end;
+    double number = strtod(text, &end);
+    if (!*text || *end || !(number > 0 && number < 1)) {
+        usage_error(invocation, "--%s needs a share above 0 and below 1, not '%s'", flags[flag].spelling, text);
+        return false;
+    }
+    *value = number;
+    return true;
+}

@@ -32,7 +32,11 @@ static int open_data(struct session *session)
                 session->compilation.file);
         return EXIT_TEXT;
     }
-    session->dataset = data_open(data_describe(session->compilation.arena, settings->data), &error);
+    struct data_description *description = data_describe(session->compilation.arena, settings->data);
+    const struct invocation *invocation = session->compilation.invocation;
+    if (!flag_share(invocation, FLAG_validate, &description->validate_share))
+        return EXIT_USAGE;
+    session->dataset = data_open(description, &error);
     return session->dataset ? 0 : runtime_failure(&error);
 }
 
@@ -71,6 +75,20 @@ static void say_emulated(const struct compilation *compilation)
                 half == ELEMENT_F16 ? " (--half bf16 is native on CPUs with bf16 instructions)" : "");
 }
 
+/* The graphs for whole batches, and for what is left of the test and the validation set. */
+static struct compile_request session_request(const struct session *session, bool train_graph, bool eval_graph)
+{
+    int64_t batch = session->compilation.settings->batch, test = data_examples(session->dataset, SPLIT_TEST);
+    int64_t validate = data_examples(session->dataset, SPLIT_VALIDATE);
+    struct compile_request request = {.batch = train_graph ? batch : 0, .observe = true};
+    if (!eval_graph)
+        return request;
+    request.eval = test >= batch || validate ? batch : 0;
+    request.tail = test % batch;
+    request.validate_tail = validate % batch == request.tail ? 0 : validate % batch;
+    return request;
+}
+
 static int open_session(struct session *session, const struct invocation *invocation, bool train_graph, bool eval_graph)
 {
     *session = (struct session){0};
@@ -80,19 +98,21 @@ static int open_session(struct session *session, const struct invocation *invoca
         fprintf(stderr, "castor: %s has no `minimize` line in its train block\n", compilation->file);
         code = EXIT_TEXT;
     }
+    if (!code && !compilation->settings->batch) {
+        fprintf(stderr, "castor: %s has no `batch` line in its train block; --batch gives one\n", compilation->file);
+        code = EXIT_TEXT;
+    }
     if (!code)
         code = open_data(session);
     if (code)
         return code;
-    int64_t batch = compilation->settings->batch, test = data_examples(session->dataset, SPLIT_TEST);
-    struct compile_request request = {.batch = train_graph ? batch : 0, .observe = true};
-    request.eval = eval_graph && test >= batch ? batch : 0;
-    request.tail = eval_graph ? test % batch : 0;
+    int64_t test = data_examples(session->dataset, SPLIT_TEST);
     if (eval_graph && !train_graph && !test) {
         fprintf(stderr, "castor: the data has no test set to evaluate on\n"
                         "  hint: idx folders hold one; npz(file, test = 0.1) and synthetic(…, test = 1000) make one\n");
         return EXIT_DEVICE;
     }
+    struct compile_request request = session_request(session, train_graph, eval_graph);
     code = compilation_module(compilation, &request);
     if (!code)
         code = compilation_program(compilation);
@@ -195,7 +215,8 @@ int command_eval(const struct invocation *invocation)
 {
     struct session session;
     if (!flag_given(invocation, FLAG_weights))
-        return usage_error(invocation, "it needs --weights FILE: castor train leaves best.safetensors in its run folder");
+        return usage_error(invocation,
+                           "it needs --weights FILE: castor train leaves best.safetensors in its run folder");
     int code = open_session(&session, invocation, false, true);
     if (!code) {
         struct evaluation evaluation;

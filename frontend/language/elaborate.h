@@ -2,8 +2,7 @@
  *
  *     unit = unit_load(arena, diagnostics, file, sets, count)      the file, its imports, the prelude, its options
  *     settings = settings_read(unit, overrides, count)             what the train block and the flags say
- *     module = elaborate(unit, &request)                           graphs init, train, eval, eval_tail; the scale's
- * rule
+ *     module = elaborate(unit, &request)                           graphs init, train, eval …; the scale's rule
  *
  * Each gives NULL after diagnostics. Everything lives in the arena but the module's node lists (module_free). */
 #ifndef CASTOR_FRONTEND_LANGUAGE_ELABORATE_H
@@ -106,9 +105,9 @@ const char *settings_entry(int index);
 /* ---- elaboration ---- */
 
 struct elaborate_request {
-    const char *name;   /* the module's; NULL: made from the file's name */
-    int64_t batch;      /* examples in a training (micro-)batch; 0: no graph train */
-    int64_t eval, tail; /* examples in graphs eval and eval_tail; 0: no such graph */
+    const char *name;                  /* the module's; NULL: made from the file's name */
+    int64_t batch;                     /* examples in a training (micro-)batch; 0: no graph train */
+    int64_t eval, tail, validate_tail; /* examples in graphs eval, eval_tail, eval_validate; 0: no such graph */
     /* The scale rule to use (flag, train block or policy: the driver chooses); NULL: no loss scaling. */
     const struct ast_expression *scale;
     bool scale_explicit; /* flag or train block, not the policy's default */

@@ -294,9 +294,13 @@ struct module *elaborate(struct unit *unit, const struct elaborate_request *requ
     const struct {
         const char *name;
         int64_t batch;
-    } graphs[] = {{"train", request->batch}, {"eval", request->eval}, {"eval_tail", request->tail}};
+    } graphs[] = {{"train", request->batch},
+                  {"eval", request->eval},
+                  {"eval_tail", request->tail},
+                  {"eval_validate", request->validate_tail}};
+    const int count = sizeof graphs / sizeof *graphs;
     bool *found = ARENA_ARRAY(unit->arena, bool, request->fetch_count + 1);
-    for (int i = 0; i < 3 && diagnostics_errors(unit->diagnostics) == errors; i++)
+    for (int i = 0; i < count && diagnostics_errors(unit->diagnostics) == errors; i++)
         if (graphs[i].batch > 0)
             elaborate_graph(&e, graphs[i].name, graphs[i].batch, found);
     if (diagnostics_errors(unit->diagnostics) == errors)

@@ -287,7 +287,7 @@ static void run_optimizer(struct line *line)
     for (int i = 0; i < line->statement->minimize.overrides.count; i++)
         if (!overrides[i].matched)
             report(e, E0506, overrides[i].ast->name.span, NULL, "this override matches no parameter");
-    if (FIND(e->update_index, line->parameters[0]->name) < 0)
+    if (FIND(e->update_index, line->parameters[0]->name) < 0 && diagnostics_errors(e->diagnostics) == errors)
         report(e, E0409, line->statement->minimize.optimizer->span, NULL, "`%s` never updates the parameter: `p <- …`",
                line->optimizer->name);
 }

@@ -59,8 +59,7 @@ static bool read_header(gzFile file, const char *path, int rank, struct data_arr
     if (head[2] != IDX_U8)
         return error_set(error, "%s: element type 0x%02x; bytes (0x08) are expected", path, head[2]);
     if (head[3] != rank)
-        return error_set(error, "%s: %d %s; %s are expected", path, head[3],
-                         head[3] == 1 ? "axis" : "axes",
+        return error_set(error, "%s: %d %s; %s are expected", path, head[3], head[3] == 1 ? "axis" : "axes",
                          rank == 1 ? "labels with 1 axis" : "images with 3 axes");
     if (count < wanted)
         return error_set(error, "%s: truncated within the header", path);
