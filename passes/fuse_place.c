@@ -177,6 +177,19 @@ static int join_by_load(struct fuser *fuser, struct node *node, int only_group)
     return -1;
 }
 
+/* Does a nest of the group read the node's largest value too, and may the cache still hold it then? A second nest of
+ * one kernel that needs what the first one summed (batch normalisation and its gradient) does not fetch it again. */
+static bool is_cached(struct fuser *fuser, const struct node *node, int group)
+{
+    const struct node *load = fuser->facts[node->id].loads[0];
+    const struct target *target = fuser->context->target;
+    if (!load || is_alone(node))
+        return false;
+    ptrdiff_t found = hmgeti(fuser->latest, nest_key(load, NULL));
+    int64_t bytes = shape_elements(&load->type.shape) * (int64_t)element_bytes(target->storage[load->type.element]);
+    return found >= 0 && fuser->nest_group[fuser->latest[found].value] == group && bytes <= target->cache_bytes / 2;
+}
+
 static int join_group(struct fuser *fuser, struct node *node)
 {
     struct fact *fact = &fuser->facts[node->id];
@@ -185,7 +198,8 @@ static int join_group(struct fuser *fuser, struct node *node)
         return -1;
     if (fact->alignment.nest >= 0 && try_join(fuser, node, fact->alignment.nest, &fact->alignment))
         return fact->alignment.nest;
-    return is_small(fuser, node) && fuser->groups[group].nests < NESTS_MAX ? new_nest(fuser, node, group) : -1;
+    bool behind = is_small(fuser, node) || is_cached(fuser, node, group);
+    return behind && fuser->groups[group].nests < NESTS_MAX ? new_nest(fuser, node, group) : -1;
 }
 
 /* After the node is a member of `nest`: where its value stands for those that use it. */
