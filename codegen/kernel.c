@@ -55,6 +55,36 @@ static uint64_t stored_bytes(const struct node *node, const struct target *targe
     return (uint64_t)shape_elements(&node->type.shape) * element_bytes(target->storage[node->type.element]);
 }
 
+/* Bytes that the items load, each buffer once a walk: `last_walk` has for each buffer the last one that loaded it. */
+static uint64_t loaded_bytes(const struct lowered *lowered, const struct item *items, int walk, int *last_walk)
+{
+    uint64_t bytes = 0;
+    for (ptrdiff_t i = 0; i < arrlen(items); i++) {
+        const struct value *value = items[i].kind == ITEM_VALUE ? &lowered->values[items[i].number] : NULL;
+        if (!value || value->kind != VALUE_LOAD || last_walk[value->buffer] == walk)
+            continue;
+        last_walk[value->buffer] = walk;
+        bool scratch = lowered->buffers[value->buffer].scratch;
+        bytes += scratch ? 0 : stored_bytes(lowered->buffers[value->buffer].node, lowered->target);
+    }
+    return bytes;
+}
+
+/* Every nest reads what it needs from memory, also what an earlier one has read. */
+static void count_reads(struct kernel *kernel, const struct lowered *lowered, struct arena *arena)
+{
+    int *last_walk = ARENA_ARRAY(arena, int, arrlen(lowered->buffers) + 1);
+    kernel->bytes_read = loaded_bytes(lowered, lowered->items, 1, last_walk);
+    for (ptrdiff_t i = 0; i < arrlen(lowered->nests); i++) {
+        const struct loop_nest *nest = &lowered->nests[i];
+        int walk = (int)i + 2;
+        for (int k = 0; k < BODY_COUNT; k++)
+            kernel->bytes_read += loaded_bytes(lowered, nest->bodies[k], walk, last_walk);
+        for (ptrdiff_t k = 0; k < arrlen(nest->phases); k++)
+            kernel->bytes_read += loaded_bytes(lowered, nest->phases[k].items, walk, last_walk);
+    }
+}
+
 static void list_buffers(struct kernel *kernel, const struct lowered *lowered, struct arena *arena)
 {
     kernel->buffers = ARENA_ARRAY(arena, struct node *, arrlen(lowered->buffers));
@@ -63,9 +93,7 @@ static void list_buffers(struct kernel *kernel, const struct lowered *lowered, s
         const struct kernel_buffer *buffer = &lowered->buffers[i];
         if (buffer->scratch)
             continue;
-        uint64_t bytes = stored_bytes(buffer->node, lowered->target);
-        kernel->bytes_read += buffer->written ? 0 : bytes;
-        kernel->bytes_written += buffer->written ? bytes : 0;
+        kernel->bytes_written += buffer->written ? stored_bytes(buffer->node, lowered->target) : 0;
         kernel->written[kernel->buffer_count] = buffer->written;
         kernel->buffers[kernel->buffer_count++] = buffer->node;
     }
@@ -99,6 +127,7 @@ struct kernel kernel_generate(const struct kernel_use *use, const struct target 
     kernel.integer_count = (int)arrlen(lowered.integers);
     kernel.integers = arena_copy(arena, lowered.integers, sizeof *lowered.integers * arrlenu(lowered.integers));
     list_buffers(&kernel, &lowered, arena);
+    count_reads(&kernel, &lowered, arena);
     count_work(&kernel, use);
     lowered_free(&lowered);
     return kernel;

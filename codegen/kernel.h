@@ -24,7 +24,7 @@ struct kernel {
 
     uint64_t workspace_bytes; /* when not 0 the function takes one more buffer, the last: scratch of this size */
 
-    uint64_t bytes_read, bytes_written; /* every buffer once, as stored */
+    uint64_t bytes_read, bytes_written; /* as stored: reads of each nest, caches not counted; every write once */
     uint64_t flops;
     int casts;               /* cast nodes computed inside */
     bool only_casts;         /* a standalone cast: nothing else is computed */

@@ -14,6 +14,7 @@ enum {
     REPEATED_COST = 4,      /* the same for a value that is repeated along an axis */
     COST_MAX = 1500,        /* no expression grows beyond this */
     SCALAR_COST = 256,      /* operations on single values that kernels no longer do again, each for itself */
+    REREAD_LOADS = 3,       /* a value made from so many of its size is stored when several kernels need it */
     RANDOM_COST = 80,
     DIVISION_COST = 8
 };
@@ -177,17 +178,24 @@ static int join_by_load(struct fuser *fuser, struct node *node, int only_group)
     return -1;
 }
 
-/* Does a nest of the group read the node's largest value too, and may the cache still hold it then? A second nest of
- * one kernel that needs what the first one summed (batch normalisation and its gradient) does not fetch it again. */
+/* Does a nest of the group read one of the node's largest values too, and may the cache still hold it then? A second
+ * nest of one kernel that needs what the first one summed (batch normalisation and its gradient) does not fetch it
+ * again. */
 static bool is_cached(struct fuser *fuser, const struct node *node, int group)
 {
-    const struct node *load = fuser->facts[node->id].loads[0];
+    const struct fact *fact = &fuser->facts[node->id];
     const struct target *target = fuser->context->target;
-    if (!load || is_alone(node))
-        return false;
-    ptrdiff_t found = hmgeti(fuser->latest, nest_key(load, NULL));
-    int64_t bytes = shape_elements(&load->type.shape) * (int64_t)element_bytes(target->storage[load->type.element]);
-    return found >= 0 && fuser->nest_group[fuser->latest[found].value] == group && bytes <= target->cache_bytes / 2;
+    for (int i = 0; i < FACT_LOADS && fact->loads[i] && !is_alone(node); i++) {
+        const struct node *load = fact->loads[i];
+        int64_t elements = shape_elements(&load->type.shape);
+        if (elements < shape_elements(&fact->loads[0]->type.shape))
+            return false;
+        ptrdiff_t found = hmgeti(fuser->latest, nest_key(load, NULL));
+        int64_t bytes = elements * (int64_t)element_bytes(target->storage[load->type.element]);
+        if (found >= 0 && fuser->nest_group[fuser->latest[found].value] == group && bytes <= target->cache_bytes / 2)
+            return true;
+    }
+    return false;
 }
 
 static int join_group(struct fuser *fuser, struct node *node)
@@ -284,6 +292,16 @@ static void place_effect(struct fuser *fuser, struct node *node)
         place_anchor(fuser, node);
 }
 
+/* Values of at least its own size that the node is computed from. */
+static int wide_loads(const struct fact *fact, const struct node *node)
+{
+    int count = 0;
+    while (count < FACT_LOADS && fact->loads[count] &&
+           shape_elements(&fact->loads[count]->type.shape) >= shape_elements(&node->type.shape))
+        count++;
+    return count;
+}
+
 static bool wants_place(const struct fuser *fuser, const struct node *node)
 {
     const struct fact *fact = &fuser->facts[node->id];
@@ -296,6 +314,8 @@ static bool wants_place(const struct fuser *fuser, const struct node *node)
         return false;
     if (is_scalar(node))
         return fact->users > 1 && fact->cost >= SCALAR_COST;
+    if (node->region != REGION_UPDATE && fact->users > 1 && wide_loads(fact, node) >= REREAD_LOADS)
+        return true;
     int64_t worth = fact->offered ? REPEATED_COST : fact->users > 1 ? RECOMPUTE_COST : COST_MAX;
     return fact->cost >= worth || (fact->offered && node->op == OP_cast);
 }
