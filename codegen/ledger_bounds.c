@@ -1,25 +1,21 @@
 /* Bytes that a graph must move, and bytes that it would move without fusion.
  *
  * The lower bound. Memory holds batch fields, variables, and operands and results of contractions. A contraction reads
- * its operands and writes its result. All else is done in passes. One pass, in the forward part or the backward part of
- * the graph, reads each value that it needs once; a second one is there only for what waits until a reduction over rows
- * has ended (the statistics of batch norm; a softmax along rows needs none), and reads again what it needs. The update
- * is one pass: each parameter, state and gradient is read once, and its reductions (finiteness checks, norms) ride on
- * passes that touch their operands anyway. Variables and outputs are written once. Whatever a pass
- * needs that does not lie in memory it computes again for nothing, down to results of reductions made by other passes,
- * which it reads. */
+ * its operands and writes its result. All else is done in one pass over each region of the graph (forward, backward,
+ * update), which reads each value that it needs once and computes the rest again for nothing, down to results of
+ * reductions of another region, which it reads; the update's own reductions (finiteness checks, norms) ride on passes
+ * that touch their operands anyway. Variables and outputs are written once. Kernels can stay above it:
+ * what waits for a statistic over the batch has to read its values twice where they do not stay in the cache. */
 #include "codegen/ledger.h"
 #include "passes/memory.h"
-#include "passes/nests.h"
 
 #include <stb/stb_ds.h>
 
 struct bounds {
     const struct graph *graph;
     const struct target *target;
-    int *pass;           /* by node id: region and number of passes that must have ended before */
     bool *resident;      /* by node id: lies in memory in any case */
-    int *visited;        /* by node id: the last pass that came here */
+    int *visited;        /* by node id: the last region whose pass came here, or -1 */
     struct node **stack; /* stb_ds array */
     uint64_t bytes;
 };
@@ -47,31 +43,6 @@ static uint64_t bytes_of(const struct bounds *bounds, const struct node *node)
     return (uint64_t)memory_bytes(&node->type, bounds->target);
 }
 
-static bool ends_a_pass(const struct node *node)
-{
-    enum reduction_kind kind = reduction_kind(node);
-    return kind == REDUCTION_COLUMN || kind == REDUCTION_FULL;
-}
-
-enum { REGIONS = REGION_UPDATE + 1 };
-
-/* Numbers the passes: what uses contractions, sources or another region's values waits for nothing in its own. */
-static void find_passes(struct bounds *bounds)
-{
-    for (ptrdiff_t i = 0; i < arrlen(bounds->graph->nodes); i++) {
-        const struct node *node = bounds->graph->nodes[i];
-        int before = 0;
-        bool counts = !is_contraction(node) && !is_source(node) && node->region != REGION_UPDATE;
-        for (int j = 0; counts && j < node->operand_count; j++) {
-            const struct node *operand = node->operands[j];
-            int after = bounds->pass[operand->id] / REGIONS + ends_a_pass(operand);
-            if (operand->region == node->region && !is_contraction(operand) && after > before)
-                before = after;
-        }
-        bounds->pass[i] = before * REGIONS + (int)node->region;
-    }
-}
-
 static void count_contractions(struct bounds *bounds)
 {
     for (ptrdiff_t i = 0; i < arrlen(bounds->graph->nodes); i++) {
@@ -88,26 +59,27 @@ static void count_contractions(struct bounds *bounds)
     }
 }
 
-/* Does the pass find this value in memory, rather than compute it? */
-static bool is_read(const struct bounds *bounds, const struct node *node, int pass)
+/* Does the pass over a region find this value in memory, rather than compute it? */
+static bool is_read(const struct bounds *bounds, const struct node *node, enum region region)
 {
     if (is_source(node) || is_contraction(node))
         return true;
-    bool own = bounds->pass[node->id] == pass;
-    return (bounds->resident[node->id] && !own) || (op_is(node->op, CLASS_REDUCE) && (!own || ends_a_pass(node)));
+    if (op_is(node->op, CLASS_REDUCE) && region == REGION_UPDATE)
+        return true;
+    return node->region != region && (bounds->resident[node->id] || op_is(node->op, CLASS_REDUCE));
 }
 
 /* Walks from what a pass makes back to what it reads. */
-static void count_reads(struct bounds *bounds, const struct node *from, int pass)
+static void count_reads(struct bounds *bounds, const struct node *from)
 {
     for (int j = 0; j < from->operand_count; j++)
         arrput(bounds->stack, from->operands[j]);
     while (arrlen(bounds->stack)) {
         const struct node *node = arrpop(bounds->stack);
-        if (bounds->visited[node->id] == pass)
+        if (bounds->visited[node->id] == (int)from->region)
             continue;
-        bounds->visited[node->id] = pass;
-        if (is_read(bounds, node, pass))
+        bounds->visited[node->id] = (int)from->region;
+        if (is_read(bounds, node, from->region))
             bounds->bytes += bytes_of(bounds, node);
         else
             for (int j = 0; j < node->operand_count; j++)
@@ -115,34 +87,24 @@ static void count_reads(struct bounds *bounds, const struct node *from, int pass
     }
 }
 
-/* What a pass is there for: roots, statistics that others wait for, operands of contractions. */
+/* What a pass is there for: roots and operands of contractions. */
 static bool is_goal(const struct bounds *bounds, const struct node *node)
 {
     if (is_source(node) || is_contraction(node))
         return false;
-    bool statistic = ends_a_pass(node) && node->region != REGION_UPDATE;
-    return op_is(node->op, CLASS_EFFECT) || statistic || bounds->resident[node->id];
+    return op_is(node->op, CLASS_EFFECT) || bounds->resident[node->id];
 }
 
-static void count_passes(struct bounds *bounds, struct arena *arena)
+static void count_region(struct bounds *bounds, enum region region)
 {
-    size_t count = arrlenu(bounds->graph->nodes);
-    int last = 0;
-    for (size_t i = 0; i < count; i++)
-        last = bounds->pass[i] > last ? bounds->pass[i] : last;
-    struct node ***goals = ARENA_ARRAY(arena, struct node **, last + 1);
-    for (size_t i = 0; i < count; i++)
-        if (is_goal(bounds, bounds->graph->nodes[i]))
-            arrput(goals[bounds->pass[i]], bounds->graph->nodes[i]);
-    for (int pass = 0; pass <= last; pass++) {
-        for (ptrdiff_t i = 0; i < arrlen(goals[pass]); i++) {
-            count_reads(bounds, goals[pass][i], pass);
-            if (op_is(goals[pass][i]->op, CLASS_EFFECT))
-                bounds->bytes += bytes_of(bounds, goals[pass][i]);
-        }
-        arrfree(goals[pass]);
+    for (ptrdiff_t i = 0; i < arrlen(bounds->graph->nodes); i++) {
+        const struct node *node = bounds->graph->nodes[i];
+        if (node->region != region || !is_goal(bounds, node))
+            continue;
+        count_reads(bounds, node);
+        if (op_is(node->op, CLASS_EFFECT))
+            bounds->bytes += bytes_of(bounds, node);
     }
-    arrfree(bounds->stack);
 }
 
 uint64_t ledger_lower_bound(const struct graph *graph, const struct target *target)
@@ -151,14 +113,14 @@ uint64_t ledger_lower_bound(const struct graph *graph, const struct target *targ
     size_t count = arrlenu(graph->nodes);
     struct bounds bounds = {.graph = graph,
                             .target = target,
-                            .pass = ARENA_ARRAY(arena, int, count),
                             .resident = ARENA_ARRAY(arena, bool, count),
                             .visited = ARENA_ARRAY(arena, int, count)};
     for (size_t i = 0; i < count; i++)
         bounds.visited[i] = -1;
-    find_passes(&bounds);
     count_contractions(&bounds);
-    count_passes(&bounds, arena);
+    for (int region = REGION_FORWARD; region <= REGION_UPDATE; region++)
+        count_region(&bounds, (enum region)region);
+    arrfree(bounds.stack);
     arena_free(arena);
     return bounds.bytes;
 }

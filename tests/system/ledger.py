@@ -4,21 +4,21 @@ import json
 from castor import castor, check, finish
 
 # Launches at most, and at least (a lower count is good news: pin it again).
-LAUNCHES = {"fashion_mlp": (13, 8), "fashion_cnn": (28, 16)}
+LAUNCHES = {"fashion_mlp": (10, 8), "fashion_cnn": (23, 18), "fashion_resnet": (85, 70)}
+# Bytes over the lower bound, at most. Batch norm reads a convolution's result twice where it does not stay in the cache.
+BYTES = {"fashion_mlp": 1.06, "fashion_cnn": 1.31, "fashion_resnet": 1.39}
 
 for model in ("fashion_mlp", "fashion_cnn", "fashion_resnet"):
     for policy in ("f32", "autocast(f16)", "autocast(bf16)"):
         row = json.loads(castor("ledger", f"models/{model}.net", "--policy", policy, "--json"))
         where = f"{model} under {policy}"
-        if model in LAUNCHES:
-            most, least = LAUNCHES[model]
-            check(least <= row["launches"] <= most, f"{where}: {row['launches']} launches, not {least} to {most}")
-        check(row["launches"] == row["kernels"] + row["library_calls"] + row.get("layout_kernels", 0),
-              f"{where}: launches are not kernels and library calls")
+        most, least = LAUNCHES[model]
+        check(least <= row["launches"] <= most, f"{where}: {row['launches']} launches, not {least} to {most}")
+        check(row["launches"] == row["kernels"] + row["library_calls"], f"{where}: launches are not kernels and library calls")
         if policy == "autocast(bf16)":
             check(row["casts_standalone"] == 0, f"{where}: {row['casts_standalone']} standalone casts")
         ratio = row["bytes"] / row["bytes_lower_bound"]
-        check(0.5 <= ratio <= 1.25, f"{where}: bytes are {ratio:.3f} x the lower bound")
+        check(1.0 <= ratio <= BYTES[model], f"{where}: bytes are {ratio:.3f} x the lower bound")
         check(row["bytes_unfused"] > row["bytes"], f"{where}: fusion saves no bytes")
         ratio = row["arena_peak"] / row["arena_lower_bound"]
         check(1.0 <= ratio <= 1.05, f"{where}: the arena is {ratio:.3f} x the liveness bound")
