@@ -503,6 +503,9 @@ static void lower_scatter(struct walk *walk, const struct nest_member *member, i
     space_indices(lowerer, walk->nest, -1, indices);
     int update = lower_value(lowerer, updates, indices);
     int slice = lower_convert(lowerer, lower_value(lowerer, index, indices + axis), ELEMENT_I32, index);
+    int64_t last = node->type.shape.dimension[axis] - 1; /* what lies outside adds nothing */
+    int nothing = lower_convert(lowerer, lower_constant(lowerer, 0, ELEMENT_F32, node), updates->type.element, node);
+    update = lower_select(lowerer, lower_within(lowerer, slice, last), update, nothing);
     for (int i = 0; i < rank; i++)
         at[i] = i == axis ? affine_constant(lowerer->out.arena, 0) : indices[i < axis ? i : i - 1 + index_rank];
     int64_t strides[RANK_MAX];
@@ -511,7 +514,7 @@ static void lower_scatter(struct walk *walk, const struct nest_member *member, i
     old.index = lower_address(lowerer, &node->type, at);
     old.lane = lower_lane(storage);
     old.stride = strides[axis];
-    old.high = node->type.shape.dimension[axis] - 1;
+    old.high = last;
     old.operand_count = 1;
     old.operands[0] = slice;
     struct value sum = {.kind = VALUE_POINTWISE, .op = OP_add, .lane = old.lane, .domain = old.lane, .node = node};

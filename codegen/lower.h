@@ -54,6 +54,8 @@ int lower_convert(struct lowerer *lowerer, int value, enum element element, cons
 int lower_constant(struct lowerer *lowerer, double constant, enum element element, const struct node *node);
 int lower_inside(struct lowerer *lowerer, const struct affine *index, int64_t low, int64_t high);
 int lower_select(struct lowerer *lowerer, int mask, int a, int b);
+/* Mask: 0 <= index <= last, for an index that is itself a value. */
+int lower_within(struct lowerer *lowerer, int index, int64_t last);
 int lower_float(struct lowerer *lowerer, int value);
 int lower_long(struct lowerer *lowerer, int value);
 enum lane_kind lower_lane(enum element element);

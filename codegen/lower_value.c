@@ -5,6 +5,7 @@
  * computed from allows. */
 #include "codegen/lower.h"
 
+#include <math.h>
 #include <stb/stb_ds.h>
 #include <string.h>
 
@@ -314,7 +315,24 @@ static int lower_load(struct lowerer *lowerer, const struct node *node, int buff
     return load_buffer(lowerer, node, buffer, (struct value){.index = lower_address(lowerer, &node->type, indices)});
 }
 
-/* A slice of a table in memory; an index outside of it is held at its end. */
+static int compare(struct lowerer *lowerer, enum op op, enum lane_kind domain, int a, int b)
+{
+    return lower_append(lowerer, (struct value){.kind = VALUE_POINTWISE,
+                                                .lane = LANE_MASK,
+                                                .domain = domain,
+                                                .op = op,
+                                                .operand_count = 2,
+                                                .operands = {a, b}});
+}
+
+int lower_within(struct lowerer *lowerer, int index, int64_t last)
+{
+    int low = compare(lowerer, OP_ge, LANE_INT, index, lower_constant(lowerer, 0, ELEMENT_I32, NULL));
+    int high = compare(lowerer, OP_le, LANE_INT, index, lower_constant(lowerer, (double)last, ELEMENT_I32, NULL));
+    return compare(lowerer, OP_and, LANE_MASK, low, high);
+}
+
+/* A slice of a table in memory; an index outside of it gives NaN, 0 for integers. */
 static int lower_gather(struct lowerer *lowerer, const struct node *node, const struct affine *const *indices)
 {
     const struct node *table = node->operands[0], *index = node->operands[1];
@@ -337,7 +355,10 @@ static int lower_gather(struct lowerer *lowerer, const struct node *node, const 
     int buffer = lower_place(lowerer, table)->buffer;
     if (buffer < 0)
         castor_bug("the table of a gather does not lie in memory");
-    return load_buffer(lowerer, table, buffer, value);
+    int64_t last = value.high;
+    int slice = load_buffer(lowerer, table, buffer, value);
+    int nothing = lower_constant(lowerer, element_is_float(table->type.element) ? NAN : 0, table->type.element, node);
+    return lower_select(lowerer, lower_within(lowerer, number, last), slice, nothing);
 }
 
 /* ---- leaves and the rest ---- */

@@ -387,7 +387,7 @@ INLINE floats float_tanh(floats x)
     p = p * square - 3.333333181e-01f;
     floats small = p * square * x + x;
     floats large = 1.0f - 2.0f / (float_exp(size + size) + 1.0f);
-    return choose(size < 0.6f, small, with_sign(large, x));
+    return choose(size < 0.6f, with_sign(small, x), with_sign(large, x));
 }
 INLINE floats float_erf(floats x)
 {

@@ -1,0 +1,200 @@
+/* The functions that generated host kernels are made of, against libm and against the element types' own rounding. */
+#include "codegen/prelude/host.h"
+
+#include "ir/philox.h"
+#include "ir/type.h"
+#include "tests/unit/check.h"
+
+#include <math.h>
+#include <stdint.h>
+
+/* Distance to the exact result in units of the last place of its f32. */
+static double ulps(float got, double wanted)
+{
+    float nearest = (float)wanted;
+    if (isnan(wanted) || isinf(nearest))
+        return isnan(wanted) ? (isnan(got) ? 0 : 1e9) : (got == nearest ? 0 : 1e9);
+    double unit = (double)nextafterf(fabsf(nearest), INFINITY) - fabs((double)nearest);
+    return fabs((double)got - wanted) / unit;
+}
+
+struct function {
+    const char *name;
+    floats (*vector)(floats);
+    double (*exact)(double);
+    double low, high, limit;
+};
+
+static floats call_exp(floats x)
+{
+    return float_exp(x);
+}
+static floats call_expm1(floats x)
+{
+    return float_expm1(x);
+}
+static floats call_log(floats x)
+{
+    return float_log(x);
+}
+static floats call_log1p(floats x)
+{
+    return float_log1p(x);
+}
+static floats call_tanh(floats x)
+{
+    return float_tanh(x);
+}
+static floats call_erf(floats x)
+{
+    return float_erf(x);
+}
+static floats call_sin(floats x)
+{
+    return float_sin(x);
+}
+static floats call_cos(floats x)
+{
+    return float_cos(x);
+}
+
+static const struct function functions[] = {
+    {"exp", call_exp, exp, -87, 88.7, 2},         {"exp", call_exp, exp, -1, 1, 2},
+    {"expm1", call_expm1, expm1, -20, 80, 2},     {"expm1", call_expm1, expm1, -1, 1, 2},
+    {"log", call_log, log, 1e-3, 5, 2},           {"log", call_log, log, 0.9, 1.1, 2},
+    {"log", call_log, log, 1, 3e38, 2},           {"log1p", call_log1p, log1p, -0.99, 3, 3},
+    {"log1p", call_log1p, log1p, -1e-3, 1e-3, 3}, {"tanh", call_tanh, tanh, -10, 10, 2},
+    {"tanh", call_tanh, tanh, -0.7, 0.7, 2},      {"erf", call_erf, erf, -5, 5, 2.5},
+    {"erf", call_erf, erf, -1.1, 1.1, 2.5},       {"sin", call_sin, sin, -100, 100, 2},
+    {"cos", call_cos, cos, -100, 100, 2},         {"cos", call_cos, cos, -3e9, 3e9, 2},
+};
+
+static void test_function(const struct function *function)
+{
+    enum { SAMPLES = 1 << 16 };
+    double worst = 0;
+    for (int i = 0; i < SAMPLES; i += 16) {
+        floats x;
+        for (int k = 0; k < 16; k++)
+            x[k] = (float)(function->low + (function->high - function->low) * (i + k + 0.37) / SAMPLES);
+        floats y = function->vector(x);
+        for (int k = 0; k < 16; k++) {
+            double off = ulps(y[k], function->exact((double)x[k]));
+            worst = off > worst ? off : worst;
+        }
+    }
+    if (worst > function->limit)
+        fprintf(stderr, "%s in %g … %g is off by %.2f ulp\n", function->name, function->low, function->high, worst);
+    CHECK(worst <= function->limit);
+}
+
+static void test_special(const struct function *function)
+{
+    const float special[16] = {0,       -0.0f, INFINITY, -INFINITY, NAN,     1,   -1,   1e-40f,
+                               -1e-40f, 1e30f, -1e30f,   1e-10f,    -1e-10f, 128, -128, 3};
+    floats x;
+    memcpy(&x, special, sizeof special);
+    floats y = function->vector(x);
+    for (int k = 0; k < 16; k++) {
+        double wanted = function->exact((double)special[k]);
+        bool good = ulps(y[k], wanted) <= 3 && (wanted != 0 || (signbit(y[k]) != 0) == (signbit(wanted) != 0));
+        if (!good)
+            fprintf(stderr, "%s(%g) is %g, not %g\n", function->name, (double)special[k], (double)y[k], wanted);
+        CHECK(good);
+    }
+}
+
+static bool equals(float a, double b)
+{
+    return isnan(b) ? isnan(a) : (double)a == b;
+}
+
+/* Halfway cases, subnormals, overflow, NaN: bit patterns spread over all exponents with telling low bits. */
+static void test_rounding(void)
+{
+    int wrong = 0;
+    for (uint32_t high = 0; high < 0x10000; high += 7)
+        for (uint32_t k = 0; k < 16; k++) {
+            static const uint32_t low[16] = {0,      1,      0xfff,  0x1000, 0x1001, 0x1fff, 0x2000, 0x3000,
+                                             0x7fff, 0x8000, 0x8001, 0xffff, 0x0800, 0x5000, 0x7000, 0xf000};
+            uint32_t bits = high << 16 | low[k];
+            float x;
+            memcpy(&x, &bits, sizeof x);
+            floats f16 = round_f16(splat(x)), bf16 = round_bf16(splat(x));
+            wrong += !equals(f16[5], element_round(ELEMENT_F16, (double)x));
+            wrong += !equals(bf16[5], element_round(ELEMENT_BF16, (double)x));
+        }
+    CHECK(wrong == 0);
+}
+
+static void test_integers(void)
+{
+    const float values[16] = {0,        1.9f, -1.9f,     2147483520.0f, 2147483648.0f, -2147483648.0f, -3e9f, NAN,
+                              INFINITY, 255,  -INFINITY, 256.5f,        0.5f,          -0.5f,          1e20f, 7};
+    floats x;
+    memcpy(&x, values, sizeof values);
+    ints y = float_to_int(x);
+    longs wide = float_to_long(x);
+    for (int k = 0; k < 16; k++) {
+        CHECK((double)y[k] == element_round(ELEMENT_I32, (double)values[k]));
+        bool huge = fabs((double)values[k]) > 1e18;
+        CHECK(huge ? (wide[k] > 0) == (values[k] > 0)
+                   : (double)wide[k] == element_round(ELEMENT_I64, (double)values[k]));
+    }
+}
+
+static void test_accumulators(void)
+{
+    floats x = __builtin_convertvector(lane, floats) - 7.0f;
+    m2_float a = m2_float_start(), b = m2_float_start();
+    for (int i = 0; i < 8; i++)
+        a = m2_float_step(a, x + (float)i, splat(1.0f / (float)(i + 1)));
+    for (int i = 8; i < 11; i++)
+        b = m2_float_step(b, x + (float)i, splat(1.0f / (float)(i - 7)));
+    double mean = 0, wanted = 0;
+    for (int i = 0; i < 11 * 16; i++)
+        mean += (i / 16 + i % 16 - 7) / (11.0 * 16);
+    for (int i = 0; i < 11 * 16; i++)
+        wanted += (i / 16 + i % 16 - 7 - mean) * (i / 16 + i % 16 - 7 - mean);
+    floats m2 = m2_float_result(m2_float_lanes(m2_float_merge(a, b)));
+    CHECK(fabs((double)m2[3] - wanted) < 1e-5 * wanted);
+    CHECK(m2_float_result(m2_float_lanes(m2_float_merge(m2_float_start(), m2_float_start())))[0] == 0);
+
+    argmax_float best = argmax_float_start();
+    best = argmax_float_step(best, choose(lane == 3, splat(NAN), x), lane);
+    best = argmax_float_step(best, choose(lane == 2, splat(NAN), x), lane + 16);
+    CHECK(argmax_float_result(argmax_float_lanes(best))[0] == 3);
+    best = argmax_float_step(argmax_float_start(), splat(-INFINITY), lane);
+    CHECK(argmax_float_result(argmax_float_lanes(best))[9] == 0);
+    CHECK(sum_long_lanes(int_to_long(lane))[1] == 120);
+}
+
+static void test_random_bits(void)
+{
+    uniform_stock stock = {.start = -1};
+    long long key = 0x123456789abcdef;
+    for (long base = 0; base < 256; base += 16) {
+        floats stocked = uniform_from(&stock, splat_long(42), splat_long(7), key, base);
+        floats direct = uniform_bits(splat_long(42), splat_long(7), key, base, lane);
+        for (int k = 0; k < 16; k++) {
+            double wanted = philox_uniform(42, 7, (uint64_t)key, (uint64_t)(base + k));
+            CHECK((double)stocked[k] == wanted);
+            CHECK((double)direct[k] == wanted);
+        }
+    }
+    floats far = uniform_bits(splat_long(-3), splat_long(1LL << 40), key, 5000000000L, 3 * lane);
+    CHECK((double)far[11] == philox_uniform(-3, 1LL << 40, (uint64_t)key, 5000000033u));
+}
+
+int main(void)
+{
+    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+        test_function(&functions[i]);
+        test_special(&functions[i]);
+    }
+    test_rounding();
+    test_integers();
+    test_accumulators();
+    test_random_bits();
+    return check_result();
+}
