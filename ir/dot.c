@@ -1,18 +1,17 @@
 /* Printing graphs for graphviz.
  *
  * Nodes are sorted into a tree of clusters, one for each scope (within forward, backward and update, which would
- * otherwise lie on top of each other), and the tree is printed before the edges. */
+ * otherwise lie on top of each other), and the tree is printed before the edges. A picture is to be understood at a
+ * glance, so what says nothing about precision is left out: constants stand in the labels of their users, edges run
+ * through reshape and broadcast, and where a graph has a forward pass its update is one box, but for the casts in it.
+ * The IR text has everything. */
 #include "ir/dot.h"
 #include "ir/print.h"
 #include "ir/scope.h"
 
-#include <errno.h>
-#include <spawn.h>
 #include <stb/stb_ds.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 struct cluster {
     const char *label;
@@ -32,6 +31,11 @@ struct picture {
     struct cluster root;
     struct cluster_entry *clusters; /* stb_ds hash */
     int printed;                    /* clusters so far */
+    bool *outside;                  /* by id: nodes of the update that others use (the scale): not in its box */
+    bool folded;                    /* the update is one box */
+    const struct node *update;      /* … which this node stands for; NULL while there is none */
+    int update_nodes;               /* how many nodes are in it */
+    const char *update_title;       /* the functions that they come from: "adam, dynamic" */
 };
 
 /* ---- colours and shapes ---- */
@@ -45,6 +49,34 @@ static const struct {
     [ELEMENT_I64] = {"#e9ecef", "#495057"},  [ELEMENT_U8] = {"#e9ecef", "#495057"},
     [ELEMENT_BOOL] = {"#f8f9fa", "#868e96"},
 };
+
+/* A parameter's half copy on its way out of the update. */
+static bool is_half_copy(const struct node *node)
+{
+    if (node->op == OP_write)
+        node = node->operands[0];
+    return node->op == OP_cast && element_is_half(node->type.element);
+}
+
+/* What the picture has in the node's place: the node itself, what it moves, or the box of the update; NULL for
+ * constants. */
+static const struct node *shown(const struct picture *picture, const struct node *node)
+{
+    while (node->op == OP_reshape || node->op == OP_broadcast)
+        node = node->operands[0];
+    if (node->op == OP_constant)
+        return NULL;
+    bool inside = picture->folded && node->region == REGION_UPDATE;
+    return inside && !is_half_copy(node) && !picture->outside[node->id] ? picture->update : node;
+}
+
+/* The element type of a contraction's operands where it is not that of its result, else ELEMENT_NONE. */
+static enum element product_element(const struct node *node)
+{
+    if (!op_is(node->op, CLASS_CONTRACTION) || node->operands[0]->type.element == node->type.element)
+        return ELEMENT_NONE;
+    return node->operands[0]->type.element;
+}
 
 static const char *node_shape(const struct node *node)
 {
@@ -85,22 +117,42 @@ static void print_escaped(const char *text, FILE *out)
     }
 }
 
+enum { TITLE_LENGTH = 16 };
+
+/* The name; of a long one the end, since the clusters around the node say the rest. */
+static const char *node_title(const struct picture *picture, const struct node *node)
+{
+    if (node->attributes->symbol || !node->name || !*node->scope)
+        return node->attributes->symbol ? node->attributes->symbol : node->name;
+    const char *dot = strrchr(node->name, '.');
+    if (!dot || strlen(node->name) <= TITLE_LENGTH)
+        return node->name;
+    bool gradient = strncmp(node->name, "d_", 2) == 0;
+    return gradient ? arena_printf(picture->arena, "d_%s", dot + 1) : dot + 1;
+}
+
 static void print_label(const struct picture *picture, const struct node *node)
 {
     char type[TYPE_TEXT], number[DOUBLE_TEXT];
     FILE *out = picture->out;
+    if (node == picture->update) {
+        fprintf(out, "update: %s\\n%d operations", picture->update_title, picture->update_nodes);
+        return;
+    }
     fputs(op_info(node->op)->name, out);
     for (int i = 0; i < node->operand_count; i++) {
         const struct node *constant = constant_of(node->operands[i]);
         if (constant)
             fprintf(out, " %s", format_double(constant->attributes->value, number));
     }
-    const char *title = node->attributes->symbol ? node->attributes->symbol : node->name;
+    const char *title = node_title(picture, node);
     if (title) {
         fputs("\\n", out);
         print_escaped(title, out);
     }
     fputs("\\n", out);
+    if (product_element(node))
+        fprintf(out, "%s products, ", element_name(product_element(node)));
     print_escaped(type_format(&node->type, type, sizeof type), out);
 }
 
@@ -120,7 +172,9 @@ static void print_picture_node(const struct picture *picture, const struct node 
 {
     FILE *out = picture->out;
     bool cast = node->op == OP_cast;
-    fprintf(out, "n%d [shape=%s, fillcolor=\"%s\", color=\"%s\"", node->id, node_shape(node),
+    const char *product = product_element(node) ? colours[product_element(node)].fill : "";
+    fprintf(out, "n%d [shape=%s, fillcolor=\"%s%s%s\", color=\"%s\"", node->id,
+            node == picture->update ? "folder" : node_shape(node), product, *product ? ":" : "",
             colours[node->type.element].fill, cast ? "#e03131" : colours[node->type.element].line);
     if (cast || op_is(node->op, CLASS_CONTRACTION))
         fputs(", penwidth=2", out);
@@ -149,6 +203,8 @@ static struct cluster *cluster_of(struct picture *picture, const struct node *no
 {
     const char *key = region_name(node->region);
     struct cluster *cluster = &picture->root;
+    if (node->region == REGION_UPDATE && picture->folded)
+        return cluster;
     if (node->region != REGION_FORWARD)
         cluster = child(picture, cluster, key, key);
     const char *rest = node->scope;
@@ -183,37 +239,121 @@ static void free_cluster(struct cluster *cluster)
 
 /* ---- the picture ---- */
 
+struct edge {
+    uint64_t key; /* both ids */
+};
+
+/* Once for each pair: the box of the update has many edges of a kind. */
+static void print_edge(const struct picture *picture, struct edge **edges, const struct node *from,
+                       const struct node *to)
+{
+    if (!from || from == to)
+        return;
+    uint64_t key = (uint64_t)from->id << 32 | (uint32_t)to->id;
+    if (hmgeti(*edges, key) >= 0)
+        return;
+    hmputs(*edges, (struct edge){key});
+    fprintf(picture->out, "n%d -> n%d [color=\"%s\"];\n", from->id, to->id, colours[from->type.element].line);
+}
+
 static void print_edges(const struct picture *picture)
+{
+    struct edge *edges = NULL;
+    for (ptrdiff_t i = 0; i < arrlen(picture->graph->nodes); i++) {
+        const struct node *node = picture->graph->nodes[i], *to = shown(picture, node);
+        bool moves = node->op == OP_reshape || node->op == OP_broadcast;
+        for (int k = 0; to && !moves && k < node->operand_count; k++)
+            print_edge(picture, &edges, shown(picture, node->operands[k]), to);
+    }
+    hmfree(edges);
+}
+
+static bool has_element(const struct picture *picture, enum element element)
+{
+    for (ptrdiff_t i = 0; i < arrlen(picture->graph->nodes); i++)
+        if (picture->graph->nodes[i]->type.element == element)
+            return true;
+    return false;
+}
+
+static void print_legend_product(const struct picture *picture)
 {
     for (ptrdiff_t i = 0; i < arrlen(picture->graph->nodes); i++) {
         const struct node *node = picture->graph->nodes[i];
-        if (constant_of(node))
+        enum element product = product_element(node);
+        if (!product)
             continue;
-        for (int k = 0; k < node->operand_count; k++)
-            if (!constant_of(node->operands[k]))
-                fprintf(picture->out, "n%d -> n%d [color=\"%s\"];\n", node->operands[k]->id, node->id,
-                        colours[node->operands[k]->type.element].line);
+        fprintf(picture->out,
+                "legend_product [shape=box3d, penwidth=2, label=\"%s products,\\nsummed in %s\", "
+                "fillcolor=\"%s:%s\", color=\"%s\"];\n",
+                element_name(product), element_name(node->type.element), colours[product].fill,
+                colours[node->type.element].fill, colours[node->type.element].line);
+        return;
     }
 }
 
 static void print_legend(const struct picture *picture)
 {
-    static const enum element shown[] = {ELEMENT_F16, ELEMENT_BF16, ELEMENT_F32, ELEMENT_I32};
-    fputs("subgraph cluster_legend {\nlabel=\"precision\"; style=rounded; color=\"#adb5bd\";\n", picture->out);
-    for (size_t i = 0; i < sizeof shown / sizeof *shown; i++)
-        fprintf(picture->out, "legend%zu [label=\"%s\", fillcolor=\"%s\", color=\"%s\"];\n", i,
-                shown[i] == ELEMENT_I32 ? "integer" : element_name(shown[i]), colours[shown[i]].fill,
-                colours[shown[i]].line);
-    fputs("legend_cast [label=\"cast\", shape=hexagon, fillcolor=\"#ffffff\", color=\"#e03131\", penwidth=2];\n}\n",
+    static const struct {
+        enum element element;
+        const char *text;
+    } rows[] = {{ELEMENT_F16, "f16"}, {ELEMENT_BF16, "bf16"}, {ELEMENT_F32, "f32"}, {ELEMENT_I32, "integer"}};
+    fputs("subgraph cluster_legend {\nlabel=\"rounded to\"; style=rounded; color=\"#adb5bd\";\n", picture->out);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (has_element(picture, rows[i].element))
+            fprintf(picture->out, "legend%zu [label=\"%s\", fillcolor=\"%s\", color=\"%s\"];\n", i, rows[i].text,
+                    colours[rows[i].element].fill, colours[rows[i].element].line);
+    print_legend_product(picture);
+    fputs("legend_variable [label=\"parameter\\nor state\", shape=cylinder, fillcolor=\"#ffffff\"];\n"
+          "legend_cast [label=\"cast\", shape=hexagon, fillcolor=\"#ffffff\", color=\"#e03131\", penwidth=2];\n}\n",
           picture->out);
+}
+
+static void note_outside(struct picture *picture, const struct node *node)
+{
+    for (int k = 0; node->region != REGION_UPDATE && k < node->operand_count; k++)
+        if (node->operands[k]->region == REGION_UPDATE)
+            picture->outside[node->operands[k]->id] = true;
+}
+
+/* Takes note of what the box of the update stands for. */
+static void fold_update(struct picture *picture)
+{
+    const struct node *last = NULL;
+    picture->outside = ARENA_ARRAY(picture->arena, bool, arrlen(picture->graph->nodes) + 1);
+    picture->folded = false;
+    picture->update_title = "";
+    for (ptrdiff_t i = 0; i < arrlen(picture->graph->nodes); i++) {
+        const struct node *node = picture->graph->nodes[i];
+        struct scope_segment segment;
+        const char *rest = node->scope;
+        picture->folded |= op_is(node->op, CLASS_CONTRACTION) && node->region == REGION_FORWARD;
+        note_outside(picture, node);
+        if (node->region != REGION_UPDATE || node->op == OP_constant)
+            continue;
+        if (!is_half_copy(node) && node->op == OP_write)
+            last = node;
+        picture->update_nodes += node->op != OP_reshape && node->op != OP_broadcast;
+        if (!scope_next(&rest, &segment))
+            continue;
+        const char *name = arena_intern_length(picture->arena, segment.callee, segment.callee_length);
+        if (!strstr(picture->update_title, name))
+            picture->update_title =
+                arena_printf(picture->arena, "%s%s%s", picture->update_title, *picture->update_title ? ", " : "", name);
+    }
+    picture->update = last;
+    picture->folded &= last != NULL;
+    if (!picture->folded)
+        picture->update = NULL;
 }
 
 void dot_graph(const struct graph *graph, FILE *out)
 {
     struct arena *arena = arena_new();
     struct picture picture = {.graph = graph, .arena = arena, .out = out};
+    fold_update(&picture);
     for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++)
-        if (!constant_of(graph->nodes[i])) {
+        if (shown(&picture, graph->nodes[i]) == graph->nodes[i]) {
             struct cluster *cluster = cluster_of(&picture, graph->nodes[i]);
             arrput(cluster->nodes, graph->nodes[i]);
         }
@@ -231,59 +371,4 @@ void dot_graph(const struct graph *graph, FILE *out)
         free_cluster(picture.clusters[i].value);
     shfree(picture.clusters);
     arena_free(arena);
-}
-
-/* ---- graphviz ---- */
-
-extern char **environ;
-
-/* Runs `dot -Tsvg` from one file to another. */
-static const char *run_graphviz(FILE *from, FILE *to)
-{
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, fileno(from), STDIN_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, fileno(to), STDOUT_FILENO);
-    char *const arguments[] = {"dot", "-Tsvg", NULL};
-    pid_t child;
-    int problem = posix_spawnp(&child, "dot", &actions, NULL, arguments, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    if (problem)
-        return "graphviz's program `dot` is needed for SVG and cannot be started (on Debian: apt install graphviz)";
-    int status;
-    while (waitpid(child, &status, 0) < 0)
-        if (errno != EINTR)
-            return "the program `dot` was lost";
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
-        return "graphviz's program `dot` is needed for SVG and cannot be started (on Debian: apt install graphviz)";
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? NULL : "the program `dot` failed";
-}
-
-static bool copy_file(FILE *from, FILE *to)
-{
-    char buffer[1 << 14];
-    size_t bytes;
-    rewind(from);
-    while ((bytes = fread(buffer, 1, sizeof buffer, from)) > 0)
-        if (fwrite(buffer, 1, bytes, to) != bytes)
-            return false;
-    return !ferror(from) && fflush(to) == 0;
-}
-
-const char *dot_svg(const struct graph *graph, FILE *out)
-{
-    FILE *source = tmpfile(), *picture = tmpfile();
-    const char *problem = source && picture ? NULL : "no temporary file can be made for graphviz";
-    if (!problem) {
-        dot_graph(graph, source);
-        rewind(source);
-        problem = run_graphviz(source, picture);
-    }
-    if (!problem && !copy_file(picture, out))
-        problem = "the picture cannot be written";
-    if (source)
-        fclose(source);
-    if (picture)
-        fclose(picture);
-    return problem;
 }

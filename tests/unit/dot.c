@@ -40,7 +40,42 @@ static void check_dot(const struct graph *graph)
     contains(picture, "label=\"backward\"");
     contains(picture, "label=\"mul 0.5\\nm\\nf16[2,3]\"");
     contains(picture, "n0 -> n1 ");
+    contains(picture, "n1 -> n6 ");
     CHECK(!strstr(picture, "n3 "));
+    free(picture);
+}
+
+/* Under a forward pass with a contraction, the update is one box; the scale and half copies stay out of it. */
+static const char step[] = "graph train {\n"
+                           " %x = input(\"x\") : f16[2,3]\n"
+                           " %w = input(\"w\") : f16[3,4]\n"
+                           " %m = matmul(%x, %w) : f32[2,4] in \"fc1:linear\"\n"
+                           " %a_name_too_long.inner = neg(%m) : f32[2,4] in \"fc1:linear\"\n"
+                           " %o = output(%a_name_too_long.inner, \"y\")\n"
+                           " %s = reshape(%m) : f32[8] update in \":sgd\"\n"
+                           " %t = neg(%s) : f32[8] update in \":sgd\"\n"
+                           " %u = neg(%t) : f32[8] update in \":sgd\"\n"
+                           " %h = cast(%u) : f16[8] update\n"
+                           " %v = write(%u, \"v\") : f32[8] update\n"
+                           " %c = write(%h, \"c\") : f16[8] update\n"
+                           "}\n";
+
+static void check_step(const struct graph *graph)
+{
+    char *picture;
+    size_t size;
+    FILE *out = open_memstream(&picture, &size);
+    dot_graph(graph, out);
+    fclose(out);
+    contains(picture, "n2 [shape=box3d, fillcolor=\"#ffd8a8:#d0ebff\"");
+    contains(picture, "label=\"matmul\\nm\\nf16 products, f32[2,4]\"");
+    contains(picture, "label=\"neg\\ninner\\n");
+    contains(picture, "n9 [shape=folder");
+    contains(picture, "label=\"update: sgd\\n");
+    contains(picture, "n2 -> n9 ");
+    contains(picture, "n9 -> n8 ");
+    contains(picture, "n8 -> n10 ");
+    CHECK(!strstr(picture, "\nn5 ") && !strstr(picture, "\nn6 ") && !strstr(picture, "\nn7 "));
     free(picture);
 }
 
@@ -78,6 +113,12 @@ int main(void)
         check_dot(module->graphs[0]);
         check_svg(module->graphs[0]);
     }
+    module_free(module);
+    module = parse_module(arena, diagnostics, "step.ir", step);
+    diagnostics_print(diagnostics, stderr);
+    CHECK(module);
+    if (module)
+        check_step(module->graphs[0]);
     module_free(module);
     arena_free(arena);
     return check_result();
