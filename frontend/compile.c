@@ -99,16 +99,13 @@ struct target target_from_facts(const struct device_facts *facts)
 
 /* ---- opening ---- */
 
-/* The train block's entries given as flags, and --policy as its entry `precision`; an stb_ds array. */
+/* The train block's entries given as flags; an stb_ds array. */
 static struct name_text *overrides_of(const struct invocation *invocation)
 {
-    static const enum flag entries[] = {FLAG_data,   FLAG_batch,     FLAG_epochs, FLAG_steps,     FLAG_accumulate,
-                                        FLAG_seed,   FLAG_precision, FLAG_scale,  FLAG_clip,      FLAG_minimize,
-                                        FLAG_freeze, FLAG_evaluate,  FLAG_lr,     FLAG_checkpoint};
     struct name_text *list = NULL;
-    for (size_t i = 0; i < sizeof entries / sizeof *entries; i++)
-        if (flag_given(invocation, entries[i]))
-            arrput(list, ((struct name_text){flag_spelling(entries[i]), flag_text(invocation, entries[i])}));
+    for (enum flag flag = 0; flag < FLAG_COUNT; flag++)
+        if (flag_in(flag, GROUP_BLOCK) && flag_given(invocation, flag))
+            arrput(list, ((struct name_text){flag_spelling(flag), flag_text(invocation, flag)}));
     return list;
 }
 
@@ -232,6 +229,9 @@ bool pipeline_flags(const struct invocation *invocation, struct pipeline_options
         unknown_pass(invocation, options->print_after);
         return false;
     }
+    options->dump_to = flag_text(invocation, FLAG_dump_to);
+    if (options->dump_to)
+        file_make_folders(options->dump_to); /* the first file that cannot be written tells */
     return flag_integer(invocation, FLAG_pass_limit, 0, &context->limit);
 }
 
@@ -283,11 +283,6 @@ int compilation_module(struct compilation *compilation, const struct compile_req
         return EXIT_USAGE;
     if (!request->observe)
         options.print_after = NULL, options.time_passes = false;
-    options.dump_to = flag_text(compilation->invocation, FLAG_dump_to);
-    if (options.dump_to && !file_make_folders(options.dump_to)) {
-        fprintf(stderr, "castor: %s: cannot make the folder: %s\n", options.dump_to, strerror(errno));
-        return EXIT_DEVICE;
-    }
     struct pipeline_result result = pipeline_run(compilation->module, &context, &options);
     compilation->seconds += now() - start;
     return result.done ? 0 : pipeline_failure(compilation->invocation, &result);
@@ -320,9 +315,29 @@ static int dump_program(const struct program *program, const char *folder)
     return written ? 0 : runtime_failure(&error);
 }
 
+/* Whether --passes, where it is given, leaves a graph that has code. False after a usage error. */
+static bool makes_program(const struct invocation *invocation)
+{
+    static const char *const needed[] = {"gradients", "loss_scale", "casts", "layout", "fuse", "schedule", "memory"};
+    const char *passes = flag_text(invocation, FLAG_passes);
+    for (size_t i = 0; passes && i < sizeof needed / sizeof *needed; i++) {
+        size_t length = strlen(needed[i]);
+        const char *at = passes;
+        while (at && !(strncmp(at, needed[i], length) == 0 && (!at[length] || at[length] == ',')))
+            at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL;
+        if (at)
+            continue;
+        usage_error(invocation, "--passes: a program needs pass %s too", needed[i]);
+        return false;
+    }
+    return true;
+}
+
 int compilation_program(struct compilation *compilation)
 {
     double start = now();
+    if (!makes_program(compilation->invocation))
+        return EXIT_USAGE;
     const char *folder = flag_text(compilation->invocation, FLAG_dump_to);
     compilation->program = assemble_program(compilation->module, &compilation->target, compilation->arena);
     compilation->seconds += now() - start;

@@ -6,7 +6,7 @@
 #include <signal.h>
 #include <string.h>
 
-enum { COMPILES = GROUP_COMPILE | GROUP_BLOCK };
+enum { COMPILES = GROUP_LANGUAGE | GROUP_COMPILE | GROUP_BLOCK };
 
 static const struct command commands[] = {
     {"check", "FILE", 1, 1, GROUP_LANGUAGE | GROUP_JSON, "Parse a .net file and check names, shapes and types.",
@@ -82,6 +82,24 @@ static bool output_written(void)
     return false;
 }
 
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static int run_command(const struct command *command, int argc, char **argv)
+{
+    struct invocation invocation;
+    int code = invocation_parse(&invocation, command, argc, argv);
+    if (code < 0)
+        code = command->run(&invocation);
+    invocation_free(&invocation);
+    return output_written() ? code : EXIT_DEVICE;
+}
+
 int main(int argc, char **argv)
 {
     signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes shows as a failed write, not as a signal that ends the process */
@@ -89,19 +107,14 @@ int main(int argc, char **argv)
         print_commands(stderr);
         return EXIT_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+    if (strcmp(argv[1], "help") == 0 && argc == 3 && find_command(argv[2])) {
+        char *help[] = {argv[2], (char[]){"--help"}, NULL};
+        return run_command(find_command(argv[2]), 2, help);
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         print_commands(stdout);
         return 0;
     }
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
-        if (strcmp(commands[i].name, argv[1]) != 0)
-            continue;
-        struct invocation invocation;
-        int code = invocation_parse(&invocation, &commands[i], argc - 1, argv + 1);
-        if (code < 0)
-            code = commands[i].run(&invocation);
-        invocation_free(&invocation);
-        return output_written() ? code : EXIT_DEVICE;
-    }
-    return unknown_command(argv[1]);
+    const struct command *command = find_command(argv[1]);
+    return command ? run_command(command, argc - 1, argv + 1) : unknown_command(argv[1]);
 }

@@ -79,19 +79,34 @@ static void find_last_uses(struct planner *planner)
     }
 }
 
-/* The stored value that an output or write without a kernel stands for. */
+static bool is_unstored_root(const struct node *node)
+{
+    return op_is(node->op, CLASS_EFFECT) && node->kernel == 0;
+}
+
+/* The stored value that an output or write without a kernel stands for; NULL when fuse has not run. */
 static struct node *stored_operand(const struct node *root)
 {
     struct view view;
     if (!view_find(root->operands[0], &view) || !view_is_alias(&view) ||
         (view.base->kernel == 0 && view.base->op != OP_read && view.base->op != OP_input))
-        castor_bug("%s \"%s\" is not stored", op_info(root->op)->name, root->attributes->symbol);
+        return NULL;
     return view.base;
 }
 
-static bool is_unstored_root(const struct node *node)
+/* False after a diagnostic when the graph is not one that fuse has been through. */
+static bool is_fused(const struct graph *graph)
 {
-    return op_is(node->op, CLASS_EFFECT) && node->kernel == 0;
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
+        const struct node *node = graph->nodes[i];
+        if (!is_unstored_root(node) || stored_operand(node))
+            continue;
+        diagnostics_error(graph->module->diagnostics, E0804, node->span, NULL,
+                          "graph %s: pass memory needs pass fuse before it: no kernel stores what %s \"%s\" takes",
+                          graph->name, op_info(node->op)->name, node->attributes->symbol);
+        return false;
+    }
+    return true;
 }
 
 static void keep_to_the_end(struct planner *planner)
@@ -201,6 +216,8 @@ static void set_placements(struct planner *planner)
 
 void pass_memory(struct graph *graph, struct pass_context *context)
 {
+    if (!is_fused(graph))
+        return;
     struct arena *arena = arena_new();
     struct planner planner = {.graph = graph, .target = context->target, .context = context};
     int64_t alignment = context->target->alignment > 0 ? context->target->alignment : 1;

@@ -65,6 +65,7 @@ bool flag_integer(const struct invocation *invocation, enum flag flag, int64_t l
 /* A number above 0 and below 1, likewise. */
 bool flag_share(const struct invocation *invocation, enum flag flag, double *value);
 const char *flag_spelling(enum flag flag);
+bool flag_in(enum flag flag, enum flag_group group);
 
 /* "castor COMMAND: …" to stderr; gives EXIT_USAGE. */
 int usage_error(const struct invocation *invocation, const char *format, ...) __attribute__((format(printf, 2, 3)));

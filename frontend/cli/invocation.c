@@ -39,6 +39,11 @@ const char *flag_spelling(enum flag flag)
     return flags[flag].spelling;
 }
 
+bool flag_in(enum flag flag, enum flag_group group)
+{
+    return (flags[flag].groups & group) != 0;
+}
+
 int usage_error(const struct invocation *invocation, const char *format, ...)
 {
     va_list arguments;
@@ -111,16 +116,43 @@ static int check_flags(const struct invocation *invocation, int argc, char **arg
     return -1;
 }
 
-/* Options for argp, ended by an empty row; malloced. */
+/* The sections of --help: a flag stands in the first that one of its groups belongs to. */
+static const struct {
+    unsigned groups;
+    const char *title;
+} sections[] = {{GROUP_BLOCK, "Entries of the train block, written as in the file:"},
+                {GROUP_LANGUAGE | GROUP_COMPILE | GROUP_PASSES, "How it is compiled:"},
+                {~0u, "Of this command:"}};
+enum { SECTION_COUNT = sizeof sections / sizeof *sections };
+
+static int section_of(enum flag flag)
+{
+    for (int i = 0; i < SECTION_COUNT - 1; i++)
+        if (flags[flag].groups & sections[i].groups)
+            return i;
+    return SECTION_COUNT - 1;
+}
+
+/* Options for argp, the command's own first, ended by an empty row; malloced. */
 static struct argp_option *options_of(const struct command *command)
 {
-    struct argp_option *options = calloc(FLAG_COUNT + 1, sizeof *options);
+    struct argp_option *options = calloc(FLAG_COUNT + SECTION_COUNT + 1, sizeof *options);
     if (!options)
         abort();
-    for (int i = 0, at = 0; i < FLAG_COUNT; i++)
-        if (takes(command, (enum flag)i))
-            options[at++] = (struct argp_option){
-                .name = flags[i].spelling, .key = KEY + i, .arg = flags[i].argument, .doc = flags[i].help};
+    for (int section = SECTION_COUNT - 1, at = 0; section >= 0; section--) {
+        int first = at++;
+        for (int i = 0; i < FLAG_COUNT; i++)
+            if (takes(command, (enum flag)i) && section_of((enum flag)i) == section)
+                options[at++] = (struct argp_option){.name = flags[i].spelling,
+                                                     .key = KEY + i,
+                                                     .arg = flags[i].argument,
+                                                     .doc = flags[i].help,
+                                                     .group = SECTION_COUNT - section};
+        if (at == first + 1)
+            at = first;
+        else
+            options[first] = (struct argp_option){.doc = sections[section].title, .group = SECTION_COUNT - section};
+    }
     return options;
 }
 
@@ -158,7 +190,7 @@ int invocation_parse(struct invocation *invocation, const struct command *comman
     struct argp argp = {.options = options, .parser = take, .args_doc = command->words};
     int code = -1;
     for (int i = 1; i < argc; i++)
-        if (strcmp(argv[i], "--help") == 0)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
             code = 0;
     if (code == 0)
         print_help(command, &argp);

@@ -84,7 +84,7 @@ static int run(struct compilation *compilation, struct run_settings *settings)
                                       .observe = true};
     int code = batch > 0 ? compilation_module(compilation, &request) : EXIT_DEVICE;
     if (batch <= 0)
-        fprintf(stderr, "castor: %s: a batch of no examples\n", settings->feed);
+        fprintf(stderr, "castor: %s: a batch of no examples\n", settings->feed ? settings->feed : compilation->file);
     if (!code)
         code = execute(compilation, settings);
     arrfree(fetch);
