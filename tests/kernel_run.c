@@ -1,5 +1,6 @@
 /* Compiles generated kernels into a shared object and runs them on buffers of their own. */
 #include "tests/kernel_run.h"
+#include "runtime/host/isa.h"
 
 #include <dlfcn.h>
 #include <math.h>
@@ -79,6 +80,10 @@ int kernel_batch_add(struct kernel_batch *batch, struct graph *graph)
 bool kernel_batch_compile(struct kernel_batch *batch, const char *flags)
 {
     char folder[] = "/tmp/castor-kernels-XXXXXX", path[64], command[512];
+    const char *compiler = getenv("CC"), *name = getenv("CASTOR_ISA");
+    const struct isa *isa = isa_find(name && name[0] ? name : "native");
+    if (!isa)
+        return false;
     if (!mkdtemp(folder))
         return false;
     snprintf(path, sizeof path, "%s/kernels.c", folder);
@@ -88,10 +93,9 @@ bool kernel_batch_compile(struct kernel_batch *batch, const char *flags)
     fwrite(batch->text, 1, arrlenu(batch->text), file);
     fclose(file);
     snprintf(command, sizeof command,
-             "cc -std=gnu17 %s -march=native -fopenmp -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-psabi "
-             "-fPIC -shared "
-             "%s -o %s/kernels.so -lm",
-             flags, path, folder);
+             "%s -std=gnu17 %s %s -fopenmp -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-psabi -fPIC "
+             "-shared %s -o %s/kernels.so -lm",
+             compiler && compiler[0] ? compiler : "cc", flags, isa->flags ? isa->flags : "", path, folder);
     bool built = system(command) == 0;
     snprintf(path, sizeof path, "%s/kernels.so", folder);
     batch->library = built ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;

@@ -11,7 +11,8 @@ struct kernel_batch;
 struct kernel_batch *kernel_batch_new(const struct target *target);
 /* Adds a fused graph without contractions; its number in the batch. */
 int kernel_batch_add(struct kernel_batch *batch, struct graph *graph);
-/* Compiles all with `cc`; false when that fails (what the compiler says goes to standard error). */
+/* Compiles all, with $CC for $CASTOR_ISA where these are set, else `cc` for this machine; false when that fails (what
+ * the compiler says goes to standard error). */
 bool kernel_batch_compile(struct kernel_batch *batch, const char *flags);
 /* Runs graph `number` once. False when a kernel wrote outside of its buffers. */
 bool kernel_batch_run(struct kernel_batch *batch, int number, const struct environment *environment);

@@ -108,5 +108,11 @@ int main(int argc, char **argv)
     CHECK((double)total_off <= 0.01 * (double)total_elements);
     kernel_batch_free(batch);
     kernel_batch_free(plain);
+    for (int i = 0; i < count; i++)
+        module_free(modules[i]);
+    free(modules);
+    free(a);
+    free(b);
+    arena_free(arena);
     return check_result();
 }
