@@ -108,8 +108,11 @@ int main(int argc, char **argv)
     CHECK((double)total_off <= 0.01 * (double)total_elements);
     kernel_batch_free(batch);
     kernel_batch_free(plain);
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < count; i++) {
+        module_free(a[i]->module);
+        module_free(b[i]->module);
         module_free(modules[i]);
+    }
     free(modules);
     free(a);
     free(b);
