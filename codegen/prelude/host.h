@@ -634,7 +634,7 @@ typedef struct {
 
 INLINE blocks random_blocks(longs seed, longs attempt, long long key, longs block)
 {
-    quads keys = (quads)(seed * (long long)0x9E3779B97F4A7C15ull + key);
+    quads keys = (quads)seed * 0x9E3779B97F4A7C15ull + (unsigned long long)key; /* wraps */
     words key0 = __builtin_convertvector(keys, words), key1 = __builtin_convertvector(keys >> 32, words);
     words c0 = __builtin_convertvector((quads)block, words), c1 = __builtin_convertvector((quads)block >> 32, words);
     words c2 = __builtin_convertvector((quads)attempt, words);
