@@ -36,7 +36,7 @@ static int padded(struct lowerer *lowerer, const struct node *node, const struct
 
 static int lower_pad(struct lowerer *lowerer, const struct node *node, const struct affine *const *indices)
 {
-    const struct affine *wanted[RANK_MAX];
+    const struct affine *wanted[RANK_MAX] = {NULL};
     for (int i = 0; i < node->type.shape.rank; i++)
         wanted[i] = affine_add(lowerer->out.arena, indices[i],
                                affine_constant(lowerer->out.arena, node->attributes->low[i]), -1);
@@ -59,7 +59,7 @@ static int lower_window(struct lowerer *lowerer, const struct node *node, const 
 {
     const struct window *window = &node->attributes->window;
     int rank = node->operands[0]->type.shape.rank, lead = rank - window->rank;
-    const struct affine *wanted[RANK_MAX];
+    const struct affine *wanted[RANK_MAX] = {NULL};
     for (int i = 0; i < rank; i++)
         wanted[i] =
             i < lead ? indices[i] : window_index(lowerer, window, i - lead, indices[i], indices[i + window->rank]);

@@ -90,6 +90,8 @@ static void number_kernels(struct fuser *fuser)
 {
     int levels = 0, *start = NULL, *number = NULL;
     ptrdiff_t groups = arrlen(fuser->groups), nodes = arrlen(fuser->graph->nodes);
+    if (groups == 0)
+        return;
     arrsetlen(number, (size_t)groups);
     for (ptrdiff_t i = 0; i < groups; i++) {
         number[i] = 0;

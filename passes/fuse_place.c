@@ -250,16 +250,20 @@ static void place_anchor(struct fuser *fuser, struct node *node)
     settle(fuser, node, nest);
 }
 
+/* What an epilogue is appended to; NULL for the contraction itself. */
+static const struct node *chained_operand(const struct fuser *fuser, const struct node *node)
+{
+    for (int i = 0; i < node->operand_count && !op_is(node->op, CLASS_CONTRACTION); i++)
+        if (fuser->facts[node->operands[i]->id].chained)
+            return node->operands[i];
+    return NULL;
+}
+
 static void place_contraction(struct fuser *fuser, struct node *node)
 {
     struct fact *fact = &fuser->facts[node->id], whole = {0};
     int level = fact->level;
-    for (const struct node *inner = node; inner != fact->contraction;) {
-        const struct node *next = NULL;
-        for (int i = 0; i < inner->operand_count; i++)
-            if (fuser->facts[inner->operands[i]->id].chained)
-                next = inner->operands[i];
-        inner = next;
+    for (const struct node *inner = chained_operand(fuser, node); inner; inner = chained_operand(fuser, inner)) {
         need_operands(fuser, inner, &whole);
         level = whole.level > level ? whole.level : level;
     }

@@ -117,6 +117,8 @@ static int place_node(struct finder *finder, struct node *node, const struct sta
 /* After `node` is in `nest`: where its value stands for those that use it. */
 static void settle(struct finder *finder, struct node *node, int nest, struct standing *standing)
 {
+    if (nest >= (int)arrlen(finder->nests))
+        castor_bug("nest %d does not exist", nest);
     const struct nest *home = &finder->nests[nest];
     const struct nest_member *member = &arrlast(home->members);
     enum reduction_kind kind = member->reduction;

@@ -4,6 +4,7 @@
  * GCC's and clang's vector extensions only, so that -march decides what they become. Everything is computed on 16
  * lanes, uniform values too: then a value has the same bits wherever it is computed. Nothing here may be compiled
  * with -ffast-math or contraction. The polynomials are minimax fits (Remez) made for these intervals. */
+/* NOLINTBEGIN(misc-redundant-expression, bugprone-macro-parentheses): x == x tells NaN, and macros name types. */
 #ifndef CASTOR_HOST_PRELUDE_H
 #define CASTOR_HOST_PRELUDE_H
 
@@ -686,3 +687,4 @@ INLINE floats uniform_bits(longs seed, longs attempt, long long key, long base, 
 }
 
 #endif
+/* NOLINTEND(misc-redundant-expression, bugprone-macro-parentheses) */
