@@ -278,11 +278,13 @@ bool train(struct device *device, const struct program *program, const struct ba
 }
 
 bool train_profile(struct device *device, const struct program *program, const struct batches *batches, uint64_t seed,
-                   int runs, const char *entry, double *seconds, struct error *error)
+                   int runs, const char *entry, double *seconds, double *load_seconds, struct error *error)
 {
     struct feeder feeder = {0};
     int64_t count = 0;
+    double start = device->finish(device);
     struct executor *executor = executor_new(device, program, false, error);
+    *load_seconds = device->finish(device) - start;
     bool ok = executor && feeder_open(&feeder, executor, entry, batches, error) &&
               executor_initialise(executor, seed, NULL, false, error);
     if (ok && feeder.program->input_count)
