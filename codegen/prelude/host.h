@@ -428,7 +428,7 @@ INLINE floats sine(floats x, int quarter)
     c = c * square + 4.166666662e-02f;
     c = c * (square * square) - 0.5f * square + 1.0f;
     floats result = choose((turn & 1) != 0, c, s);
-    result = (floats)((ints)result ^ ((turn & 2) << 30));
+    result = (floats)((words)result ^ ((words)(turn & 2) << 30));
     for (int i = 0; i < 16; i++)
         if (!(x[i] < 0x1p20f && x[i] > -0x1p20f))
             result[i] = (float)(quarter ? __builtin_cos((double)x[i]) : __builtin_sin((double)x[i]));

@@ -230,7 +230,7 @@ static struct program_conv three_axes(const struct program_conv *p)
 static bool check_conv(struct onednn *onednn, const struct program_conv *p)
 {
     struct program_conv full = three_axes(p);
-    struct strides strides;
+    struct strides strides = {0};
     activation_strides(strides.x, p->c, full.x, PROGRAM_SPATIAL, p->channels_last);
     activation_strides(strides.y, p->o, full.y, PROGRAM_SPATIAL, p->channels_last);
     activation_strides(strides.weight, p->c / p->groups, full.kernel, PROGRAM_SPATIAL, false);

@@ -118,7 +118,7 @@ static void check_activations(void)
 
 static void softmax(double *row, int count, bool logarithm)
 {
-    double total = 0, scores[COUNT];
+    double total = 0, scores[COUNT] = {0};
     for (int i = 0; i < count; i++)
         total += exp(row[i]);
     for (int i = 0; i < count; i++)
