@@ -67,7 +67,7 @@ static void finish(struct builder *builder, struct node *value)
 static void add_pointwise(struct suite *suite, enum op op, enum element element, struct shape shape)
 {
     struct builder builder = start(suite);
-    struct node *operands[3];
+    struct node *operands[3] = {NULL};
     const struct op_info *info = op_info(op);
     bool logical = op == OP_not || op == OP_and || op == OP_or;
     for (int i = 0; i < info->arity; i++)
@@ -316,5 +316,10 @@ int main(int argc, char **argv)
     for (int i = 0; i < (int)arrlen(suite.graphs) && check_failures < 20; i++)
         run(&suite, batch, i);
     kernel_batch_free(batch);
+    for (ptrdiff_t i = 0; i < arrlen(suite.modules); i++)
+        module_free(suite.modules[i]);
+    arrfree(suite.modules);
+    arrfree(suite.graphs);
+    arena_free(suite.arena);
     return check_result();
 }

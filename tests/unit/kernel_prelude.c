@@ -152,10 +152,12 @@ static void test_accumulators(void)
     for (int i = 8; i < 11; i++)
         b = m2_float_step(b, x + (float)i, splat(1.0f / (float)(i - 7)));
     double mean = 0, wanted = 0;
-    for (int i = 0; i < 11 * 16; i++)
-        mean += (i / 16 + i % 16 - 7) / (11.0 * 16);
-    for (int i = 0; i < 11 * 16; i++)
-        wanted += (i / 16 + i % 16 - 7 - mean) * (i / 16 + i % 16 - 7 - mean);
+    for (int row = 0; row < 11; row++)
+        for (int column = 0; column < 16; column++)
+            mean += (row + column - 7) / (11.0 * 16);
+    for (int row = 0; row < 11; row++)
+        for (int column = 0; column < 16; column++)
+            wanted += (row + column - 7 - mean) * (row + column - 7 - mean);
     floats m2 = m2_float_result(m2_float_lanes(m2_float_merge(a, b)));
     CHECK(fabs((double)m2[3] - wanted) < 1e-5 * wanted);
     CHECK(m2_float_result(m2_float_lanes(m2_float_merge(m2_float_start(), m2_float_start())))[0] == 0);

@@ -58,7 +58,7 @@ static void compare(struct kernel_batch *batch, int number, const struct graph *
         double *a = kernel_batch_value(batch, node), *b = kernel_batch_value(plain, effect(unfused, node));
         int64_t count = shape_elements(&node->type.shape), different = 0;
         for (int64_t k = 0; k < count; k++)
-            different += memcmp(&a[k], &b[k], sizeof *a) != 0 && !(isnan(a[k]) && isnan(b[k]));
+            different += !(a[k] == b[k] && !signbit(a[k]) == !signbit(b[k])) && !(isnan(a[k]) && isnan(b[k]));
         if (different)
             fprintf(stderr, "seed %d: %s %s differs fused and unfused in %lld of %lld\n", seed, op_info(node->op)->name,
                     node->attributes->symbol, (long long)different, (long long)count);
@@ -81,12 +81,12 @@ int main(int argc, char **argv)
     struct target target = kernel_run_target();
     struct arena *arena = arena_new();
     struct kernel_batch *batch = kernel_batch_new(&target), *plain = kernel_batch_new(&target);
-    struct module **modules = calloc((size_t)count, sizeof *modules);
-    struct graph **a = calloc((size_t)count, sizeof *a), **b = calloc((size_t)count, sizeof *b);
+    struct module **modules = ARENA_ARRAY(arena, struct module *, count);
+    struct graph **a = ARENA_ARRAY(arena, struct graph *, count), **b = ARENA_ARRAY(arena, struct graph *, count);
     for (int i = 0; i < count; i++) {
         struct random_options options = {.halves = i % 2, .without = 1u << CLASS_CONTRACTION};
         options.steps = argc > 3 ? atoi(argv[3]) : 0;
-        modules[i] = random_module(arena, (uint64_t)(first + i), &options);
+        modules[i] = random_module(arena, (uint64_t)first + (uint64_t)i, &options);
         kernel_batch_add(batch, a[i] = fused(modules[i], false));
         kernel_batch_add(plain, b[i] = fused(modules[i], true));
     }
@@ -94,7 +94,7 @@ int main(int argc, char **argv)
     CHECK(kernel_batch_compile(plain, "-O0 -DINLINE=static"));
     for (int i = 0; i < count && !check_failures; i++) {
         struct environment *environment = environment_new();
-        random_fill(environment, modules[i], (uint64_t)(first + i));
+        random_fill(environment, modules[i], (uint64_t)first + (uint64_t)i);
         graph_number(modules[i]->graphs[0]);
         struct evaluation *evaluation = evaluate_graph(modules[i]->graphs[0], environment, EVALUATE_ROUNDED);
         CHECK(kernel_batch_run(batch, i, environment));
@@ -108,6 +108,12 @@ int main(int argc, char **argv)
     CHECK((double)total_off <= 0.01 * (double)total_elements);
     kernel_batch_free(batch);
     kernel_batch_free(plain);
+    for (int i = 0; i < count; i++) {
+        module_free(a[i]->module);
+        module_free(b[i]->module);
+        module_free(modules[i]);
+    }
+    arena_free(arena);
     for (int i = 0; i < count; i++) {
         module_free(a[i]->module);
         module_free(b[i]->module);
