@@ -114,14 +114,5 @@ int main(int argc, char **argv)
         module_free(modules[i]);
     }
     arena_free(arena);
-    for (int i = 0; i < count; i++) {
-        module_free(a[i]->module);
-        module_free(b[i]->module);
-        module_free(modules[i]);
-    }
-    free(modules);
-    free(a);
-    free(b);
-    arena_free(arena);
     return check_result();
 }
