@@ -97,7 +97,10 @@ static void check_terminal(const struct tally *tally, bool color)
     int master = -1, slave = -1;
     struct winsize window = {.ws_row = 24, .ws_col = 40};
     char got[1024] = "";
-    CHECK(openpty(&master, &slave, NULL, NULL, &window) == 0);
+    bool opened = openpty(&master, &slave, NULL, NULL, &window) == 0;
+    CHECK(opened);
+    if (!opened) /* /dev/pts is not mounted */
+        return;
     setenv("TERM", "xterm", 1);
     if (color)
         unsetenv("NO_COLOR");
