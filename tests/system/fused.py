@@ -44,7 +44,8 @@ def compare(what, got, wanted, tolerance, may_differ):
     for name in sorted(got):
         mine, other = got[name][2], wanted[name][2]
         same = mine.tobytes() == other.tobytes()
-        error = 0 if same else rms([a - b for a, b in zip(mine, other)]) / (rms(other) or 1)
+        pairs = [(a, b) for a, b in zip(mine, other) if math.isfinite(a) or math.isfinite(b)]
+        error = 0 if same else rms([a - b for a, b in pairs]) / (rms([b for _, b in pairs]) or 1)
         if not same:
             print(f"{what}: {name} differs by {error:.2g}")
         check(same or (may_differ(name) and error <= tolerance), f"{what}: {name} differs by {error:.3g} relative")
@@ -71,8 +72,10 @@ def test(model):
             check(len(fused) > 4 and math.isfinite(fused["loss"][2][0]), f"{model} {policy}: {sorted(fused)}")
             compare(f"{model} {policy}, unfused", step(model, policy, folder, "--threads", "2", "--unfused"), fused,
                     tolerance, lambda name: has_epilogues(model, policy))
-            compare(f"{model} {policy}, one thread", step(model, policy, folder, "--threads", "1"), fused, 1e-5,
-                    lambda name: convolution_weight(fused, name))
+            # The library adds up a convolution's weight gradient in an order of its own for each number of threads;
+            # where that gradient is f16, the last bit of f16 may differ.
+            compare(f"{model} {policy}, one thread", step(model, policy, folder, "--threads", "1"), fused,
+                    1e-3 if policy.startswith("half") else 1e-5, lambda name: convolution_weight(fused, name))
 
 
 for model in sys.argv[2:] or [name[:-4] for name in sorted(os.listdir(os.path.join(ROOT, "models")))
