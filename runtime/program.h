@@ -13,7 +13,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { PROGRAM_RANK = 8, PROGRAM_SPATIAL = 3, PROGRAM_VERSION = 1 };
+enum {
+    PROGRAM_RANK = 8,
+    PROGRAM_SPATIAL = 3,
+    PROGRAM_VERSION = 2,
+    PROGRAM_THREADS = 1024 /* of a block, at most */
+};
 
 /* Numbered as enum element of the compiler (asserted in codegen/assemble.c). */
 enum program_element {
@@ -137,10 +142,16 @@ struct program_entry {
     struct program_step *steps;
 };
 
-/* Host kernels are C functions `void NAME(char *const *buffers, const long long *integers)`. */
+/* Host kernels are C functions `void NAME(char *const *buffers, const long long *integers)`; their launch geometry is
+ * zero. CUDA kernels are `extern "C" __global__ void NAME(...)` with one parameter by value, a struct that holds the
+ * pointers of all buffers and then all integers, 8 bytes each. */
 struct program_kernel {
-    const char *name;   /* the symbol */
-    const char *source; /* its definition; compiled behind the program's common source */
+    const char *name;      /* the symbol */
+    const char *source;    /* its definition; compiled behind the program's common source */
+    int threads;           /* of a block */
+    int64_t blocks;        /* that have work; the kernel takes them in strides of the grid, so every grid size works */
+    uint32_t shared_bytes; /* dynamic shared memory of a block */
+    bool cooperative;      /* it waits for its whole grid: all blocks of the grid must be resident together */
 };
 
 struct program {

@@ -129,6 +129,17 @@ static bool check_entry(struct checker *checker, const struct program_entry *ent
     return true;
 }
 
+/* A kernel has a whole launch geometry or none at all. */
+static bool check_kernel(const struct checker *checker, const struct program_kernel *kernel)
+{
+    bool launched = kernel->threads != 0;
+    if (kernel->threads < 0 || kernel->threads > PROGRAM_THREADS)
+        return wrong(checker, "%d threads a block", kernel->threads);
+    if (launched ? kernel->blocks < 1 : kernel->blocks || kernel->shared_bytes || kernel->cooperative)
+        return wrong(checker, "%lld blocks of %d threads", (long long)kernel->blocks, kernel->threads);
+    return true;
+}
+
 bool program_check(const struct program *program, char *problem, size_t problem_size)
 {
     struct checker checker = {.program = program, .problem = problem, .problem_size = problem_size};
@@ -136,6 +147,11 @@ bool program_check(const struct program *program, char *problem, size_t problem_
         return wrong(&checker, "the alignment is no power of two");
     if (program->accumulate < 1)
         return wrong(&checker, "accumulate is %d", program->accumulate);
+    for (int i = 0; i < program->kernel_count; i++) {
+        checker.where = program->kernels[i].name;
+        if (!check_kernel(&checker, &program->kernels[i]))
+            return false;
+    }
     for (int i = 0; i < program->variable_count; i++) {
         const struct program_variable *variable = &program->variables[i];
         struct program_place place = {.space = PROGRAM_STATE, .offset = variable->offset};

@@ -268,6 +268,10 @@ static void code_program(struct codec *codec, struct program *program)
     for (int i = 0; i < program->kernel_count; i++) {
         code_name(codec, &program->kernels[i].name);
         code_name(codec, &program->kernels[i].source);
+        CODE(program->kernels[i].threads, int, PROGRAM_THREADS);
+        code_i64(codec, &program->kernels[i].blocks);
+        CODE(program->kernels[i].shared_bytes, uint32_t, UINT32_MAX);
+        CODE(program->kernels[i].cooperative, bool, 1);
     }
     program->variables = code_array(codec, program->variables, &program->variable_count, sizeof *program->variables);
     for (int i = 0; i < program->variable_count; i++) {

@@ -59,11 +59,19 @@ static void put_epilogue(FILE *out, unsigned epilogue)
         fputs(" +add", out);
 }
 
+static void put_kernel(FILE *out, const struct program_kernel *kernel)
+{
+    fprintf(out, "kernel %s", kernel->name);
+    if (kernel->threads)
+        fprintf(out, " <%lld x %d%s>", (long long)kernel->blocks, kernel->threads,
+                kernel->cooperative ? ", cooperative" : "");
+}
+
 static void put_work(FILE *out, const struct program *program, const struct program_step *step)
 {
     switch (step->kind) {
     case PROGRAM_KERNEL:
-        fprintf(out, "kernel %s", program->kernels[step->kernel].name);
+        put_kernel(out, &program->kernels[step->kernel]);
         break;
     case PROGRAM_MATMUL_STEP:
         put_matmul(out, &step->matmul);

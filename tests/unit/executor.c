@@ -45,9 +45,9 @@ static struct program *make_program(void)
     program->state_bytes = 64;
     program->kernel_count = 3;
     program->kernels = program_allocate(program, sizeof *program->kernels * 3);
-    program->kernels[0] = (struct program_kernel){"scale", scale_source};
-    program->kernels[1] = (struct program_kernel){"sum", sum_source};
-    program->kernels[2] = (struct program_kernel){"wild", wild_source};
+    program->kernels[0] = (struct program_kernel){.name = "scale", .source = scale_source};
+    program->kernels[1] = (struct program_kernel){.name = "sum", .source = sum_source};
+    program->kernels[2] = (struct program_kernel){.name = "wild", .source = wild_source};
     program->variable_count = 1;
     program->variables = program_allocate(program, sizeof *program->variables);
     program->variables[0] = (struct program_variable){.name = "w", .kind = PROGRAM_PARAMETER, .tensor = scalar};

@@ -59,9 +59,10 @@ static struct program *make_program(void)
     program->state_bytes = 1024;
     program->accumulate = 3;
     program->scaled = true;
-    program->kernel_count = 1;
-    program->kernels = program_allocate(program, sizeof *program->kernels);
-    program->kernels[0] = (struct program_kernel){"k0", "void k0(void) {}\n"};
+    program->kernel_count = 2;
+    program->kernels = program_allocate(program, 2 * sizeof *program->kernels);
+    program->kernels[0] = (struct program_kernel){.name = "k0", .source = "void k0(void) {}\n"};
+    program->kernels[1] = (struct program_kernel){"k1", "void k1(void) {}\n", 256, 12345678901, 4096, true};
     program->variable_count = 2;
     program->variables = program_allocate(program, 2 * sizeof *program->variables);
     program->variables[0] =
@@ -146,6 +147,25 @@ static void check_forged(const unsigned char *bytes, size_t size)
     free(copy);
 }
 
+/* A kernel is launched with blocks and threads, or it is a function of the host and has neither. */
+static void check_geometry(struct program *program)
+{
+    char problem[256];
+    program->entries[0].steps[0].kernel = 1;
+    char *text = program_text(program);
+    CHECK(strstr(text, "kernel k1 <12345678901 x 256, cooperative> (label"));
+    free(text);
+    program->kernels[0].blocks = 3;
+    CHECK(!program_check(program, problem, sizeof problem));
+    CHECK_TEXT(problem, "k0: 3 blocks of 0 threads");
+    program->kernels[0].blocks = 0;
+    program->kernels[1].threads = 2048;
+    CHECK(!program_check(program, problem, sizeof problem));
+    CHECK_TEXT(problem, "k1: 2048 threads a block");
+    program->kernels[1].threads = 256;
+    CHECK(program_check(program, problem, sizeof problem));
+}
+
 int main(void)
 {
     struct program *program = make_program();
@@ -158,6 +178,7 @@ int main(void)
     check_damage(bytes, size);
     check_forged(bytes, size);
     free(bytes);
+    check_geometry(program);
     program->entries[0].steps[1].buffer_count = 3;
     CHECK(!program_check(program, problem, sizeof problem));
     CHECK_TEXT(problem, "train/step: 3 buffers are too few");

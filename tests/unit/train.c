@@ -113,7 +113,7 @@ static struct program *make_program(int behaviour, bool accumulates)
     program->kernel_count = KERNELS;
     program->kernels = program_allocate(program, sizeof *program->kernels * KERNELS);
     for (int i = 0; i < KERNELS; i++)
-        program->kernels[i] = (struct program_kernel){kernel_names[i], i ? "" : source};
+        program->kernels[i] = (struct program_kernel){.name = kernel_names[i], .source = i ? "" : source};
     const struct program_variable variables[] = {
         {"w", PROGRAM_PARAMETER, f32, 0},        {"train/seed", PROGRAM_HOST, i64, 64},
         {"train/epoch", PROGRAM_HOST, f32, 128}, {"train/steps", PROGRAM_HOST, f32, 192},
