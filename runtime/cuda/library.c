@@ -1,0 +1,56 @@
+/* Finding and opening the CUDA libraries. */
+#include "runtime/cuda/library.h"
+#include "runtime/file.h"
+
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Opens FOLDER/lib64/NAME or FOLDER/lib/NAME. */
+static void *open_in_toolkit(const char *folder, const char *name)
+{
+    static const char *const places[] = {"lib64", "lib"};
+    void *library = NULL;
+    for (size_t i = 0; folder && folder[0] && !library && i < sizeof places / sizeof *places; i++) {
+        char *path = file_text("%s/%s/%s", folder, places[i], name);
+        library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+        free(path);
+    }
+    return library;
+}
+
+void *library_open(const char *const *names, size_t count, const char *what, struct error *error)
+{
+    char reason[256] = "";
+    const char *const folders[] = {getenv("CUDA_HOME"), "/usr/local/cuda", CASTOR_CUDA_HOME};
+    for (size_t i = 0; i < count; i++) {
+        void *library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+        if (!library && !reason[0])
+            snprintf(reason, sizeof reason, "%s", dlerror());
+        for (size_t j = 0; !library && j < sizeof folders / sizeof *folders; j++)
+            library = open_in_toolkit(folders[j], names[i]);
+        if (library)
+            return library;
+    }
+    error_set(error, "%s is not on this machine (%s)", what, reason);
+    return NULL;
+}
+
+void library_close(void *library)
+{
+    if (library)
+        dlclose(library);
+}
+
+bool library_symbols(void *library, const char *what, const struct library_symbol *symbols, size_t count,
+                     struct error *error)
+{
+    for (size_t i = 0; i < count; i++) {
+        void *function = dlsym(library, symbols[i].name);
+        if (!function)
+            return error_set(error, "%s is too old: it has no %s", what, symbols[i].name);
+        /* POSIX gives functions as object pointers; copying the bytes is the way that ISO C has for it. */
+        memcpy(symbols[i].function, &function, sizeof function);
+    }
+    return true;
+}
