@@ -252,7 +252,7 @@ bool onednn_run(struct onednn_plan *plan, char *const *buffers, struct error *er
             return error_set(error, "oneDNN failed in %s", plan->implementation);
     if (dnnl_stream_wait(plan->onednn->stream) != dnnl_success)
         return error_set(error, "oneDNN failed in %s", plan->implementation);
-    if (plan->relu_bytes)
-        onednn_run_relu(plan, buffers);
+    if (plan->behind_bytes)
+        onednn_run_behind(plan, buffers);
     return true;
 }

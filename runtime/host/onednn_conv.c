@@ -100,12 +100,12 @@ static dnnl_primitive_desc_t conv_descriptor(struct onednn_plan *plan, const str
 }
 
 /* The first attempt for which the library has fast code, else the last that it can do at all. */
-static dnnl_primitive_desc_t conv_choose(struct onednn_plan *plan, const struct program_conv *conv,
-                                         const struct conv_formats *formats)
+static dnnl_primitive_desc_t conv_choose_for(struct onednn_plan *plan, const struct program_conv *conv,
+                                             const struct conv_formats *formats, bool adds)
 {
     dnnl_primitive_attr_t attributes = NULL;
     dnnl_primitive_desc_t chosen = NULL;
-    if (!onednn_epilogue_attributes(&attributes, conv->epilogue, &formats->given[OPERAND_Y])) {
+    if (!onednn_epilogue_attributes(&attributes, adds ? &formats->given[OPERAND_Y] : NULL)) {
         dnnl_primitive_attr_destroy(attributes);
         return NULL;
     }
@@ -125,6 +125,21 @@ static dnnl_primitive_desc_t conv_choose(struct onednn_plan *plan, const struct 
     }
     dnnl_primitive_attr_destroy(attributes);
     return chosen;
+}
+
+/* The same, and whether it adds the addend. The library's convolution by gemm, which CPUs without AVX-512 get for some
+ * shapes, takes addends from wrong places when channels are last (2.6.3: groups, and channels that are no multiple of
+ * its block). */
+static dnnl_primitive_desc_t conv_choose(struct onednn_plan *plan, const struct program_conv *conv,
+                                         const struct conv_formats *formats, bool *adds)
+{
+    *adds = onednn_adds(conv->epilogue);
+    dnnl_primitive_desc_t chosen = conv_choose_for(plan, conv, formats, *adds);
+    if (!chosen || !*adds || !strstr(onednn_name(chosen), "gemm"))
+        return chosen;
+    dnnl_primitive_desc_destroy(chosen);
+    *adds = false;
+    return conv_choose_for(plan, conv, formats, *adds);
 }
 
 /* The slot in which the library wants an operand that lies in `buffer` in the format `given`; reordered if need be. */
@@ -163,7 +178,8 @@ bool onednn_prepare_conv(struct onednn_plan *plan, const struct program_conv *co
     struct conv_formats formats;
     if (!conv_formats_set(&formats, conv))
         return false;
-    dnnl_primitive_desc_t descriptor = conv_choose(plan, conv, &formats);
+    bool adds;
+    dnnl_primitive_desc_t descriptor = conv_choose(plan, conv, &formats, &adds);
     if (!descriptor)
         return false;
     dnnl_memory_desc_t wanted[OPERAND_COUNT];
@@ -188,6 +204,6 @@ bool onednn_prepare_conv(struct onednn_plan *plan, const struct program_conv *co
         slot[result] = onednn_add_slot(plan, &wanted[result], -1);
     for (int i = 0; i < OPERAND_COUNT; i++)
         onednn_add_argument(stage, conv_roles[conv->kind].argument[i], slot[i]);
-    onednn_add_epilogue(plan, stage, conv->epilogue, &formats.bias, &formats.given[OPERAND_Y]);
+    onednn_add_epilogue(plan, stage, conv->epilogue, adds, &formats.bias, &formats.given[OPERAND_Y]);
     return same || onednn_add_reorder(plan, slot[result], stored);
 }

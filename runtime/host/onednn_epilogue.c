@@ -3,39 +3,36 @@
 
 #include <string.h>
 
-/* The library adds bias and addend. Its relu, and its maximum too, turn NaN into zero, so relu and an addend behind it
- * are done here, in one pass over the result while it is in the cache. */
-static bool library_adds(unsigned epilogue)
+bool onednn_adds(unsigned epilogue)
 {
     return (epilogue & PROGRAM_EPILOGUE_ADD) && !(epilogue & PROGRAM_EPILOGUE_RELU);
 }
 
-bool onednn_epilogue_attributes(dnnl_primitive_attr_t *attributes, unsigned epilogue, const dnnl_memory_desc_t *addend)
+bool onednn_epilogue_attributes(dnnl_primitive_attr_t *attributes, const dnnl_memory_desc_t *addend)
 {
     dnnl_post_ops_t operations;
     if (dnnl_primitive_attr_create(attributes) != dnnl_success || dnnl_post_ops_create(&operations) != dnnl_success)
         return false;
-    bool good =
-        !library_adds(epilogue) || (dnnl_post_ops_append_binary(operations, dnnl_binary_add, addend) == dnnl_success &&
-                                    dnnl_primitive_attr_set_post_ops(*attributes, operations) == dnnl_success);
+    bool good = !addend || (dnnl_post_ops_append_binary(operations, dnnl_binary_add, addend) == dnnl_success &&
+                            dnnl_primitive_attr_set_post_ops(*attributes, operations) == dnnl_success);
     dnnl_post_ops_destroy(operations);
     return good;
 }
 
-/* Hands the epilogue's operands to the contraction's stage and plans the pass for relu. */
-void onednn_add_epilogue(struct onednn_plan *plan, struct stage *stage, unsigned epilogue,
+void onednn_add_epilogue(struct onednn_plan *plan, struct stage *stage, unsigned epilogue, bool adds,
                          const dnnl_memory_desc_t *bias, const dnnl_memory_desc_t *result)
 {
     int buffer = 3;
     if (epilogue & PROGRAM_EPILOGUE_BIAS)
         onednn_add_argument(stage, DNNL_ARG_BIAS, onednn_add_slot(plan, bias, buffer++));
-    if (library_adds(epilogue))
+    if (adds)
         onednn_add_argument(stage, DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1,
                             onednn_add_slot(plan, result, buffer));
-    if (epilogue & PROGRAM_EPILOGUE_RELU) {
-        plan->relu_bytes = dnnl_memory_desc_get_size(result);
-        plan->relu_half = result->data_type == dnnl_bf16;
-        plan->relu_addend = epilogue & PROGRAM_EPILOGUE_ADD ? buffer : 0;
+    else if (epilogue & (PROGRAM_EPILOGUE_RELU | PROGRAM_EPILOGUE_ADD)) {
+        plan->behind_bytes = dnnl_memory_desc_get_size(result);
+        plan->behind_half = result->data_type == dnnl_bf16;
+        plan->behind_relu = epilogue & PROGRAM_EPILOGUE_RELU;
+        plan->behind_addend = epilogue & PROGRAM_EPILOGUE_ADD ? buffer : 0;
     }
 }
 
@@ -68,20 +65,20 @@ void onednn_store(enum program_element element, void *to, int64_t index, float v
         ((uint16_t *)to)[index] = narrow(value);
 }
 
-static void relu_half(uint16_t *value, const uint16_t *addend, int64_t count)
+static void behind_half(uint16_t *value, bool relu, const uint16_t *addend, int64_t count)
 {
 #pragma omp parallel for if (count > 16384)
     for (int64_t i = 0; i < count; i++) {
         float wide = widen(value[i]);
-        wide = wide < 0 ? 0 : wide;
+        wide = relu && wide < 0 ? 0 : wide;
         value[i] = narrow(addend ? wide + widen(addend[i]) : wide);
     }
 }
 
-static void relu_single(float *value, const float *addend, int64_t count)
+static void behind_single(float *value, bool relu, const float *addend, int64_t count)
 {
 #pragma omp parallel for simd if (count > 16384)
-    for (int64_t i = 0; i < count; i++)
+    for (int64_t i = 0; i < (relu ? count : 0); i++)
         value[i] = value[i] < 0 ? 0 : value[i];
     if (!addend)
         return;
@@ -90,11 +87,12 @@ static void relu_single(float *value, const float *addend, int64_t count)
         value[i] += addend[i];
 }
 
-void onednn_run_relu(const struct onednn_plan *plan, char *const *buffers)
+void onednn_run_behind(const struct onednn_plan *plan, char *const *buffers)
 {
-    void *addend = plan->relu_addend ? buffers[plan->relu_addend] : NULL;
-    if (plan->relu_half)
-        relu_half((void *)buffers[2], addend, (int64_t)(plan->relu_bytes / sizeof(uint16_t)));
+    void *addend = plan->behind_addend ? buffers[plan->behind_addend] : NULL;
+    int64_t count = (int64_t)(plan->behind_bytes / (plan->behind_half ? sizeof(uint16_t) : sizeof(float)));
+    if (plan->behind_half)
+        behind_half((void *)buffers[2], plan->behind_relu, addend, count);
     else
-        relu_single((void *)buffers[2], addend, (int64_t)(plan->relu_bytes / sizeof(float)));
+        behind_single((void *)buffers[2], plan->behind_relu, addend, count);
 }

@@ -27,12 +27,13 @@ bool onednn_prepare_matmul(struct onednn_plan *plan, const struct program_matmul
     if (biased && dnnl_memory_desc_init_by_strides(&bias, rank, bias_dims + skip, onednn_type(matmul->bias),
                                                    bias_strides + skip) != dnnl_success)
         return false;
+    bool adds = onednn_adds(matmul->epilogue);
     dnnl_matmul_desc_t operation;
     dnnl_primitive_attr_t attributes = NULL;
     dnnl_primitive_desc_t descriptor = NULL;
     bool good =
         dnnl_matmul_desc_init(&operation, &a, &b, biased ? &bias : NULL, &d) == dnnl_success &&
-        onednn_epilogue_attributes(&attributes, matmul->epilogue, &d) &&
+        onednn_epilogue_attributes(&attributes, adds ? &d : NULL) &&
         dnnl_primitive_desc_create(&descriptor, &operation, attributes, plan->onednn->engine, NULL) == dnnl_success;
     dnnl_primitive_attr_destroy(attributes);
     if (!good)
@@ -43,7 +44,7 @@ bool onednn_prepare_matmul(struct onednn_plan *plan, const struct program_matmul
     onednn_add_argument(stage, DNNL_ARG_SRC, onednn_add_slot(plan, &a, 0));
     onednn_add_argument(stage, DNNL_ARG_WEIGHTS, onednn_add_slot(plan, &b, 1));
     onednn_add_argument(stage, DNNL_ARG_DST, onednn_add_slot(plan, &d, 2));
-    onednn_add_epilogue(plan, stage, matmul->epilogue, &bias, &d);
+    onednn_add_epilogue(plan, stage, matmul->epilogue, adds, &bias, &d);
     return true;
 }
 

@@ -38,9 +38,9 @@ struct onednn_plan {
     struct slot slots[SLOTS_MAX];
     struct stage stages[STAGES_MAX];
     size_t workspace_bytes;
-    size_t relu_bytes; /* of the result when relu is to be done after the library; else 0 */
-    bool relu_half;
-    int relu_addend; /* buffer added after relu; 0: none */
+    size_t behind_bytes; /* of the result when relu or the addend is left to be done behind the library; else 0 */
+    bool behind_half, behind_relu;
+    int behind_addend; /* buffer added after relu; 0: none */
     char implementation[48];
     bool empty;         /* an operand has no elements: the result is zero, if there is any */
     size_t empty_bytes; /* of that result */
@@ -68,13 +68,17 @@ void onednn_add_argument(struct stage *stage, int kind, int slot);
 /* A stage that copies one slot to another of another format. */
 bool onednn_add_reorder(struct onednn_plan *plan, int from, int to);
 
-/* What the primitive must know of an epilogue; the caller destroys the attributes, also after false. */
-bool onednn_epilogue_attributes(dnnl_primitive_attr_t *attributes, unsigned epilogue, const dnnl_memory_desc_t *addend);
+/* Whether the library may add the addend. Its relu, and its maximum too, turn NaN into zero, so relu is done here, and
+ * an addend behind it too. */
+bool onednn_adds(unsigned epilogue);
+/* What the primitive must know of an addend, if the library adds it; the caller destroys the attributes, also after
+ * false. */
+bool onednn_epilogue_attributes(dnnl_primitive_attr_t *attributes, const dnnl_memory_desc_t *addend);
 /* Hands the epilogue's operands to the contraction's stage and plans what is done behind it. */
-void onednn_add_epilogue(struct onednn_plan *plan, struct stage *stage, unsigned epilogue,
+void onednn_add_epilogue(struct onednn_plan *plan, struct stage *stage, unsigned epilogue, bool adds,
                          const dnnl_memory_desc_t *bias, const dnnl_memory_desc_t *result);
-/* relu and the addend behind it, on the result where it lies. */
-void onednn_run_relu(const struct onednn_plan *plan, char *const *buffers);
+/* The part of the epilogue that is done behind the library, in one pass over the result while it is in the cache. */
+void onednn_run_behind(const struct onednn_plan *plan, char *const *buffers);
 
 bool onednn_prepare_matmul(struct onednn_plan *plan, const struct program_matmul *matmul);
 bool onednn_prepare_conv(struct onednn_plan *plan, const struct program_conv *conv);

@@ -1,12 +1,17 @@
 """Mixed precision equals f32: trains models over seeds under several policies and compares the final test accuracy.
 
-parity.py --castor BINARY [--seeds 5] [--epochs N] [--out tests/parity/results.json] [MODEL.net ...]
+parity.py --castor BINARY [--seeds 5] [--epochs N] [--out results.json] [--journal FILE] [MODEL.net ...]
 
-Runs have one thread each and as many go side by side as there are cores. For each model and mixed policy: the difference of means to f32 and Welch's t test (B. L. Welch, 1947). Fails where a
-mean differs by more than 0.5 points or the test is significant at 1 %. The results are committed with their seeds.
+Runs have one thread each and as many go side by side as there are cores. For each model and mixed policy: the
+difference of means to f32 and Welch's t test (B. L. Welch, 1947). Fails where a mean differs by more than 0.5 points or
+the test is significant at 1 %. The results are committed with their seeds; those of models not named stay.
+
+A run that has ended is a line of the journal and is not repeated with the same binary and model: an interrupted parity
+goes on where it stopped, and with fewer --seeds it ends at once with those that are there.
 """
 import argparse
 import concurrent.futures
+import hashlib
 import json
 import math
 import os
@@ -15,7 +20,7 @@ import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-EPOCHS = {"fashion_mlp": 5, "fashion_cnn": 2}
+EPOCHS = {"fashion_mlp": 5, "fashion_cnn": 5}
 MODELS = [os.path.join(HERE, "..", "..", "models", name + ".net") for name in EPOCHS]
 POLICIES = ["f32", "autocast(f16)", "autocast(bf16)"]
 
@@ -73,45 +78,87 @@ def accuracy(castor, model, policy, seed, epochs):
     return [row["eval"]["accuracy"] for row in rows if "eval" in row][-1]
 
 
+def digest(path):
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()[:16]
+
+
+class Journal:
+    """The accuracies of the runs that have ended, by what determines them; a line each of a file."""
+
+    def __init__(self, path, castor):
+        self.path, self.castor, self.ended = path, digest(castor), {}
+        if os.path.exists(path):
+            with open(path) as file:
+                self.ended = {tuple(key): value for key, value in map(json.loads, file)}
+
+    def accuracy(self, castor, model, policy, seed, epochs):
+        key = (self.castor, digest(model), policy, seed, epochs)
+        if key not in self.ended:
+            self.ended[key] = accuracy(castor, model, policy, seed, epochs)
+            with open(self.path, "a") as file:
+                file.write(json.dumps([key, self.ended[key]]) + "\n")
+            print(f"{os.path.basename(model)} {policy} seed {seed}: {100 * self.ended[key]:.2f} %", file=sys.stderr,
+                  flush=True)
+        return self.ended[key]
+
+
+def measure(options, journal, model, epochs):
+    """Accuracies of all seeds by policy. All policies of a seed come before the next seed."""
+    runs = [(policy, seed) for seed in range(1, options.seeds + 1) for policy in POLICIES]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        values = list(pool.map(lambda run: journal.accuracy(options.castor, model, *run, epochs), runs))
+    return {policy: [v for (p, _), v in zip(runs, values) if p == policy] for policy in POLICIES}
+
+
+def compare(name, epochs, by_policy):
+    """The rows of one model's results, each printed."""
+    rows, single = [], by_policy["f32"]
+    for policy, values in by_policy.items():
+        mean = sum(values) / len(values)
+        row = {"model": name, "policy": policy, "epochs": epochs, "seeds": list(range(1, len(values) + 1)),
+               "accuracy": values, "mean": mean}
+        line = f"{name:14} {policy:15} mean {100 * mean:6.2f} %"
+        if policy != "f32":
+            row["difference"] = mean - sum(single) / len(single)
+            row["p"] = welch(values, single)
+            row["equal"] = abs(row["difference"]) <= 0.005 and row["p"] >= 0.01
+            line += (f"  difference {100 * row['difference']:+.2f} points  p = {row['p']:.3f}  "
+                     f"{'equal' if row['equal'] else 'DIFFERS'}")
+        rows.append(row)
+        print(line, flush=True)
+    return rows
+
+
+def read_results(path):
+    if not os.path.exists(path):
+        return []
+    with open(path) as file:
+        return json.load(file)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--castor", required=True)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--out", default=os.path.join(HERE, "results.json"))
+    parser.add_argument("--journal", default="parity.jsonl")
     parser.add_argument("models", nargs="*", default=MODELS)
     options = parser.parse_args()
-    results, failed = [], False
+    if options.seeds < 2:
+        parser.error("a test of means needs two seeds or more")
+    journal, failed = Journal(options.journal, options.castor), False
     for model in options.models:
         name = os.path.basename(model)[:-4]
         epochs = options.epochs or EPOCHS.get(name, 5)
-        by_policy = measure(options, model, epochs)
-        for policy, values in by_policy.items():
-            mean = sum(values) / len(values)
-            row = {"model": name, "policy": policy, "epochs": epochs, "seeds": list(range(1, options.seeds + 1)),
-                   "accuracy": values, "mean": mean}
-            line = f"{name:14} {policy:15} mean {100 * mean:6.2f} %"
-            if policy != "f32":
-                row["difference"] = mean - sum(by_policy["f32"]) / options.seeds
-                row["p"] = welch(values, by_policy["f32"])
-                row["equal"] = abs(row["difference"]) <= 0.005 and row["p"] >= 0.01
-                failed |= not row["equal"]
-                line += (f"  difference {100 * row['difference']:+.2f} points  p = {row['p']:.3f}  "
-                         f"{'equal' if row['equal'] else 'DIFFERS'}")
-            results.append(row)
-            print(line, flush=True)
+        rows = compare(name, epochs, measure(options, journal, model, epochs))
+        failed |= not all(row.get("equal", True) for row in rows)
+        results = [row for row in read_results(options.out) if row["model"] != name] + rows
         with open(options.out, "w") as file:
             json.dump(results, file, indent=1)
             file.write("\n")
     sys.exit(failed)
-
-
-def measure(options, model, epochs):
-    """Accuracies of all seeds by policy."""
-    runs = [(policy, seed) for policy in POLICIES for seed in range(1, options.seeds + 1)]
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        values = list(pool.map(lambda run: accuracy(options.castor, model, run[0], run[1], epochs), runs))
-    return {policy: [v for (p, _), v in zip(runs, values) if p == policy] for policy in POLICIES}
 
 
 if __name__ == "__main__":
