@@ -1,5 +1,6 @@
 /* Counts a training step: from the program what is launched and moved, from the graphs the bounds and the casts. */
 #include "codegen/ledger.h"
+#include "passes/cost.h"
 #include "passes/memory.h"
 
 #include <jansson.h>
@@ -128,6 +129,7 @@ struct ledger ledger_compute(const struct module *module, const struct program *
         count_entry(&ledger, train ? train : module->graphs[0], program, target, 1, arena);
     count_variables(&ledger, program);
     ledger.launches = ledger.kernels + ledger.library_calls;
+    ledger.predicted_seconds = cost_step(module, target).seconds;
     return ledger;
 }
 
@@ -158,6 +160,7 @@ void ledger_print(const struct ledger *ledger, FILE *out)
     fprintf(out, "  parameters     %8llu   %.2f MB, optimizer state %.2f MB\n", (unsigned long long)ledger->parameters,
             (double)ledger->parameter_bytes / mega, (double)ledger->optimizer_bytes / mega);
     fprintf(out, "  arithmetic     %8.3f GFLOP\n", (double)ledger->flops / 1e9);
+    fprintf(out, "  time           %8.3f ms predicted\n", 1e3 * ledger->predicted_seconds);
     fprintf(out, "  casts          %8llu   fused, %llu standalone\n", (unsigned long long)ledger->casts_fused,
             (unsigned long long)ledger->casts_standalone);
     for (ptrdiff_t i = 0; i < arrlen(ledger->standalone); i++)
@@ -189,6 +192,7 @@ void ledger_print_json(const struct ledger *ledger, FILE *out)
     json_object_set_new(object, "device", json_string(ledger->target));
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         json_object_set_new(object, numbers[i].name, json_integer((json_int_t)numbers[i].value));
+    json_object_set_new(object, "predicted_ms", json_real(1e3 * ledger->predicted_seconds));
     for (ptrdiff_t i = 0; i < arrlen(ledger->standalone); i++)
         json_array_append_new(names, json_string(ledger->standalone[i]));
     json_object_set_new(object, "standalone", names);

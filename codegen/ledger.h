@@ -21,6 +21,7 @@ struct ledger {
     uint64_t flops;
     uint64_t casts_fused;      /* casts between floats computed in a kernel that does something else as well */
     uint64_t casts_standalone; /* in a kernel that does nothing else */
+    double predicted_seconds;  /* by the cost model (passes/cost.h) */
     const char **standalone;   /* stb_ds array: their names with source lines, in the arena */
 };
 

@@ -2,6 +2,7 @@
 #include "frontend/compile.h"
 
 #include "codegen/assemble.h"
+#include "frontend/calibration.h"
 #include "frontend/language/ast.h"
 #include "runtime/file.h"
 #include "runtime/host/host.h"
@@ -94,6 +95,10 @@ struct target target_from_facts(const struct device_facts *facts)
         target.storage[ELEMENT_F16] = ELEMENT_F32;
     if (!facts->bf16)
         target.storage[ELEMENT_BF16] = ELEMENT_F32;
+    struct figures figures;
+    if (!calibration_find(target.name, facts, &figures))
+        figures = figures_of_host(facts->threads, facts->instructions);
+    figures_apply(&figures, &target);
     return target;
 }
 

@@ -21,8 +21,11 @@ struct target {
     int64_t alignment;   /* of every buffer in the arena, bytes */
     int64_t cache_bytes; /* last level cache, for tiling */
     int threads;
-    double bandwidth;            /* bytes a second, 0 when unknown */
-    double flops[ELEMENT_COUNT]; /* of contractions by operand element, a second, 0 when unknown */
+    /* For the cost model (passes/figures.h fills them); 0 when unknown. */
+    double bandwidth;            /* bytes a second */
+    double vector_flops;         /* pointwise arithmetic in f32, a second */
+    double flops[ELEMENT_COUNT]; /* of contractions by operand element, a second */
+    double launch_seconds;       /* of one kernel or library call, whatever it does */
 };
 
 /* True where values of a half type are kept in a wider one, so that halving pays nothing. */

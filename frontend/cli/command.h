@@ -21,7 +21,8 @@ enum flag_group {
     GROUP_DUMP = 1 << 8,
     GROUP_FORMAT = 1 << 9,
     GROUP_POLICIES = 1 << 10,
-    GROUP_JSON = 1 << 11
+    GROUP_JSON = 1 << 11,
+    GROUP_DEVICE = 1 << 12
 };
 
 enum flag {
@@ -85,6 +86,7 @@ COMMAND(ops)
 COMMAND(passes)
 COMMAND(policies)
 COMMAND(devices)
+COMMAND(calibrate)
 #undef COMMAND
 
 #endif

@@ -23,6 +23,7 @@ enum { KEY = 256 };
 #define FORMAT GROUP_FORMAT
 #define POLICIES GROUP_POLICIES
 #define JSON GROUP_JSON
+#define DEVICE GROUP_DEVICE
 
 static const struct {
     const char *spelling, *argument;
@@ -121,7 +122,7 @@ static const struct {
     unsigned groups;
     const char *title;
 } sections[] = {{GROUP_BLOCK, "Entries of the train block, written as in the file:"},
-                {GROUP_LANGUAGE | GROUP_COMPILE | GROUP_PASSES, "How it is compiled:"},
+                {GROUP_LANGUAGE | GROUP_COMPILE | GROUP_PASSES | GROUP_DEVICE, "How it is compiled:"},
                 {~0u, "Of this command:"}};
 enum { SECTION_COUNT = sizeof sections / sizeof *sections };
 

@@ -1,51 +1,6 @@
-/* `where` conditions: what a node costs, and comparing it. */
+/* `where` conditions: arithmetic over what a node costs. */
+#include "passes/cost.h"
 #include "passes/policies/match.h"
-
-static double type_bytes(const struct type *type)
-{
-    return (double)shape_elements(&type->shape) * (double)element_bytes(type->element);
-}
-
-double node_bytes(const struct node *node)
-{
-    double bytes = type_bytes(&node->type);
-    for (int i = 0; i < node->operand_count; i++)
-        bytes += type_bytes(&node->operands[i]->type);
-    return bytes;
-}
-
-/* Multiplications and additions: each element of x meets (conv) o / groups * kernel weights at every output place. */
-static double contraction_flops(const struct node *node)
-{
-    const struct shape *a = &node->operands[0]->type.shape, *b = &node->operands[1]->type.shape;
-    const struct shape *weight = node->op == OP_conv ? b : node->op == OP_conv_data ? a : &node->type.shape;
-    const struct shape *output = node->op == OP_conv ? &node->type.shape : b;
-    double each = 1;
-    if (node->op == OP_matmul) {
-        each = (double)a->dimension[a->rank - 1 - node->attributes->transpose_a];
-        return 2 * each * (double)shape_elements(&node->type.shape);
-    }
-    for (int i = 1; i < weight->rank; i++)
-        each *= (double)weight->dimension[i];
-    return 2 * each * (double)shape_elements(output);
-}
-
-double node_flops(const struct node *node)
-{
-    double elements = (double)shape_elements(&node->type.shape);
-    switch (op_info(node->op)->class) {
-    case CLASS_CONTRACTION:
-        return contraction_flops(node);
-    case CLASS_POINTWISE:
-        return elements * op_info(node->op)->flops;
-    case CLASS_REDUCE:
-    case CLASS_SCAN:
-    case CLASS_FOLD:
-        return (double)shape_elements(&node->operands[0]->type.shape);
-    default:
-        return 0;
-    }
-}
 
 static double quantity(enum policy_quantity quantity, const struct node *node)
 {

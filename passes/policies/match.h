@@ -32,9 +32,7 @@ struct rule_verdict matcher_rule(struct matcher *matcher, const struct node *nod
 /* True when `pattern` matches the whole text; `*` stands for any part of it, dots included. */
 bool policy_pattern_matches(const char *pattern, const char *text);
 
-/* Value of a `where` condition (truth is 1 or 0), and of the quantities in it. */
+/* Value of a `where` condition (truth is 1 or 0). */
 double policy_evaluate(const struct policy_condition *condition, const struct node *node);
-double node_bytes(const struct node *node);
-double node_flops(const struct node *node);
 
 #endif

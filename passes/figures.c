@@ -1,0 +1,61 @@
+/* The table of figures, and a host's from its facts. */
+#include "passes/figures.h"
+
+#include <string.h>
+
+static const struct row {
+    const char *name, *architecture;
+    double bandwidth, vector, tf32, f16, bf16, launch;
+} rows[] = {
+#define FIGURES(name, architecture, bandwidth, vector, tf32, f16, bf16, launch)                                        \
+    {name, architecture, bandwidth, vector, tf32, f16, bf16, launch},
+#include "passes/figures.def"
+#undef FIGURES
+};
+
+bool figures_find(const char *name, bool tf32, struct figures *figures)
+{
+    const double giga = 1e9, tera = 1e12, micro = 1e-6;
+    const struct row *found = NULL;
+    for (size_t i = 0; !found && i < sizeof rows / sizeof *rows; i++)
+        if (strcmp(rows[i].name, name) == 0 || strcmp(rows[i].architecture, name) == 0)
+            found = &rows[i];
+    if (!found)
+        return false;
+    *figures = (struct figures){.name = found->name,
+                                .bandwidth = giga * found->bandwidth,
+                                .vector_flops = tera * found->vector,
+                                .launch_seconds = micro * found->launch};
+    figures->flops[ELEMENT_F16] = tera * found->f16;
+    figures->flops[ELEMENT_BF16] = tera * found->bf16;
+    figures->flops[ELEMENT_F32] = tera * (tf32 ? found->tf32 : found->vector);
+    return true;
+}
+
+struct figures figures_of_host(int threads, const char *instructions)
+{
+    /* A nominal clock; two fused multiply-adds a cycle and thread; memory that about four threads can saturate. */
+    const double clock = 2.5e9, thread_bandwidth = 8e9;
+    const int saturating = 4;
+    double lanes = strstr(instructions, "avx512") ? 16 : strstr(instructions, "avx2") ? 8 : 4;
+    double peak = clock * 2 * 2 * lanes * threads;
+    struct figures figures = {.name = "host",
+                              .bandwidth = thread_bandwidth * (threads < saturating ? threads : saturating),
+                              .vector_flops = peak / 4, /* loads, selects and conversions come between */
+                              .launch_seconds = 2e-6};
+    figures.flops[ELEMENT_F32] = peak;
+    figures.flops[ELEMENT_F16] = peak;
+    figures.flops[ELEMENT_BF16] = strstr(instructions, "amx")    ? 16 * peak
+                                  : strstr(instructions, "bf16") ? 2 * peak
+                                                                 : peak;
+    return figures;
+}
+
+void figures_apply(const struct figures *figures, struct target *target)
+{
+    target->bandwidth = figures->bandwidth;
+    target->vector_flops = figures->vector_flops;
+    target->launch_seconds = figures->launch_seconds;
+    for (enum element element = 0; element < ELEMENT_COUNT; element++)
+        target->flops[element] = figures->flops[target->storage[element]];
+}
