@@ -1,9 +1,10 @@
 /* A device: one struct of functions. The executor knows devices only through it.
  *
  * Order of use: create the device (host_device_new, …), load a program's kernels, allocate arenas, prepare each step
- * once, then run lists of prepared steps. The device decides how a list is run: the host runs it at once; a GPU may
- * capture it on the first run and replay it after that, and come back before the work is done. What `download` and
- * `finish` return is always complete.
+ * once, then run the prepared steps. A device whose memory is the host's runs them at once (`run`). One with memory of
+ * its own takes whole lists (`submit`), comes back before the work is done, and may record a list and replay it; such
+ * lists come in two copies, called slots, so that a run's input can be brought while the run before works on its own.
+ * What `download`, `results` and `finish` return is always complete.
  *
  * How to add a device: fill this struct in a folder of its own (runtime/host is the pattern), add a constructor, and
  * give the compiler its facts in a `struct device_facts`. */
@@ -33,6 +34,33 @@ struct device_call {
     void *prepared;
 };
 
+enum { DEVICE_SLOTS = 2 };
+
+/* Bytes to bring from the host before a run. */
+struct device_copy {
+    char *to;
+    const void *from;
+    size_t bytes;
+};
+
+/* A few bytes to bring back after a run. */
+struct device_result {
+    const char *from;
+    size_t bytes;
+};
+
+enum { DEVICE_RESULT_BYTES = 8 }; /* room of one result */
+
+/* What one run of an entry does: calls whose addresses are fixed for good. */
+struct device_list {
+    struct device_call *calls;
+    int count;
+    struct device_result *results;
+    int result_count;
+    int slot;       /* which of the slots it belongs to */
+    void *prepared; /* the device's own */
+};
+
 struct device {
     const char *name;
     struct device_facts facts;
@@ -44,9 +72,12 @@ struct device {
     /* Memory aligned to 64 bytes, zeroed. NULL when there is none left. Zero bytes give a valid address. */
     void *(*allocate)(struct device *device, size_t bytes);
     void (*release)(struct device *device, void *memory);
+    /* These act in the order in which they and runs were asked for; `download` waits for all before it. Where they fail
+     * (never on the host) the failure stays: `failed` tells of it, and so does every later run. */
     void (*upload)(struct device *device, void *to, const void *from, size_t bytes);
-    /* Waits for all that was run before. */
     void (*download)(struct device *device, void *to, const void *from, size_t bytes);
+    void (*fill)(struct device *device, void *to, int value, size_t bytes);
+    bool (*failed)(struct device *device, struct error *error);
 
     /* Compiles the kernels of a program or takes them from the cache. NULL with an error set on failure. */
     void *(*load)(struct device *device, const struct program *program, struct error *error);
@@ -56,8 +87,18 @@ struct device {
     bool (*prepare)(struct device *device, void *kernels, struct device_call *call, struct error *error);
     void (*discard)(struct device *device, struct device_call *call);
 
-    /* Runs the calls in order. */
+    /* Runs the calls in order; a device with memory of its own waits until they are done. */
     bool (*run)(struct device *device, struct device_call *calls, int count, struct error *error);
+
+    /* The three that a device with memory of its own has, and the host has not. `submit` brings the copies and starts
+     * the list; the copies' sources may change when it returns. `results` waits for the run last submitted for the
+     * list's slot, which must be this list's, and gives result i at i * DEVICE_RESULT_BYTES, valid until the next
+     * submit for the slot; NULL with an error set. */
+    bool (*submit)(struct device *device, struct device_list *list, const struct device_copy *copies, int copy_count,
+                   struct error *error);
+    const char *(*results)(struct device *device, const struct device_list *list, struct error *error);
+    void (*forget)(struct device *device, struct device_list *list);
+
     /* Waits until all is done; then the time in seconds of a clock that only goes forward. */
     double (*finish)(struct device *device);
 };

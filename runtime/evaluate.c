@@ -49,11 +49,11 @@ static bool run_batch(struct evaluator *evaluator, int64_t count, struct error *
         feeder_take(feeder, &evaluator->whole);
     }
     uint64_t ticket = executor_launch(evaluator->executor, feeder->entry, feeder->inputs, error);
-    if (!ticket)
+    const double *results = ticket ? executor_results(evaluator->executor, ticket, error) : NULL;
+    if (!results)
         return false;
     evaluator->examples += count;
-    return tally_add(&evaluator->tally, feeder->program, executor_results(evaluator->executor, ticket), count) ||
-           error_set(error, "out of memory");
+    return tally_add(&evaluator->tally, feeder->program, results, count) || error_set(error, "out of memory");
 }
 
 static bool run_batches(struct evaluator *evaluator, const struct batches *batches, struct error *error)

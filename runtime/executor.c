@@ -1,7 +1,10 @@
 /* Preparing and running the entries of a program.
  *
  * All entries share one scratch arena, as large as the largest needs. A call whose buffers lie in inputs has its
- * addresses patched when they change (`patch`); all other addresses are fixed for good. */
+ * addresses patched when they change (`patch`); all other addresses are fixed for good.
+ *
+ * On a device with memory of its own, inputs have two places there, one for each slot of the device: run n + 1 is fed
+ * into one while run n reads the other. Tickets take the slots in turn. */
 #include "runtime/executor.h"
 #include "runtime/tensor.h"
 
@@ -9,7 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FENCE_BYTES = 64, FENCE_VALUE = 0xa5, UNWRITTEN = 0xff };
+/* A fence is as long as the largest alignment of a program, so that what lies between two is aligned. */
+enum { FENCE_BYTES = 256, FENCE_STEP = 64, FENCE_VALUE = 0xa5, UNWRITTEN = 0xff };
+
+_Static_assert((int)EXECUTOR_IN_FLIGHT == (int)DEVICE_SLOTS, "a ticket a slot");
 
 /* A buffer address that is input `input` plus an offset. */
 struct patch {
@@ -26,11 +32,16 @@ struct entry {
     struct patch *patches;
     int patch_count;
     const void **inputs; /* as last patched */
+    struct device_list lists[DEVICE_SLOTS];
+    struct device_copy *copies[DEVICE_SLOTS]; /* to the inputs' places */
+    struct device_result *results;            /* of scalar outputs, in their order */
+    int result_count;
 };
 
 struct ticket {
     uint64_t number;
     double *values;
+    struct entry *pending; /* whose results the device still has */
 };
 
 struct executor {
@@ -40,6 +51,7 @@ struct executor {
     void *kernels;
     char *state, *scratch;             /* inside their fences */
     char *state_block, *scratch_block; /* as allocated */
+    char *inputs[DEVICE_SLOTS];        /* where the device's memory is its own */
     uint64_t scratch_bytes;
     struct entry *entries;
     uint64_t launches;
@@ -50,20 +62,24 @@ struct executor {
 
 static uint64_t round_up(uint64_t bytes)
 {
-    return (bytes + FENCE_BYTES - 1) / FENCE_BYTES * FENCE_BYTES;
+    return (bytes + FENCE_STEP - 1) / FENCE_STEP * FENCE_STEP;
+}
+
+/* What an input takes of its slot's places. */
+static uint64_t input_bytes(const struct program_input *input)
+{
+    return (program_tensor_bytes(&input->tensor) + FENCE_BYTES - 1) / FENCE_BYTES * FENCE_BYTES;
 }
 
 /* An arena with a fence before and behind it. Both fences are there without `check` too: they keep neighbours apart. */
 static char *allocate_arena(struct executor *executor, uint64_t bytes, char **block)
 {
-    unsigned char fence[FENCE_BYTES];
-    memset(fence, FENCE_VALUE, sizeof fence);
     char *memory = executor->device->allocate(executor->device, round_up(bytes) + 2 * FENCE_BYTES);
     if (!memory)
         return NULL;
     *block = memory;
-    executor->device->upload(executor->device, memory, fence, sizeof fence);
-    executor->device->upload(executor->device, memory + FENCE_BYTES + round_up(bytes), fence, sizeof fence);
+    executor->device->fill(executor->device, memory, FENCE_VALUE, FENCE_BYTES);
+    executor->device->fill(executor->device, memory + FENCE_BYTES + round_up(bytes), FENCE_VALUE, FENCE_BYTES);
     return memory + FENCE_BYTES;
 }
 
@@ -77,17 +93,6 @@ static bool fences_hold(struct executor *executor, const char *arena, uint64_t b
         if (fence[i] != FENCE_VALUE)
             return false;
     return true;
-}
-
-static void fill_scratch(struct executor *executor)
-{
-    char pattern[4096];
-    memset(pattern, UNWRITTEN, sizeof pattern);
-    for (uint64_t at = 0; at < executor->scratch_bytes; at += sizeof pattern) {
-        uint64_t left = executor->scratch_bytes - at;
-        executor->device->upload(executor->device, executor->scratch + at, pattern,
-                                 left < sizeof pattern ? left : sizeof pattern);
-    }
 }
 
 /* ---- preparing ---- */
@@ -129,7 +134,36 @@ static bool allocate_entry(struct entry *entry, const struct program_entry *prog
     entry->addresses = calloc(buffers + 1, sizeof *entry->addresses);
     entry->patches = calloc(patches + 1, sizeof *entry->patches);
     entry->inputs = calloc((size_t)program->input_count + 1, sizeof *entry->inputs);
-    return entry->calls && entry->addresses && entry->patches && entry->inputs;
+    entry->results = calloc((size_t)program->output_count + 1, sizeof *entry->results);
+    bool good = entry->calls && entry->addresses && entry->patches && entry->inputs && entry->results;
+    for (int i = 0; i < DEVICE_SLOTS; i++)
+        good &= (entry->copies[i] = calloc((size_t)program->input_count + 1, sizeof *entry->copies[i])) != NULL;
+    return good;
+}
+
+/* What a device with memory of its own is to do around the calls, in each of its slots. */
+static void make_lists(struct executor *executor, struct entry *entry)
+{
+    const struct program_entry *program = entry->program;
+    for (int i = 0; i < program->output_count; i++) {
+        const struct program_output *output = &program->outputs[i];
+        if (program_tensor_elements(&output->tensor) == 1 && output->place.space != PROGRAM_INPUT)
+            entry->results[entry->result_count++] = (struct device_result){
+                place_address(executor, &output->place), program_element_bytes(output->tensor.storage)};
+    }
+    for (int slot = 0; slot < DEVICE_SLOTS; slot++) {
+        char *place = executor->inputs[slot];
+        entry->lists[slot] = (struct device_list){.calls = entry->calls,
+                                                  .count = program->step_count,
+                                                  .results = entry->results,
+                                                  .result_count = entry->result_count,
+                                                  .slot = slot};
+        for (int i = 0; i < program->input_count; i++) {
+            size_t bytes = program_tensor_bytes(&program->inputs[i].tensor);
+            entry->copies[slot][i] = (struct device_copy){.to = place, .bytes = bytes};
+            place += input_bytes(&program->inputs[i]);
+        }
+    }
 }
 
 static bool prepare_entry(struct executor *executor, struct entry *entry, const struct program_entry *program,
@@ -137,6 +171,8 @@ static bool prepare_entry(struct executor *executor, struct entry *entry, const 
 {
     if (!allocate_entry(entry, program))
         return error_set(error, "out of memory");
+    if (!executor->device->host_memory)
+        make_lists(executor, entry);
     char **buffers = entry->addresses;
     for (int i = 0; i < program->step_count; i++) {
         struct device_call *call = &entry->calls[i];
@@ -162,6 +198,23 @@ static bool allocate_results(struct executor *executor)
     return true;
 }
 
+/* Places for the inputs of the entry that has most of them. */
+static bool allocate_inputs(struct executor *executor)
+{
+    uint64_t most = 0;
+    for (int i = 0; i < executor->program->entry_count; i++) {
+        const struct program_entry *entry = &executor->program->entries[i];
+        uint64_t bytes = 0;
+        for (int j = 0; j < entry->input_count; j++)
+            bytes += input_bytes(&entry->inputs[j]);
+        most = bytes > most ? bytes : most;
+    }
+    for (int slot = 0; slot < DEVICE_SLOTS; slot++)
+        if (!(executor->inputs[slot] = executor->device->allocate(executor->device, most)))
+            return false;
+    return true;
+}
+
 static bool allocate_arenas(struct executor *executor)
 {
     const struct program *program = executor->program;
@@ -174,7 +227,8 @@ static bool allocate_arenas(struct executor *executor)
     executor->state = allocate_arena(executor, program->state_bytes, &executor->state_block);
     executor->scratch = allocate_arena(executor, executor->scratch_bytes, &executor->scratch_block);
     executor->entries = calloc((size_t)program->entry_count + 1, sizeof *executor->entries);
-    return executor->state && executor->scratch && executor->entries && allocate_results(executor);
+    return executor->state && executor->scratch && executor->entries && allocate_results(executor) &&
+           (executor->device->host_memory || allocate_inputs(executor));
 }
 
 static bool prepare(struct executor *executor, struct error *error)
@@ -192,7 +246,7 @@ static bool prepare(struct executor *executor, struct error *error)
     for (int i = 0; i < program->entry_count; i++)
         if (!prepare_entry(executor, &executor->entries[i], &program->entries[i], error))
             return false;
-    return true;
+    return !executor->device->failed(executor->device, error);
 }
 
 struct executor *executor_new(struct device *device, const struct program *program, bool check, struct error *error)
@@ -211,21 +265,33 @@ struct executor *executor_new(struct device *device, const struct program *progr
     return NULL;
 }
 
+static void release_entry(struct device *device, struct entry *entry)
+{
+    for (int slot = 0; slot < DEVICE_SLOTS; slot++) {
+        if (entry->lists[slot].prepared)
+            device->forget(device, &entry->lists[slot]);
+        free(entry->copies[slot]);
+    }
+    for (int i = 0; i < entry->prepared; i++)
+        device->discard(device, &entry->calls[i]);
+    free(entry->calls);
+    free(entry->addresses);
+    free(entry->patches);
+    free(entry->inputs);
+    free(entry->results);
+}
+
 void executor_free(struct executor *executor)
 {
     if (!executor)
         return;
     struct device *device = executor->device;
-    for (int i = 0; executor->entries && i < executor->program->entry_count; i++) {
-        struct entry *entry = &executor->entries[i];
-        for (int j = 0; j < entry->prepared; j++)
-            device->discard(device, &entry->calls[j]);
-        free(entry->calls);
-        free(entry->addresses);
-        free(entry->patches);
-        free(entry->inputs);
-    }
+    device->finish(device);
+    for (int i = 0; executor->entries && i < executor->program->entry_count; i++)
+        release_entry(device, &executor->entries[i]);
     free(executor->entries);
+    for (int i = 0; i < DEVICE_SLOTS; i++)
+        device->release(device, executor->inputs[i]);
     for (int i = 0; i < EXECUTOR_IN_FLIGHT; i++)
         free(executor->tickets[i].values);
     device->release(device, executor->state_block);
@@ -237,18 +303,22 @@ void executor_free(struct executor *executor)
 
 /* ---- running ---- */
 
-static bool patch_inputs(struct entry *entry, const void *const *inputs)
+/* Puts the inputs where the calls read them: where they lie, or in the slot's places on the device. */
+static bool take_inputs(struct executor *executor, struct entry *entry, int slot, const void *const *inputs)
 {
-    bool moved = false;
+    bool moved = false, in_place = executor->device->host_memory;
     for (int i = 0; i < entry->program->input_count; i++) {
         if (!inputs || !inputs[i])
             return false;
-        moved |= entry->inputs[i] != inputs[i];
-        entry->inputs[i] = inputs[i];
+        struct device_copy *copy = &entry->copies[slot][i];
+        copy->from = inputs[i];
+        const void *place = in_place ? inputs[i] : copy->to;
+        moved |= entry->inputs[i] != place;
+        entry->inputs[i] = place;
     }
     for (int i = 0; moved && i < entry->patch_count; i++) {
         const struct patch *patch = &entry->patches[i];
-        *patch->address = (char *)inputs[patch->input] + patch->offset;
+        *patch->address = (char *)entry->inputs[patch->input] + patch->offset;
     }
     return true;
 }
@@ -256,7 +326,7 @@ static bool patch_inputs(struct entry *entry, const void *const *inputs)
 /* One call at a time, with the fences looked at after each, so that the culprit is named. */
 static bool run_checked(struct executor *executor, struct entry *entry, struct error *error)
 {
-    fill_scratch(executor);
+    executor->device->fill(executor->device, executor->scratch, UNWRITTEN, executor->scratch_bytes);
     for (int i = 0; i < entry->program->step_count; i++) {
         const struct program_step *step = &entry->program->steps[i];
         if (!executor->device->run(executor->device, &entry->calls[i], 1, error))
@@ -291,35 +361,86 @@ static void collect(struct executor *executor, const struct entry *entry, double
     }
 }
 
+/* For runs call by call: brings the inputs and waits for it. */
+static void upload_inputs(struct executor *executor, struct entry *entry, int slot)
+{
+    struct device *device = executor->device;
+    for (int i = 0; !device->host_memory && i < entry->program->input_count; i++)
+        device->upload(device, entry->copies[slot][i].to, entry->copies[slot][i].from, entry->copies[slot][i].bytes);
+}
+
+static bool run_entry(struct executor *executor, struct entry *entry, struct ticket *ticket, int slot,
+                      struct error *error)
+{
+    struct device *device = executor->device;
+    if (!device->host_memory && !executor->check) {
+        ticket->pending = entry;
+        return device->submit(device, &entry->lists[slot], entry->copies[slot], entry->program->input_count, error);
+    }
+    upload_inputs(executor, entry, slot);
+    bool ok = executor->check ? run_checked(executor, entry, error)
+                              : device->run(device, entry->calls, entry->program->step_count, error);
+    if (ok)
+        collect(executor, entry, ticket->values);
+    return ok && !device->failed(device, error);
+}
+
 uint64_t executor_launch(struct executor *executor, int number, const void *const *inputs, struct error *error)
 {
     struct entry *entry = &executor->entries[number];
-    if (!patch_inputs(entry, inputs)) {
+    uint64_t ticket = executor->launches + 1;
+    int slot = (int)(ticket % EXECUTOR_IN_FLIGHT);
+    struct ticket *kept = &executor->tickets[slot];
+    if (!take_inputs(executor, entry, slot, inputs)) {
         error_set(error, "an input of %s is missing", entry->program->name);
         return 0;
     }
-    bool ok = executor->check
-                  ? run_checked(executor, entry, error)
-                  : executor->device->run(executor->device, entry->calls, entry->program->step_count, error);
-    if (!ok)
+    *kept = (struct ticket){.values = kept->values};
+    if (!run_entry(executor, entry, kept, slot, error))
         return 0;
-    uint64_t ticket = ++executor->launches;
-    struct ticket *slot = &executor->tickets[ticket % EXECUTOR_IN_FLIGHT];
-    slot->number = ticket;
-    collect(executor, entry, slot->values);
+    executor->launches = kept->number = ticket;
     return ticket;
 }
 
-const double *executor_results(struct executor *executor, uint64_t ticket)
+/* Takes the results of a run from the device. */
+static bool receive(struct executor *executor, struct ticket *ticket, int slot, struct error *error)
 {
-    const struct ticket *slot = &executor->tickets[ticket % EXECUTOR_IN_FLIGHT];
-    return slot->number == ticket ? slot->values : NULL;
+    struct entry *entry = ticket->pending;
+    struct device *device = executor->device;
+    const char *bytes = device->results(device, &entry->lists[slot], error);
+    for (int i = 0, result = 0; bytes && i < entry->program->output_count; i++) {
+        const struct program_output *output = &entry->program->outputs[i];
+        ticket->values[i] = NAN;
+        if (program_tensor_elements(&output->tensor) == 1 && output->place.space != PROGRAM_INPUT)
+            ticket->values[i] = tensor_get(output->tensor.storage, bytes + (size_t)result++ * DEVICE_RESULT_BYTES);
+    }
+    ticket->pending = NULL;
+    return bytes;
+}
+
+const double *executor_results(struct executor *executor, uint64_t ticket, struct error *error)
+{
+    int slot = (int)(ticket % EXECUTOR_IN_FLIGHT);
+    struct ticket *kept = &executor->tickets[slot];
+    if (kept->number != ticket) {
+        error_set(error, "the results of run %llu are gone", (unsigned long long)ticket);
+        return NULL;
+    }
+    return !kept->pending || receive(executor, kept, slot, error) ? kept->values : NULL;
+}
+
+bool executor_failed(struct executor *executor, struct error *error)
+{
+    return executor->device->failed(executor->device, error);
 }
 
 bool executor_run(struct executor *executor, const char *name, struct error *error)
 {
     int entry = executor_entry(executor, name);
-    return entry < 0 || executor_launch(executor, entry, NULL, error);
+    if (entry < 0)
+        return true;
+    uint64_t ticket = executor_launch(executor, entry, NULL, error);
+    return ticket && executor_results(executor, ticket, error);
 }
 
 static int compare_doubles(const void *a, const void *b)
@@ -334,8 +455,9 @@ bool executor_profile(struct executor *executor, int number, const void *const *
     struct entry *entry = &executor->entries[number];
     struct device *device = executor->device;
     int steps = entry->program->step_count;
-    if (!patch_inputs(entry, inputs))
+    if (!take_inputs(executor, entry, 0, inputs))
         return error_set(error, "an input of %s is missing", entry->program->name);
+    upload_inputs(executor, entry, 0);
     double *times = calloc((size_t)runs * (size_t)steps + 1, sizeof *times);
     if (!times)
         return error_set(error, "out of memory");

@@ -33,11 +33,15 @@ int executor_entry(const struct executor *executor, const char *name);
  * failure. */
 uint64_t executor_launch(struct executor *executor, int number, const void *const *inputs, struct error *error);
 /* The scalar outputs of that run, in the order of entry->outputs (NaN for outputs that are no scalars). Valid until
- * EXECUTOR_IN_FLIGHT further launches. */
-const double *executor_results(struct executor *executor, uint64_t ticket);
+ * EXECUTOR_IN_FLIGHT further launches. NULL with an error set when the device failed since. */
+const double *executor_results(struct executor *executor, uint64_t ticket, struct error *error);
 
 /* Launches an entry without inputs (init, refresh, update) if the program has it, and waits. True when it has none. */
 bool executor_run(struct executor *executor, const char *name, struct error *error);
+
+/* Sets the error and gives true when the device failed in what cannot say so itself: executor_read, _write, _set, _get
+ * and _output, whose results then mean nothing. To be asked before such results are used. */
+bool executor_failed(struct executor *executor, struct error *error);
 
 /* Bytes of a variable as it is stored (see tensor.h for conversions). */
 void executor_read(struct executor *executor, const struct program_variable *variable, void *to);

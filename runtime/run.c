@@ -161,6 +161,8 @@ static bool fetch(struct run *run, const double *results, struct error *error)
     bool ok = add_outputs(run, &collection, results) && (!run->settings->steps || add_variables(run, &collection));
     if (!ok)
         error_set(error, "out of memory");
+    else if (executor_failed(run->executor, error))
+        ok = false;
     else if (run->settings->fetch)
         ok = collection_write(&collection, run->settings->fetch, error);
     else
@@ -199,7 +201,8 @@ static bool execute(struct run *run, struct error *error)
     for (int64_t i = 0; i < steps; i++)
         if (!(ticket = executor_launch(run->executor, run->entry, (const void *const *)run->inputs, error)))
             return false;
-    return fetch(run, executor_results(run->executor, ticket), error);
+    const double *results = executor_results(run->executor, ticket, error);
+    return results && fetch(run, results, error);
 }
 
 bool run_program(struct device *device, const struct program *program, const struct run_settings *settings,

@@ -73,7 +73,9 @@ bool trainer_drain(struct trainer *trainer, struct error *error)
     trainer->pending = (struct pending){0};
     if (!pending.ticket)
         return true;
-    const double *results = executor_results(trainer->executor, pending.ticket);
+    const double *results = executor_results(trainer->executor, pending.ticket, error);
+    if (!results)
+        return false;
     if (!tally_add(&trainer->step, pending.entry, results, pending.examples))
         return error_set(error, "out of memory");
     return !pending.ends_step || finish_step(trainer, pending.clock, error);

@@ -163,7 +163,8 @@ bool weights_save(struct executor *executor, const char *path, struct error *err
     for (int i = 0; i < program->variable_count && ok; i++)
         if (is_weight(&program->variables[i]))
             ok = collection_add_variable(&collection, executor, &program->variables[i]);
-    ok = ok ? collection_write(&collection, path, error) : error_set(error, "out of memory");
+    ok = (ok || error_set(error, "out of memory")) && !executor_failed(executor, error) &&
+         collection_write(&collection, path, error);
     collection_free(&collection);
     return ok;
 }

@@ -5,6 +5,19 @@
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+/* The folders of toolkits, the likeliest first; NULL for what is not there. */
+enum { TOOLKITS = 3 };
+
+struct toolkits {
+    const char *folders[TOOLKITS];
+};
+
+static struct toolkits toolkits(void)
+{
+    return (struct toolkits){{getenv("CUDA_HOME"), "/usr/local/cuda", CASTOR_CUDA_HOME}};
+}
 
 /* Opens FOLDER/lib64/NAME or FOLDER/lib/NAME. */
 static void *open_in_toolkit(const char *folder, const char *name)
@@ -22,13 +35,13 @@ static void *open_in_toolkit(const char *folder, const char *name)
 void *library_open(const char *const *names, size_t count, const char *what, struct error *error)
 {
     char reason[256] = "";
-    const char *const folders[] = {getenv("CUDA_HOME"), "/usr/local/cuda", CASTOR_CUDA_HOME};
+    struct toolkits places = toolkits();
     for (size_t i = 0; i < count; i++) {
         void *library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
         if (!library && !reason[0])
             snprintf(reason, sizeof reason, "%s", dlerror());
-        for (size_t j = 0; !library && j < sizeof folders / sizeof *folders; j++)
-            library = open_in_toolkit(folders[j], names[i]);
+        for (size_t j = 0; !library && j < TOOLKITS; j++)
+            library = open_in_toolkit(places.folders[j], names[i]);
         if (library)
             return library;
     }
@@ -53,4 +66,21 @@ bool library_symbols(void *library, const char *what, const struct library_symbo
         memcpy(symbols[i].function, &function, sizeof function);
     }
     return true;
+}
+
+char *library_include_folder(const char *header)
+{
+    struct toolkits places = toolkits();
+    for (size_t i = 0; i < TOOLKITS; i++) {
+        const char *folder = places.folders[i];
+        if (!folder || !folder[0])
+            continue;
+        char *include = file_text("%s/include", folder), *path = file_text("%s/%s", include, header);
+        bool there = access(path, R_OK) == 0;
+        free(path);
+        if (there)
+            return include;
+        free(include);
+    }
+    return NULL;
 }

@@ -21,4 +21,7 @@ void library_close(void *library);
 bool library_symbols(void *library, const char *what, const struct library_symbol *symbols, size_t count,
                      struct error *error);
 
+/* The toolkit's folder of headers that holds this one, malloced; NULL where there is none. */
+char *library_include_folder(const char *header);
+
 #endif

@@ -1,7 +1,7 @@
 /* Splitting, hashing, compiling and loading of kernel source. */
 #include "runtime/host/compile.h"
 #include "runtime/file.h"
-#include "runtime/host/cache.h"
+#include "runtime/cache.h"
 #include "runtime/host/isa.h"
 #include "runtime/host/process.h"
 
@@ -106,7 +106,7 @@ static void name_unit(const struct build *build, struct unit *unit)
     XXH3_freeState(state);
     snprintf(unit->name, sizeof unit->name, "%016llx%016llx", (unsigned long long)hash.high64,
              (unsigned long long)hash.low64);
-    unit->path = cache_path(&build->cache, unit->name);
+    unit->path = cache_path(&build->cache, unit->name, "so");
 }
 
 /* The common source, then the unit's kernels. */

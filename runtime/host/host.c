@@ -45,6 +45,19 @@ static void host_copy(struct device *device, void *to, const void *from, size_t 
         memcpy(to, from, bytes);
 }
 
+static void host_fill(struct device *device, void *to, int value, size_t bytes)
+{
+    (void)device;
+    memset(to, value, bytes);
+}
+
+static bool host_failed(struct device *device, struct error *error)
+{
+    (void)device;
+    (void)error;
+    return false;
+}
+
 static void *host_load(struct device *device, const struct program *program, struct error *error)
 {
     struct host *host = device->own;
@@ -147,6 +160,8 @@ struct device *host_device_new(const struct host_settings *settings, struct erro
                                    .release = host_release,
                                    .upload = host_copy,
                                    .download = host_copy,
+                                   .fill = host_fill,
+                                   .failed = host_failed,
                                    .load = host_load,
                                    .unload = host_unload,
                                    .prepare = host_prepare,

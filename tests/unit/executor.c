@@ -108,9 +108,9 @@ static void check_run(struct device *device, const struct program *program, bool
     inputs[0] = second;
     uint64_t two = executor_launch(executor, train, inputs, &error);
     CHECK(one && two && !error.code);
-    CHECK(executor_results(executor, one)[0] == 2 * 21 + 60); /* w was 2 */
-    CHECK(executor_results(executor, two)[0] == 3 * 6 + 60);  /* w was 3 */
-    CHECK(isnan(executor_results(executor, two)[1]));
+    CHECK(executor_results(executor, one, &error)[0] == 2 * 21 + 60); /* w was 2 */
+    CHECK(executor_results(executor, two, &error)[0] == 3 * 6 + 60);  /* w was 3 */
+    CHECK(isnan(executor_results(executor, two, &error)[1]));
     CHECK(executor_get(executor, "w") == 4);
     float y[6];
     executor_output(executor, train, 1, y);

@@ -1,6 +1,6 @@
 /* The folder of compiled kernels. */
-#ifndef CASTOR_RUNTIME_HOST_CACHE_H
-#define CASTOR_RUNTIME_HOST_CACHE_H
+#ifndef CASTOR_RUNTIME_CACHE_H
+#define CASTOR_RUNTIME_CACHE_H
 
 #include "runtime/error.h"
 
@@ -11,15 +11,18 @@ struct cache {
     char *scratch; /* a folder of this process, removed by cache_close; in `folder` if that is there */
 };
 
-/* Opens the wanted folder (see struct host_settings); when it cannot be written, says so on stderr once and goes on
+/* Opens the wanted folder ("off": none; NULL: $XDG_CACHE_HOME/castor, ~/.cache/castor); when it cannot be written, says so on stderr once and goes on
  * without keeping anything. */
 bool cache_open(struct cache *cache, const char *wanted, struct error *error);
 void cache_close(struct cache *cache);
 
-/* The path under which an entry of this name is kept, malloced; in the scratch folder when nothing is kept. */
-char *cache_path(const struct cache *cache, const char *name);
+/* The path under which an entry of this name is kept, malloced; in the scratch folder when nothing is kept. The suffix
+ * says what it holds, "so". */
+char *cache_path(const struct cache *cache, const char *name, const char *suffix);
 /* Whether the file is there and whole. */
 bool cache_holds(const char *path);
+/* Its bytes without the checksum, malloced, with a zero behind them; NULL when it is not there or not whole. */
+char *cache_read(const char *path, size_t *size);
 /* Appends the checksum to the scratch file and renames it to `path`. */
 bool cache_keep(const char *scratch_path, const char *path, struct error *error);
 

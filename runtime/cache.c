@@ -1,6 +1,6 @@
 /* Cache entries are files with the xxhash of their bytes behind them. A shared object may have bytes behind its end,
  * so the loader takes them as they are. */
-#include "runtime/host/cache.h"
+#include "runtime/cache.h"
 #include "runtime/file.h"
 
 #include <dirent.h>
@@ -63,26 +63,37 @@ void cache_close(struct cache *cache)
     *cache = (struct cache){0};
 }
 
-char *cache_path(const struct cache *cache, const char *name)
+char *cache_path(const struct cache *cache, const char *name, const char *suffix)
 {
-    return file_text("%s/%s.so", cache->folder ? cache->folder : cache->scratch, name);
+    return file_text("%s/%s.%s", cache->folder ? cache->folder : cache->scratch, name, suffix);
+}
+
+char *cache_read(const char *path, size_t *size)
+{
+    if (access(path, R_OK) != 0)
+        return NULL;
+    struct error ignored = {0};
+    uint64_t sum = 0;
+    char *bytes = file_read(path, size, &ignored);
+    bool whole = bytes && *size > sizeof sum;
+    if (whole) {
+        *size -= sizeof sum;
+        memcpy(&sum, bytes + *size, sizeof sum);
+        whole = sum == XXH64(bytes, *size, 0);
+        bytes[*size] = '\0';
+    }
+    if (whole)
+        return bytes;
+    free(bytes);
+    return NULL;
 }
 
 bool cache_holds(const char *path)
 {
-    if (access(path, R_OK) != 0)
-        return false;
-    struct error ignored = {0};
     size_t size = 0;
-    uint64_t sum = 0;
-    char *bytes = file_read(path, &size, &ignored);
-    bool whole = bytes && size > sizeof sum;
-    if (whole) {
-        memcpy(&sum, bytes + size - sizeof sum, sizeof sum);
-        whole = sum == XXH64(bytes, size - sizeof sum, 0);
-    }
+    char *bytes = cache_read(path, &size);
     free(bytes);
-    return whole;
+    return bytes;
 }
 
 bool cache_keep(const char *scratch_path, const char *path, struct error *error)
