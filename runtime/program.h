@@ -125,6 +125,7 @@ struct program_step {
     int integer_count;                   /* kernel: the values that keep equal kernels apart (random keys …) */
     int64_t *integers;
     uint32_t kernel; /* kernel: index into kernels; copy: unused */
+    int64_t blocks;  /* kernel: that have work, where it depends on the shape; 0: as many as the kernel says */
     union {
         struct program_matmul matmul;
         struct program_conv conv;

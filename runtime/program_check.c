@@ -98,6 +98,9 @@ static bool check_step(const struct checker *checker, const struct program_step 
         return wrong(checker, "%d buffers are too few", step->buffer_count);
     if (step->kind == PROGRAM_KERNEL && step->kernel >= (uint32_t)checker->program->kernel_count)
         return wrong(checker, "kernel %u of %d", step->kernel, checker->program->kernel_count);
+    if (step->blocks &&
+        (step->blocks < 0 || step->kind != PROGRAM_KERNEL || !checker->program->kernels[step->kernel].threads))
+        return wrong(checker, "%lld blocks of its own", (long long)step->blocks);
     uint64_t bytes = step->kind == PROGRAM_COPY_STEP ? step->copy_bytes : 0;
     for (int i = 0; i < step->buffer_count; i++)
         if (!check_place(checker, &step->buffers[i], bytes))

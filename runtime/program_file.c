@@ -219,6 +219,7 @@ static void code_step(struct codec *codec, struct program_step *step)
     step->integers = code_array(codec, step->integers, &step->integer_count, sizeof *step->integers);
     code_i64s(codec, step->integers, step->integer_count);
     CODE(step->kernel, uint32_t, UINT32_MAX);
+    code_i64(codec, &step->blocks);
     if (step->kind == PROGRAM_MATMUL_STEP)
         code_matmul(codec, &step->matmul);
     else if (step->kind == PROGRAM_CONV_STEP)

@@ -59,11 +59,11 @@ static void put_epilogue(FILE *out, unsigned epilogue)
         fputs(" +add", out);
 }
 
-static void put_kernel(FILE *out, const struct program_kernel *kernel)
+static void put_kernel(FILE *out, const struct program_kernel *kernel, int64_t blocks)
 {
     fprintf(out, "kernel %s", kernel->name);
     if (kernel->threads)
-        fprintf(out, " <%lld x %d%s>", (long long)kernel->blocks, kernel->threads,
+        fprintf(out, " <%lld x %d%s>", (long long)(blocks ? blocks : kernel->blocks), kernel->threads,
                 kernel->cooperative ? ", cooperative" : "");
 }
 
@@ -71,7 +71,7 @@ static void put_work(FILE *out, const struct program *program, const struct prog
 {
     switch (step->kind) {
     case PROGRAM_KERNEL:
-        put_kernel(out, &program->kernels[step->kernel]);
+        put_kernel(out, &program->kernels[step->kernel], step->blocks);
         break;
     case PROGRAM_MATMUL_STEP:
         put_matmul(out, &step->matmul);

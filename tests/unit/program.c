@@ -155,6 +155,16 @@ static void check_geometry(struct program *program)
     char *text = program_text(program);
     CHECK(strstr(text, "kernel k1 <12345678901 x 256, cooperative> (label"));
     free(text);
+    program->entries[0].steps[0].blocks = 77;
+    CHECK(program_check(program, problem, sizeof problem));
+    text = program_text(program);
+    CHECK(strstr(text, "kernel k1 <77 x 256, cooperative> (label"));
+    free(text);
+    program->entries[0].steps[0].kernel = 0;
+    CHECK(!program_check(program, problem, sizeof problem));
+    CHECK_TEXT(problem, "train/step: 77 blocks of its own");
+    program->entries[0].steps[0].kernel = 1;
+    program->entries[0].steps[0].blocks = 0;
     program->kernels[0].blocks = 3;
     CHECK(!program_check(program, problem, sizeof problem));
     CHECK_TEXT(problem, "k0: 3 blocks of 0 threads");
