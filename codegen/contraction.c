@@ -165,6 +165,21 @@ static unsigned collect_epilogue(struct contraction *contraction, const struct k
     return epilogue;
 }
 
+/* What the convolution stores besides its result. */
+static unsigned collect_statistics(struct contraction *contraction, const struct kernel_use *use,
+                                   const struct target *target)
+{
+    unsigned epilogue = 0;
+    for (int i = 1; i < use->store_count; i++) {
+        struct node *node = use->stores[i];
+        epilogue |= node->op == OP_sum ? PROGRAM_EPILOGUE_SUM : PROGRAM_EPILOGUE_M2;
+        add_buffer(contraction, node, 0, target);
+    }
+    if (use->store_count > 3 || (epilogue && use->contraction->op != OP_conv && use->contraction->op != OP_conv_data))
+        castor_bug("%s takes no such statistics", op_info(use->contraction->op)->name);
+    return epilogue;
+}
+
 struct contraction contraction_make(const struct kernel_use *use, const struct target *target)
 {
     struct contraction contraction = {0};
@@ -178,6 +193,7 @@ struct contraction contraction_make(const struct kernel_use *use, const struct t
     }
     add_buffer(&contraction, result, 0, target);
     unsigned epilogue = collect_epilogue(&contraction, use, target);
+    epilogue |= collect_statistics(&contraction, use, target);
     if (node->op == OP_matmul)
         contraction.step.matmul.epilogue = epilogue;
     else

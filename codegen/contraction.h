@@ -6,7 +6,7 @@
 #include "passes/kernels.h"
 #include "runtime/program.h"
 
-enum { CONTRACTION_BUFFERS = 5 };
+enum { CONTRACTION_BUFFERS = 7 };
 
 struct contraction {
     /* kind, matmul or conv, bytes and flops are set; the rest is the assembler's. */

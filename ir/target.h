@@ -8,7 +8,9 @@
 enum epilogue {
     EPILOGUE_BIAS = 1 << 0, /* add a vector along the result's last (matmul) or channel (conv) axis */
     EPILOGUE_RELU = 1 << 1, /* max(x, 0) that keeps NaN or whose NaN can be told elsewhere */
-    EPILOGUE_ADD = 1 << 2   /* add a tensor of the result's shape */
+    EPILOGUE_ADD = 1 << 2,  /* add a tensor of the result's shape */
+    /* a convolution's result, as it is stored: its sum and m2 over all axes but the channels' */
+    EPILOGUE_STATISTICS = 1 << 3
 };
 
 struct target {

@@ -23,6 +23,7 @@ struct fact {
     bool offered;             /* worth a place of its own: stored if some other kernel needs it */
     bool chained;             /* appended to a contraction, or the contraction itself, not the last */
     struct node *contraction; /* the last of a chain: what it is appended to */
+    bool has_sum, has_m2;     /* of the last of a chain: its contraction takes these statistics of it */
     bool stored;
 };
 

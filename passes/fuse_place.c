@@ -272,6 +272,38 @@ static void place_contraction(struct fuser *fuser, struct node *node)
     fact->stored = true;
 }
 
+/* The convolution's result of which the node is a statistic that its kernel can take along; NULL for all else. The
+ * statistics are those of the result as it is stored. */
+static struct node *statistic_of(const struct fuser *fuser, const struct node *node)
+{
+    if ((node->op != OP_sum && node->op != OP_m2) || node->type.element != ELEMENT_F32 ||
+        !(fuser->context->target->epilogues & EPILOGUE_STATISTICS) || reduction_kind(node) != REDUCTION_COLUMN)
+        return NULL;
+    struct node *result = node->operands[0];
+    if (result->op == OP_cast && result->type.element == ELEMENT_F32)
+        result = result->operands[0];
+    const struct fact *fact = &fuser->facts[result->id];
+    if (!fact->contraction || (fact->contraction->op != OP_conv && fact->contraction->op != OP_conv_data) ||
+        target_emulates(fuser->context->target, result->type.element))
+        return NULL;
+    for (int i = 0; i < result->type.shape.rank; i++)
+        if (result->type.shape.dimension[i] != 1 && (node->attributes->axes >> i & 1) == (i == 1))
+            return NULL;
+    return (node->op == OP_sum ? fact->has_sum : fact->has_m2) ? NULL : result;
+}
+
+static bool place_statistic(struct fuser *fuser, struct node *node)
+{
+    struct node *result = statistic_of(fuser, node);
+    if (!result || !pass_may_rewrite(fuser->context))
+        return false;
+    struct fact *fact = &fuser->facts[result->id];
+    *(node->op == OP_sum ? &fact->has_sum : &fact->has_m2) = true;
+    fuser->facts[node->id].own_group = fact->own_group;
+    fuser->facts[node->id].alignment = alignment_none();
+    return true;
+}
+
 /* Effects of the update wait for the end, where one kernel does them all; so do small ones that found no other place.
  */
 static bool waits(const struct fuser *fuser, const struct node *node)
@@ -340,7 +372,7 @@ void fuse_place(struct fuser *fuser, struct node *node)
     align(fuser, node, fact);
     if (op_is(node->op, CLASS_EFFECT))
         place_effect(fuser, node);
-    else if (wants_place(fuser, node))
+    else if (wants_place(fuser, node) && !place_statistic(fuser, node))
         place_anchor(fuser, node);
     fact->stored |= fact->required || is_alone(node);
 }

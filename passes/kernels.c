@@ -45,6 +45,21 @@ static struct node **keep(struct node **array, int *count, struct arena *arena)
     return arena_copy(arena, array, sizeof *array * arrlenu(array));
 }
 
+/* Of a contraction's kernel: the last of its chain, then its statistics, the sum first. */
+static void list_contraction(struct collector *collector, struct node *const *members, int count)
+{
+    struct node *result = NULL;
+    for (int i = 0; i < count; i++)
+        result = op_is(members[i]->op, CLASS_REDUCE) ? result : members[i];
+    arrput(collector->stores, result);
+    for (int i = 0; i < count; i++)
+        if (members[i]->op == OP_sum)
+            arrput(collector->stores, members[i]);
+    for (int i = 0; i < count; i++)
+        if (members[i]->op == OP_m2)
+            arrput(collector->stores, members[i]);
+}
+
 static void finish_kernel(struct collector *collector, struct node *const *members, int count,
                           struct kernel_use *kernel, struct arena *arena)
 {
@@ -56,7 +71,9 @@ static void finish_kernel(struct collector *collector, struct node *const *membe
             kernel->contraction = members[i];
         collect_from(collector, members[i], kernel->number);
     }
-    for (int i = kernel->contraction ? count - 1 : 0; i < count; i++)
+    if (kernel->contraction)
+        list_contraction(collector, members, count);
+    for (int i = 0; i < count && !kernel->contraction; i++)
         arrput(collector->stores, members[i]);
     kernel->stores = keep(collector->stores, &kernel->store_count, arena);
     kernel->loads = keep(collector->loads, &kernel->load_count, arena);

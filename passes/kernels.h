@@ -7,7 +7,8 @@
  *   the stored ones need are computed inside, again in each kernel that needs them. A stored node that another one of
  *   the same kernel needs is taken from a register, not from memory.
  * - library: it holds one contraction. The nodes with its number are the contraction and what is appended to it
- *   (bias, relu, addend), in order; only the last of them reaches memory. */
+ *   (bias, relu, addend), in order; only the last of them reaches memory, and with it the statistics that a convolution
+ *   takes of it: `sum` and `m2` over all axes but the channels'. */
 #ifndef CASTOR_PASSES_KERNELS_H
 #define CASTOR_PASSES_KERNELS_H
 
@@ -16,7 +17,7 @@
 struct kernel_use {
     int number;               /* from 1 */
     struct node *contraction; /* NULL for generated kernels */
-    struct node **stores;     /* in graph order; one for library kernels */
+    struct node **stores;     /* in graph order; of library kernels the result, then its sum and m2 */
     struct node **loads;      /* stored nodes of other kernels, `read`s and `input`s, in order of first need */
     struct node **computed;   /* all that is computed inside, stored or not, operands first */
     int store_count, load_count, computed_count;

@@ -83,8 +83,16 @@ struct program_output {
     bool minimized;             /* a loss that a minimize line uses */
 };
 
-/* What a contraction appends to its result before it is stored, in this order. */
-enum program_epilogue { PROGRAM_EPILOGUE_BIAS = 1, PROGRAM_EPILOGUE_RELU = 2, PROGRAM_EPILOGUE_ADD = 4 };
+/* What a contraction appends to its result before it is stored, in this order; then what a convolution stores besides:
+ * f32 vectors along the result's channels, over all its other axes: the sum of the result as it is stored, and the sum
+ * of squared deviations from its mean. */
+enum program_epilogue {
+    PROGRAM_EPILOGUE_BIAS = 1,
+    PROGRAM_EPILOGUE_RELU = 2,
+    PROGRAM_EPILOGUE_ADD = 4,
+    PROGRAM_EPILOGUE_SUM = 8,
+    PROGRAM_EPILOGUE_M2 = 16
+};
 
 /* d[batch, m, n] = a[batch, m, k] @ b[batch, k, n]. Strides in elements; a batch stride of 0 repeats. */
 struct program_matmul {
@@ -111,8 +119,8 @@ struct program_conv {
 
 enum program_step_kind { PROGRAM_KERNEL, PROGRAM_MATMUL_STEP, PROGRAM_CONV_STEP, PROGRAM_COPY_STEP };
 
-/* One launch. Buffers: a kernel's in the order of its parameters; matmul a, b, d and then bias and addend as the
- * epilogue says; conv operand 0, operand 1, result, then likewise; copy source, destination. */
+/* One launch. Buffers: a kernel's in the order of its parameters; matmul a, b, d and then bias, addend, sum and m2
+ * as the epilogue says; conv operand 0, operand 1, result, then likewise; copy source, destination. */
 struct program_step {
     enum program_step_kind kind;
     const char *name; /* readable: the node or group */

@@ -78,7 +78,8 @@ static int buffers_needed(const struct program_step *step)
     unsigned epilogue = step->kind == PROGRAM_MATMUL_STEP ? step->matmul.epilogue
                         : step->kind == PROGRAM_CONV_STEP ? step->conv.epilogue
                                                           : 0;
-    int extra = !!(epilogue & PROGRAM_EPILOGUE_BIAS) + !!(epilogue & PROGRAM_EPILOGUE_ADD);
+    int extra = !!(epilogue & PROGRAM_EPILOGUE_BIAS) + !!(epilogue & PROGRAM_EPILOGUE_ADD) +
+                !!(epilogue & PROGRAM_EPILOGUE_SUM) + !!(epilogue & PROGRAM_EPILOGUE_M2);
     switch (step->kind) {
     case PROGRAM_MATMUL_STEP:
     case PROGRAM_CONV_STEP:

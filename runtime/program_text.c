@@ -57,6 +57,10 @@ static void put_epilogue(FILE *out, unsigned epilogue)
         fputs(" +relu", out);
     if (epilogue & PROGRAM_EPILOGUE_ADD)
         fputs(" +add", out);
+    if (epilogue & PROGRAM_EPILOGUE_SUM)
+        fputs(" +sum", out);
+    if (epilogue & PROGRAM_EPILOGUE_M2)
+        fputs(" +m2", out);
 }
 
 static void put_kernel(FILE *out, const struct program_kernel *kernel, int64_t blocks)

@@ -134,6 +134,9 @@ static bool step_supported(const struct program_step *step)
 {
     const struct program_matmul *matmul = &step->matmul;
     const struct program_conv *conv = &step->conv;
+    unsigned statistics = PROGRAM_EPILOGUE_SUM | PROGRAM_EPILOGUE_M2;
+    if (step->kind == PROGRAM_CONV_STEP && (conv->epilogue & statistics))
+        return false;
     if (step->kind == PROGRAM_MATMUL_STEP)
         return onednn_type(matmul->a) && onednn_type(matmul->b) && onednn_type(matmul->d) &&
                (!(matmul->epilogue & PROGRAM_EPILOGUE_BIAS) || onednn_type(matmul->bias));
@@ -198,7 +201,7 @@ static bool reserve_workspace(struct onednn *onednn, size_t bytes)
 struct onednn_plan *onednn_prepare(struct onednn *onednn, const struct program_step *step, struct error *error)
 {
     if (!step_supported(step)) {
-        error_set(error, "%s: the host's library has no contraction of these element types", step->name);
+        error_set(error, "%s: the host's library has no such contraction", step->name);
         return NULL;
     }
     struct onednn_plan *plan = calloc(1, sizeof *plan);

@@ -17,7 +17,7 @@ static const struct target target = {.name = "host",
                                                  [ELEMENT_U8] = ELEMENT_U8,
                                                  [ELEMENT_BOOL] = ELEMENT_BOOL},
                                      .channels_last = true,
-                                     .epilogues = EPILOGUE_BIAS | EPILOGUE_RELU | EPILOGUE_ADD,
+                                     .epilogues = EPILOGUE_BIAS | EPILOGUE_RELU | EPILOGUE_ADD | EPILOGUE_STATISTICS,
                                      .alignment = 64,
                                      .cache_bytes = 1 << 20,
                                      .threads = 2};
