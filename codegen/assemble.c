@@ -336,7 +336,7 @@ struct program *assemble_program(const struct module *module, const struct targe
     struct assembler assembler = {.module = module, .target = target, .arena = arena, .program = program};
     program->name = keep(&assembler, module->name);
     program->target = keep(&assembler, target->name);
-    program->source = keep(&assembler, kernel_prelude());
+    program->source = keep(&assembler, kernel_prelude(target, arena));
     program->alignment = target->alignment > 0 ? (uint64_t)target->alignment : 64;
     program->accumulate = module->accumulate;
     program->scaled = module->scaling.present;

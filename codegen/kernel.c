@@ -8,9 +8,23 @@
 
 #include <stb/stb_ds.h>
 
-const char *kernel_prelude(void)
+static const char *prelude_file(const char *name)
 {
-    return prelude_files[0].text;
+    for (size_t i = 0; i < sizeof prelude_files / sizeof *prelude_files; i++)
+        if (strcmp(prelude_files[i].name, name) == 0)
+            return prelude_files[i].text;
+    castor_bug("no prelude %s", name);
+}
+
+/* The formulas are spliced in where the device's own text includes them. */
+const char *kernel_prelude(const struct target *target, struct arena *arena)
+{
+    static const char include[] = "#include \"codegen/prelude/formulas.h\"\n";
+    const char *text = prelude_file(target->language == LANGUAGE_CUDA ? "cuda.h" : "host.h");
+    const char *at = strstr(text, include);
+    if (!at)
+        castor_bug("the prelude does not include the formulas");
+    return arena_printf(arena, "%.*s%s%s", (int)(at - text), text, prelude_file("formulas.h"), at + strlen(include));
 }
 
 /* The stored node that stands for the kernel: the one with the most elements, the first of them. */

@@ -34,8 +34,9 @@ struct kernel {
 /* Lowers and prints one generated kernel; everything in the arena. Uses no marks of the graph. */
 struct kernel kernel_generate(const struct kernel_use *use, const struct target *target, struct arena *arena);
 
-/* What stands before the kernels in a compilation unit: vector types, rounding, elementary functions, random bits. */
-const char *kernel_prelude(void);
+/* What stands before the target's kernels in a compilation unit: types, loads and stores, rounding, elementary
+ * functions, random bits. */
+const char *kernel_prelude(const struct target *target, struct arena *arena);
 
 /* A whole function: comment, `void NAME`, body. */
 const char *kernel_function(const struct kernel *kernel, const char *name, struct arena *arena);

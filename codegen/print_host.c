@@ -7,27 +7,9 @@
 
 #include <stb/stb_ds.h>
 
-static int64_t extent_of(const struct printer *printer, int variable)
-{
-    return printer->lowered->variables[variable].high + 1;
-}
-
 static const struct reduction *reduction_of(const struct printer *printer, int number)
 {
     return &printer->lowered->reductions[number];
-}
-
-const char *print_accumulator(struct printer *printer, const struct reduction *reduction)
-{
-    const char *name = op_info(reduction->node->op)->name;
-    if (reduction->node->op == OP_fold || reduction->node->op == OP_cumsum)
-        name = "sum";
-    if (reduction->node->op == OP_reduce_max || reduction->node->op == OP_reduce_min)
-        name = reduction->node->op == OP_reduce_max ? "max" : "min";
-    return arena_printf(printer->arena, "%s_%s", name,
-                        reduction->lane == LANE_FLOAT ? "float"
-                        : reduction->lane == LANE_INT ? "int"
-                                                      : "long");
 }
 
 /* ---- steps of reductions ---- */
@@ -35,18 +17,11 @@ const char *print_accumulator(struct printer *printer, const struct reduction *r
 /* Number of values that a COLUMN or sequential reduction has seen with this one; NULL where lanes count themselves. */
 static const char *print_count(struct printer *printer, const struct reduction *reduction)
 {
-    const struct loop_nest *nest = printer->nest;
     if (reduction->kind == REDUCTION_COLUMN)
         return "row - begin + 1";
     if (reduction->kind == REDUCTION_FULL || reduction->lanes)
         return NULL;
-    const char *position = "1";
-    int64_t stride = 1;
-    for (int i = nest->inner_count - 1; i >= 0; i--) {
-        position = arena_printf(printer->arena, "%s + %lld * i%d", position, (long long)stride, nest->inner_loops[i]);
-        stride *= extent_of(printer, nest->inner_loops[i]);
-    }
-    return position;
+    return print_inner_place(printer, "1", 1);
 }
 
 static const char *print_place(struct printer *printer, const struct reduction *reduction, int number)
@@ -55,11 +30,7 @@ static const char *print_place(struct printer *printer, const struct reduction *
     if (reduction->kind != REDUCTION_COLUMN)
         return arena_printf(printer->arena, "a%d", number);
     const char *slot = nest->vector_inner ? arena_printf(printer->arena, "i%d / %d", nest->vector, LANES) : "0";
-    int64_t stride = nest->vector_inner ? (nest->vector_extent + LANES - 1) / LANES : 1;
-    for (int i = nest->inner_count - 1; i >= 0; i--) {
-        slot = arena_printf(printer->arena, "%s + %lld * i%d", slot, (long long)stride, nest->inner_loops[i]);
-        stride *= extent_of(printer, nest->inner_loops[i]);
-    }
+    slot = print_inner_place(printer, slot, nest->vector_inner ? (nest->vector_extent + LANES - 1) / LANES : 1);
     return arena_printf(printer->arena, "p%d[%s]", number, slot);
 }
 
@@ -67,13 +38,7 @@ static void print_step(struct printer *printer, int number)
 {
     const struct reduction *reduction = reduction_of(printer, number);
     const char *type = print_accumulator(printer, reduction), *place = print_place(printer, reduction, number);
-    const char *more = "", *count = print_count(printer, reduction);
-    if (reduction->position >= 0)
-        more = arena_printf(printer->arena, ", %s", print_value_name(printer, reduction->position));
-    else if (reduction->node->op == OP_m2 && count)
-        more = arena_printf(printer->arena, ", splat(1.0f / (float)(%s))", count);
-    else if (reduction->node->op == OP_m2)
-        more = arena_printf(printer->arena, ", 1.0f / (%s.count + 1.0f)", place);
+    const char *more = print_step_more(printer, reduction, place, print_count(printer, reduction));
     const char *step = arena_printf(printer->arena, "%s_%s(%s, %s%s)", type,
                                     reduction->position >= 0 && reduction->follows ? "follow" : "step", place,
                                     print_value_name(printer, reduction->value), more);
@@ -167,7 +132,7 @@ static void open_inner_loops(struct printer *printer)
     const struct loop_nest *nest = printer->nest;
     for (int i = 0; i < nest->inner_count; i++)
         text_open(&printer->text, "for (long i%d = 0; i%d < %lld; i%d++)", nest->inner_loops[i], nest->inner_loops[i],
-                  (long long)extent_of(printer, nest->inner_loops[i]), nest->inner_loops[i]);
+                  (long long)print_extent(printer, nest->inner_loops[i]), nest->inner_loops[i]);
 }
 
 static void close_inner_loops(struct printer *printer)
@@ -205,7 +170,7 @@ static void print_row_indices(struct printer *printer)
     const struct loop_nest *nest = printer->nest;
     int64_t stride = nest->rows;
     for (int i = 0; i < nest->row_count; i++) {
-        int64_t extent = extent_of(printer, nest->row_loops[i]);
+        int64_t extent = print_extent(printer, nest->row_loops[i]);
         stride = extent ? stride / extent : 0;
         const char *row = nest->rows < INT32_MAX ? "(unsigned)row" : "row"; /* unsigned division is cheap */
         const char *quotient = stride == 1 ? row : arena_printf(printer->arena, "%s / %lld", row, (long long)stride);
@@ -237,16 +202,6 @@ static void print_rows(struct printer *printer)
 }
 
 /* ---- blocks ---- */
-
-static int64_t nest_length(const struct loop_nest *nest)
-{
-    return nest->split_vector ? nest->vector_extent : nest->rows;
-}
-
-static int64_t nest_blocks(const struct loop_nest *nest)
-{
-    return (nest_length(nest) + nest->block - 1) / nest->block;
-}
 
 static void declare_stocks(struct printer *printer)
 {
@@ -308,7 +263,7 @@ static void declare_totals(struct printer *printer)
 static void merge_blocks(struct printer *printer, enum reduction_kind kind)
 {
     const struct loop_nest *nest = printer->nest;
-    long long blocks = nest_blocks(nest);
+    long long blocks = print_nest_blocks(nest);
     for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++) {
         int number = nest->totals[i];
         const struct reduction *reduction = reduction_of(printer, number);
@@ -366,7 +321,7 @@ static void print_finish(struct printer *printer)
 static void print_nest(struct printer *printer, const struct loop_nest *nest)
 {
     printer->nest = nest;
-    long long blocks = nest_blocks(nest), length = nest_length(nest), block = nest->block;
+    long long blocks = print_nest_blocks(nest), length = print_nest_length(nest), block = nest->block;
     text_open_block(&printer->text);
     if (nest->clear >= 0)
         text_line(&printer->text, "__builtin_memset(%s, 0, %lld);", print_buffer_name(printer, nest->clear),

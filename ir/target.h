@@ -13,8 +13,12 @@ enum epilogue {
     EPILOGUE_STATISTICS = 1 << 3
 };
 
+/* What generated kernels are written in. */
+enum language { LANGUAGE_C, LANGUAGE_CUDA };
+
 struct target {
     const char *name; /* "host", "cuda", "sim" */
+    enum language language;
     /* How a value of an element type lies in memory. On the host f16 lies as f32 (its values stay those of f16), and
      * so does bf16 where the CPU has no bf16 instructions. */
     enum element storage[ELEMENT_COUNT];

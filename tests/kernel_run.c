@@ -55,7 +55,7 @@ struct kernel_batch *kernel_batch_new(const struct target *target)
     struct kernel_batch *batch = calloc(1, sizeof *batch);
     batch->target = *target;
     batch->arena = arena_new();
-    add_text(batch, kernel_prelude());
+    add_text(batch, kernel_prelude(target, batch->arena));
     return batch;
 }
 
