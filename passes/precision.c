@@ -75,6 +75,14 @@ static void look_at_users(struct precision *precision, const struct node *node)
     choice->state_only = state_only && writes && node->region == REGION_FORWARD && !op_is(node->op, CLASS_CONTRACTION);
 }
 
+static bool all_operands_weak(const struct precision *precision, const struct node *node)
+{
+    for (int i = 0; i < node->operand_count; i++)
+        if (!precision->choices[node->operands[i]->id].weak)
+            return false;
+    return node->operand_count > 0 || node->op == OP_constant || node->op == OP_read || node->op == OP_iota;
+}
+
 static void prepare(struct precision *precision)
 {
     struct graph *graph = precision->graph;
@@ -87,6 +95,7 @@ static void prepare(struct precision *precision)
     for (ptrdiff_t i = 0; i < count; i++) {
         struct node *node = graph->nodes[i];
         precision->choices[i].scope = matcher_scope(precision->matcher, node->scope);
+        precision->choices[i].weak = all_operands_weak(precision, node);
         precision->by_origin[node->origin] = node;
         precision_find_sum(precision, node);
     }
@@ -220,6 +229,10 @@ static void apply(struct precision *precision)
     insert_casts(precision);
 }
 
+static void (*const algorithms[ALGORITHM_COUNT])(struct precision *precision) = {
+    [ALGORITHM_PAINT] = precision_paint,
+};
+
 /* Requires: gradients expanded. Ensures: every node has its type and a reason; operands of contractions have one type.
  * Preserves everything else. */
 void pass_precision(struct graph *graph, struct pass_context *context)
@@ -232,6 +245,8 @@ void pass_precision(struct graph *graph, struct pass_context *context)
     retype_reads(graph);
     precision.matcher = matcher_new(context->policy, graph->module->arena);
     prepare(&precision);
+    if (algorithms[context->policy->algorithm] && !initial)
+        algorithms[context->policy->algorithm](&precision);
     for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++)
         precision_decide(&precision, graph->nodes[i], initial);
     apply(&precision);

@@ -16,6 +16,8 @@ struct choice {
     const char *sums;     /* a sum of gradients that all leave one operator: that operator */
     bool scalar_result;   /* feeds a loss or metric through scalars */
     bool state_only;      /* ends in writes alone */
+    enum element decided; /* what the policy's algorithm says; NONE: nothing, its rules stand */
+    const char *decided_reason;
     const struct scope_verdict *scope;
     const char *reason;
 };
@@ -54,6 +56,13 @@ void precision_set(struct precision *precision, struct node *node, enum element 
 /* The type of a result of the node's operator. */
 enum element precision_operator_result(const struct choice *choice);
 
+/* Whether an algorithm may decide the node: a floating value that neither the source nor the graph's ends fix. */
+bool precision_is_free(const struct precision *precision, const struct node *node);
+void precision_tell(struct precision *precision, const struct node *node, enum element element, const char *reason);
+
+/* The algorithms, one a file in policies/: each fills `decided` of the nodes that it has something to say of. */
+void precision_paint(struct precision *precision);
+
 /* Decides a node whose operands are decided; `initial` in graph init, whose values are all f32. */
 void precision_decide(struct precision *precision, struct node *node, bool initial);
 /* Decides a backward node that no pin, cast or movement decides. */
@@ -61,6 +70,10 @@ void precision_backward(struct precision *precision, struct node *node);
 /* Whether the node adds gradients that arrive at the value which it stands for, and whether all of them leave one
  * operator: fills `sum` and `sums`. Operands come first. */
 void precision_find_sum(const struct precision *precision, const struct node *node);
+/* The type of the gradient that leaves the backward nodes of one node or operator here, told by its users: *strong by
+ * values, *weak by parameters and variables. */
+void precision_ask_users(const struct precision *precision, const struct node *node, enum element *strong,
+                         enum element *weak);
 /* The operator whose result a node is or adds to others of it; NULL for none. */
 const char *precision_leaves(const struct choice *choice);
 

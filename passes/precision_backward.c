@@ -81,15 +81,44 @@ static void ask_users(const struct precision *precision, const struct node *node
     }
 }
 
+void precision_ask_users(const struct precision *precision, const struct node *node, enum element *strong,
+                         enum element *weak)
+{
+    *strong = *weak = ELEMENT_NONE;
+    ask_users(precision, node, 0, strong, weak);
+}
+
+static const char *gradients_reason(const struct precision *precision)
+{
+    const char *reason = precision->policy->gradients_reason;
+    return reason ? reason : "weight gradients are f32";
+}
+
+/* What the policy's algorithm decided, but for weight gradients where a setting decides those. */
+static void backward_as_told(struct precision *precision, struct node *node)
+{
+    struct choice *choice = &precision->choices[node->id];
+    enum element strong, weak;
+    precision_ask_users(precision, node, &strong, &weak);
+    if (op_is(node->op, CLASS_CONTRACTION))
+        choice->operand = precision_in_operator(choice) ? ELEMENT_F32 : choice->decided;
+    if (choice->inner)
+        precision_set(precision, node, ELEMENT_F32, "inside the backward of one operator");
+    else if (!strong && weak == ELEMENT_F32 && precision->policy->gradients_f32)
+        precision_set(precision, node, ELEMENT_F32, gradients_reason(precision));
+    else
+        precision_set(precision, node, choice->decided, choice->decided_reason);
+}
+
 static void leaves_group(struct precision *precision, struct node *node)
 {
     struct choice *choice = &precision->choices[node->id];
-    enum element strong = ELEMENT_NONE, weak = ELEMENT_NONE;
-    ask_users(precision, node, 0, &strong, &weak);
+    enum element strong, weak;
+    precision_ask_users(precision, node, &strong, &weak);
     const char *reason = "the gradient of a value has the value's type";
     enum element element = strong ? strong : weak;
     if (!strong && weak == ELEMENT_F32 && precision->policy->gradients_f32)
-        reason = precision->policy->gradients_reason ? precision->policy->gradients_reason : "weight gradients are f32";
+        reason = gradients_reason(precision);
     if (!element) {
         element = choice->operand ? choice->operand : precision_join_operands(precision, node, NULL);
         reason = "as its operands";
@@ -118,6 +147,10 @@ void precision_backward(struct precision *precision, struct node *node)
     struct rule_verdict rule = matcher_rule(precision->matcher, node);
     if (rule.class) {
         precision_by_class(precision, node, rule.class, rule.reason);
+        return;
+    }
+    if (choice->decided) {
+        backward_as_told(precision, node);
         return;
     }
     if (op_is(node->op, CLASS_CONTRACTION))

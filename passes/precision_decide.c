@@ -128,14 +128,6 @@ static enum element carried_by_operands(const struct precision *precision, const
     return joined;
 }
 
-static bool all_operands_weak(const struct precision *precision, const struct node *node)
-{
-    for (int i = 0; i < node->operand_count; i++)
-        if (!precision->choices[node->operands[i]->id].weak)
-            return false;
-    return node->operand_count > 0 || node->op == OP_constant || node->op == OP_read || node->op == OP_iota;
-}
-
 /* Why a leaf has its type. */
 static const char *leaf_reason(const struct precision *precision, const struct node *node)
 {
@@ -179,10 +171,25 @@ static bool decide_fixed(struct precision *precision, struct node *node)
     return true;
 }
 
+/* What the policy's algorithm decided; an operator stays f32 inside. */
+static void decide_as_told(struct precision *precision, struct node *node)
+{
+    struct choice *choice = &precision->choices[node->id];
+    const char *reason = choice->decided_reason;
+    bool in_operator = precision_in_operator(choice);
+    if (in_operator && choice->inner)
+        reason = arena_internf(precision->graph->module->arena, "%s (inside)", reason);
+    precision_set(precision, node, in_operator && choice->inner ? ELEMENT_F32 : choice->decided, reason);
+    if (op_is(node->op, CLASS_CONTRACTION))
+        choice->operand = in_operator ? ELEMENT_F32 : choice->nominal;
+}
+
 static void decide_forward(struct precision *precision, struct node *node)
 {
     struct choice *choice = &precision->choices[node->id];
-    if (choice->scope->class) {
+    if (choice->decided) {
+        decide_as_told(precision, node);
+    } else if (choice->scope->class) {
         decide_in_scope(precision, node);
     } else {
         struct rule_verdict rule = matcher_rule(precision->matcher, node);
@@ -199,10 +206,26 @@ static void decide_update(struct precision *precision, struct node *node)
         precision_by_class(precision, node, PRECISION_F32, "updates are f32");
 }
 
+bool precision_is_free(const struct precision *precision, const struct node *node)
+{
+    const struct choice *choice = &precision->choices[node->id];
+    enum element element = node->type.element;
+    if (!element_is_float(element) || element == ELEMENT_F64 || node->region == REGION_UPDATE || node->pin ||
+        (node->op == OP_cast && node->attributes->explicit_cast))
+        return false;
+    return !op_is(node->op, CLASS_LEAF) && !op_is(node->op, CLASS_EFFECT) && !choice->weak && !choice->scope->keep &&
+           (!op_is(node->op, CLASS_MARKER) || node->op == OP_stop_gradient);
+}
+
+void precision_tell(struct precision *precision, const struct node *node, enum element element, const char *reason)
+{
+    precision->choices[node->id].decided = element;
+    precision->choices[node->id].decided_reason = reason;
+}
+
 void precision_decide(struct precision *precision, struct node *node, bool initial)
 {
     struct choice *choice = &precision->choices[node->id];
-    choice->weak = all_operands_weak(precision, node);
     choice->carried = precision_in_operator(choice) ? carried_by_operands(precision, node) : ELEMENT_NONE;
     if (decide_fixed(precision, node))
         return;

@@ -152,6 +152,7 @@ static void fill_verdict(const struct matcher *matcher, struct scope_verdict *ve
     const struct policy_rule *rule = found->rule;
     const char *class = precision_class_name(rule->class), *name = found->name->text;
     verdict->class = rule->class;
+    verdict->keep = rule->keep;
     verdict->operator= arena_intern_length(matcher->arena, scope, length);
     verdict->reason =
         arena_internf(matcher->arena, rule->keep ? "%s:%d: keep %s %s" : "%s:%d: %s scope %s", found->name->span.file,

@@ -8,6 +8,7 @@
 struct scope_verdict {
     enum precision_class class; /* PRECISION_NONE: no list names the scope */
     const char *operator;       /* interned: the scope up to the part named; equal for all nodes of that call */
+    bool keep;                  /* by a `keep`: no algorithm may decide otherwise */
     const char *reason;         /* "autocast.policy:23: f32 scope softmax" */
 };
 

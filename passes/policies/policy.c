@@ -17,6 +17,7 @@ static const struct policy_info policies[] = {
     {"f32", "o0", "everything in f32, no loss scaling"},
     {"autocast", "o1", "half where it pays, f32 where range or precision is needed: PyTorch's lists"},
     {"almost", "o2", "everything half but normalisation and losses; f32 master weights"},
+    {"paint", "", "half flooded from products up to what is denied: TensorFlow grappler's lists and painting"},
     {"half", "o3", "everything half, parameters too; no scaling: the speed that there is at most"},
 };
 
@@ -34,12 +35,18 @@ const char *precision_class_name(enum precision_class class)
     return names[class];
 }
 
+const char *policy_algorithm_name(enum policy_algorithm algorithm)
+{
+    static const char *const names[ALGORITHM_COUNT] = {"lists", "paint"};
+    return names[algorithm];
+}
+
 /* ---- texts ---- */
 
 static const char *built_in_text(const char *name)
 {
     for (size_t i = 0; i < POLICY_COUNT; i++)
-        if (strcmp(name, policies[i].alias) == 0)
+        if (*policies[i].alias && strcmp(name, policies[i].alias) == 0)
             name = policies[i].name;
     for (size_t i = 0; policy_files[i].name; i++) {
         size_t length = strlen(policy_files[i].name) - strlen(".policy");
@@ -52,7 +59,7 @@ static const char *built_in_text(const char *name)
 static const char *built_in_file(struct arena *arena, const char *name)
 {
     for (size_t i = 0; i < POLICY_COUNT; i++)
-        if (strcmp(name, policies[i].alias) == 0)
+        if (*policies[i].alias && strcmp(name, policies[i].alias) == 0)
             name = policies[i].name;
     return arena_internf(arena, "%s.policy", name);
 }
@@ -162,8 +169,7 @@ static void report_unknown(struct diagnostics *diagnostics, const char *name, st
         diagnostics_note(diagnostics, (struct span){0}, "did you mean `%s`?", near);
     else
         diagnostics_note(diagnostics, (struct span){0},
-                         "there are f32, autocast, almost and half; a policy of your own is named by its file, "
-                         "\"mine.policy\"");
+                         "`castor policies` lists them; a policy of your own is named by its file, \"mine.policy\"");
 }
 
 const struct policy *policy_load_base(const struct policy_reader *outer, const char *name, bool quoted,

@@ -10,6 +10,13 @@
 
 #include <stdio.h>
 
+/* How a policy goes from its rules to types. */
+enum policy_algorithm {
+    ALGORITHM_LISTS, /* a rule decides the nodes that it matches */
+    ALGORITHM_PAINT, /* rules are grappler's lists, flooded over the graph (paint.c) */
+    ALGORITHM_COUNT
+};
+
 /* What a rule makes of the nodes that it matches. */
 enum precision_class {
     PRECISION_NONE,    /* no rule */
@@ -84,6 +91,7 @@ struct policy {
     const char *text; /* of the file */
     const struct policy *base;
     enum element half;
+    enum policy_algorithm algorithm;
     struct policy_rule *rules, *last_rule; /* those of the extended policy first */
     const struct policy_rule *otherwise;   /* `default`: for nodes that no rule matches */
     bool gradients_f32;                    /* weight gradients */
@@ -121,5 +129,6 @@ const struct policy_info *policy_table(size_t *count);
 void policy_explain(const struct policy *policy, FILE *out);
 
 const char *precision_class_name(enum precision_class class);
+const char *policy_algorithm_name(enum policy_algorithm algorithm);
 
 #endif

@@ -188,9 +188,22 @@ static bool read_f32(struct policy_reader *reader, const struct policy_location 
     return strcmp(value, "half") != 0;
 }
 
+static enum policy_algorithm read_algorithm(struct policy_reader *reader, const struct policy_location *location)
+{
+    const char *names[ALGORITHM_COUNT], *value = policy_slice(reader, location);
+    enum policy_algorithm algorithm = 0;
+    while (algorithm < ALGORITHM_COUNT && strcmp(value, policy_algorithm_name(algorithm)) != 0)
+        algorithm++;
+    for (int i = 0; i < ALGORITHM_COUNT; i++)
+        names[i] = policy_algorithm_name((enum policy_algorithm)i);
+    if (algorithm == ALGORITHM_COUNT)
+        policy_unknown(reader, policy_span(reader, location), "algorithm", value, names, ALGORITHM_COUNT);
+    return algorithm;
+}
+
 void policy_set(struct policy_reader *reader, const struct policy_location *name, const struct policy_location *value)
 {
-    static const char *const names[] = {"gradients", "masters", "scale", "keep", "default"};
+    static const char *const names[] = {"gradients", "masters", "scale", "algorithm", "keep", "default"};
     struct policy *policy = reader->policy;
     const char *setting = policy_slice(reader, name), *text = policy_slice(reader, value);
     const char *reason = arena_internf(policy->arena, "%s:%d: %s %s", policy->file, name->line, setting, text);
@@ -202,8 +215,10 @@ void policy_set(struct policy_reader *reader, const struct policy_location *name
         policy->masters_reason = reason;
     } else if (strcmp(setting, "scale") == 0) {
         policy->scale = text;
+    } else if (strcmp(setting, "algorithm") == 0) {
+        policy->algorithm = read_algorithm(reader, value);
     } else {
-        policy_unknown(reader, policy_span(reader, name), "setting", setting, names, 5);
+        policy_unknown(reader, policy_span(reader, name), "setting", setting, names, 6);
     }
 }
 
@@ -221,6 +236,7 @@ static void inherit(struct policy *policy, const struct policy *base)
     policy->masters_reason = base->masters_reason;
     policy->scale = base->scale;
     policy->half = base->half;
+    policy->algorithm = base->algorithm;
 }
 
 void policy_begin(struct policy_reader *reader, const struct policy_location *name, const struct policy_location *base,
