@@ -4,6 +4,7 @@
 #include "codegen/assemble.h"
 #include "frontend/calibration.h"
 #include "frontend/language/ast.h"
+#include "passes/choose.h"
 #include "runtime/file.h"
 #include "runtime/host/host.h"
 #include "runtime/host/isa.h"
@@ -282,6 +283,7 @@ int compilation_module(struct compilation *compilation, const struct compile_req
     if (!compilation->module || diagnostics_errors(compilation->diagnostics) ||
         !policy_check(compilation->policy, compilation->module, scopes, scope_count))
         return EXIT_TEXT;
+    compilation->policy = policy_choose(compilation->policy, compilation->module, &compilation->target);
     struct pipeline_options options = {.stop_after = request->stop_after};
     struct pass_context context = {.target = &compilation->target, .policy = compilation->policy};
     if (!pipeline_flags(compilation->invocation, &options, &context))

@@ -26,7 +26,7 @@ struct compilation {
     struct ast_file *syntax;
     struct unit *unit;
     const struct settings *settings;
-    struct policy *policy;
+    const struct policy *policy; /* once there is a module: what policy cost chose */
     struct device_facts facts;
     struct target target;
     struct module *module; /* after the pipeline */

@@ -120,18 +120,24 @@ static struct node *only_user(const struct precision *precision, const struct no
     return only;
 }
 
-/* The next node of a chain: pointwise, of the same half type, all other operands weak. */
-static struct node *chain_next(const struct precision *precision, const struct node *node)
+struct node *precision_chain_next(const struct precision *precision, const struct node *node)
 {
     struct node *next = only_user(precision, node);
-    enum element half = precision->choices[node->id].nominal;
-    if (!next || !op_is(next->op, CLASS_POINTWISE) || next->region != node->region ||
-        precision->choices[next->id].nominal != half || next->pin || next->attributes->explicit_cast)
+    if (!next || !op_is(next->op, CLASS_POINTWISE) || next->region != node->region || next->pin ||
+        next->attributes->explicit_cast)
         return NULL;
     for (int i = 0; i < next->operand_count; i++)
         if (next->operands[i] != node && !precision->choices[next->operands[i]->id].weak)
             return NULL;
     return next;
+}
+
+/* The next node of a chain, when it is of the same half type. */
+static struct node *chain_next(const struct precision *precision, const struct node *node)
+{
+    struct node *next = precision_chain_next(precision, node);
+    enum element half = precision->choices[node->id].nominal;
+    return next && precision->choices[next->id].nominal == half ? next : NULL;
 }
 
 static void keep_wide(const struct precision *precision, struct node *node, const struct node *last)
@@ -231,6 +237,7 @@ static void apply(struct precision *precision)
 
 static void (*const algorithms[ALGORITHM_COUNT])(struct precision *precision) = {
     [ALGORITHM_PAINT] = precision_paint,
+    [ALGORITHM_CUT] = precision_cut,
 };
 
 /* Requires: gradients expanded. Ensures: every node has its type and a reason; operands of contractions have one type.

@@ -62,6 +62,11 @@ void precision_tell(struct precision *precision, const struct node *node, enum e
 
 /* The algorithms, one a file in policies/: each fills `decided` of the nodes that it has something to say of. */
 void precision_paint(struct precision *precision);
+void precision_cut(struct precision *precision);
+
+/* Contraction, bias, activation: the node's next one when it is its only use, pointwise with all other operands weak;
+ * else NULL. Whether the types let them be a chain is another question. */
+struct node *precision_chain_next(const struct precision *precision, const struct node *node);
 
 /* Decides a node whose operands are decided; `initial` in graph init, whose values are all f32. */
 void precision_decide(struct precision *precision, struct node *node, bool initial);

@@ -4,6 +4,7 @@
 #include "ir/parse.h"
 #include "ir/print.h"
 #include "ir/verify.h"
+#include "passes/choose.h"
 
 #include <stb/stb_ds.h>
 #include <stdlib.h>
@@ -109,7 +110,7 @@ int command_dump(const struct invocation *invocation)
 }
 
 /* Passes over IR text: the policy that pass precision needs comes from --policy. */
-static int run_passes(const struct invocation *invocation, struct module *module, struct policy *policy)
+static int run_passes(const struct invocation *invocation, struct module *module, const struct policy *policy)
 {
     struct device_facts facts;
     struct pipeline_options options = {0};
@@ -123,6 +124,7 @@ static int run_passes(const struct invocation *invocation, struct module *module
         return EXIT_USAGE;
     if (!verify_module(module, module->diagnostics))
         return EXIT_TEXT;
+    context.policy = policy_choose(policy, module, &target);
     struct pipeline_result result = pipeline_run(module, &context, &options);
     if (!result.done)
         return pipeline_failure(invocation, &result);

@@ -61,11 +61,13 @@ static int bind_data(struct session *session)
     return 0;
 }
 
-/* f16 (and bf16 on CPUs without it) has the right numerics here but no speed: say so once. */
+/* What policy cost chose; and that f16 (and bf16 on CPUs without it) has the right numerics here but no speed. */
 static void say_emulated(const struct compilation *compilation)
 {
     enum element half = compilation->policy->half;
-    if (strcmp(compilation->policy->name, "f32") == 0 || !target_emulates(&compilation->target, half))
+    if (compilation->policy->verdict)
+        fprintf(stderr, "castor: %s\n", compilation->policy->verdict);
+    if (strcmp(compilation->policy->name, "f32") == 0 || compilation->policy->verdict || !target_emulates(&compilation->target, half))
         return;
     if (half == ELEMENT_F16 && compilation->facts.bf16)
         fprintf(stderr,

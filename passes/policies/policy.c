@@ -18,6 +18,7 @@ static const struct policy_info policies[] = {
     {"autocast", "o1", "half where it pays, f32 where range or precision is needed: PyTorch's lists"},
     {"almost", "o2", "everything half but normalisation and losses; f32 master weights"},
     {"paint", "", "half flooded from products up to what is denied: TensorFlow grappler's lists and painting"},
+    {"cost", "", "the cheapest by the cost model: a minimum cut, or what another policy does where that is cheaper"},
     {"half", "o3", "everything half, parameters too; no scaling: the speed that there is at most"},
 };
 
@@ -37,7 +38,7 @@ const char *precision_class_name(enum precision_class class)
 
 const char *policy_algorithm_name(enum policy_algorithm algorithm)
 {
-    static const char *const names[ALGORITHM_COUNT] = {"lists", "paint"};
+    static const char *const names[ALGORITHM_COUNT] = {"lists", "paint", "cost", "cut"};
     return names[algorithm];
 }
 

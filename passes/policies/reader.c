@@ -190,14 +190,14 @@ static bool read_f32(struct policy_reader *reader, const struct policy_location 
 
 static enum policy_algorithm read_algorithm(struct policy_reader *reader, const struct policy_location *location)
 {
-    const char *names[ALGORITHM_COUNT], *value = policy_slice(reader, location);
+    const char *names[ALGORITHM_NAMED], *value = policy_slice(reader, location);
     enum policy_algorithm algorithm = 0;
-    while (algorithm < ALGORITHM_COUNT && strcmp(value, policy_algorithm_name(algorithm)) != 0)
+    while (algorithm < ALGORITHM_NAMED && strcmp(value, policy_algorithm_name(algorithm)) != 0)
         algorithm++;
-    for (int i = 0; i < ALGORITHM_COUNT; i++)
+    for (int i = 0; i < ALGORITHM_NAMED; i++)
         names[i] = policy_algorithm_name((enum policy_algorithm)i);
-    if (algorithm == ALGORITHM_COUNT)
-        policy_unknown(reader, policy_span(reader, location), "algorithm", value, names, ALGORITHM_COUNT);
+    if (algorithm == ALGORITHM_NAMED)
+        policy_unknown(reader, policy_span(reader, location), "algorithm", value, names, ALGORITHM_NAMED);
     return algorithm;
 }
 
