@@ -11,8 +11,8 @@ struct cache {
     char *scratch; /* a folder of this process, removed by cache_close; in `folder` if that is there */
 };
 
-/* Opens the wanted folder ("off": none; NULL: $XDG_CACHE_HOME/castor, ~/.cache/castor); when it cannot be written, says so on stderr once and goes on
- * without keeping anything. */
+/* Opens the wanted folder ("off": none; NULL: $XDG_CACHE_HOME/castor, ~/.cache/castor); when it cannot be written, says
+ * so on stderr once and goes on without keeping anything. */
 bool cache_open(struct cache *cache, const char *wanted, struct error *error);
 void cache_close(struct cache *cache);
 

@@ -69,7 +69,8 @@ struct device {
 
     void (*free)(struct device *device);
 
-    /* Memory aligned to 64 bytes, zeroed. NULL when there is none left. Zero bytes give a valid address. */
+    /* Memory aligned to 64 bytes (256 where it is the device's own). What it holds is not defined. NULL when there is
+     * none left. Zero bytes give a valid address. */
     void *(*allocate)(struct device *device, size_t bytes);
     void (*release)(struct device *device, void *memory);
     /* These act in the order in which they and runs were asked for; `download` waits for all before it. Where they fail
@@ -87,8 +88,10 @@ struct device {
     bool (*prepare)(struct device *device, void *kernels, struct device_call *call, struct error *error);
     void (*discard)(struct device *device, struct device_call *call);
 
-    /* Runs the calls in order; a device with memory of its own waits until they are done. */
+    /* Runs the calls in order; a device with memory of its own waits until they are done, and says in run_seconds how
+     * long they took by its own clock. */
     bool (*run)(struct device *device, struct device_call *calls, int count, struct error *error);
+    double run_seconds;
 
     /* The three that a device with memory of its own has, and the host has not. `submit` brings the copies and starts
      * the list; the copies' sources may change when it returns. `results` waits for the run last submitted for the

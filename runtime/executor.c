@@ -226,6 +226,8 @@ static bool allocate_arenas(struct executor *executor)
         return false;
     executor->state = allocate_arena(executor, program->state_bytes, &executor->state_block);
     executor->scratch = allocate_arena(executor, executor->scratch_bytes, &executor->scratch_block);
+    if (executor->state)
+        executor->device->fill(executor->device, executor->state, 0, program->state_bytes);
     executor->entries = calloc((size_t)program->entry_count + 1, sizeof *executor->entries);
     return executor->state && executor->scratch && executor->entries && allocate_results(executor) &&
            (executor->device->host_memory || allocate_inputs(executor));
@@ -241,7 +243,8 @@ static bool prepare(struct executor *executor, struct error *error)
     if (!executor->kernels)
         return false;
     if (!allocate_arenas(executor))
-        return error_set(error, "out of memory: the program needs %llu bytes of state and %llu of scratch",
+        return !executor->device->failed(executor->device, error) &&
+               error_set(error, "out of memory: the program needs %llu bytes of state and %llu of scratch",
                          (unsigned long long)program->state_bytes, (unsigned long long)executor->scratch_bytes);
     for (int i = 0; i < program->entry_count; i++)
         if (!prepare_entry(executor, &executor->entries[i], &program->entries[i], error))
@@ -467,7 +470,7 @@ bool executor_profile(struct executor *executor, int number, const void *const *
         for (int i = 0; i < steps && ok; i++) {
             ok = device->run(device, &entry->calls[i], 1, error);
             double after = device->finish(device);
-            times[i * runs + run] = after - before;
+            times[i * runs + run] = device->host_memory ? after - before : device->run_seconds;
             before = after;
         }
     }

@@ -28,8 +28,7 @@ static void *host_allocate(struct device *device, size_t bytes)
 {
     (void)device;
     size_t rounded = (bytes + HOST_ALIGNMENT) & ~(size_t)(HOST_ALIGNMENT - 1);
-    void *memory = bytes <= SIZE_MAX - HOST_ALIGNMENT ? aligned_alloc(HOST_ALIGNMENT, rounded) : NULL;
-    return memory ? memset(memory, 0, rounded) : NULL;
+    return bytes <= SIZE_MAX - HOST_ALIGNMENT ? aligned_alloc(HOST_ALIGNMENT, rounded) : NULL;
 }
 
 static void host_release(struct device *device, void *memory)

@@ -1,0 +1,34 @@
+/* The cuda device: a struct device over the tables of driver, NVRTC and cuBLASLt. What the tables are decides whether
+ * it runs on a GPU or on the simulated one; nothing here knows which. */
+#ifndef CASTOR_RUNTIME_CUDA_CUDA_H
+#define CASTOR_RUNTIME_CUDA_CUDA_H
+
+#include "runtime/cuda/cublaslt.h"
+#include "runtime/cuda/driver.h"
+#include "runtime/cuda/nvrtc.h"
+#include "runtime/device.h"
+
+struct cuda_settings {
+    const char *name;         /* "cuda", "sim" */
+    const char *architecture; /* "sm_80": what kernels are compiled for; NULL: what the device is */
+    const char *cache;        /* see cache_open */
+    int jobs;                 /* compilations at a time */
+    bool tf32;                /* products of f32 may be rounded to tf32 */
+    bool ptx;                 /* the driver takes PTX rather than cubins */
+};
+
+struct cuda_tables {
+    struct driver *driver;
+    struct nvrtc *nvrtc;
+    struct cublaslt *cublaslt;
+};
+
+/* Takes the tables, which are freed with the device, or at once when it cannot be made: then NULL with an error set.
+ * The settings' strings are copied, but for the name. */
+struct device *cuda_device_new(const struct cuda_tables *tables, const struct cuda_settings *settings,
+                               struct error *error);
+
+/* What the first GPU of a driver is. facts->isa is its architecture, facts->threads its number of multiprocessors. */
+bool cuda_describe(struct driver *driver, struct device_facts *facts, struct error *error);
+
+#endif

@@ -1,0 +1,175 @@
+/* Modules of compiled kernels, and a kernel step made ready for launching. */
+#include "runtime/cuda/parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { WAVES = 8 }; /* a grid has at most so many blocks for each that fits onto the GPU at once */
+
+/* Scalar results lie anywhere in the arena: this brings them together, so that one copy takes them to the host. */
+static const char gather_source[] =
+    "struct castor_results { const unsigned char *from[64]; unsigned char *to; long long bytes[64], count; };\n"
+    "extern \"C\" __global__ void castor_gather(castor_results results)\n"
+    "{\n"
+    "    for (int i = threadIdx.x; i < results.count; i += blockDim.x)\n"
+    "        for (int j = 0; j < results.bytes[i]; j++)\n"
+    "            results.to[8 * i + j] = results.from[i][j];\n"
+    "}\n";
+
+/* The program with one kernel more. */
+static bool compile(struct cuda *cuda, struct cuda_kernels *kernels, const struct program *program, struct error *error)
+{
+    struct program longer = *program;
+    size_t count = (size_t)program->kernel_count;
+    struct cuda_compile_settings settings = {cuda->tables.nvrtc, cuda->architecture, cuda->cache, cuda->jobs};
+    longer.kernels = calloc(count + 1, sizeof *longer.kernels);
+    if (!longer.kernels)
+        return error_set(error, "out of memory");
+    if (count)
+        memcpy(longer.kernels, program->kernels, count * sizeof *longer.kernels);
+    longer.kernels[count] = (struct program_kernel){.name = "castor_gather", .source = gather_source};
+    longer.kernel_count++;
+    kernels->code = cuda_compile(&settings, &longer, error);
+    free(longer.kernels);
+    return kernels->code;
+}
+
+static bool load_unit(struct cuda *cuda, struct cuda_kernels *kernels, int number, struct error *error)
+{
+    struct driver *driver = cuda->tables.driver;
+    const struct cuda_unit *unit = &kernels->code->units[number];
+    const void *image = cuda->ptx ? unit->ptx : unit->cubin;
+    if (!cuda_good(cuda, driver->ModuleLoadData(driver, &kernels->modules[number], image), "loading kernels", error))
+        return false;
+    for (int i = unit->first; i < unit->last; i++) {
+        const char *name = i < kernels->kernel_count ? kernels->program->kernels[i].name : "castor_gather";
+        if (!cuda_good(cuda, driver->ModuleGetFunction(driver, &kernels->functions[i], kernels->modules[number], name),
+                       name, error))
+            return false;
+    }
+    return true;
+}
+
+void *cuda_load(struct device *device, const struct program *program, struct error *error)
+{
+    struct cuda *cuda = device->own;
+    struct cuda_kernels *kernels = calloc(1, sizeof *kernels);
+    if (!kernels) {
+        error_set(error, "out of memory");
+        return NULL;
+    }
+    *kernels = (struct cuda_kernels){.kernel_count = program->kernel_count, .program = program};
+    bool ok = compile(cuda, kernels, program, error);
+    if (ok) {
+        kernels->modules = calloc((size_t)kernels->code->unit_count + 1, sizeof *kernels->modules);
+        kernels->functions = calloc((size_t)program->kernel_count + 1, sizeof *kernels->functions);
+        ok = (kernels->modules && kernels->functions) || error_set(error, "out of memory");
+    }
+    for (int i = 0; ok && i < kernels->code->unit_count; i++)
+        ok = load_unit(cuda, kernels, i, error);
+    if (ok)
+        return kernels;
+    cuda_unload(device, kernels);
+    return NULL;
+}
+
+void cuda_unload(struct device *device, void *loaded)
+{
+    struct cuda *cuda = device->own;
+    struct cuda_kernels *kernels = loaded;
+    struct driver *driver = cuda->tables.driver;
+    for (int i = 0; kernels->modules && i < kernels->code->unit_count; i++)
+        if (kernels->modules[i])
+            cuda_good(cuda, driver->ModuleUnload(driver, kernels->modules[i]), "unloading kernels", &cuda->failure);
+    free(kernels->modules);
+    free(kernels->functions);
+    cuda_code_free(kernels->code);
+    free(kernels);
+}
+
+/* ---- steps ---- */
+
+/* How many blocks: as many as have work, but no more than some waves, and for a kernel that waits for its whole grid no
+ * more than fit at once. */
+static bool choose_grid(struct cuda *cuda, struct cuda_call *own, const struct program_kernel *kernel,
+                        struct error *error)
+{
+    struct driver *driver = cuda->tables.driver;
+    int resident = 0;
+    static const char tried[] = "planning a launch";
+    if (kernel->shared_bytes > 48 << 10 &&
+        !cuda_good(cuda,
+                   driver->FuncSetAttribute(driver, own->function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                                            (int)kernel->shared_bytes),
+                   tried, error))
+        return false;
+    if (!cuda_good(cuda,
+                   driver->OccupancyMaxActiveBlocksPerMultiprocessor(driver, &resident, own->function, kernel->threads,
+                                                                     kernel->shared_bytes),
+                   tried, error))
+        return false;
+    if (resident < 1)
+        return error_set(error, "kernel %s does not fit onto a multiprocessor: %d threads, %u bytes of shared memory",
+                         kernel->name, kernel->threads, kernel->shared_bytes);
+    int64_t most = (int64_t)resident * cuda->multiprocessors * (kernel->cooperative ? 1 : WAVES);
+    own->grid = (unsigned)(kernel->blocks < most ? kernel->blocks : most);
+    own->threads = (unsigned)kernel->threads;
+    own->shared_bytes = kernel->shared_bytes;
+    own->cooperative = kernel->cooperative;
+    return true;
+}
+
+static bool prepare_kernel(struct cuda *cuda, struct cuda_call *own, const struct cuda_kernels *kernels,
+                           const struct program_step *step, struct error *error)
+{
+    const struct program_kernel *kernel = &kernels->program->kernels[step->kernel];
+    size_t pointers = sizeof(CUdeviceptr) * (size_t)step->buffer_count;
+    size_t integers = sizeof *step->integers * (size_t)step->integer_count;
+    if (!kernel->threads)
+        return error_set(error, "kernel %s was not made for a GPU", kernel->name);
+    own->function = kernels->functions[step->kernel];
+    own->argument_bytes = pointers + integers;
+    own->argument = calloc(own->argument_bytes + 1, 1);
+    if (!own->argument)
+        return error_set(error, "out of memory");
+    if (integers)
+        memcpy(own->argument + pointers, step->integers, integers);
+    return choose_grid(cuda, own, kernel, error);
+}
+
+bool cuda_prepare(struct device *device, void *kernels, struct device_call *call, struct error *error)
+{
+    struct cuda *cuda = device->own;
+    struct cuda_call *own = call->prepared = calloc(1, sizeof *own);
+    char step_text[256];
+    if (!own)
+        return error_set(error, "out of memory");
+    own->kernels = kernels;
+    switch (call->step->kind) {
+    case PROGRAM_KERNEL:
+        return prepare_kernel(cuda, own, kernels, call->step, error);
+    case PROGRAM_MATMUL_STEP:
+        own->plan = cuda_plan_new(cuda, call->step, error);
+        return own->plan;
+    case PROGRAM_CONV_STEP:
+        cuda_step_text(call->step, step_text, sizeof step_text);
+        return error_set(error, "step %s: convolutions are kernels on a GPU, but this is a library's", step_text);
+    default:
+        return true;
+    }
+}
+
+void cuda_discard(struct device *device, struct device_call *call)
+{
+    struct cuda *cuda = device->own;
+    struct cuda_call *own = call->prepared;
+    if (!own)
+        return;
+    if (own->plan)
+        cuda_plan_free(cuda, own->plan);
+    cuda->running = NULL;
+    cuda->running_count = 0;
+    free(own->argument);
+    free(own);
+    call->prepared = NULL;
+}

@@ -1,0 +1,92 @@
+/* What the files of the cuda device share.
+ *
+ *     device.c   the device: start and end, memory, copies, failures
+ *     load.c     modules of compiled kernels; a kernel step made ready
+ *     matmul.c   plans of matrix products
+ *     launch.c   running calls, one by one or as a list that becomes a graph
+ *
+ * One stream computes, a second brings inputs. Every call into the driver goes through `cuda_good`. */
+#ifndef CASTOR_RUNTIME_CUDA_PARTS_H
+#define CASTOR_RUNTIME_CUDA_PARTS_H
+
+#include "runtime/cuda/compile.h"
+#include "runtime/cuda/cuda.h"
+
+enum {
+    CUDA_WORKSPACE_BYTES = 32 << 20, /* shared by all products: they run one after the other */
+    CUDA_SMALL_BYTES = 64,           /* an upload up to here does not wait */
+    CUDA_SMALL_COUNT = 256           /* of such uploads on their way */
+};
+
+/* One of the two copies of what a run needs beside its list. */
+struct cuda_slot {
+    CUevent uploaded, done;
+    char *staging; /* page-locked memory, from which inputs are copied */
+    size_t staging_bytes;
+};
+
+struct cuda {
+    struct device device;
+    struct cuda_tables tables;
+    char *cache;
+    char architecture[16];
+    int jobs;
+    bool tf32, ptx;
+    CUdevice gpu;
+    CUcontext context;
+    int multiprocessors;
+    CUstream compute, copy;
+    CUevent begin, end; /* around one call, to time it */
+    cublasLtHandle_t products;
+    CUdeviceptr workspace;
+    struct cuda_slot slots[DEVICE_SLOTS];
+    char *small; /* page-locked ring of small uploads */
+    int small_next;
+    struct error failure; /* of an upload or download; stays */
+    /* The calls that run, for messages. */
+    const struct device_call *running;
+    int running_count;
+};
+
+struct cuda_kernels {
+    struct cuda_code *code;
+    CUmodule *modules; /* one a unit */
+    CUfunction *functions;
+    int kernel_count; /* of the program; one more stands behind: what gathers results */
+    const struct program *program;
+};
+
+struct cuda_plan;
+
+/* What a call needs besides its addresses. */
+struct cuda_call {
+    const struct cuda_kernels *kernels;
+    CUfunction function;
+    unsigned grid, threads, shared_bytes;
+    bool cooperative;
+    char *argument; /* addresses, then integers */
+    size_t argument_bytes;
+    struct cuda_plan *plan; /* of a product */
+};
+
+/* Sets the error of a failed driver call, with the step that it is known to come from. Gives whether it succeeded. */
+bool cuda_good(struct cuda *cuda, CUresult result, const char *tried, struct error *error);
+/* "fc1.y (model.net:3:4)" */
+void cuda_step_text(const struct program_step *step, char *text, size_t size);
+
+void *cuda_load(struct device *device, const struct program *program, struct error *error);
+void cuda_unload(struct device *device, void *kernels);
+bool cuda_prepare(struct device *device, void *kernels, struct device_call *call, struct error *error);
+void cuda_discard(struct device *device, struct device_call *call);
+
+struct cuda_plan *cuda_plan_new(struct cuda *cuda, const struct program_step *step, struct error *error);
+void cuda_plan_free(struct cuda *cuda, struct cuda_plan *plan);
+bool cuda_plan_run(struct cuda *cuda, struct cuda_plan *plan, char *const *buffers, struct error *error);
+
+bool cuda_run(struct device *device, struct device_call *calls, int count, struct error *error);
+bool cuda_submit(struct device *device, struct device_list *list, const struct device_copy *copies, int copy_count,
+                 struct error *error);
+const char *cuda_results(struct device *device, const struct device_list *list, struct error *error);
+void cuda_forget(struct device *device, struct device_list *list);
+
+#endif
