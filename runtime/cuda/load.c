@@ -91,7 +91,7 @@ void cuda_unload(struct device *device, void *loaded)
 
 /* How many blocks: as many as have work, but no more than some waves, and for a kernel that waits for its whole grid no
  * more than fit at once. */
-static bool choose_grid(struct cuda *cuda, struct cuda_call *own, const struct program_kernel *kernel,
+static bool choose_grid(struct cuda *cuda, struct cuda_call *own, const struct program_kernel *kernel, int64_t blocks,
                         struct error *error)
 {
     struct driver *driver = cuda->tables.driver;
@@ -112,7 +112,7 @@ static bool choose_grid(struct cuda *cuda, struct cuda_call *own, const struct p
         return error_set(error, "kernel %s does not fit onto a multiprocessor: %d threads, %u bytes of shared memory",
                          kernel->name, kernel->threads, kernel->shared_bytes);
     int64_t most = (int64_t)resident * cuda->multiprocessors * (kernel->cooperative ? 1 : WAVES);
-    own->grid = (unsigned)(kernel->blocks < most ? kernel->blocks : most);
+    own->grid = (unsigned)(blocks < most ? blocks : most);
     own->threads = (unsigned)kernel->threads;
     own->shared_bytes = kernel->shared_bytes;
     own->cooperative = kernel->cooperative;
@@ -134,7 +134,7 @@ static bool prepare_kernel(struct cuda *cuda, struct cuda_call *own, const struc
         return error_set(error, "out of memory");
     if (integers)
         memcpy(own->argument + pointers, step->integers, integers);
-    return choose_grid(cuda, own, kernel, error);
+    return choose_grid(cuda, own, kernel, step->blocks ? step->blocks : kernel->blocks, error);
 }
 
 bool cuda_prepare(struct device *device, void *kernels, struct device_call *call, struct error *error)

@@ -30,4 +30,9 @@ bool onednn_run(struct onednn_plan *plan, char *const *buffers, struct error *er
 const char *onednn_implementation(const struct onednn_plan *plan);
 int onednn_reorders(const struct onednn_plan *plan);
 
+/* d[m, n] = op(a)[m, k] op(b)[k, n] of f32 by rows, or added to d; `turn` of an operand: it is stored with rows and
+ * columns exchanged. On the calling thread alone, whatever OpenMP would do. */
+bool onednn_sgemm(bool turn_a, bool turn_b, int64_t m, int64_t n, int64_t k, const float *a, int64_t a_leading,
+                  const float *b, int64_t b_leading, bool add, float *d, int64_t d_leading);
+
 #endif

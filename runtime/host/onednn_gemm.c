@@ -5,6 +5,8 @@
  * the slice is in its core's cache. Slices depend on shape and number of threads alone. */
 #include "runtime/host/onednn_plan.h"
 
+#include <omp.h>
+
 /* A slice is worth a thread from here on, in multiplications. */
 enum { SLICE_WORK = 1 << 18, SLICE_COLUMNS = 16, SLICE_ROWS = 8 };
 
@@ -82,4 +84,15 @@ bool onednn_run_gemm(const struct program_matmul *matmul, int threads, char *con
                    good;
     }
     return good;
+}
+
+bool onednn_sgemm(bool turn_a, bool turn_b, int64_t m, int64_t n, int64_t k, const float *a, int64_t a_leading,
+                  const float *b, int64_t b_leading, bool add, float *d, int64_t d_leading)
+{
+    int threads = omp_get_max_threads();
+    omp_set_num_threads(1);
+    dnnl_status_t status =
+        dnnl_sgemm(turn_a ? 'T' : 'N', turn_b ? 'T' : 'N', m, n, k, 1, a, a_leading, b, b_leading, add, d, d_leading);
+    omp_set_num_threads(threads);
+    return status == dnnl_success;
 }

@@ -1,0 +1,344 @@
+/* The calls of cuBLASLt that the cuda device makes, for the simulated GPU.
+ *
+ * Combinations of types that the real library refuses are refused here too, so that a program that runs here has
+ * products that run there. A product runs in the order of its stream and reaches memory under the simulator's checks.
+ */
+#include "runtime/sim/cublaslt.h"
+#include "runtime/sim/enqueue.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct own {
+    struct cublaslt cublaslt;
+    struct driver *driver;
+};
+
+/* What stands behind the library's opaque handles. */
+struct operation {
+    cublasComputeType_t compute;
+    cudaDataType_t scale;
+    cublasOperation_t turn_a, turn_b;
+    cublasLtEpilogue_t epilogue;
+    CUdeviceptr bias;
+};
+
+struct layout {
+    cudaDataType_t type;
+    uint64_t rows, columns;
+    int64_t leading, offset;
+    int32_t batch;
+};
+
+/* ---- handles ---- */
+
+static cublasStatus_t create(struct cublaslt *cublaslt, cublasLtHandle_t *handle)
+{
+    *handle = (cublasLtHandle_t)cublaslt;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static cublasStatus_t destroy(struct cublaslt *cublaslt, cublasLtHandle_t handle)
+{
+    return handle == (cublasLtHandle_t)cublaslt ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
+}
+
+static cublasStatus_t operation_create(struct cublaslt *cublaslt, cublasLtMatmulDesc_t *handle,
+                                       cublasComputeType_t compute, cudaDataType_t scale)
+{
+    (void)cublaslt;
+    struct operation *operation = calloc(1, sizeof *operation);
+    if (!operation)
+        return CUBLAS_STATUS_ALLOC_FAILED;
+    *operation = (struct operation){.compute = compute,
+                                    .scale = scale,
+                                    .turn_a = CUBLAS_OP_N,
+                                    .turn_b = CUBLAS_OP_N,
+                                    .epilogue = CUBLASLT_EPILOGUE_DEFAULT};
+    *handle = (cublasLtMatmulDesc_t)(void *)operation;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static cublasStatus_t operation_destroy(struct cublaslt *cublaslt, cublasLtMatmulDesc_t handle)
+{
+    (void)cublaslt;
+    free(handle);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static cublasStatus_t set(void *field, size_t field_size, const void *value, size_t size)
+{
+    if (size != field_size)
+        return CUBLAS_STATUS_INVALID_VALUE;
+    memcpy(field, value, size);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static cublasStatus_t operation_set(struct cublaslt *cublaslt, cublasLtMatmulDesc_t handle,
+                                    cublasLtMatmulDescAttributes_t attribute, const void *value, size_t size)
+{
+    (void)cublaslt;
+    struct operation *operation = (void *)handle;
+    switch (attribute) {
+    case CUBLASLT_MATMUL_DESC_TRANSA:
+        return set(&operation->turn_a, sizeof operation->turn_a, value, size);
+    case CUBLASLT_MATMUL_DESC_TRANSB:
+        return set(&operation->turn_b, sizeof operation->turn_b, value, size);
+    case CUBLASLT_MATMUL_DESC_EPILOGUE:
+        return set(&operation->epilogue, sizeof operation->epilogue, value, size);
+    case CUBLASLT_MATMUL_DESC_BIAS_POINTER:
+        return set(&operation->bias, sizeof operation->bias, value, size);
+    default:
+        return CUBLAS_STATUS_NOT_SUPPORTED;
+    }
+}
+
+static cublasStatus_t layout_create(struct cublaslt *cublaslt, cublasLtMatrixLayout_t *handle, cudaDataType_t type,
+                                    uint64_t rows, uint64_t columns, int64_t leading)
+{
+    (void)cublaslt;
+    struct layout *layout = calloc(1, sizeof *layout);
+    if (!layout)
+        return CUBLAS_STATUS_ALLOC_FAILED;
+    *layout = (struct layout){.type = type, .rows = rows, .columns = columns, .leading = leading, .batch = 1};
+    *handle = (cublasLtMatrixLayout_t)(void *)layout;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static cublasStatus_t layout_destroy(struct cublaslt *cublaslt, cublasLtMatrixLayout_t handle)
+{
+    (void)cublaslt;
+    free(handle);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static cublasStatus_t layout_set(struct cublaslt *cublaslt, cublasLtMatrixLayout_t handle,
+                                 cublasLtMatrixLayoutAttribute_t attribute, const void *value, size_t size)
+{
+    (void)cublaslt;
+    struct layout *layout = (void *)handle;
+    if (attribute == CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT)
+        return set(&layout->batch, sizeof layout->batch, value, size);
+    if (attribute == CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET)
+        return set(&layout->offset, sizeof layout->offset, value, size);
+    return CUBLAS_STATUS_NOT_SUPPORTED;
+}
+
+/* Preferences choose among algorithms; here there is one. */
+static cublasStatus_t preference_create(struct cublaslt *cublaslt, cublasLtMatmulPreference_t *handle)
+{
+    (void)cublaslt;
+    void *memory = calloc(1, 1);
+    *handle = memory;
+    return memory ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_ALLOC_FAILED;
+}
+
+static cublasStatus_t preference_destroy(struct cublaslt *cublaslt, cublasLtMatmulPreference_t handle)
+{
+    (void)cublaslt;
+    free(handle);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static cublasStatus_t preference_set(struct cublaslt *cublaslt, cublasLtMatmulPreference_t handle,
+                                     cublasLtMatmulPreferenceAttributes_t attribute, const void *value, size_t size)
+{
+    (void)cublaslt;
+    (void)attribute;
+    return handle && value && size ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
+}
+
+/* ---- what is refused ---- */
+
+static bool is_half(cudaDataType_t type)
+{
+    return type == CUDA_R_16F || type == CUDA_R_16BF;
+}
+
+static cublasStatus_t check_types(const struct operation *operation, cudaDataType_t a, cudaDataType_t b,
+                                  cudaDataType_t c, cudaDataType_t d)
+{
+    bool tf32 = operation->compute == CUBLAS_COMPUTE_32F_FAST_TF32;
+    if ((!tf32 && operation->compute != CUBLAS_COMPUTE_32F) || operation->scale != CUDA_R_32F)
+        return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (operation->epilogue != CUBLASLT_EPILOGUE_DEFAULT && operation->epilogue != CUBLASLT_EPILOGUE_BIAS)
+        return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (a != b || c != d || (!is_half(a) && a != CUDA_R_32F) || (d != a && d != CUDA_R_32F))
+        return CUBLAS_STATUS_NOT_SUPPORTED;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+static bool sound(const struct layout *layout)
+{
+    return layout->rows && layout->columns && layout->leading >= (int64_t)layout->rows && layout->batch > 0;
+}
+
+/* Fills sizes and strides; INVALID_VALUE where the matrices do not fit together. */
+static cublasStatus_t describe(const struct operation *operation, const struct layout *a, const struct layout *b,
+                               const struct layout *c, const struct layout *d, struct sim_product *product)
+{
+    bool turn_a = operation->turn_a == CUBLAS_OP_T, turn_b = operation->turn_b == CUBLAS_OP_T;
+    uint64_t m = turn_a ? a->columns : a->rows, k = turn_a ? a->rows : a->columns;
+    uint64_t k_too = turn_b ? b->columns : b->rows, n = turn_b ? b->rows : b->columns;
+    if (!sound(a) || !sound(b) || !sound(c) || !sound(d) || k != k_too || m != d->rows || n != d->columns ||
+        m != c->rows || n != c->columns || a->batch != d->batch || b->batch != d->batch || c->batch != d->batch)
+        return CUBLAS_STATUS_INVALID_VALUE;
+    *product = (struct sim_product){.batch = d->batch,
+                                    .m = (int64_t)m,
+                                    .n = (int64_t)n,
+                                    .k = (int64_t)k,
+                                    .turn_a = turn_a,
+                                    .turn_b = turn_b,
+                                    .tf32 = operation->compute == CUBLAS_COMPUTE_32F_FAST_TF32,
+                                    .a_type = a->type,
+                                    .b_type = b->type,
+                                    .d_type = d->type,
+                                    .a_leading = a->leading,
+                                    .b_leading = b->leading,
+                                    .c_leading = c->leading,
+                                    .d_leading = d->leading,
+                                    .a_offset = a->offset,
+                                    .b_offset = b->offset,
+                                    .c_offset = c->offset,
+                                    .d_offset = d->offset};
+    return check_types(operation, a->type, b->type, c->type, d->type);
+}
+
+/* ---- the product ---- */
+
+static size_t size_of(cudaDataType_t type)
+{
+    return type == CUDA_R_32F ? 4 : 2;
+}
+
+/* Reaches a matrix column by column, or in one piece where no gaps are in it. */
+static bool reach(struct driver *driver, CUdeviceptr base, cudaDataType_t type, int64_t rows, int64_t columns,
+                  int64_t leading, int64_t batch, int64_t offset, bool write)
+{
+    size_t size = size_of(type);
+    for (int64_t i = 0; i < (offset ? batch : 1); i++) {
+        CUdeviceptr matrix = base + (CUdeviceptr)(i * offset) * size;
+        bool whole = leading == rows;
+        for (int64_t j = 0; j < (whole ? 1 : columns); j++)
+            if (!sim_reach(driver, matrix + (CUdeviceptr)(j * leading) * size,
+                           (size_t)(whole ? rows * columns : rows) * size, write))
+                return false;
+    }
+    return true;
+}
+
+static bool reach_all(struct driver *driver, const struct sim_product *product)
+{
+    int64_t m = product->m, n = product->n, k = product->k, batch = product->batch;
+    return reach(driver, product->a, product->a_type, product->turn_a ? k : m, product->turn_a ? m : k,
+                 product->a_leading, batch, product->a_offset, false) &&
+           reach(driver, product->b, product->b_type, product->turn_b ? n : k, product->turn_b ? k : n,
+                 product->b_leading, batch, product->b_offset, false) &&
+           (product->beta == 0 ||
+            reach(driver, product->c, product->d_type, m, n, product->c_leading, batch, product->c_offset, false)) &&
+           (!product->bias || reach(driver, product->bias, product->d_type, m, 1, m, 1, 0, false)) &&
+           reach(driver, product->d, product->d_type, m, n, product->d_leading, batch, product->d_offset, true);
+}
+
+static CUresult run(struct driver *driver, const void *argument)
+{
+    const struct sim_product *product = argument;
+    if (!reach_all(driver, product))
+        return CUDA_ERROR_ILLEGAL_ADDRESS;
+    return sim_product_run(product, sim_threads(driver)) ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+static cublasStatus_t heuristic(struct cublaslt *cublaslt, cublasLtHandle_t handle, cublasLtMatmulDesc_t operation,
+                                cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c,
+                                cublasLtMatrixLayout_t d, cublasLtMatmulPreference_t preference, int wanted,
+                                cublasLtMatmulHeuristicResult_t *results, int *count)
+{
+    struct sim_product product;
+    if (handle != (cublasLtHandle_t)cublaslt || !preference || wanted < 1)
+        return CUBLAS_STATUS_INVALID_VALUE;
+    cublasStatus_t status =
+        describe((const void *)operation, (const void *)a, (const void *)b, (const void *)c, (const void *)d, &product);
+    memset(results, 0, sizeof *results);
+    results->state = status;
+    *count = status == CUBLAS_STATUS_SUCCESS;
+    return status;
+}
+
+static cublasStatus_t multiply(struct cublaslt *cublaslt, cublasLtHandle_t handle, cublasLtMatmulDesc_t operation,
+                               const void *alpha, const void *a, cublasLtMatrixLayout_t a_layout, const void *b,
+                               cublasLtMatrixLayout_t b_layout, const void *beta, const void *c,
+                               cublasLtMatrixLayout_t c_layout, void *d, cublasLtMatrixLayout_t d_layout,
+                               const cublasLtMatmulAlgo_t *algorithm, void *workspace, size_t workspace_bytes,
+                               cudaStream_t stream)
+{
+    struct own *own = cublaslt->own;
+    const struct operation *what = (const void *)operation;
+    struct sim_product product;
+    (void)algorithm;
+    (void)workspace;
+    (void)workspace_bytes;
+    cublasStatus_t status = describe(what, (const void *)a_layout, (const void *)b_layout, (const void *)c_layout,
+                                     (const void *)d_layout, &product);
+    if (handle != (cublasLtHandle_t)cublaslt)
+        return CUBLAS_STATUS_INVALID_VALUE;
+    if (status != CUBLAS_STATUS_SUCCESS)
+        return status;
+    product.alpha = *(const float *)alpha;
+    product.beta = *(const float *)beta;
+    product.a = (CUdeviceptr)(uintptr_t)a;
+    product.b = (CUdeviceptr)(uintptr_t)b;
+    product.c = (CUdeviceptr)(uintptr_t)c;
+    product.d = (CUdeviceptr)(uintptr_t)d;
+    product.bias = what->epilogue == CUBLASLT_EPILOGUE_BIAS ? what->bias : 0;
+    const struct sim_work work = {"cublasLtMatmul", run, &product, sizeof product};
+    return sim_enqueue(own->driver, stream, &work) == CUDA_SUCCESS ? CUBLAS_STATUS_SUCCESS
+                                                                   : CUBLAS_STATUS_EXECUTION_FAILED;
+}
+
+static const char *status_string(struct cublaslt *cublaslt, cublasStatus_t status)
+{
+    struct own *own = cublaslt->own;
+    const char *problem = own->driver->problem(own->driver);
+    switch (status) {
+    case CUBLAS_STATUS_SUCCESS:
+        return "success";
+    case CUBLAS_STATUS_ALLOC_FAILED:
+        return "out of memory";
+    case CUBLAS_STATUS_INVALID_VALUE:
+        return "the matrices do not fit together";
+    case CUBLAS_STATUS_NOT_SUPPORTED:
+        return "no product of such types";
+    default:
+        return problem ? problem : "the product failed";
+    }
+}
+
+static void close_cublaslt(struct cublaslt *cublaslt)
+{
+    free(cublaslt->own);
+}
+
+struct cublaslt *sim_cublaslt_new(struct driver *driver)
+{
+    struct own *own = calloc(1, sizeof *own);
+    if (!own)
+        return NULL;
+    own->driver = driver;
+    own->cublaslt = (struct cublaslt){.Create = create,
+                                      .Destroy = destroy,
+                                      .MatmulDescCreate = operation_create,
+                                      .MatmulDescDestroy = operation_destroy,
+                                      .MatmulDescSetAttribute = operation_set,
+                                      .MatrixLayoutCreate = layout_create,
+                                      .MatrixLayoutDestroy = layout_destroy,
+                                      .MatrixLayoutSetAttribute = layout_set,
+                                      .MatmulPreferenceCreate = preference_create,
+                                      .MatmulPreferenceDestroy = preference_destroy,
+                                      .MatmulPreferenceSetAttribute = preference_set,
+                                      .MatmulAlgoGetHeuristic = heuristic,
+                                      .Matmul = multiply,
+                                      .GetStatusString = status_string,
+                                      .own = own,
+                                      .free = close_cublaslt};
+    return &own->cublaslt;
+}
