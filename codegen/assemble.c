@@ -2,6 +2,7 @@
  * one; what tells two uses of a text apart (places, random keys) stands in the steps. */
 #include "codegen/assemble.h"
 #include "codegen/contraction.h"
+#include "codegen/convolution_kernel.h"
 #include "codegen/kernel.h"
 #include "passes/memory.h"
 
@@ -44,6 +45,8 @@ struct assembler {
     struct text_entry *bodies;      /* stb_ds string hash: body -> kernel */
     struct text_entry *names;       /* stb_ds string hash: name -> times used */
     struct text_entry *variables;   /* stb_ds string hash: name -> index */
+    uint64_t counter_bytes;         /* zeros behind the variables, for blocks to count themselves in */
+    bool convolutions;              /* some kernels need their template */
 };
 
 static void *allocate(struct assembler *assembler, size_t count, size_t size)
@@ -265,10 +268,71 @@ static void add_generated(struct assembly *assembly, const struct kernel_use *us
     arrput(assembly->steps, step);
 }
 
+/* Kernels leave their counters as they found them, zero, so all share one place. */
+static struct program_place reserve_counters(struct assembly *assembly, uint64_t bytes)
+{
+    struct assembler *assembler = assembly->assembler;
+    if (bytes > assembler->counter_bytes)
+        assembler->counter_bytes = bytes;
+    return (struct program_place){PROGRAM_STATE, 0, assembler->program->state_bytes};
+}
+
+static uint32_t convolution_index(struct assembler *assembler, const struct convolution_kernel *kernel)
+{
+    const char *key = arena_internf(assembler->arena, "convolution %s", kernel->name);
+    ptrdiff_t at = shgeti(assembler->bodies, key);
+    if (at >= 0)
+        return (uint32_t)assembler->bodies[at].value;
+    const char *name = unique_name(assembler, kernel->name);
+    struct program_kernel made = {
+        .name = keep(assembler, name),
+        .source = keep(assembler, convolution_kernel_function(kernel, name, assembler->arena)),
+        .threads = kernel->threads,
+        .blocks = 1,
+    };
+    shput(assembler->bodies, key, (int)arrlen(assembler->kernels));
+    arrput(assembler->kernels, made);
+    assembler->convolutions = true;
+    return (uint32_t)arrlen(assembler->kernels) - 1;
+}
+
+/* A convolution as a kernel of our own: the buffers of a conv step, then workspace and counters. */
+static void add_convolution(struct assembly *assembly, const struct kernel_use *use,
+                            const struct contraction *contraction)
+{
+    struct assembler *assembler = assembly->assembler;
+    struct convolution_operands operands = {.weight_last = contraction->weight_last};
+    for (int i = 0; i < 2; i++)
+        operands.aligned[i] = contraction->offset[i] % 16 == 0;
+    struct convolution_kernel kernel =
+        convolution_kernel_make(&contraction->step.conv, &operands, assembler->arena);
+    struct program_step step = {.kind = PROGRAM_KERNEL,
+                                .bytes = contraction->step.bytes,
+                                .flops = contraction->step.flops,
+                                .kernel = convolution_index(assembler, &kernel),
+                                .blocks = kernel.shape.blocks > 0 ? kernel.shape.blocks : 1,
+                                .integer_count = CONVOLUTION_INTEGERS};
+    set_origin(assembler, &step, use->contraction, NULL);
+    step.buffers = allocate(assembler, CONTRACTION_BUFFERS + 2, sizeof *step.buffers);
+    for (int i = 0; i < contraction->buffer_count; i++)
+        step.buffers[step.buffer_count++] = place_of(assembly, contraction->buffers[i], contraction->offset[i]);
+    if (kernel.workspace_bytes)
+        step.buffers[step.buffer_count++] = reserve_workspace(assembly, kernel.workspace_bytes);
+    if (kernel.counter_bytes)
+        step.buffers[step.buffer_count++] = reserve_counters(assembly, kernel.counter_bytes);
+    step.integers = allocate(assembler, CONVOLUTION_INTEGERS, sizeof *step.integers);
+    memcpy(step.integers, kernel.integers, sizeof kernel.integers);
+    arrput(assembly->steps, step);
+}
+
 static void add_contraction(struct assembly *assembly, const struct kernel_use *use)
 {
     struct assembler *assembler = assembly->assembler;
     struct contraction contraction = contraction_make(use, assembler->target);
+    if (contraction.step.kind == PROGRAM_CONV_STEP && assembler->target->language == LANGUAGE_CUDA) {
+        add_convolution(assembly, use, &contraction);
+        return;
+    }
     struct program_step step = contraction.step;
     set_origin(assembler, &step, use->contraction, NULL);
     step.buffer_count = contraction.buffer_count;
@@ -328,6 +392,15 @@ static void add_entry(struct assembler *assembler, const struct graph *graph, st
     arrfree(assembly.steps);
 }
 
+/* What stands before all kernels. */
+static const char *common_source(struct assembler *assembler)
+{
+    const char *prelude = kernel_prelude(assembler->target, assembler->arena);
+    if (!assembler->convolutions)
+        return prelude;
+    return arena_printf(assembler->arena, "%s\n%s", prelude, convolution_kernel_template(assembler->arena));
+}
+
 struct program *assemble_program(const struct module *module, const struct target *target, struct arena *arena)
 {
     struct program *program = program_new();
@@ -336,7 +409,6 @@ struct program *assemble_program(const struct module *module, const struct targe
     struct assembler assembler = {.module = module, .target = target, .arena = arena, .program = program};
     program->name = keep(&assembler, module->name);
     program->target = keep(&assembler, target->name);
-    program->source = keep(&assembler, kernel_prelude(target, arena));
     program->alignment = target->alignment > 0 ? (uint64_t)target->alignment : 64;
     program->accumulate = module->accumulate;
     program->scaled = module->scaling.present;
@@ -345,6 +417,8 @@ struct program *assemble_program(const struct module *module, const struct targe
     program->entries = allocate(&assembler, arrlenu(module->graphs), sizeof *program->entries);
     for (int i = 0; i < program->entry_count; i++)
         add_entry(&assembler, module->graphs[i], &program->entries[i]);
+    program->state_bytes += align(&assembler, assembler.counter_bytes);
+    program->source = keep(&assembler, common_source(&assembler));
     program->kernel_count = (int)arrlen(assembler.kernels);
     program->kernels = allocate(&assembler, arrlenu(assembler.kernels), sizeof *program->kernels);
     if (assembler.kernels)

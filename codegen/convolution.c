@@ -21,13 +21,22 @@ static bool order_matters(const struct type *type)
     return type->shape.dimension[1] > 1 && places > 1;
 }
 
-/* Both activations must lie in one order; the weight is row-major. */
-static bool common_order(const struct type *x, const struct type *y, const struct type *weight)
+/* Both activations must lie in one order. */
+static bool common_order(const struct type *x, const struct type *y)
 {
     bool last = order_matters(x) ? lies_channels_last(x) : lies_channels_last(y);
     if ((order_matters(x) && !last && !type_row_major(x)) ||
-        (order_matters(y) && lies_channels_last(y) != last && type_row_major(y) == last) || !type_row_major(weight))
+        (order_matters(y) && lies_channels_last(y) != last && type_row_major(y) == last))
         castor_bug("convolution over values in different orders");
+    return last;
+}
+
+/* Libraries read row-major weights, kernels of our own also those with their inputs innermost. */
+static bool weight_order(const struct type *weight, const struct target *target)
+{
+    bool last = lies_channels_last(weight) && order_matters(weight);
+    if (!type_row_major(weight) && !(last && target->language == LANGUAGE_CUDA))
+        castor_bug("the weight of a convolution lies in an order of its own");
     return last;
 }
 
@@ -78,7 +87,8 @@ void convolution_make(struct contraction *contraction, const struct node *node, 
     }
     conv->groups = node->attributes->groups;
     set_geometry(conv, &node->attributes->window, x, weight, y);
-    conv->channels_last = common_order(x, y, weight);
+    conv->channels_last = common_order(x, y);
+    contraction->weight_last = weight_order(weight, target);
     conv->x_element = (enum program_element)target->storage[x->element];
     conv->weight_element = (enum program_element)target->storage[weight->element];
     conv->y_element = (enum program_element)target->storage[y->element];

@@ -1,0 +1,361 @@
+/* From the geometry of a convolution to a variant of the template and its integers. What a variant fixes at compile
+ * time is what its inner loop must know: kind, types, tile, epilogue, whether operands come in 16-byte chunks. All
+ * sizes are arguments, so layers share kernels. */
+#include "codegen/convolution_kernel.h"
+
+#include "codegen/text.h"
+
+#include "codegen/templates.inc"
+
+#include <math.h>
+
+_Static_assert(CONVOLUTION_INTEGERS == 20 + 11 * PROGRAM_SPATIAL, "as struct shape of the template");
+
+/* ---- shapes ---- */
+
+/* The inner product of a convolution kind: rows, columns, and what is summed over (of the largest class of DATA). */
+struct product {
+    int64_t rows, columns, depth, repeats; /* repeats: such products, one a group and class */
+};
+
+struct tile {
+    int rows, columns, warps_down, warps_across;
+};
+
+/* From large to small; a warp's part is at least 16 x 16. */
+static const struct tile tiles[] = {{128, 64, 2, 2}, {64, 64, 2, 2}, {128, 32, 4, 1}, {64, 32, 2, 2},
+                                    {32, 32, 2, 2},  {128, 16, 4, 1}, {32, 16, 2, 1}};
+
+/* Blocks that keep a large GPU of today busy; results depend on it through the splits, so it is no property of the
+ * device. */
+enum { BUSY_BLOCKS = 132, SPLITS_MAX = 32, SPLIT_STEPS = 8 };
+
+static int64_t ceiling(int64_t value, int64_t by)
+{
+    return (value + by - 1) / by;
+}
+
+static int64_t common_divisor(int64_t a, int64_t b)
+{
+    return b ? common_divisor(b, a % b) : a;
+}
+
+/* For `divide` of the template: value / number is value times the low half, shifted right by the high half. */
+static int64_t divider(int64_t number)
+{
+    int64_t bits = 0;
+    number = number > 0 ? number : 1;
+    while ((INT64_C(1) << bits) < number)
+        bits++;
+    uint64_t multiplier = (UINT64_C(1) << (31 + bits)) / (uint64_t)number + 1;
+    return (int64_t)(multiplier | (uint64_t)(31 + bits) << 32);
+}
+
+static void set_axis(struct convolution_axis *axis, const struct program_conv *conv, int i)
+{
+    bool given = i >= 0, data = conv->kind == PROGRAM_CONV_DATA;
+    axis->x = given ? conv->x[i] : 1;
+    axis->y = given ? conv->y[i] : 1;
+    axis->kernel = given ? conv->kernel[i] : 1;
+    axis->stride = given ? conv->stride[i] : 1;
+    axis->dilation = given ? conv->dilation[i] : 1;
+    axis->pad = given ? conv->pad_low[i] : 0;
+    axis->period = axis->stride / common_divisor(axis->stride, axis->dilation);
+    for (int more = 0; more < 2; more++) {
+        axis->places_divider[more] = divider(data ? axis->x / axis->stride + more : axis->y);
+        axis->taps_divider[more] = divider(data ? axis->kernel / axis->period + more : axis->kernel);
+    }
+}
+
+static void set_strides(struct convolution_shape *shape, const struct program_conv *conv, bool weight_last)
+{
+    int64_t x_places = 1, taps = 1;
+    shape->y_places = 1;
+    for (int i = 0; i < conv->spatial; i++) {
+        x_places *= conv->x[i];
+        shape->y_places *= conv->y[i];
+        taps *= conv->kernel[i];
+    }
+    shape->x_image = x_places * conv->c;
+    shape->y_image = shape->y_places * conv->o;
+    shape->x_place = conv->channels_last ? conv->c : 1;
+    shape->y_place = conv->channels_last ? conv->o : 1;
+    shape->x_channel = conv->channels_last ? 1 : x_places;
+    shape->y_channel = conv->channels_last ? 1 : shape->y_places;
+    shape->weight_output = shape->inputs * taps;
+    shape->weight_input = weight_last ? 1 : taps;
+    shape->weight_tap = weight_last ? shape->inputs : 1;
+    if (x_places == 1)
+        shape->x_place = conv->c, shape->x_channel = 1;
+    if (shape->y_places == 1)
+        shape->y_place = conv->o, shape->y_channel = 1;
+    if (taps == 1)
+        shape->weight_input = 1, shape->weight_tap = shape->inputs;
+}
+
+static struct product product_of(const struct program_conv *conv, const struct convolution_shape *shape)
+{
+    int64_t taps = 1, class_taps = 1, class_places = conv->n, classes = 1;
+    for (int i = 0; i < PROGRAM_SPATIAL; i++) {
+        const struct convolution_axis *axis = &shape->axis[i];
+        taps *= axis->kernel;
+        class_taps *= ceiling(axis->kernel, axis->period);
+        class_places *= ceiling(axis->x, axis->stride);
+        classes *= axis->stride;
+    }
+    int64_t y_places = conv->n * shape->y_places;
+    switch (conv->kind) {
+    case PROGRAM_CONV:
+        return (struct product){y_places, shape->outputs, taps * shape->inputs, shape->groups};
+    case PROGRAM_CONV_DATA:
+        return (struct product){class_places, shape->inputs, class_taps * shape->outputs, shape->groups * classes};
+    default:
+        return (struct product){shape->outputs, taps * shape->inputs, y_places, shape->groups};
+    }
+}
+
+static int64_t tile_count(const struct tile *tile, const struct product *product)
+{
+    return ceiling(product->rows, tile->rows) * ceiling(product->columns, tile->columns) * product->repeats;
+}
+
+/* As many as fill the device, as long as each has some steps to do. */
+static int64_t split_count(const struct tile *tile, const struct product *product, int step)
+{
+    int64_t count = tile_count(tile, product), most = ceiling(product->depth, step) / SPLIT_STEPS;
+    int64_t wanted = count ? BUSY_BLOCKS * 2 / count : 1;
+    most = most < SPLITS_MAX ? most : SPLITS_MAX;
+    wanted = wanted < most ? wanted : most;
+    return wanted > 1 ? wanted : 1;
+}
+
+/* The tile that computes least: padded products, and what each product costs to load, where few blocks leave a part of
+ * the device idle. */
+static const struct tile *choose_tile(const struct product *product, int step)
+{
+    const struct tile *best = NULL;
+    double least = INFINITY;
+    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
+        const struct tile *tile = &tiles[i];
+        double blocks = (double)(tile_count(tile, product) * split_count(tile, product, step));
+        double busy = blocks < BUSY_BLOCKS ? blocks / BUSY_BLOCKS : 1;
+        double work = (double)tile_count(tile, product) * tile->rows * tile->columns;
+        double cost = work * (1 + 16.0 / tile->rows + 16.0 / tile->columns) / (busy > 0 ? busy : 1);
+        if (cost < least) {
+            least = cost;
+            best = tile;
+        }
+    }
+    return best;
+}
+
+static void check_range(const struct product *product, const struct convolution_shape *shape)
+{
+    int64_t most = INT32_MAX / 2;
+    if (product->rows > most || product->columns > most || product->depth > most || shape->blocks > most ||
+        shape->x_image > most || shape->y_image > most || shape->weight_output > most)
+        castor_bug("a convolution of more than %lld places", (long long)most);
+}
+
+/* ---- variants ---- */
+
+static const struct {
+    const char *name, *kind;
+} kinds[] = {
+    [PROGRAM_CONV] = {"conv", "FORWARD"},
+    [PROGRAM_CONV_DATA] = {"conv_data", "DATA"},
+    [PROGRAM_CONV_WEIGHT] = {"conv_weight", "WEIGHT"},
+};
+
+static const char *element_type(enum program_element element)
+{
+    switch (element) {
+    case PROGRAM_F16:
+        return "f16";
+    case PROGRAM_BF16:
+        return "bf16";
+    case PROGRAM_F32:
+        return "float";
+    default:
+        castor_bug("a convolution of %s", program_element_name(element));
+    }
+}
+
+struct variant {
+    enum program_element element, result;
+    const struct tile *tile;
+    bool vector[2]; /* operand a and b of the product */
+    bool split;
+    int axes;
+};
+
+static enum program_element result_element(const struct program_conv *conv)
+{
+    return conv->kind == PROGRAM_CONV        ? conv->y_element
+           : conv->kind == PROGRAM_CONV_DATA ? conv->x_element
+                                             : conv->weight_element;
+}
+
+static enum program_element operand_element(const struct program_conv *conv)
+{
+    enum program_element first = conv->kind == PROGRAM_CONV_DATA ? conv->weight_element : conv->x_element;
+    enum program_element second = conv->kind == PROGRAM_CONV ? conv->weight_element : conv->y_element;
+    if (first != second)
+        castor_bug("a convolution of %s and %s", program_element_name(first), program_element_name(second));
+    return first;
+}
+
+/* Operand a of the product is operand 0 of the forward convolution and operand 1 (dy) of both gradients. */
+static void set_vectors(struct variant *variant, const struct program_conv *conv, const struct convolution_shape *shape,
+                        const struct convolution_operands *operands)
+{
+    int64_t chunk = 16 / (int64_t)program_element_bytes(variant->element);
+    bool inputs = shape->inputs % chunk == 0, outputs = shape->outputs % chunk == 0;
+    bool x = inputs && shape->x_channel == 1, y = outputs && shape->y_channel == 1;
+    bool weight = inputs && shape->weight_input == 1;
+    bool forward = conv->kind == PROGRAM_CONV;
+    variant->vector[0] = (forward ? x : y) && operands->aligned[forward ? 0 : 1];
+    variant->vector[1] = (conv->kind == PROGRAM_CONV_WEIGHT ? x : weight) && operands->aligned[forward ? 1 : 0];
+}
+
+static const char *variant_name(const struct variant *variant, const struct program_conv *conv, struct arena *arena)
+{
+    static const char *const letters[] = {"_bias", "_relu", "_add", "_sum", "_m2"};
+    struct text text = {0};
+    text_add(&text, "%s%s_%s", kinds[conv->kind].name, variant->axes == 3 ? "_3d" : "",
+             program_element_name(variant->element));
+    if (variant->result != variant->element)
+        text_add(&text, "_%s", program_element_name(variant->result));
+    text_add(&text, "_%dx%d", variant->tile->rows, variant->tile->columns);
+    for (int i = 0; i < 2; i++)
+        if (!variant->vector[i])
+            text_add(&text, "_gather_%c", "ab"[i]);
+    if (variant->split)
+        text_add(&text, "_split");
+    for (int i = 0; i < 5; i++)
+        if (conv->epilogue >> i & 1)
+            text_add(&text, "%s", letters[i]);
+    if (conv->epilogue & PROGRAM_EPILOGUE_BIAS && conv->bias != PROGRAM_F32)
+        text_add(&text, "_%s", program_element_name(conv->bias));
+    return text_finish(&text, arena);
+}
+
+/* One buffer of the step: its place in the template's struct buffers and its C type. */
+struct slot {
+    const char *name, *type;
+};
+
+static int list_slots(struct slot slots[9], const struct program_conv *conv, uint64_t workspace, uint64_t counters)
+{
+    bool forward = conv->kind == PROGRAM_CONV;
+    int count = 0;
+    slots[count++] = (struct slot){forward ? "a" : "b", "const void"};
+    slots[count++] = (struct slot){forward ? "b" : "a", "const void"};
+    slots[count++] = (struct slot){"result", "void"};
+    if (conv->epilogue & PROGRAM_EPILOGUE_BIAS)
+        slots[count++] = (struct slot){"bias", "const void"};
+    if (conv->epilogue & PROGRAM_EPILOGUE_ADD)
+        slots[count++] = (struct slot){"addend", "const void"};
+    if (conv->epilogue & PROGRAM_EPILOGUE_SUM)
+        slots[count++] = (struct slot){"sum", "float"};
+    if (conv->epilogue & PROGRAM_EPILOGUE_M2)
+        slots[count++] = (struct slot){"m2", "float"};
+    if (workspace)
+        slots[count++] = (struct slot){"workspace", "float"};
+    if (counters)
+        slots[count++] = (struct slot){"counters", "unsigned"};
+    return count;
+}
+
+static void set_text(struct convolution_kernel *kernel, const struct variant *variant, const struct program_conv *conv,
+                     struct arena *arena)
+{
+    struct slot slots[9];
+    int count = list_slots(slots, conv, kernel->workspace_bytes, kernel->counter_bytes);
+    const struct tile *tile = variant->tile;
+    enum program_element bias = conv->epilogue & PROGRAM_EPILOGUE_BIAS ? conv->bias : PROGRAM_F32;
+    struct text fields = {.indent = 1}, body = {.indent = 1};
+    text_line(&body, "using namespace convolution;");
+    text_line(&body, "buffers buffers = {};");
+    for (int i = 0; i < count; i++) {
+        text_line(&fields, "%s *%s;", slots[i].type, slots[i].name);
+        text_line(&body, "buffers.%s = arguments.%s;", slots[i].name, slots[i].name);
+    }
+    text_line(&fields, "convolution::shape shape;");
+    text_line(&body, "run<variant<%s, %s, %s, %s, %u, %d, %d, %d, %d, %d, %s, %s, %s>>(buffers, arguments.shape);",
+              kinds[conv->kind].kind, element_type(variant->element), element_type(variant->result), element_type(bias),
+              conv->epilogue, variant->axes, tile->rows, tile->columns, tile->warps_down, tile->warps_across,
+              variant->vector[0] ? "true" : "false", variant->vector[1] ? "true" : "false",
+              variant->split ? "true" : "false");
+    kernel->fields = text_finish(&fields, arena);
+    kernel->body = text_finish(&body, arena);
+}
+
+/* Records of statistics, then the tiles of splits; counters likewise. */
+static void set_workspace(struct convolution_kernel *kernel, const struct variant *variant,
+                          const struct program_conv *conv, const struct product *product)
+{
+    const struct convolution_shape *shape = &kernel->shape;
+    const struct tile *tile = variant->tile;
+    uint64_t tile_total = (uint64_t)tile_count(tile, product);
+    if (conv->epilogue & (PROGRAM_EPILOGUE_SUM | PROGRAM_EPILOGUE_M2)) {
+        kernel->workspace_bytes += tile_total * (2 * (uint64_t)tile->columns + 4) * sizeof(float);
+        kernel->counter_bytes += (uint64_t)(shape->groups * shape->column_tiles) * sizeof(uint32_t);
+    }
+    if (variant->split) {
+        kernel->workspace_bytes +=
+            tile_total * (uint64_t)(shape->splits * tile->rows * tile->columns) * sizeof(float);
+        kernel->counter_bytes += tile_total * sizeof(uint32_t);
+    }
+}
+
+struct convolution_kernel convolution_kernel_make(const struct program_conv *conv,
+                                                  const struct convolution_operands *operands, struct arena *arena)
+{
+    struct convolution_kernel kernel = {0};
+    struct convolution_shape *shape = &kernel.shape;
+    shape->groups = conv->groups;
+    shape->images = conv->n;
+    shape->inputs = conv->c / conv->groups;
+    shape->outputs = conv->o / conv->groups;
+    for (int i = 0; i < PROGRAM_SPATIAL; i++)
+        set_axis(&shape->axis[i], conv, i - (PROGRAM_SPATIAL - conv->spatial));
+    set_strides(shape, conv, operands->weight_last);
+    shape->y_places_divider = divider(shape->y_places);
+    shape->channel_divider = divider(conv->kind == PROGRAM_CONV_DATA ? shape->outputs : shape->inputs);
+
+    struct variant variant = {.element = operand_element(conv), .result = result_element(conv)};
+    int step = 64 / (int)program_element_bytes(variant.element);
+    struct product product = product_of(conv, shape);
+    variant.tile = choose_tile(&product, step);
+    variant.axes = conv->spatial == 3 ? 3 : 2;
+    set_vectors(&variant, conv, shape, operands);
+    shape->splits = split_count(variant.tile, &product, step);
+    variant.split = shape->splits > 1;
+    shape->row_tiles = ceiling(product.rows, variant.tile->rows);
+    shape->column_tiles = ceiling(product.columns, variant.tile->columns);
+    shape->blocks = tile_count(variant.tile, &product) * shape->splits;
+    check_range(&product, shape);
+    kernel.threads = 32 * variant.tile->warps_down * variant.tile->warps_across;
+    set_workspace(&kernel, &variant, conv, &product);
+    kernel.name = variant_name(&variant, conv, arena);
+    set_text(&kernel, &variant, conv, arena);
+    return kernel;
+}
+
+const char *convolution_kernel_function(const struct convolution_kernel *kernel, const char *name, struct arena *arena)
+{
+    return arena_printf(arena,
+                        "struct %s_arguments {\n%s};\n"
+                        "extern \"C\" __global__ void __launch_bounds__(%d) "
+                        "%s(const __grid_constant__ %s_arguments arguments)\n{\n%s}\n",
+                        name, kernel->fields, kernel->threads, name, name, kernel->body);
+}
+
+const char *convolution_kernel_template(struct arena *arena)
+{
+    struct text text = {0};
+    for (int i = 0; template_files[i].name; i++)
+        text_add(&text, "%s%s", i ? "\n" : "", template_files[i].text);
+    return text_finish(&text, arena);
+}

@@ -1,0 +1,52 @@
+/* Convolutions as kernels of our own (templates/convolution*.cu): which variant of the template serves a shape, and what
+ * it is given. */
+#ifndef CASTOR_CODEGEN_CONVOLUTION_KERNEL_H
+#define CASTOR_CODEGEN_CONVOLUTION_KERNEL_H
+
+#include "ir/arena.h"
+#include "runtime/program.h"
+
+/* The tail of the kernel's parameter, integer by integer as struct shape of the template. */
+struct convolution_axis {
+    int64_t x, y, kernel, stride, dilation, pad, period, places_divider[2], taps_divider[2];
+};
+struct convolution_shape {
+    int64_t blocks, row_tiles, column_tiles, groups, splits;
+    int64_t images, inputs, outputs;
+    int64_t x_image, x_place, x_channel, y_image, y_place, y_channel;
+    int64_t weight_output, weight_input, weight_tap;
+    int64_t y_places, y_places_divider, channel_divider;
+    struct convolution_axis axis[PROGRAM_SPATIAL];
+};
+enum { CONVOLUTION_INTEGERS = sizeof(struct convolution_shape) / sizeof(int64_t) };
+
+/* How the operands lie, beyond what struct program_conv says. */
+struct convolution_operands {
+    bool weight_last;  /* the weight's inputs are innermost, [o, taps, c]; else it is row-major, [o, c, taps] */
+    bool aligned[2];   /* operand 0 and 1 begin at a multiple of 16 bytes */
+};
+
+/* Equal variants have equal names and texts. Buffers are those of a conv step (runtime/program.h), then workspace and
+ * counters where there are any. Counters are zero before and after each launch, and kernels that run one after the
+ * other can share them. */
+struct convolution_kernel {
+    const char *name;
+    const char *fields, *body; /* of the parameter's struct and of the function */
+    int threads;
+    union {
+        struct convolution_shape shape;
+        int64_t integers[CONVOLUTION_INTEGERS];
+    };
+    uint64_t workspace_bytes, counter_bytes;
+};
+
+struct convolution_kernel convolution_kernel_make(const struct program_conv *conv,
+                                                  const struct convolution_operands *operands, struct arena *arena);
+
+/* A whole function of the name `name`. */
+const char *convolution_kernel_function(const struct convolution_kernel *kernel, const char *name, struct arena *arena);
+
+/* The template, which stands once before all its kernels. */
+const char *convolution_kernel_template(struct arena *arena);
+
+#endif

@@ -1,0 +1,347 @@
+/* From the sums of a block to the result: splits, epilogue, statistics; and the whole of a block's work. */
+namespace convolution
+{
+
+/* ---- what several blocks finish together ---- */
+
+/* Whether this is the last of `count` blocks to come here; it sees all that they wrote to memory. */
+template <class V> __device__ inline bool is_last(shared_memory<V> &shared, unsigned *counter, int count)
+{
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0)
+        shared.last = atomicInc(counter, (unsigned)count - 1) == (unsigned)count - 1;
+    __syncthreads();
+    __threadfence();
+    return shared.last;
+}
+
+/* Each column of tiles has statistics, one record for each of its tiles: the sums and m2 of N columns and the number of
+ * rows. Their workspace and counters stand before those of splits. */
+template <class V> struct statistics {
+    static constexpr int RECORD = 2 * V::N / 4 + 1; /* in packs of four */
+    const int columns, tiles;                       /* of tiles; in each */
+
+    __device__ statistics(const shape &s)
+        : columns((int)(s.groups * s.column_tiles)), tiles((int)s.row_tiles * classes(s))
+    {
+    }
+    __device__ static int classes(const shape &s)
+    {
+        return V::kind == DATA ? (int)(s.axis[0].stride * s.axis[1].stride * s.axis[2].stride) : 1;
+    }
+    __device__ static int column(const work<V> &w, const shape &s)
+    {
+        return w.group * (int)s.column_tiles + w.column_tile;
+    }
+    __device__ float4 *records(const work<V> &w, const buffers &b, const shape &s) const
+    {
+        return (float4 *)b.workspace + (long long)column(w, s) * tiles * RECORD;
+    }
+};
+
+/* Adds the tiles of all splits in order; false in all blocks but the last. */
+template <class V>
+__device__ inline bool add_splits(const work<V> &w, const buffers &b, const shape &s, shared_memory<V> &shared,
+                                  float (&sums)[V::SUMS / 4][4])
+{
+    int splits = (int)s.splits;
+    float4 *all = (float4 *)b.workspace;
+    unsigned *counters = b.counters;
+    if (V::epilogue & STATISTICS) {
+        statistics<V> own(s);
+        all += (long long)own.columns * own.tiles * own.RECORD;
+        counters += own.columns;
+    }
+    all += (long long)w.tile * splits * (V::SUMS / 4 * V::THREADS) + threadIdx.x;
+#pragma unroll
+    for (int i = 0; i < V::SUMS / 4; i++)
+        all[(w.split * (V::SUMS / 4) + i) * V::THREADS] = {sums[i][0], sums[i][1], sums[i][2], sums[i][3]};
+    if (!is_last(shared, counters + w.tile, splits))
+        return false;
+#pragma unroll
+    for (int i = 0; i < V::SUMS / 4; i++)
+        for (int j = 0; j < 4; j++)
+            sums[i][j] = 0;
+    for (int split = 0; split < splits; split++)
+#pragma unroll
+        for (int i = 0; i < V::SUMS / 4; i++) {
+            float4 part = __ldcg(&all[(split * (V::SUMS / 4) + i) * V::THREADS]);
+            sums[i][0] += part.x;
+            sums[i][1] += part.y;
+            sums[i][2] += part.z;
+            sums[i][3] += part.w;
+        }
+    return true;
+}
+
+/* ---- results ---- */
+
+/* The threads of a block over a staged tile: each has four columns, and every ROWSth row. */
+template <class V> struct quads {
+    static constexpr int COLUMNS = V::N / 4, ROWS = V::THREADS / COLUMNS;
+    const int column = (int)threadIdx.x % COLUMNS * 4, row = (int)threadIdx.x / COLUMNS;
+};
+
+template <class V> __device__ inline void stage(float *staged, const float (&sums)[V::SUMS / 4][4])
+{
+    typedef lane_tile<V> lanes;
+    if constexpr (sizeof(typename V::element) == 2) {
+        int lane = threadIdx.x % 32, columns = V::WARP_N / 8;
+#pragma unroll
+        for (int i = 0; i < V::SUMS / 4; i++) {
+            int row = lanes::warp_row() + i / columns * 16 + lane / 4;
+            int column = lanes::warp_column() + i % columns * 8 + lane % 4 * 2;
+            *(pack<float, 2> *)(staged + row * V::PITCH + column) = {{sums[i][0], sums[i][1]}};
+            *(pack<float, 2> *)(staged + (row + 8) * V::PITCH + column) = {{sums[i][2], sums[i][3]}};
+        }
+    } else {
+#pragma unroll
+        for (int i = 0; i < V::SUMS; i++)
+            staged[lanes::row(i / lanes::COLUMNS) * V::PITCH + lanes::column(i % lanes::COLUMNS)] = sums[i / 4][i % 4];
+    }
+}
+
+/* Where row `row` of the product begins in the result; -1 behind the last. */
+template <class V> __device__ inline long long row_place(const work<V> &w, const shape &s, int row)
+{
+    if constexpr (V::kind == WEIGHT)
+        return row < s.outputs ? (w.group * s.outputs + row) * s.weight_output : -1;
+    if (row >= w.rows)
+        return -1;
+    if constexpr (V::kind == FORWARD) {
+        int image = divide(row, s.y_places_divider);
+        return image * s.y_image + (row - image * (int)s.y_places) * s.y_place;
+    }
+    long long offset = 0, pitch = s.x_place;
+    for (int i = V::axes - 1; i >= 0; i--) {
+        const axis &own = w.axes[i];
+        int next = divide(row, own.places_divider);
+        offset += ((row - next * own.count) * own.place_step + own.place_first) * pitch;
+        pitch *= s.axis[3 - V::axes + i].x;
+        row = next;
+    }
+    return offset + row * s.x_image;
+}
+
+/* The four columns of one thread in the result. */
+struct columns {
+    long long offset[4];
+    int count;     /* that exist */
+    bool together; /* they are one aligned pack in every row */
+};
+
+template <class V> __device__ inline columns columns_of(const work<V> &w, const shape &s, int column)
+{
+    columns c;
+    int total = (int)(V::kind == FORWARD ? s.outputs : V::kind == DATA ? s.inputs : w.depth);
+    c.count = max(0, min(4, total - column));
+    for (int i = 0; i < 4; i++) {
+        int own = column + i;
+        if constexpr (V::kind == FORWARD)
+            c.offset[i] = (w.group * s.outputs + own) * s.y_channel;
+        else if constexpr (V::kind == DATA)
+            c.offset[i] = (w.group * s.inputs + own) * s.x_channel;
+        else {
+            int tap = divide(own, s.channel_divider);
+            c.offset[i] = tap * s.weight_tap + (own - tap * (int)s.inputs) * s.weight_input;
+        }
+    }
+    long long steps = V::kind == FORWARD ? s.outputs | s.y_place | s.y_image
+                      : V::kind == DATA  ? s.inputs | s.x_place | s.x_image
+                                         : s.inputs | s.weight_tap | s.weight_output;
+    c.together = (steps & 3) == 0 && c.offset[1] == c.offset[0] + 1;
+    return c;
+}
+
+template <class V, class T>
+__device__ inline void load_four(float (&to)[4], const T *from, const columns &c, long long row)
+{
+    if (c.together && c.count == 4) {
+        pack<T, 4> all = *(const pack<T, 4> *)(from + row + c.offset[0]);
+        for (int i = 0; i < 4; i++)
+            to[i] = widen(all.at[i]);
+    } else
+        for (int i = 0; i < 4; i++)
+            to[i] = i < c.count ? widen(from[row + c.offset[i]]) : 0;
+}
+
+/* Rounds the values, which are then as they were stored. */
+template <class V> __device__ inline void store_four(float (&values)[4], void *result, const columns &c, long long row)
+{
+    typedef typename V::result element;
+    element *to = (element *)result + row;
+    pack<element, 4> all;
+    for (int i = 0; i < 4; i++)
+        round_to(all.at[i], values[i]);
+    if (c.together && c.count == 4)
+        *(pack<element, 4> *)(to + c.offset[0]) = all;
+    else
+        for (int i = 0; i < 4; i++)
+            if (i < c.count)
+                to[c.offset[i]] = all.at[i];
+    for (int i = 0; i < 4; i++)
+        values[i] = widen(all.at[i]);
+}
+
+/* Adds what the ROWS threads of a column have, in order; every thread gets the sums of its columns. */
+template <class V> __device__ inline void add_rows(float (&values)[4], shared_memory<V> &shared)
+{
+    quads<V> own;
+    pack<float, 4> *all = (pack<float, 4> *)shared.sums;
+    all[threadIdx.x] = {{values[0], values[1], values[2], values[3]}};
+    __syncthreads();
+    for (int i = 0; i < 4; i++)
+        values[i] = 0;
+    for (int row = 0; row < own.ROWS; row++) {
+        pack<float, 4> part = all[row * own.COLUMNS + own.column / 4];
+        for (int i = 0; i < 4; i++)
+            values[i] += part.at[i];
+    }
+    __syncthreads();
+}
+
+/* The block's own record, of the results as staged; `sums` over this thread's rows come in. */
+template <class V>
+__device__ inline void record_statistics(float (&sums)[4], const work<V> &w, const buffers &b, const shape &s,
+                                         shared_memory<V> &shared)
+{
+    quads<V> own;
+    const float *staged = (const float *)shared.bytes;
+    int rows = max(0, min(V::M, w.rows - w.row_tile * V::M));
+    add_rows(sums, shared);
+    float m2[4] = {0, 0, 0, 0};
+    for (int row = own.row; row < rows; row += own.ROWS)
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            float distance = staged[row * V::PITCH + own.column + i] - sums[i] / (float)rows;
+            m2[i] += distance * distance;
+        }
+    add_rows(m2, shared);
+    statistics<V> all(s);
+    float4 *record = all.records(w, b, s) + (w.part * (int)s.row_tiles + w.row_tile) * all.RECORD;
+    if (own.row != 0)
+        return;
+    record[own.column / 4] = {sums[0], sums[1], sums[2], sums[3]};
+    record[own.COLUMNS + own.column / 4] = {m2[0], m2[1], m2[2], m2[3]};
+    if (own.column == 0)
+        record[2 * own.COLUMNS] = {(float)rows, 0, 0, 0};
+}
+
+/* sum of m2 + rows (own mean - mean)^2 */
+template <class V>
+__device__ inline void merge_statistics(const work<V> &w, const buffers &b, const shape &s, shared_memory<V> &shared)
+{
+    statistics<V> all(s);
+    if (!is_last(shared, b.counters + all.column(w, s), all.tiles))
+        return;
+    quads<V> own;
+    const float4 *records = all.records(w, b, s);
+    float sums[4] = {0, 0, 0, 0}, count[4] = {0, 0, 0, 0}, m2[4] = {0, 0, 0, 0};
+    for (int tile = own.row; tile < all.tiles; tile += own.ROWS) {
+        float4 sum = __ldcg(records + tile * all.RECORD + own.column / 4);
+        count[0] += __ldcg(records + tile * all.RECORD + 2 * own.COLUMNS).x;
+        sums[0] += sum.x;
+        sums[1] += sum.y;
+        sums[2] += sum.z;
+        sums[3] += sum.w;
+    }
+    add_rows(sums, shared);
+    add_rows(count, shared);
+    for (int tile = own.row; tile < all.tiles; tile += own.ROWS) {
+        const float4 *record = records + tile * all.RECORD;
+        float4 sum = __ldcg(record + own.column / 4), square = __ldcg(record + own.COLUMNS + own.column / 4);
+        float rows = __ldcg(record + 2 * own.COLUMNS).x, each[4] = {sum.x, sum.y, sum.z, sum.w};
+        float squares[4] = {square.x, square.y, square.z, square.w};
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            float distance = rows > 0 ? each[i] / rows - sums[i] / count[0] : 0;
+            m2[i] += squares[i] + rows * distance * distance;
+        }
+    }
+    add_rows(m2, shared);
+    columns c = columns_of(w, s, w.column_tile * V::N + own.column);
+    int channels = (int)(V::kind == DATA ? s.inputs : s.outputs);
+    int channel = w.group * channels + w.column_tile * V::N + own.column;
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        if (own.row == 0 && i < c.count) {
+            if constexpr (V::epilogue & SUM)
+                b.sum[channel + i] = sums[i];
+            if constexpr (V::epilogue & M2)
+                b.m2[channel + i] = m2[i];
+        }
+}
+
+template <class V>
+__device__ inline void store_results(const work<V> &w, const buffers &b, const shape &s, shared_memory<V> &shared,
+                                     const float (&sums)[V::SUMS / 4][4])
+{
+    float *staged = (float *)shared.bytes;
+    stage<V>(staged, sums);
+    for (int row = (int)threadIdx.x; row < V::M; row += V::THREADS)
+        shared.row_offset[row] = row_place(w, s, w.row_tile * V::M + row);
+    __syncthreads();
+    quads<V> own;
+    columns c = columns_of(w, s, w.column_tile * V::N + own.column);
+    float bias[4] = {0, 0, 0, 0}, totals[4] = {0, 0, 0, 0};
+    if constexpr (V::epilogue & BIAS) {
+        const typename V::bias *from = (const typename V::bias *)b.bias + w.group * s.outputs;
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            bias[i] = i < c.count ? widen(from[w.column_tile * V::N + own.column + i]) : 0;
+    }
+    for (int row = own.row; row < V::M && c.count > 0; row += own.ROWS) {
+        long long offset = shared.row_offset[row];
+        if (offset < 0)
+            break;
+        pack<float, 4> *at = (pack<float, 4> *)(staged + row * V::PITCH + own.column);
+        pack<float, 4> values = *at;
+        float addend[4];
+        if constexpr (V::epilogue & ADD)
+            load_four<V>(addend, (const typename V::result *)b.addend, c, offset);
+        for (int i = 0; i < 4; i++) {
+            float &value = values.at[i];
+            if constexpr (V::epilogue & BIAS)
+                value += bias[i];
+            if constexpr (V::epilogue & RELU)
+                value = value < 0 ? 0 : value;
+            if constexpr (V::epilogue & ADD)
+                value += addend[i];
+        }
+        store_four<V>(values.at, b.result, c, offset);
+        if constexpr (V::epilogue & STATISTICS) {
+            *at = values;
+            for (int i = 0; i < 4; i++)
+                totals[i] += values.at[i];
+        }
+    }
+    if constexpr (V::epilogue & STATISTICS) {
+        record_statistics(totals, w, b, s, shared);
+        merge_statistics(w, b, s, shared);
+    }
+}
+
+template <class V>
+__device__ inline void run_block(const work<V> &w, const buffers &b, const shape &s, shared_memory<V> &shared)
+{
+    if (V::kind == DATA && !(V::epilogue & STATISTICS) && w.row_tile * V::M >= w.rows)
+        return; /* a class of fewer places than the largest has */
+    float sums[V::SUMS / 4][4] = {};
+    multiply_all(w, b, s, shared.bytes, sums);
+    if constexpr (V::split)
+        if (!add_splits(w, b, s, shared, sums))
+            return;
+    store_results(w, b, s, shared, sums);
+}
+
+template <class V> __device__ inline void run(const buffers &b, const shape &s)
+{
+    __shared__ shared_memory<V> shared;
+    for (int block = (int)blockIdx.x; block < s.blocks; block += (int)gridDim.x) {
+        run_block(work_of<V>(block, s), b, s, shared);
+        __syncthreads();
+    }
+}
+
+} // namespace convolution
