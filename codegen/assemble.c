@@ -301,11 +301,10 @@ static void add_convolution(struct assembly *assembly, const struct kernel_use *
                             const struct contraction *contraction)
 {
     struct assembler *assembler = assembly->assembler;
-    struct convolution_operands operands = {.weight_last = contraction->weight_last};
+    struct convolution_request request = {.weight_last = contraction->weight_last};
     for (int i = 0; i < 2; i++)
-        operands.aligned[i] = contraction->offset[i] % 16 == 0;
-    struct convolution_kernel kernel =
-        convolution_kernel_make(&contraction->step.conv, &operands, assembler->arena);
+        request.aligned[i] = contraction->offset[i] % 16 == 0;
+    struct convolution_kernel kernel = convolution_kernel_make(&contraction->step.conv, &request, assembler->arena);
     struct program_step step = {.kind = PROGRAM_KERNEL,
                                 .bytes = contraction->step.bytes,
                                 .flops = contraction->step.flops,

@@ -23,12 +23,12 @@ struct tile {
 };
 
 /* From large to small; a warp's part is at least 16 x 16. */
-static const struct tile tiles[] = {{128, 64, 2, 2}, {64, 64, 2, 2}, {128, 32, 4, 1}, {64, 32, 2, 2},
-                                    {32, 32, 2, 2},  {128, 16, 4, 1}, {32, 16, 2, 1}};
+static const struct tile tiles[CONVOLUTION_TILES] = {{128, 64, 2, 2}, {64, 64, 2, 2},  {128, 32, 4, 1}, {64, 32, 2, 2},
+                                                     {32, 32, 2, 2},  {128, 16, 4, 1}, {32, 16, 2, 1}};
 
 /* Blocks that keep a large GPU of today busy; results depend on it through the splits, so it is no property of the
  * device. */
-enum { BUSY_BLOCKS = 132, SPLITS_MAX = 32, SPLIT_STEPS = 8 };
+enum { BUSY_BLOCKS = 132, SPLIT_STEPS = 8, SPLIT_SUMS = 65536 };
 
 static int64_t ceiling(int64_t value, int64_t by)
 {
@@ -119,12 +119,13 @@ static int64_t tile_count(const struct tile *tile, const struct product *product
     return ceiling(product->rows, tile->rows) * ceiling(product->columns, tile->columns) * product->repeats;
 }
 
-/* As many as fill the device, as long as each has some steps to do. */
+/* As many as fill the device, as long as each has some steps to do, and the last not too much to add. */
 static int64_t split_count(const struct tile *tile, const struct product *product, int step)
 {
     int64_t count = tile_count(tile, product), most = ceiling(product->depth, step) / SPLIT_STEPS;
     int64_t wanted = count ? BUSY_BLOCKS * 2 / count : 1;
-    most = most < SPLITS_MAX ? most : SPLITS_MAX;
+    int64_t added = SPLIT_SUMS / (tile->rows * tile->columns);
+    most = most < added ? most : added;
     wanted = wanted < most ? wanted : most;
     return wanted > 1 ? wanted : 1;
 }
@@ -135,7 +136,7 @@ static const struct tile *choose_tile(const struct product *product, int step)
 {
     const struct tile *best = NULL;
     double least = INFINITY;
-    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
+    for (int i = 0; i < CONVOLUTION_TILES; i++) {
         const struct tile *tile = &tiles[i];
         double blocks = (double)(tile_count(tile, product) * split_count(tile, product, step));
         double busy = blocks < BUSY_BLOCKS ? blocks / BUSY_BLOCKS : 1;
@@ -207,15 +208,15 @@ static enum program_element operand_element(const struct program_conv *conv)
 
 /* Operand a of the product is operand 0 of the forward convolution and operand 1 (dy) of both gradients. */
 static void set_vectors(struct variant *variant, const struct program_conv *conv, const struct convolution_shape *shape,
-                        const struct convolution_operands *operands)
+                        const struct convolution_request *request)
 {
     int64_t chunk = 16 / (int64_t)program_element_bytes(variant->element);
     bool inputs = shape->inputs % chunk == 0, outputs = shape->outputs % chunk == 0;
     bool x = inputs && shape->x_channel == 1, y = outputs && shape->y_channel == 1;
     bool weight = inputs && shape->weight_input == 1;
     bool forward = conv->kind == PROGRAM_CONV;
-    variant->vector[0] = (forward ? x : y) && operands->aligned[forward ? 0 : 1];
-    variant->vector[1] = (conv->kind == PROGRAM_CONV_WEIGHT ? x : weight) && operands->aligned[forward ? 1 : 0];
+    variant->vector[0] = (forward ? x : y) && request->aligned[forward ? 0 : 1];
+    variant->vector[1] = (conv->kind == PROGRAM_CONV_WEIGHT ? x : weight) && request->aligned[forward ? 1 : 0];
 }
 
 static const char *variant_name(const struct variant *variant, const struct program_conv *conv, struct arena *arena)
@@ -303,14 +304,13 @@ static void set_workspace(struct convolution_kernel *kernel, const struct varian
         kernel->counter_bytes += (uint64_t)(shape->groups * shape->column_tiles) * sizeof(uint32_t);
     }
     if (variant->split) {
-        kernel->workspace_bytes +=
-            tile_total * (uint64_t)(shape->splits * tile->rows * tile->columns) * sizeof(float);
+        kernel->workspace_bytes += tile_total * (uint64_t)(shape->splits * tile->rows * tile->columns) * sizeof(float);
         kernel->counter_bytes += tile_total * sizeof(uint32_t);
     }
 }
 
 struct convolution_kernel convolution_kernel_make(const struct program_conv *conv,
-                                                  const struct convolution_operands *operands, struct arena *arena)
+                                                  const struct convolution_request *request, struct arena *arena)
 {
     struct convolution_kernel kernel = {0};
     struct convolution_shape *shape = &kernel.shape;
@@ -320,16 +320,16 @@ struct convolution_kernel convolution_kernel_make(const struct program_conv *con
     shape->outputs = conv->o / conv->groups;
     for (int i = 0; i < PROGRAM_SPATIAL; i++)
         set_axis(&shape->axis[i], conv, i - (PROGRAM_SPATIAL - conv->spatial));
-    set_strides(shape, conv, operands->weight_last);
+    set_strides(shape, conv, request->weight_last);
     shape->y_places_divider = divider(shape->y_places);
     shape->channel_divider = divider(conv->kind == PROGRAM_CONV_DATA ? shape->outputs : shape->inputs);
 
     struct variant variant = {.element = operand_element(conv), .result = result_element(conv)};
     int step = 64 / (int)program_element_bytes(variant.element);
     struct product product = product_of(conv, shape);
-    variant.tile = choose_tile(&product, step);
+    variant.tile = request->tile ? &tiles[request->tile - 1] : choose_tile(&product, step);
     variant.axes = conv->spatial == 3 ? 3 : 2;
-    set_vectors(&variant, conv, shape, operands);
+    set_vectors(&variant, conv, shape, request);
     shape->splits = split_count(variant.tile, &product, step);
     variant.split = shape->splits > 1;
     shape->row_tiles = ceiling(product.rows, variant.tile->rows);

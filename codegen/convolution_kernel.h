@@ -1,5 +1,5 @@
-/* Convolutions as kernels of our own (templates/convolution*.cu): which variant of the template serves a shape, and what
- * it is given. */
+/* Convolutions as kernels of our own (templates/convolution*.cu): which variant of the template serves a shape, and
+ * what it is given. */
 #ifndef CASTOR_CODEGEN_CONVOLUTION_KERNEL_H
 #define CASTOR_CODEGEN_CONVOLUTION_KERNEL_H
 
@@ -20,10 +20,13 @@ struct convolution_shape {
 };
 enum { CONVOLUTION_INTEGERS = sizeof(struct convolution_shape) / sizeof(int64_t) };
 
-/* How the operands lie, beyond what struct program_conv says. */
-struct convolution_operands {
-    bool weight_last;  /* the weight's inputs are innermost, [o, taps, c]; else it is row-major, [o, c, taps] */
-    bool aligned[2];   /* operand 0 and 1 begin at a multiple of 16 bytes */
+enum { CONVOLUTION_TILES = 7 }; /* sizes of tiles to choose from */
+
+/* How the operands lie, beyond what struct program_conv says, and what is wanted. */
+struct convolution_request {
+    bool weight_last; /* the weight's inputs are innermost, [o, taps, c]; else it is row-major, [o, c, taps] */
+    bool aligned[2];  /* operand 0 and 1 begin at a multiple of 16 bytes */
+    int tile;         /* from 1; 0: the best */
 };
 
 /* Equal variants have equal names and texts. Buffers are those of a conv step (runtime/program.h), then workspace and
@@ -41,7 +44,7 @@ struct convolution_kernel {
 };
 
 struct convolution_kernel convolution_kernel_make(const struct program_conv *conv,
-                                                  const struct convolution_operands *operands, struct arena *arena);
+                                                  const struct convolution_request *request, struct arena *arena);
 
 /* A whole function of the name `name`. */
 const char *convolution_kernel_function(const struct convolution_kernel *kernel, const char *name, struct arena *arena);

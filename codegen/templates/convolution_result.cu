@@ -63,6 +63,8 @@ __device__ inline bool add_splits(const work<V> &w, const buffers &b, const shap
     for (int i = 0; i < V::SUMS / 4; i++)
         for (int j = 0; j < 4; j++)
             sums[i][j] = 0;
+    constexpr int ahead = V::SUMS < 64 ? 64 / V::SUMS : 1; /* enough loads under way at a time */
+#pragma unroll (ahead)
     for (int split = 0; split < splits; split++)
 #pragma unroll
         for (int i = 0; i < V::SUMS / 4; i++) {

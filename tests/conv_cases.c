@@ -1,0 +1,97 @@
+/* One row a shape; every shape is tried as each kind, in each type and each layout, with epilogues in turn. */
+#include "tests/conv_cases.h"
+
+static const struct shape_case {
+    int spatial, n, c, o, groups, size, kernel, stride, dilation, low, high;
+} shapes[] = {
+    /* first layers of one and three channels; channels that are no multiples of anything */
+    {2, 2, 1, 32, 1, 9, 3, 1, 1, 1, 1},
+    {2, 2, 3, 16, 1, 8, 3, 1, 1, 1, 1},
+    {2, 4, 1, 16, 1, 5, 5, 1, 1, 0, 0},
+    {2, 1, 3, 8, 1, 15, 7, 2, 1, 3, 3},
+    {2, 1, 20, 30, 1, 6, 3, 1, 1, 0, 0},
+    {2, 2, 16, 1, 1, 5, 3, 1, 1, 1, 1},
+    {2, 1, 1, 1, 1, 5, 3, 1, 1, 1, 1},
+    {2, 2, 7, 10, 1, 5, 3, 1, 1, 1, 1},
+    /* strides, with and without dilation, and longer than the window */
+    {2, 2, 16, 32, 1, 7, 3, 2, 1, 1, 1},
+    {2, 3, 32, 16, 1, 6, 1, 2, 1, 0, 0},
+    {2, 1, 32, 64, 1, 4, 3, 2, 1, 2, 2},
+    {2, 2, 16, 16, 1, 9, 3, 1, 2, 2, 2},
+    {2, 2, 16, 16, 1, 11, 3, 2, 2, 1, 2},
+    {2, 2, 8, 24, 1, 11, 3, 3, 2, 0, 1},
+    {2, 2, 8, 16, 1, 11, 4, 4, 2, 3, 1},
+    {2, 2, 16, 8, 1, 3, 1, 3, 1, 0, 0},
+    {2, 1, 8, 8, 1, 2, 3, 5, 1, 2, 4},
+    /* padding on one side */
+    {2, 2, 8, 8, 1, 7, 2, 1, 1, 0, 1},
+    {2, 2, 16, 8, 1, 6, 4, 1, 1, 3, 0},
+    /* groups, down to one channel each */
+    {2, 2, 12, 24, 3, 5, 3, 1, 1, 1, 1},
+    {2, 16, 8, 8, 2, 9, 3, 1, 1, 1, 1},
+    {2, 2, 16, 16, 16, 6, 3, 1, 1, 1, 1},
+    {2, 2, 6, 6, 6, 8, 5, 2, 1, 2, 2},
+    {2, 2, 64, 32, 2, 5, 3, 1, 1, 1, 1},
+    /* one and three spatial axes */
+    {1, 2, 16, 8, 1, 12, 3, 1, 1, 1, 1},
+    {1, 2, 3, 5, 1, 10, 4, 2, 1, 0, 0},
+    {3, 1, 4, 16, 1, 5, 3, 1, 1, 1, 1},
+    {3, 2, 8, 16, 1, 5, 2, 2, 1, 1, 0},
+    /* many places, many channels, deep sums */
+    {2, 8, 32, 64, 1, 14, 3, 1, 1, 1, 1},
+    {2, 1, 64, 72, 1, 3, 5, 1, 1, 2, 2},
+    {2, 64, 8, 8, 1, 12, 1, 1, 1, 0, 0},
+    {2, 2, 256, 128, 1, 4, 1, 1, 1, 0, 0},
+    {2, 16, 16, 64, 1, 24, 1, 1, 1, 0, 0},
+    /* no examples */
+    {2, 0, 4, 8, 1, 5, 3, 1, 1, 1, 1},
+};
+
+enum layout { ALL_LAST, WEIGHT_ROW_MAJOR, CHANNELS_FIRST, LAYOUTS };
+enum { TYPES = 3, KINDS = 3 };
+
+static struct program_conv make_conv(const struct shape_case *s)
+{
+    struct program_conv conv = {.spatial = s->spatial, .n = s->n, .c = s->c, .o = s->o, .groups = s->groups};
+    for (int i = 0; i < s->spatial; i++) {
+        conv.x[i] = s->size + i;
+        conv.kernel[i] = s->kernel;
+        conv.stride[i] = s->stride;
+        conv.dilation[i] = s->dilation;
+        conv.pad_low[i] = s->low;
+        conv.pad_high[i] = s->high;
+        conv.y[i] = (conv.x[i] + s->low + s->high - s->dilation * (s->kernel - 1) - 1) / s->stride + 1;
+    }
+    return conv;
+}
+
+/* Weight gradients of half operands are f32; every third result of the others is f32 too, every other bias half. */
+static void set_types(struct program_conv *conv, enum program_element element, size_t i)
+{
+    conv->x_element = conv->y_element = conv->weight_element = element;
+    conv->bias = i % 2 ? element : PROGRAM_F32;
+    if (conv->kind == PROGRAM_CONV_WEIGHT)
+        conv->weight_element = PROGRAM_F32;
+    else if (i % 3 == 0)
+        *(conv->kind == PROGRAM_CONV ? &conv->y_element : &conv->x_element) = PROGRAM_F32;
+}
+
+bool conv_variant(size_t i, struct program_conv *conv, struct convolution_request *request)
+{
+    static const enum program_element elements[TYPES] = {PROGRAM_F16, PROGRAM_BF16, PROGRAM_F32};
+    size_t rest = i, layout = rest % LAYOUTS, type = (rest /= LAYOUTS) % TYPES, kind = (rest /= TYPES) % KINDS;
+    rest /= KINDS;
+    if (rest >= sizeof shapes / sizeof *shapes)
+        return false;
+    *conv = make_conv(&shapes[rest]);
+    conv->kind = (enum program_conv_kind)kind;
+    conv->channels_last = layout != CHANNELS_FIRST;
+    set_types(conv, elements[type], i + rest);
+    if (kind != PROGRAM_CONV_WEIGHT)
+        conv->epilogue = (unsigned)(rest * 11 + type * 5 + layout * 13 + kind * 3) % 32;
+    if (conv->n == 0) /* nothing has no mean */
+        conv->epilogue &= PROGRAM_EPILOGUE_BIAS | PROGRAM_EPILOGUE_RELU | PROGRAM_EPILOGUE_ADD;
+    *request = (struct convolution_request){.weight_last = layout == ALL_LAST, .aligned = {i % 7 != 6, i % 5 != 4}};
+    request->tile = (int)((i + rest) % (CONVOLUTION_TILES + 1));
+    return true;
+}
