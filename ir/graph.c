@@ -27,6 +27,7 @@ void module_free(struct module *module)
     arrfree(module->functions);
     arrfree(module->variables);
     arrfree(module->minimizes);
+    arrfree(module->scaling.rules);
     shfree(module->variable_index);
 }
 
@@ -82,6 +83,36 @@ struct variable *module_find_variable(const struct module *module, const char *n
         return NULL;
     ptrdiff_t at = shgeti(index, name);
     return at < 0 ? NULL : index[at].value;
+}
+
+const char *module_line_label(const struct module *module, int number, const char *what)
+{
+    const struct minimize *lines = module->minimizes;
+    bool again = false;
+    if (arrlen(lines) <= 1)
+        return arena_intern(module->arena, what);
+    for (int i = 1; i < number; i++)
+        again |= strcmp(lines[i - 1].loss, lines[number - 1].loss) == 0;
+    const char *loss = lines[number - 1].loss;
+    return again ? arena_internf(module->arena, "%s/%s.%d", what, loss, number)
+                 : arena_internf(module->arena, "%s/%s", what, loss);
+}
+
+/* Whether the last word of a path such as train/d_loss.scale is this one. */
+static bool ends_in_word(const char *path, const char *word)
+{
+    size_t length = strlen(path), tail = strlen(word);
+    return length > tail && strcmp(path + length - tail, word) == 0 && strchr("./", path[length - tail - 1]);
+}
+
+struct variable *module_scale_of(const struct module *module, const struct graph *rule)
+{
+    for (ptrdiff_t i = 0; i < arrlen(rule->nodes); i++) {
+        const struct node *node = rule->nodes[i];
+        if ((node->op == OP_read || node->op == OP_write) && ends_in_word(node->attributes->symbol, "scale"))
+            return module_find_variable(module, node->attributes->symbol);
+    }
+    return NULL;
 }
 
 struct node **graph_take_nodes(struct graph *graph)
@@ -153,12 +184,16 @@ struct module *module_copy(const struct module *module, struct arena *arena)
         graph_copy_nodes(module_add_graph(copy, module->graphs[i]->name), module->graphs[i], arena);
     }
     copy->scaling = module->scaling;
+    copy->scaling.rules = NULL;
+    for (ptrdiff_t i = 0; i < arrlen(module->scaling.rules); i++)
+        arrput(copy->scaling.rules, NULL);
     for (ptrdiff_t i = 0; i < arrlen(module->functions); i++) {
         graph_number(module->functions[i]);
         struct graph *function = module_add_function(copy, module->functions[i]->name);
         graph_copy_nodes(function, module->functions[i], arena);
-        if (module->scaling.rule == module->functions[i])
-            copy->scaling.rule = function;
+        for (ptrdiff_t k = 0; k < arrlen(module->scaling.rules); k++)
+            if (module->scaling.rules[k] == module->functions[i])
+                copy->scaling.rules[k] = function;
     }
     for (ptrdiff_t i = 0; i < arrlen(module->minimizes); i++)
         arrput(copy->minimizes, module->minimizes[i]);

@@ -52,8 +52,8 @@ struct attributes {
     const char *symbol; /* interned: input, variable or output */
     enum output_kind output;
     uint64_t key;
-    int index; /* minimize line from 1 (scale_seed, unscale; a write's gate: GATE_NEVER, GATE_ALL or the line), argument
-                  number from 0, classes of an input (0: it is none) */
+    int index; /* minimize line from 1 (scale_seed and unscale, where 0 is a gradient inside the loss; gate; a write's
+                  gate: GATE_NEVER, GATE_ALL or the line), argument number from 0, classes of an input (0: none) */
 };
 
 /* Where a value lies once pass memory has run. */
@@ -117,14 +117,19 @@ struct variable {
 struct minimize {
     const char *loss; /* name of the loss output */
     struct span span;
+    int rule;         /* its scale's rule, from 0 */
+    int every;        /* it acts in every so many steps, the last of them; 0 and 1: in each */
+    const char *turn; /* i32 variable that counts those steps, from 0; NULL where it acts in each */
 };
 
-/* How the loss is to be scaled; resolved by the driver from flag, train block and policy, in that order. */
+/* How the losses are to be scaled; resolved by the driver from flag, train block and policy, in that order. */
 struct scaling {
-    bool present;       /* false: no scaling */
-    bool explicit;      /* asked for by the user: not dropped when the gradients are bf16 */
-    struct graph *rule; /* function graph: argument 0 is found_inf (bool []), output "scale" is the next scale; it
-                           reads and writes its own train/ variables, "train/scale" among them */
+    bool present;         /* false: no scaling */
+    bool explicit;        /* asked for by the user: not dropped when the gradients are bf16 */
+    struct graph **rules; /* stb_ds array, of function graphs: one, or one for each minimised loss. Argument 0 is
+                             found_inf (bool []), argument 1, where it is used, the largest magnitude of the unscaled
+                             gradients (f32 []), output "scale" the next scale. A rule reads and writes train/
+                             variables of its own, one of which is called scale: train/scale, or train/LOSS.scale */
     struct span span;
 };
 
@@ -167,6 +172,11 @@ struct graph *module_find_graph(const struct module *module, const char *name);
 struct variable *module_add_variable(struct module *module, const char *name, struct type type, enum variable_kind kind,
                                      struct span span);
 struct variable *module_find_variable(const struct module *module, const char *name);
+/* What the log calls a value of minimize line `number`: WHAT where there is one line, else WHAT/LOSS, and WHAT/LOSS.N
+ * for a line N whose loss a line before it minimises too. Interned. */
+const char *module_line_label(const struct module *module, int number, const char *what);
+/* The variable of a scale rule that holds the scale; NULL when it has none. */
+struct variable *module_scale_of(const struct module *module, const struct graph *rule);
 
 /* Gives up the node list to the caller, who walks it and frees it with arrfree; the graph is empty afterwards. */
 struct node **graph_take_nodes(struct graph *graph);

@@ -332,6 +332,10 @@ static const char *infer_other(const struct request *request)
     case OP_scale_seed:
         *type = type_scalar(ELEMENT_F32);
         return NULL;
+    case OP_gate:
+        if (!shape_equal(operand_shape(request, 0), operand_shape(request, 1)))
+            return "gate: new and old have different shapes";
+        break;
     case OP_iota:
     case OP_random:
         *type = type_make(request->op == OP_iota ? ELEMENT_I32 : ELEMENT_F32, type->shape);

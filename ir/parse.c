@@ -170,11 +170,25 @@ void text_variable(struct text_reader *reader, const struct variable *variable, 
     added->module = variable->module;
 }
 
-void text_scaling(struct text_reader *reader, const char *rule, bool explicit, struct span span, struct span at)
+void text_minimize(struct text_reader *reader, const struct minimize *minimize, struct span at)
 {
-    reader->module->scaling = (struct scaling){.present = true, .explicit = explicit, .span = span};
-    reader->rule = rule;
-    reader->rule_span = at;
+    if (minimize->rule < 0 || minimize->every < 0)
+        wrong(E0704, at, "rule and every take numbers from 0");
+    else
+        arrput(reader->module->minimizes, *minimize);
+}
+
+void text_rule(struct text_reader *reader, const char *rule, struct span at)
+{
+    arrput(reader->rules, ((struct text_rule){rule, at}));
+}
+
+void text_scaling(struct text_reader *reader, bool explicit, struct span span)
+{
+    struct scaling *scaling = &reader->module->scaling;
+    scaling->present = true;
+    scaling->explicit = explicit;
+    scaling->span = span;
 }
 
 void text_begin_graph(struct text_reader *reader, const char *name, bool function, int64_t batch, struct span at)
@@ -510,14 +524,20 @@ static void number_origins(struct text_reader *reader)
     hmfree(used);
 }
 
-static void find_rule(struct text_reader *reader)
+static void find_rules(struct text_reader *reader)
 {
     struct module *module = reader->module;
-    for (ptrdiff_t i = 0; i < arrlen(module->functions); i++)
-        if (reader->rule && strcmp(module->functions[i]->name, reader->rule) == 0)
-            module->scaling.rule = module->functions[i];
-    if (reader->rule && !module->scaling.rule)
-        wrong(E0703, reader->rule_span, "there is no function %s", reader->rule);
+    for (ptrdiff_t i = 0; i < arrlen(reader->rules); i++) {
+        struct graph *found = NULL;
+        for (ptrdiff_t k = 0; k < arrlen(module->functions); k++)
+            if (strcmp(module->functions[k]->name, reader->rules[i].name) == 0)
+                found = module->functions[k];
+        if (found)
+            arrput(module->scaling.rules, found);
+        else
+            wrong(E0703, reader->rules[i].span, "there is no function %s", reader->rules[i].name);
+    }
+    arrfree(reader->rules);
 }
 
 struct module *parse_module(struct arena *arena, struct diagnostics *diagnostics, const char *file, const char *text)
@@ -537,7 +557,7 @@ struct module *parse_module(struct arena *arena, struct diagnostics *diagnostics
     ir__scan_string(text, scanner);
     int status = ir_parse(scanner, &reader);
     ir_lex_destroy(scanner);
-    find_rule(&reader);
+    find_rules(&reader);
     number_origins(&reader);
     hmfree(reader.names);
     arrfree(reader.unnumbered);

@@ -365,14 +365,28 @@ static uint32_t highest_origin(const struct module *module)
     return highest;
 }
 
+static void print_minimize(const struct minimize *minimize, FILE *out)
+{
+    fputs("minimize ", out);
+    print_string(minimize->loss ? minimize->loss : "", out);
+    if (minimize->rule)
+        fprintf(out, " rule %d", minimize->rule);
+    if (minimize->turn) {
+        fprintf(out, " every %d of ", minimize->every);
+        print_string(minimize->turn, out);
+    }
+    print_span(minimize->span, out);
+    fputc('\n', out);
+}
+
 static void print_scaling(const struct scaling *scaling, FILE *out)
 {
     if (!scaling->present)
         return;
     fputs("scaling", out);
-    if (scaling->rule) {
+    for (ptrdiff_t i = 0; i < arrlen(scaling->rules); i++) {
         fputc(' ', out);
-        print_string(scaling->rule->name, out);
+        print_string(scaling->rules[i]->name, out);
     }
     if (scaling->explicit)
         fputs(" explicit", out);
@@ -393,12 +407,8 @@ void print_module(const struct module *module, FILE *out)
         fprintf(out, "origins %u\n", module->next_origin);
     for (ptrdiff_t i = 0; i < arrlen(module->variables); i++)
         print_variable(module->variables[i], out);
-    for (ptrdiff_t i = 0; i < arrlen(module->minimizes); i++) {
-        fputs("minimize ", out);
-        print_string(module->minimizes[i].loss ? module->minimizes[i].loss : "", out);
-        print_span(module->minimizes[i].span, out);
-        fputc('\n', out);
-    }
+    for (ptrdiff_t i = 0; i < arrlen(module->minimizes); i++)
+        print_minimize(&module->minimizes[i], out);
     print_scaling(&module->scaling, out);
     for (ptrdiff_t i = 0; i < arrlen(module->functions); i++)
         print_body(module->functions[i], "function", out);

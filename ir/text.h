@@ -41,6 +41,11 @@ struct text_unnumbered {
     uint32_t wanted; /* the number that it is called by, 0 for none */
 };
 
+struct text_rule {
+    const char *name;
+    struct span span;
+};
+
 struct text_reader {
     struct arena *arena;
     struct diagnostics *diagnostics;
@@ -53,8 +58,7 @@ struct text_reader {
     struct node *unknown;    /* stands for operands that could not be read */
     struct text_draft draft;
     struct text_unnumbered *unnumbered; /* stb_ds array */
-    const char *rule;                   /* name of the scale rule's function */
-    struct span rule_span;
+    struct text_rule *rules;            /* stb_ds array: the functions that `scaling` names */
 };
 
 /* Module items. */
@@ -62,7 +66,9 @@ void text_accumulate(struct text_reader *reader, const struct text_value *value,
 void text_origins(struct text_reader *reader, const struct text_value *value);
 void text_variable(struct text_reader *reader, const struct variable *variable, const char *kind, struct span at,
                    struct span kind_at);
-void text_scaling(struct text_reader *reader, const char *rule, bool explicit, struct span span, struct span at);
+void text_minimize(struct text_reader *reader, const struct minimize *minimize, struct span at);
+void text_rule(struct text_reader *reader, const char *rule, struct span at);
+void text_scaling(struct text_reader *reader, bool explicit, struct span span);
 void text_begin_graph(struct text_reader *reader, const char *name, bool function, int64_t batch, struct span at);
 void text_end_graph(struct text_reader *reader);
 

@@ -37,6 +37,7 @@ static void ir_error(struct span *at, void *scanner, struct text_reader *reader,
     struct span span;
     struct type type;
     struct variable variable;
+    struct minimize minimize;
     int64_t *list;
     int64_t integer;
     bool flag;
@@ -49,7 +50,7 @@ static void ir_error(struct span *at, void *scanner, struct text_reader *reader,
 %token <value> NUMBER "number" ORIGIN "origin number"
 %token <span> SPAN "source position"
 %token MODULE "module" ACCUMULATE "accumulate" ORIGINS "origins" VARIABLE "variable" MINIMIZE "minimize"
-%token SCALING "scaling" FUNCTION "function" GRAPH "graph" BATCH "batch" EXPLICIT "explicit" FROZEN "frozen"
+%token RULE "rule" EVERY "every" SCALING "scaling" FUNCTION "function" GRAPH "graph" BATCH "batch" EXPLICIT "explicit" FROZEN "frozen"
 %token FORWARD "forward" BACKWARD "backward" UPDATE "update" IN "in" OF "of" PIN "pin" KERNEL "kernel" AT "at" WHY "why"
 
 %type <text> word label optional_string
@@ -58,6 +59,7 @@ static void ir_error(struct span *at, void *scanner, struct text_reader *reader,
 %type <type> type
 %type <span> optional_span
 %type <variable> variable_fields
+%type <minimize> minimize_fields
 %type <integer> optional_batch optional_offset
 %type <flag> optional_explicit
 
@@ -77,11 +79,12 @@ item:
         $variable_fields.type = $type;
         text_variable(reader, &$variable_fields, $word, @STRING, @word);
     }
-  | "minimize" STRING optional_span NEWLINE {
-        arrput(reader->module->minimizes, ((struct minimize){$STRING, $optional_span}));
+  | "minimize" STRING minimize_fields NEWLINE {
+        $minimize_fields.loss = $STRING;
+        text_minimize(reader, &$minimize_fields, @$);
     }
-  | "scaling" optional_string optional_explicit optional_span NEWLINE {
-        text_scaling(reader, $optional_string, $optional_explicit, $optional_span, @optional_string);
+  | "scaling" rules optional_explicit optional_span NEWLINE {
+        text_scaling(reader, $optional_explicit, $optional_span);
     }
   | graph
   | error NEWLINE
@@ -95,7 +98,19 @@ variable_fields:
   | variable_fields[so_far] SPAN            { $$ = $so_far; $$.span = $SPAN; }
   ;
 
+minimize_fields:
+    %empty                          { $$ = (struct minimize){0}; }
+  | minimize_fields[so_far] "rule" NUMBER { $$ = $so_far; $$.rule = (int)$NUMBER.integer; }
+  | minimize_fields[so_far] "every" NUMBER "of" STRING {
+        $$ = $so_far;
+        $$.every = (int)$NUMBER.integer;
+        $$.turn = $STRING;
+    }
+  | minimize_fields[so_far] SPAN          { $$ = $so_far; $$.span = $SPAN; }
+  ;
+
 optional_string: %empty { $$ = NULL; } | STRING ;
+rules: %empty | rules STRING { text_rule(reader, $STRING, @STRING); } ;
 optional_explicit: %empty { $$ = false; } | "explicit" { $$ = true; } ;
 optional_span: %empty { $$ = (struct span){0}; } | SPAN ;
 optional_batch: %empty { $$ = 0; } | "batch" NUMBER { $$ = $NUMBER.integer; } ;
@@ -185,6 +200,8 @@ word:
   | "origins"    { $$ = "origins"; }
   | "variable"   { $$ = "variable"; }
   | "minimize"   { $$ = "minimize"; }
+  | "rule"       { $$ = "rule"; }
+  | "every"      { $$ = "every"; }
   | "scaling"    { $$ = "scaling"; }
   | "function"   { $$ = "function"; }
   | "graph"      { $$ = "graph"; }

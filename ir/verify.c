@@ -132,6 +132,8 @@ static void check_attributes(struct verifier *verifier, const struct node *node)
     if (named && !node->attributes->symbol)
         breach(verifier, node, "it has no symbol");
     if (node->op == OP_scale_seed || node->op == OP_unscale)
+        check_line(verifier, node, 0);
+    if (node->op == OP_gate)
         check_line(verifier, node, 1);
     if (node->op == OP_write)
         check_line(verifier, node, GATE_ALL);
@@ -330,16 +332,32 @@ static void verify_variables(struct verifier *verifier)
     }
 }
 
+static void verify_scaling(struct verifier *verifier)
+{
+    const struct module *module = verifier->module;
+    struct graph *const *rules = module->scaling.present ? module->scaling.rules : NULL;
+    for (ptrdiff_t i = 0; i < arrlen(rules); i++) {
+        bool known = false;
+        for (ptrdiff_t k = 0; k < arrlen(module->functions); k++)
+            known |= module->functions[k] == rules[i];
+        if (!known)
+            breach(verifier, NULL, "the scale rule is no function of the module");
+    }
+    for (ptrdiff_t i = 0; i < arrlen(module->minimizes); i++) {
+        const struct minimize *minimize = &module->minimizes[i];
+        if (minimize->rule < 0 || (rules && minimize->rule >= arrlen(rules)))
+            breach(verifier, NULL, "minimize line %d has no scale rule", (int)i + 1);
+        if (minimize->turn && (minimize->every < 1 || !module_find_variable(module, minimize->turn)))
+            breach(verifier, NULL, "minimize line %d has no variable \"%s\"", (int)i + 1, minimize->turn);
+    }
+}
+
 static void verify_graphs(struct verifier *verifier)
 {
     const struct module *module = verifier->module;
-    bool rule = !module->scaling.present || !module->scaling.rule;
-    for (ptrdiff_t i = 0; i < arrlen(module->functions); i++) {
-        rule = rule || module->functions[i] == module->scaling.rule;
+    for (ptrdiff_t i = 0; i < arrlen(module->functions); i++)
         verify_graph(verifier, module->functions[i], true);
-    }
-    if (!rule)
-        breach(verifier, NULL, "the scale rule is no function of the module");
+    verify_scaling(verifier);
     for (ptrdiff_t i = 0; i < arrlen(module->graphs); i++) {
         if (module_find_graph(module, module->graphs[i]->name) != module->graphs[i])
             breach(verifier, NULL, "two graphs are called %s", module->graphs[i]->name);

@@ -3,7 +3,8 @@
  *
  * Module
  *  1. Variables have distinct names, known element types, and name variables as their sources.
- *  2. Graphs have distinct names; the scale rule is one of the functions.
+ *  2. Graphs have distinct names; the scale rules are among the functions; each minimize line has
+ *     its rule and its counter.
  *  3. Origin numbers are at least 1, below next_origin, and no two nodes of the module share one.
  * Node
  *  4. Its id is its position, and its operands stand before it in the same graph.

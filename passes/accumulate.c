@@ -50,6 +50,12 @@ static bool is_log(const struct node *node)
     return node->op == OP_output && node->attributes->output == OUTPUT_LOG;
 }
 
+/* The gradient of a line: what is added up. One inside the loss is a value like any other. */
+static bool ends_gradient(const struct node *node)
+{
+    return node->op == OP_unscale && node->attributes->index > GATE_NEVER;
+}
+
 static bool any_operand(const struct node *node, const bool *flags)
 {
     for (int i = 0; i < node->operand_count; i++)
@@ -63,16 +69,16 @@ static void classify(struct split *split, struct node *const *nodes)
     for (ptrdiff_t i = 0; i < arrlen(nodes); i++) {
         const struct node *node = nodes[i];
         bool of_line = node->op == OP_write && node->attributes->index > GATE_NEVER;
-        split->updates[i] = node->op == OP_unscale || of_line || any_operand(node, split->updates) ||
+        split->updates[i] = ends_gradient(node) || of_line || any_operand(node, split->updates) ||
                             (is_log(node) && node->region == REGION_UPDATE);
         split->batch_dependent[i] =
-            node->op != OP_unscale && (node->op == OP_input || node->op == OP_random || node->op == OP_scale_seed ||
-                                       any_operand(node, split->batch_dependent));
+            !ends_gradient(node) && (node->op == OP_input || node->op == OP_random || node->op == OP_scale_seed ||
+                                     any_operand(node, split->batch_dependent));
     }
     memcpy(split->only_updates, split->updates, (size_t)arrlen(nodes) * sizeof *split->updates);
     /* Whatever the update needs and that is the same for all micro-batches is computed there. */
     for (ptrdiff_t i = arrlen(nodes) - 1; i >= 0; i--)
-        for (int k = 0; split->updates[i] && nodes[i]->op != OP_unscale && k < nodes[i]->operand_count; k++)
+        for (int k = 0; split->updates[i] && !ends_gradient(nodes[i]) && k < nodes[i]->operand_count; k++)
             split->updates[nodes[i]->operands[k]->id] = true;
 }
 
@@ -223,7 +229,7 @@ static void split_nodes(struct split *split, struct node *const *nodes)
     for (ptrdiff_t i = 0; i < arrlen(nodes); i++) {
         struct node *node = nodes[i];
         bool updates = split->updates[i];
-        if (node->op == OP_unscale) {
+        if (ends_gradient(node)) {
             graph_map_operands(node);
             accumulate_gradient(split, node);
             continue;

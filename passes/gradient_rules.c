@@ -44,6 +44,13 @@ static struct node *divide(struct builder *builder, struct node *a, struct node 
     return build_binary(builder, OP_div, a, b);
 }
 
+/* Multiplication by a number that the loss does not depend on. */
+struct node *gradient_unscale(struct builder *builder, struct node *y, struct node *dy, int i)
+{
+    (void)i;
+    return build(builder, OP_unscale, &dy, 1, y->attributes, NULL);
+}
+
 /* a + value */
 static struct node *plus(struct builder *builder, struct node *a, double value)
 {

@@ -15,8 +15,8 @@ struct group {
     struct node **grads; /* stb_ds array, in graph order */
 };
 
-/* By y's id, and what the sweep starts from: 0 for ones, -k for the scale_seed of minimize line k (all of which are the
- * same number), else the id of the seed + 1. */
+/* By y's id, and what the sweep starts from: 0 for ones, -k - 1 for the scale_seed of minimize line k (all of which are
+ * the same number), else the id of the seed + 1. */
 struct group_key {
     int64_t y, seed;
 };
@@ -178,7 +178,7 @@ static struct group_key key_of(const struct node *grad)
     struct group_key key = {grad->operands[0]->id, 0};
     if (grad->operand_count > 2) {
         const struct node *seed = grad->operands[2];
-        key.seed = seed->op == OP_scale_seed ? -(int64_t)seed->attributes->index : (int64_t)seed->id + 1;
+        key.seed = seed->op == OP_scale_seed ? -(int64_t)seed->attributes->index - 1 : (int64_t)seed->id + 1;
     }
     return key;
 }

@@ -1,26 +1,17 @@
-/* Pass loss_scale: the whole of loss scaling, inside the graph.
+/* Pass loss_scale: the whole of loss scaling, inside the graph, and which lines of a step act.
  *
- * scale_seed(k) becomes the scale, unscale(k) the multiplication by its reciprocal in f32. From the gradients of line k
- * comes found_inf(k); every write that line k gates keeps the old value where it is set, so a skipped step leaves
- * everything as it was. The scale's rule (a function graph) is inlined once, with found_inf over all lines.
+ * scale_seed(k) becomes the scale of line k, unscale(k) the multiplication by its reciprocal in f32. From the gradients
+ * of line k comes found_inf(k); every write that line k gates keeps the old value where it is set, and where the line
+ * acts in every n-th step only and this is none of them. So a skipped step leaves everything as it was, and one
+ * optimizer may skip while another steps. gate(new, old, k) is the same choice as a value, for what comes later in the
+ * step. The scales' rules (function graphs) are inlined once, with found_inf over the lines that they are for.
  *
  * A module whose gradients have no range to win is not scaled: then the markers vanish. */
+#include "passes/loss_scale.h"
 #include "passes/finite.h"
 #include "passes/pass.h"
 
 #include <stb/stb_ds.h>
-#include <string.h>
-
-static const char scale_name[] = "train/scale";
-
-struct scaler {
-    struct graph *graph;
-    struct node *scale, *reciprocal; /* NULL until needed */
-    struct finite_values *lines;     /* stb_ds array, by minimize line: the values that tell found_inf */
-    struct node **found_inf;         /* by line, as many; NULL: cannot happen, or no such line */
-    struct node *any;                /* found_inf over all lines */
-    struct node **effects;           /* stb_ds array: writes and outputs, put off until found_inf is known */
-};
 
 /* ---- whether to scale ---- */
 
@@ -44,104 +35,35 @@ static bool has_op(const struct graph *graph, enum op op)
 static bool wants_scaling(const struct graph *graph)
 {
     const struct scaling *scaling = &graph->module->scaling;
-    return scaling->present && scaling->rule &&
+    return scaling->present && arrlen(scaling->rules) &&
            (has_gradient_of(graph, ELEMENT_F16) || (scaling->explicit && has_gradient_of(graph, ELEMENT_BF16)));
 }
 
-static bool rule_owns(const struct graph *rule, const char *symbol)
+/* Whether the graph does what lines do: their gradients end here, or variables of theirs are written. */
+static bool holds_update(const struct graph *graph)
 {
-    for (ptrdiff_t i = 0; i < arrlen(rule->nodes); i++)
-        if ((rule->nodes[i]->op == OP_read || rule->nodes[i]->op == OP_write) &&
-            rule->nodes[i]->attributes->symbol == symbol &&
-            module_find_variable(rule->module, symbol)->kind == VARIABLE_OPTIMIZER)
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
+        const struct node *node = graph->nodes[i];
+        if ((node->op == OP_unscale || node->op == OP_write || node->op == OP_gate) &&
+            node->attributes->index > GATE_NEVER)
+            return true;
+    }
+    return false;
+}
+
+static bool has_turns(const struct module *module)
+{
+    for (ptrdiff_t i = 0; i < arrlen(module->minimizes); i++)
+        if (module->minimizes[i].turn)
             return true;
     return false;
 }
 
-static void drop_writes(struct graph *graph, const struct graph *rule)
+/* ---- gradients ---- */
+
+struct builder scaler_builder(struct graph *graph, const struct node *at)
 {
-    struct node **nodes = graph_take_nodes(graph);
-    for (ptrdiff_t i = 0; i < arrlen(nodes); i++)
-        if (nodes[i]->op != OP_write || !rule_owns(rule, nodes[i]->attributes->symbol))
-            graph_append(graph, nodes[i]);
-    arrfree(nodes);
-}
-
-/* Nothing is scaled: the rule's variables go, and with them their initial values. */
-static void drop_rule(struct module *module)
-{
-    struct graph *rule = module->scaling.rule, *init = module_find_graph(module, "init");
-    module->scaling.present = false;
-    if (!rule)
-        return;
-    if (init)
-        drop_writes(init, rule);
-    struct variable **kept = NULL;
-    for (ptrdiff_t i = 0; i < arrlen(module->variables); i++) {
-        if (!rule_owns(rule, module->variables[i]->name))
-            arrput(kept, module->variables[i]);
-    }
-    for (ptrdiff_t i = 0; i < arrlen(rule->nodes); i++)
-        if (rule->nodes[i]->op == OP_read || rule->nodes[i]->op == OP_write)
-            (void)shdel(module->variable_index, rule->nodes[i]->attributes->symbol);
-    for (ptrdiff_t i = 0; i < arrlen(kept); i++)
-        shput(module->variable_index, kept[i]->name, kept[i]);
-    arrfree(module->variables);
-    module->variables = kept;
-    for (ptrdiff_t i = 0; i < arrlen(module->functions); i++)
-        if (module->functions[i] == rule)
-            arrdel(module->functions, i);
-    arrfree(rule->nodes);
-    module->scaling.rule = NULL;
-}
-
-/* ---- compile-time checks ---- */
-
-/* A gradient that still carries the scale may reach nothing but unscale: clipping it would compare with the wrong
- * norm, and a write would keep it. */
-static bool check_unscaled(struct graph *graph)
-{
-    bool correct = true;
-    graph_number(graph);
-    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
-        struct node *node = graph->nodes[i];
-        bool scaled = node->op == OP_scale_seed;
-        for (int k = 0; k < node->operand_count; k++)
-            scaled |= node->operands[k]->mark != 0;
-        bool kept = node->op == OP_write && node->attributes->index == GATE_NEVER; /* accumulated, still scaled */
-        node->mark = scaled && node->op != OP_unscale && element_is_float(node->type.element);
-        if (!node->mark || kept || (node->region != REGION_UPDATE && node->op != OP_write))
-            continue;
-        diagnostics_error(graph->module->diagnostics, E0801, node->span, NULL,
-                          "%s uses a gradient that still carries the loss scale: unscale it before it is clipped or "
-                          "applied",
-                          op_info(node->op)->name);
-        correct = false;
-    }
-    graph_number(graph);
-    return correct;
-}
-
-/* The micro-batches of one step are added up, so they must all have the same scale. */
-static bool check_constant_scale(struct graph *graph)
-{
-    const struct graph *rule = graph->module->scaling.rule;
-    for (ptrdiff_t i = 0; strcmp(graph->name, "micro") == 0 && i < arrlen(graph->nodes); i++) {
-        const struct node *node = graph->nodes[i];
-        if (node->op != OP_write || !rule_owns(rule, node->attributes->symbol))
-            continue;
-        diagnostics_error(graph->module->diagnostics, E0802, node->span, NULL,
-                          "%s changes between the micro-batches of one step", node->attributes->symbol);
-        return false;
-    }
-    return true;
-}
-
-/* ---- markers ---- */
-
-static struct builder update_builder(struct graph *graph, const struct node *at)
-{
-    struct builder builder = {.graph = graph, .region = REGION_UPDATE, .reason = "loss scaling is f32"};
+    struct builder builder = {.graph = graph, .scope = "", .region = REGION_UPDATE, .reason = "loss scaling is f32"};
     if (at) {
         builder.span = at->span;
         builder.scope = at->scope;
@@ -149,90 +71,146 @@ static struct builder update_builder(struct graph *graph, const struct node *at)
     return builder;
 }
 
-static struct node *current_scale(struct scaler *scaler)
+struct scale *scaler_scale(struct scaler *scaler, int rule)
 {
-    if (!scaler->scale) {
-        struct builder builder = update_builder(scaler->graph, NULL);
-        builder.span = scaler->graph->module->scaling.span;
-        const struct variable *variable = module_find_variable(scaler->graph->module, scale_name);
-        if (!variable)
-            castor_bug("the scale's rule has no variable %s", scale_name);
-        scaler->scale = build_read(&builder, variable);
-    }
-    return scaler->scale;
+    struct module *module = scaler->graph->module;
+    struct scale *scale = &scaler->scales[rule];
+    if (scale->scale)
+        return scale;
+    struct builder builder = scaler_builder(scaler->graph, NULL);
+    builder.span = module->scaling.span;
+    const struct variable *variable = module_scale_of(module, scale->rule);
+    if (!variable)
+        castor_bug("the scale's rule has no variable called scale");
+    scale->scale = build_read(&builder, variable);
+    return scale;
 }
 
-static struct node *unscaled(struct scaler *scaler, struct node *marker, struct node *gradient)
+/* The scale of a line, or for gradients inside the loss (0) the first. */
+static struct scale *scale_of(struct scaler *scaler, int line)
 {
-    struct builder builder = update_builder(scaler->graph, marker);
-    if (!scaler->reciprocal) {
+    return scaler_scale(scaler, line ? scaler->graph->module->minimizes[line - 1].rule : 0);
+}
+
+static struct node *unscaled(struct scaler *scaler, struct node *marker)
+{
+    struct node *gradient = marker->operands[0];
+    struct scale *scale = scale_of(scaler, marker->attributes->index);
+    struct builder builder = scaler_builder(scaler->graph, marker);
+    if (!scale->reciprocal) {
         struct node *one = build_constant(&builder, 1, ELEMENT_F32);
-        scaler->reciprocal = build_binary(&builder, OP_div, one, current_scale(scaler));
+        scale->reciprocal = build_binary(&builder, OP_div, one, scale->scale);
     }
-    struct node *factor = build_broadcast(&builder, scaler->reciprocal, &gradient->type.shape);
-    struct type type = type_make(ELEMENT_F32, gradient->type.shape);
+    builder.region = marker->region;
+    builder.forward = marker->forward;
+    struct node *factor = build_broadcast(&builder, scale->reciprocal, &gradient->type.shape);
     struct node *result = build_binary(&builder, OP_mul, gradient, factor);
-    result->type = type;
+    result->type = type_make(ELEMENT_F32, gradient->type.shape);
     result->name = marker->name;
     result->origin = marker->origin;
     return result;
 }
 
-static void add_gradient(struct scaler *scaler, int line, struct node *gradient)
+/* ---- lines ---- */
+
+static struct node *found_inf(struct scaler *scaler, const struct scaled_line *line)
 {
-    while (arrlen(scaler->lines) <= line)
-        arrput(scaler->lines, (struct finite_values){0});
-    finite_add(&scaler->lines[line], gradient);
+    struct builder builder = scaler_builder(scaler->graph, NULL);
+    struct finite_values values = {0};
+    for (ptrdiff_t i = 0; i < arrlen(line->gradients); i++)
+        finite_add(&values, line->gradients[i]);
+    return finite_found_inf(&builder, &values);
 }
 
-static void replace_marker(struct scaler *scaler, struct node *node)
+/* Counts the steps of a line that acts in every n-th one; gives whether this is the n-th. */
+static struct node *take_turn(struct scaler *scaler, const struct minimize *minimize)
 {
-    if (node->op == OP_scale_seed) {
-        node->replacement = current_scale(scaler);
-        return;
+    struct builder builder = scaler_builder(scaler->graph, NULL);
+    builder.span = minimize->span;
+    const struct variable *variable = module_find_variable(scaler->graph->module, minimize->turn);
+    struct node *turn = build_read(&builder, variable), *zero = build_constant(&builder, 0, ELEMENT_I32);
+    struct node *acts = build_binary(&builder, OP_eq, turn, build_constant(&builder, minimize->every - 1, ELEMENT_I32));
+    struct node *next = build_binary(&builder, OP_add, turn, build_constant(&builder, 1, ELEMENT_I32));
+    build_write(&builder, variable, build_where(&builder, acts, zero, next), GATE_NEVER);
+    return acts;
+}
+
+/* What is known of a line once all of its gradients are there. */
+static const struct scaled_line *settle_line(struct scaler *scaler, int number)
+{
+    const struct minimize *minimize = &scaler->graph->module->minimizes[number - 1];
+    struct scaled_line *line = &scaler->lines[number];
+    struct builder builder = scaler_builder(scaler->graph, NULL);
+    if (line->settled)
+        return line;
+    line->settled = true;
+    line->acts = minimize->turn ? take_turn(scaler, minimize) : NULL;
+    line->found_inf = line->skips = scaler->scaled ? found_inf(scaler, line) : NULL;
+    if (line->acts) {
+        struct node *rests = build_unary(&builder, OP_not, line->acts);
+        line->skips = line->found_inf ? build_binary(&builder, OP_or, rests, line->found_inf) : rests;
     }
-    struct node *gradient = node->operands[0];
-    node->replacement = unscaled(scaler, node, gradient);
-    add_gradient(scaler, node->attributes->index, gradient);
+    if (line->acts && line->found_inf)
+        line->found_inf = build_binary(&builder, OP_and, line->acts, line->found_inf);
+    return line;
 }
 
-/* ---- found_inf and what it gates ---- */
+/* ---- markers ---- */
 
-static void find_infs(struct scaler *scaler)
+static void replace_seed(struct scaler *scaler, struct node *marker)
 {
-    struct builder builder = update_builder(scaler->graph, NULL);
-    scaler->found_inf = ARENA_ARRAY(scaler->graph->module->arena, struct node *, arrlen(scaler->lines));
-    for (ptrdiff_t line = 0; line < arrlen(scaler->lines); line++) {
-        struct node *found = finite_found_inf(&builder, &scaler->lines[line]);
-        scaler->found_inf[line] = found;
-        if (found)
-            scaler->any = scaler->any ? build_binary(&builder, OP_or, scaler->any, found) : found;
+    struct builder builder = scaler_builder(scaler->graph, marker);
+    marker->replacement =
+        scaler->scaled ? scale_of(scaler, marker->attributes->index)->scale : build_constant(&builder, 1, ELEMENT_F32);
+}
+
+static void replace_unscale(struct scaler *scaler, struct node *marker)
+{
+    struct builder builder = builder_at(scaler->graph, marker);
+    int line = marker->attributes->index;
+    marker->replacement = scaler->scaled ? unscaled(scaler, marker) : marker->operands[0];
+    if (line) {
+        arrput(scaler->lines[line].gradients, marker->operands[0]);
+        arrput(scaler->lines[line].unscaled, marker->replacement);
+    } else if (marker->replacement->type.element != marker->type.element) {
+        marker->replacement = build_cast(&builder, marker->replacement, marker->type.element);
     }
-    if (!scaler->any)
-        scaler->any = build_constant(&builder, 0, ELEMENT_BOOL);
 }
 
-/* What stands between the write and its variable; NULL for a write that always goes on. */
-static struct node *gate_of(const struct scaler *scaler, int gate)
+static void replace_gate(struct scaler *scaler, struct node *marker)
 {
-    if (gate == GATE_NEVER)
-        return NULL;
-    if (gate == GATE_ALL)
-        return scaler->any;
-    return gate < arrlen(scaler->lines) ? scaler->found_inf[gate] : NULL;
+    const struct scaled_line *line = settle_line(scaler, marker->attributes->index);
+    struct builder builder = builder_at(scaler->graph, marker);
+    marker->replacement = line->skips ? build_where(&builder, line->skips, marker->operands[1], marker->operands[0])
+                                      : marker->operands[0];
 }
 
-static void append_effect(struct scaler *scaler, struct node *node)
+/* ---- what is written ---- */
+
+/* found_inf over all lines; NULL: cannot be. */
+static struct node *any_found(struct scaler *scaler)
+{
+    struct builder builder = scaler_builder(scaler->graph, NULL);
+    struct node *any = NULL;
+    for (int i = 1; i < scaler->line_count; i++) {
+        struct node *found = settle_line(scaler, i)->found_inf;
+        any = any && found ? build_binary(&builder, OP_or, any, found) : found ? found : any;
+    }
+    return any;
+}
+
+static void append_effect(struct scaler *scaler, struct node *node, struct node *any)
 {
     struct module *module = scaler->graph->module;
     graph_map_operands(node);
-    struct node *found = node->op == OP_write ? gate_of(scaler, node->attributes->index) : NULL;
-    if (found) {
+    int gate = node->op == OP_write ? node->attributes->index : GATE_NEVER;
+    struct node *skips = gate == GATE_ALL ? any : gate > GATE_NEVER ? scaler->lines[gate].skips : NULL;
+    if (skips) {
         struct builder builder = builder_at(scaler->graph, node);
         builder.region = REGION_UPDATE;
         builder.reason = "a step with inf or NaN is skipped";
         const struct variable *variable = module_find_variable(module, node->attributes->symbol);
-        node->operands[0] = build_where(&builder, found, build_read(&builder, variable), node->operands[0]);
+        node->operands[0] = build_where(&builder, skips, build_read(&builder, variable), node->operands[0]);
         struct attributes *attributes = arena_copy(module->arena, node->attributes, sizeof *node->attributes);
         attributes->index = GATE_NEVER;
         node->attributes = attributes;
@@ -240,115 +218,75 @@ static void append_effect(struct scaler *scaler, struct node *node)
     graph_append(scaler->graph, node);
 }
 
-/* ---- the rule ---- */
+/* ---- the graph ---- */
 
-/* A copy of a rule's node; arguments are found_inf. NULL for outputs, whose operand is the result. */
-static struct node *copy_rule_node(struct scaler *scaler, const struct node *node)
+static void replace_markers(struct scaler *scaler, bool defer)
 {
-    if (node->op == OP_argument)
-        return scaler->any;
-    struct builder builder = builder_at(scaler->graph, node);
-    builder.region = REGION_UPDATE;
-    builder.reason = "loss scaling is f32";
-    struct node **operands = ARENA_ARRAY(scaler->graph->module->arena, struct node *, node->operand_count);
-    for (int i = 0; i < node->operand_count; i++)
-        operands[i] = node->operands[i]->replacement;
-    struct node *copy = build(&builder, node->op, operands, node->operand_count, node->attributes, &node->type);
-    copy->type = node->type;
-    copy->name = node->name;
-    return copy;
-}
-
-/* Inlines the rule; gives the next scale. */
-static struct node *inline_rule(struct scaler *scaler)
-{
-    struct graph *rule = scaler->graph->module->scaling.rule;
-    struct node *next = NULL;
-    graph_number(rule);
-    for (ptrdiff_t i = 0; i < arrlen(rule->nodes); i++) {
-        struct node *node = rule->nodes[i];
-        if (node->op == OP_output)
-            next = node->operands[0]->replacement;
-        else
-            node->replacement = copy_rule_node(scaler, node);
-    }
-    graph_number(rule);
-    if (!next)
-        castor_bug("the scale's rule has no output");
-    return next;
-}
-
-static void log_scale(struct scaler *scaler, struct node *next)
-{
-    struct builder builder = update_builder(scaler->graph, NULL);
-    struct shape scalar = {0};
-    build_output(&builder, "scale", build_reshape(&builder, next, &scalar), OUTPUT_LOG);
-    build_output(&builder, "skipped", build_cast(&builder, scaler->any, ELEMENT_F32), OUTPUT_LOG);
-}
-
-/* ---- the two outcomes ---- */
-
-static void scale_graph(struct graph *graph)
-{
-    struct scaler scaler = {.graph = graph};
-    bool updates = has_op(graph, OP_unscale);
-    graph_number(graph);
-    struct node **nodes = graph_take_nodes(graph);
+    struct node **nodes = graph_take_nodes(scaler->graph);
     for (ptrdiff_t i = 0; i < arrlen(nodes); i++) {
         struct node *node = nodes[i];
         graph_map_operands(node);
-        if (node->op == OP_scale_seed || node->op == OP_unscale)
-            replace_marker(&scaler, node);
-        else if (op_is(node->op, CLASS_EFFECT) && updates)
-            arrput(scaler.effects, node);
+        if (node->op == OP_scale_seed)
+            replace_seed(scaler, node);
+        else if (node->op == OP_unscale)
+            replace_unscale(scaler, node);
+        else if (node->op == OP_gate)
+            replace_gate(scaler, node);
+        else if (op_is(node->op, CLASS_EFFECT) && defer)
+            arrput(scaler->effects, node);
         else
-            graph_append(graph, node);
-    }
-    if (updates) {
-        find_infs(&scaler);
-        for (ptrdiff_t i = 0; i < arrlen(scaler.effects); i++)
-            append_effect(&scaler, scaler.effects[i]);
-        log_scale(&scaler, inline_rule(&scaler));
+            graph_append(scaler->graph, node);
     }
     arrfree(nodes);
-    arrfree(scaler.effects);
-    arrfree(scaler.lines);
-    graph_number(graph);
 }
 
-static void drop_markers(struct graph *graph)
+static void open_scaler(struct scaler *scaler)
 {
-    graph_number(graph);
-    struct node **nodes = graph_take_nodes(graph);
-    for (ptrdiff_t i = 0; i < arrlen(nodes); i++) {
-        struct node *node = nodes[i];
-        graph_map_operands(node);
-        if (node->op == OP_scale_seed) {
-            struct builder builder = update_builder(graph, node);
-            node->replacement = build_constant(&builder, 1, ELEMENT_F32);
-        } else if (node->op == OP_unscale) {
-            node->replacement = node->operands[0];
-        } else {
-            graph_append(graph, node);
-        }
+    const struct module *module = scaler->graph->module;
+    scaler->line_count = (int)arrlen(module->minimizes) + 1;
+    scaler->lines = ARENA_ARRAY(module->arena, struct scaled_line, scaler->line_count);
+    scaler->scale_count = scaler->scaled ? (int)arrlen(module->scaling.rules) : 0;
+    scaler->scales = ARENA_ARRAY(module->arena, struct scale, scaler->scale_count + 1);
+    for (int i = 0; i < scaler->scale_count; i++)
+        scaler->scales[i].rule = module->scaling.rules[i];
+}
+
+static void close_scaler(struct scaler *scaler)
+{
+    for (int i = 1; i < scaler->line_count; i++) {
+        arrfree(scaler->lines[i].gradients);
+        arrfree(scaler->lines[i].unscaled);
     }
-    arrfree(nodes);
+    arrfree(scaler->effects);
+}
+
+static void scale_graph(struct graph *graph, bool scaled)
+{
+    struct scaler scaler = {.graph = graph, .scaled = scaled};
+    bool updates = holds_update(graph) && (scaled || has_turns(graph->module));
+    graph_number(graph);
+    open_scaler(&scaler);
+    replace_markers(&scaler, updates);
+    struct node *any = updates ? any_found(&scaler) : NULL;
+    for (ptrdiff_t i = 0; i < arrlen(scaler.effects); i++)
+        append_effect(&scaler, scaler.effects[i], any);
+    if (updates && scaled)
+        scale_rules_inline(&scaler);
+    close_scaler(&scaler);
     graph_number(graph);
 }
 
-/* Requires: precision decided, a step of several micro-batches split already. Ensures: no scale_seed and no unscale;
+/* Requires: precision decided, a step of several micro-batches split already. Ensures: no scale_seed, unscale and gate;
  * writes are gated by values, no longer by number. Preserves: a graph without these markers is left alone. */
 void pass_loss_scale(struct graph *graph, struct pass_context *context)
 {
     (void)context; /* not optional, so --pass-limit does not count it */
     bool seeds = has_op(graph, OP_scale_seed);
-    if (!seeds && !has_op(graph, OP_unscale))
+    if (!seeds && !has_op(graph, OP_unscale) && !holds_update(graph))
         return;
     struct module *module = graph->module;
     if (seeds && !wants_scaling(graph))
-        drop_rule(module);
-    if (!module->scaling.present)
-        drop_markers(graph);
-    else if (check_unscaled(graph) && check_constant_scale(graph))
-        scale_graph(graph);
+        scale_rules_drop(module);
+    if (!module->scaling.present || scale_check(graph))
+        scale_graph(graph, module->scaling.present);
 }

@@ -39,11 +39,17 @@ bool collection_add(struct collection *collection, const char *name, const struc
 bool collection_add_variable(struct collection *collection, struct executor *executor,
                              const struct program_variable *variable)
 {
+    return collection_add_variable_as(collection, executor, variable, variable->name);
+}
+
+bool collection_add_variable_as(struct collection *collection, struct executor *executor,
+                                const struct program_variable *variable, const char *name)
+{
     void *stored = malloc(program_tensor_bytes(&variable->tensor) + 1);
     if (!stored)
         return false;
     executor_read(executor, variable, stored);
-    bool ok = collection_add(collection, variable->name, &variable->tensor, stored);
+    bool ok = collection_add(collection, name, &variable->tensor, stored);
     free(stored);
     return ok;
 }

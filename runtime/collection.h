@@ -13,9 +13,11 @@ struct collection {
  */
 bool collection_add(struct collection *collection, const char *name, const struct program_tensor *tensor,
                     const void *stored);
-/* Adds the present value of a variable. */
+/* Adds the present value of a variable, under its own name or another. */
 bool collection_add_variable(struct collection *collection, struct executor *executor,
                              const struct program_variable *variable);
+bool collection_add_variable_as(struct collection *collection, struct executor *executor,
+                                const struct program_variable *variable, const char *name);
 bool collection_write(const struct collection *collection, const char *path, struct error *error);
 void collection_free(struct collection *collection);
 

@@ -1,26 +1,38 @@
-/* When training has diverged: it stops then, rather than burning time on numbers that can't recover. */
+/* What the skipped steps tell: how many there were, for each line of the train block that trains, and when training has
+ * diverged. It stops then, rather than burning time on numbers that can't recover. */
 #ifndef CASTOR_RUNTIME_DIVERGENCE_H
 #define CASTOR_RUNTIME_DIVERGENCE_H
 
 #include "runtime/error.h"
+#include "runtime/tally.h"
 
 #include <stdint.h>
 
 enum { DIVERGENCE_STEPS = 50 };
 
-struct divergence {
-    int64_t overflows; /* skipped steps on end at one scale */
-    int64_t nonfinite; /* steps on end that were taken with a loss that is not finite */
-    double scale;      /* of the last step */
+/* One line, known by its log value `skipped`, or `skipped/LOSS` where there are several. */
+struct skip_line {
+    const char *name; /* the program's: the loss, "" where there is one line */
+    int64_t skipped;  /* so far */
+    int64_t stuck;    /* steps on end that it skipped at one scale */
+    double scale;     /* after its last step */
 };
 
-/* Takes note of a step. False with code 4 when DIVERGENCE_STEPS steps on end overflowed although the scale could fall
- * no further (each overflow lowers it, unless it is at its minimum), or were taken with a loss that is NaN or infinite.
- */
-bool divergence_step(struct divergence *divergence, int64_t step, bool skipped, double scale, bool finite_loss,
-                     struct error *error);
+struct divergence {
+    struct skip_line *lines;
+    int line_count;
+    int64_t skipped;   /* over all lines */
+    int64_t nonfinite; /* steps on end that were taken with a loss that is not finite */
+};
+
+/* Takes note of a step by its log values and losses. False with code 4 when a line overflowed DIVERGENCE_STEPS times on
+ * end although the scale could fall no further (each overflow lowers it, unless it is at its minimum), or as many steps
+ * on end were taken with a loss that is NaN or infinite. Steps that a line takes no part in do not count for it. */
+bool divergence_step(struct divergence *divergence, int64_t step, const struct tally *values, struct error *error);
 
 /* When training ends: false with code 4 when the last steps were taken with such a loss, however few they were. */
 bool divergence_end(const struct divergence *divergence, int64_t step, struct error *error);
+
+void divergence_free(struct divergence *divergence);
 
 #endif

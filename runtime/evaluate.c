@@ -10,29 +10,38 @@
 struct evaluator {
     struct executor *executor;
     enum split split;
+    enum evaluated evaluated;
     struct feeder whole, tail; /* tail.program is NULL when every batch is whole */
     struct tally tally;
     int64_t examples;
 };
 
-/* The evaluating entry (they are named eval, eval_tail, …) for batches of so many examples; 0: the first one. */
-static const char *find_entry(const struct program *program, int64_t batch)
+/* The evaluating entry (they are named eval, eval_tail, …, or average, …) for batches of so many examples; 0: the first
+ * one. */
+static const char *find_entry(const struct program *program, enum evaluated evaluated, int64_t batch)
 {
+    const char *name = evaluated == EVALUATED_AVERAGE ? "average" : "eval";
     for (int i = 0; i < program->entry_count; i++)
-        if (strncmp(program->entries[i].name, "eval", 4) == 0 && (!batch || program->entries[i].batch == batch))
+        if (strncmp(program->entries[i].name, name, strlen(name)) == 0 &&
+            (!batch || program->entries[i].batch == batch))
             return program->entries[i].name;
     return NULL;
+}
+
+bool has_averages(const struct program *program)
+{
+    return find_entry(program, EVALUATED_AVERAGE, 0) != NULL;
 }
 
 static bool open_feeders(struct evaluator *evaluator, const struct batches *batches, struct error *error)
 {
     struct executor *executor = evaluator->executor;
-    const char *whole = find_entry(executor_program(executor), 0);
+    const char *whole = find_entry(executor_program(executor), evaluator->evaluated, 0);
     if (!feeder_open(&evaluator->whole, executor, whole ? whole : "eval", batches, error))
         return false;
     int64_t batch = evaluator->whole.program->batch;
     int64_t rest = batch > 0 ? batches->examples[evaluator->split] % batch : 0;
-    const char *tail = rest ? find_entry(executor_program(executor), rest) : NULL;
+    const char *tail = rest ? find_entry(executor_program(executor), evaluator->evaluated, rest) : NULL;
     if (rest && !tail)
         return error_set(error, "the program has no entry that evaluates the last %lld examples", (long long)rest);
     return !rest || feeder_open(&evaluator->tail, executor, tail, batches, error);
@@ -70,11 +79,11 @@ static bool run_batches(struct evaluator *evaluator, const struct batches *batch
            error_set(error, "the data gave %lld of %lld examples", (long long)evaluator->examples, (long long)wanted);
 }
 
-bool evaluate(struct executor *executor, const struct batches *batches, enum split split, struct evaluation *evaluation,
-              struct error *error)
+bool evaluate(struct executor *executor, const struct batches *batches, enum split split, enum evaluated evaluated,
+              struct evaluation *evaluation, struct error *error)
 {
     static const char *const names[] = {"training", "test", "validation"};
-    struct evaluator evaluator = {.executor = executor, .split = split};
+    struct evaluator evaluator = {.executor = executor, .split = split, .evaluated = evaluated};
     double begin = clock_seconds();
     *evaluation = (struct evaluation){0};
     if (!batches->examples[split])
@@ -107,7 +116,7 @@ bool evaluate_weights(struct device *device, const struct program *program, cons
 {
     struct executor *executor = executor_new(device, program, false, error);
     bool ok = executor && executor_initialise(executor, seed, weights, partial, error) &&
-              evaluate(executor, batches, SPLIT_TEST, evaluation, error);
+              evaluate(executor, batches, SPLIT_TEST, EVALUATED_WEIGHTS, evaluation, error);
     executor_free(executor);
     return ok;
 }

@@ -113,24 +113,80 @@ static void write_line(struct log *log, const char *line)
     }
 }
 
+/* The length of NAME in a value called NAME or NAME/LOSS. */
+static size_t stem(const char *name)
+{
+    return strcspn(name, "/");
+}
+
+static bool is_log_of(const struct tally_item *item, const char *name, size_t length)
+{
+    return item->kind == PROGRAM_LOG && stem(item->name) == length && strncmp(item->name, name, length) == 0;
+}
+
+/* ,"NAME":value or ,"NAME":{"LOSS":value,…} of the log values called so; false when there are none. */
+static bool put_log(FILE *out, const struct tally *values, const char *name, size_t length)
+{
+    int count = 0;
+    for (int i = 0; i < values->count; i++) {
+        const struct tally_item *item = &values->items[i];
+        if (!is_log_of(item, name, length))
+            continue;
+        bool of_line = item->name[length] == '/';
+        fprintf(out, count ? "," : of_line ? ",\"%.*s\":{" : ",", (int)length, name);
+        put_member(out, of_line ? item->name + length + 1 : item->name, tally_value(item), true);
+        count += of_line;
+        if (!of_line)
+            return true;
+    }
+    if (count)
+        fputc('}', out);
+    return count > 0;
+}
+
+static void put_skipped(FILE *out, const struct divergence *skips)
+{
+    if (!skips->line_count || !*skips->lines[0].name) {
+        fprintf(out, ",\"skipped\":%lld", (long long)skips->skipped);
+        return;
+    }
+    for (int i = 0; i < skips->line_count; i++) {
+        fputs(i ? "," : ",\"skipped\":{", out);
+        put_string(out, skips->lines[i].name);
+        fprintf(out, ":%lld", (long long)skips->lines[i].skipped);
+    }
+    fputc('}', out);
+}
+
+/* The other log values, each name where it comes first. */
+static void put_other_logs(FILE *out, const struct tally *values)
+{
+    static const char *const told[] = {"lr", "scale", "skipped"};
+    for (int i = 0; i < values->count; i++) {
+        const struct tally_item *item = &values->items[i];
+        size_t length = stem(item->name);
+        bool before = item->kind != PROGRAM_LOG;
+        for (size_t k = 0; k < sizeof told / sizeof *told; k++)
+            before |= is_log_of(item, told[k], strlen(told[k]));
+        for (int k = 0; k < i; k++)
+            before |= is_log_of(&values->items[k], item->name, length);
+        if (!before)
+            put_log(out, values, item->name, length);
+    }
+}
+
 static void put_step(FILE *out, const struct log_step *step)
 {
     const struct tally *values = step->values;
-    const struct tally_item *lr = tally_find(values, "lr", PROGRAM_LOG);
-    const struct tally_item *scale = tally_find(values, "scale", PROGRAM_LOG);
     fprintf(out, "{\"step\":%lld,\"epoch\":%lld", (long long)step->step, (long long)step->epoch);
     put_losses(out, values);
     put_object(out, "metrics", values, PROGRAM_METRIC);
     put_object(out, "watch", values, PROGRAM_WATCH);
-    if (lr)
-        put_member(out, "lr", tally_value(lr), false);
-    put_member(out, "scale", scale ? tally_value(scale) : 1, false);
-    fprintf(out, ",\"skipped\":%lld", (long long)step->skipped);
-    for (int i = 0; i < values->count; i++) {
-        const struct tally_item *item = &values->items[i];
-        if (item->kind == PROGRAM_LOG && item != lr && item != scale && strcmp(item->name, "skipped") != 0)
-            put_member(out, item->name, tally_value(item), false);
-    }
+    put_log(out, values, "lr", 2);
+    if (!put_log(out, values, "scale", 5))
+        put_member(out, "scale", 1, false);
+    put_skipped(out, step->skips);
+    put_other_logs(out, values);
     fprintf(out, ",\"examples_per_s\":%.0f}\n", step->examples_per_second);
 }
 
@@ -159,17 +215,26 @@ void log_step(struct log *log, const struct log_step *step)
     end_line(log, line, &text);
 }
 
-void log_evaluation(struct log *log, int64_t step, int64_t epoch, const struct evaluation *evaluation, const char *set,
-                    const char *best_on)
+static void put_scores(FILE *out, const char *key, const struct evaluation *evaluation)
+{
+    fprintf(out, ",\"%s\":{", key);
+    for (int i = 0; i < evaluation->count; i++)
+        put_member(out, evaluation->scores[i].name, evaluation->scores[i].value, i == 0);
+    fputc('}', out);
+}
+
+void log_evaluation(struct log *log, int64_t step, int64_t epoch, const struct evaluation *evaluation,
+                    const struct evaluation *average, const char *set, const char *best_on)
 {
     char *text;
     size_t size;
     FILE *line = log->file || log->copy ? begin_line(&text, &size) : NULL;
     if (!line)
         return;
-    fprintf(line, "{\"epoch\":%lld,\"eval\":{", (long long)epoch);
-    for (int i = 0; i < evaluation->count; i++)
-        put_member(line, evaluation->scores[i].name, evaluation->scores[i].value, i == 0);
-    fprintf(line, "},\"step\":%lld,\"set\":\"%s\",\"best_on\":\"%s\"}\n", (long long)step, set, best_on);
+    fprintf(line, "{\"epoch\":%lld", (long long)epoch);
+    put_scores(line, "eval", evaluation);
+    if (average)
+        put_scores(line, "average", average);
+    fprintf(line, ",\"step\":%lld,\"set\":\"%s\",\"best_on\":\"%s\"}\n", (long long)step, set, best_on);
     end_line(log, line, &text);
 }

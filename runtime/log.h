@@ -1,9 +1,9 @@
 /* log.jsonl: one JSON object a step or evaluation, a line each. Numbers are as short as reads back to the same f32;
- * what is not finite is null. */
+ * what is not finite is null. Log values called NAME/LOSS, one a line of the train block, make an object NAME by loss. */
 #ifndef CASTOR_RUNTIME_LOG_H
 #define CASTOR_RUNTIME_LOG_H
 
-#include "runtime/tally.h"
+#include "runtime/divergence.h"
 
 struct log {
     FILE *file; /* NULL: no file */
@@ -19,14 +19,15 @@ bool log_close(struct log *log, struct error *error);
 
 struct log_step {
     int64_t step, epoch; /* attempted step, epoch, both from 1 */
-    int64_t skipped;     /* so far */
     double examples_per_second;
-    const struct tally *values; /* of this step */
+    const struct tally *values;      /* of this step */
+    const struct divergence *skips;  /* what was skipped so far */
 };
 
 void log_step(struct log *log, const struct log_step *step);
-/* `set`: on which examples ("test", "validate"); `best_on`: on which ones the best weights are chosen. */
-void log_evaluation(struct log *log, int64_t step, int64_t epoch, const struct evaluation *evaluation, const char *set,
-                    const char *best_on);
+/* `average`: of the averaged weights, NULL where there are none; `set`: on which examples ("test", "validate");
+ * `best_on`: on which ones the best weights are chosen. */
+void log_evaluation(struct log *log, int64_t step, int64_t epoch, const struct evaluation *evaluation,
+                    const struct evaluation *average, const char *set, const char *best_on);
 
 #endif

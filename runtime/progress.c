@@ -54,18 +54,25 @@ static void put_bar(struct line *line, const struct progress *progress, const st
     put(line, "] %lld/%lld", (long long)in_epoch, (long long)length);
 }
 
+/* The log values called NAME, or NAME/LOSS where lines have their own. */
+static void put_logs(struct line *line, const struct tally *values, const char *name, const char *format)
+{
+    size_t length = strlen(name);
+    for (int i = 0; i < values->count; i++) {
+        const struct tally_item *item = &values->items[i];
+        if (item->kind == PROGRAM_LOG && strncmp(item->name, name, length) == 0 && strchr("/", item->name[length]))
+            put(line, format, item->name, tally_value(item));
+    }
+}
+
 static void put_values(struct line *line, const struct tally *values)
 {
     struct score scores[RESULT_COUNT];
     int count = tally_scores(values, scores);
     for (int i = 0; i < count; i++)
         put(line, "  %s %.4g", scores[i].name, scores[i].value);
-    const struct tally_item *lr = tally_find(values, "lr", PROGRAM_LOG);
-    const struct tally_item *scale = tally_find(values, "scale", PROGRAM_LOG);
-    if (lr)
-        put(line, "  lr %.3g", tally_value(lr));
-    if (scale)
-        put(line, "  scale %.6g", tally_value(scale));
+    put_logs(line, values, "lr", "  %s %.3g");
+    put_logs(line, values, "scale", "  %s %.6g");
 }
 
 static void put_duration(struct line *line, double seconds)
@@ -120,7 +127,15 @@ void progress_step(struct progress *progress, const struct progress_state *state
     progress->drawn = true;
 }
 
-void progress_epoch(struct progress *progress, const struct progress_state *state, const struct evaluation *evaluation)
+static void put_evaluation(FILE *out, const char *what, const struct evaluation *evaluation)
+{
+    fprintf(out, "  |  %s", what);
+    for (int i = 0; i < evaluation->count; i++)
+        fprintf(out, "  %s %.4g", evaluation->scores[i].name, evaluation->scores[i].value);
+}
+
+void progress_epoch(struct progress *progress, const struct progress_state *state, const struct evaluation *evaluation,
+                    const struct evaluation *average)
 {
     if (!progress->out)
         return;
@@ -130,11 +145,10 @@ void progress_epoch(struct progress *progress, const struct progress_state *stat
     progress_text(&plain, state, text, sizeof text);
     progress_clear(progress);
     fputs(text, progress->out);
-    if (evaluation) {
-        fputs("  |  eval", progress->out);
-        for (int i = 0; i < evaluation->count; i++)
-            fprintf(progress->out, "  %s %.4g", evaluation->scores[i].name, evaluation->scores[i].value);
-    }
+    if (evaluation)
+        put_evaluation(progress->out, "eval", evaluation);
+    if (average)
+        put_evaluation(progress->out, "average", average);
     fputc('\n', progress->out);
     fflush(progress->out);
 }

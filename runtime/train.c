@@ -165,19 +165,20 @@ static bool is_due_now(const struct trainer *trainer, int64_t steps, int64_t epo
 static bool between_steps(struct trainer *trainer, struct error *error)
 {
     const struct train_settings *settings = trainer->settings;
-    struct evaluation evaluation;
+    struct evaluation evaluations[2];
     bool evaluates =
         trainer->best_split != SPLIT_COUNT && is_due_now(trainer, settings->evaluate_steps, settings->evaluate_epochs);
     bool saves = is_due_now(trainer, settings->checkpoint_steps, settings->checkpoint_epochs);
     bool epoch_ends = is_due_now(trainer, 0, 1);
     if (!evaluates && !saves && !epoch_ends)
         return true;
-    if (!trainer_drain(trainer, error) || (evaluates && !trainer_evaluate(trainer, &evaluation, error)) ||
+    if (!trainer_drain(trainer, error) || (evaluates && !trainer_evaluate(trainer, evaluations, error)) ||
         (saves && !trainer_save_last(trainer, error)))
         return false;
     if (evaluates || epoch_ends) {
         struct progress_state state = trainer_state(trainer);
-        progress_epoch(&trainer->progress, &state, evaluates ? &evaluation : NULL);
+        progress_epoch(&trainer->progress, &state, evaluates ? evaluations : NULL,
+                       evaluates && has_averages(trainer->program) ? &evaluations[1] : NULL);
     }
     if (epoch_ends && trainer->launched < trainer->total)
         tally_reset(&trainer->epoch);
@@ -251,6 +252,7 @@ static void close_trainer(struct trainer *trainer)
     feeder_close(&trainer->feeder);
     tally_free(&trainer->step);
     tally_free(&trainer->epoch);
+    divergence_free(&trainer->divergence);
     executor_free(trainer->executor);
 }
 
@@ -258,7 +260,7 @@ bool train(struct device *device, const struct program *program, const struct ba
            const struct train_settings *settings, struct train_result *result, struct error *error)
 {
     struct trainer trainer = {.settings = settings, .batches = batches, .program = program, .result = result};
-    *result = (struct train_result){.best = NAN};
+    *result = (struct train_result){.best = NAN, .best_average = NAN};
     bool ok = open_trainer(&trainer, device, error);
     if (ok) {
         interrupt_begin();

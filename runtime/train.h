@@ -63,7 +63,8 @@ struct train_result {
     double examples_per_second; /* the same as a rate */
     int score_count;            /* of the last evaluation, or of the last training step when there is no test set */
     struct score scores[RESULT_COUNT];
-    double best; /* value of the best evaluation so far; NaN when there was none */
+    double best;         /* value of the best evaluation so far; NaN when there was none */
+    double best_average; /* likewise of the averaged weights */
 };
 
 /* Trains: init, weights, steps with evaluation and checkpoints between, last and best weights at the end. The progress
@@ -80,10 +81,16 @@ struct evaluation {
     double seconds;
 };
 
-/* Evaluates on an executor whose state is in place. The first entry named eval… takes whole batches, the one compiled
+/* At which weights: those that train, by the entries eval…, or their averages, by the entries average…. */
+enum evaluated { EVALUATED_WEIGHTS, EVALUATED_AVERAGE };
+
+/* Evaluates on an executor whose state is in place. The first entry of that name takes whole batches, the one compiled
  * for the examples that are left takes those; a set smaller than a batch needs only the latter. */
-bool evaluate(struct executor *executor, const struct batches *batches, enum split split, struct evaluation *evaluation,
-              struct error *error);
+bool evaluate(struct executor *executor, const struct batches *batches, enum split split, enum evaluated evaluated,
+              struct evaluation *evaluation, struct error *error);
+
+/* Whether the program keeps averaged weights and has entries that evaluate them. */
+bool has_averages(const struct program *program);
 
 /* Gives the state its first values: seed, entry init, then the weights of a file if one is named, then refresh. */
 bool executor_initialise(struct executor *executor, uint64_t seed, const char *weights, bool partial,

@@ -51,8 +51,8 @@ bool trainer_drain(struct trainer *trainer, struct error *error);
 /* What is known now, for the progress line. */
 struct progress_state trainer_state(const struct trainer *trainer);
 
-/* Evaluates, logs it, and keeps the weights if they are the best so far. */
-bool trainer_evaluate(struct trainer *trainer, struct evaluation *evaluation, struct error *error);
+/* Evaluates the weights and, where there are any, their averages; logs it, and keeps those that are the best so far. */
+bool trainer_evaluate(struct trainer *trainer, struct evaluation evaluations[2], struct error *error);
 bool trainer_save_last(struct trainer *trainer, struct error *error);
 /* The test set at the end, when the best weights are chosen on another set. */
 bool trainer_final_test(struct trainer *trainer, struct error *error);

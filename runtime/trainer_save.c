@@ -10,19 +10,22 @@
 
 static const char *const split_names[SPLIT_COUNT] = {"train", "test", "validate"};
 
-static bool save(struct trainer *trainer, const char *name, struct error *error)
+/* NAME.safetensors, or NAME.average.safetensors. */
+static bool save(struct trainer *trainer, const char *name, enum evaluated evaluated, struct error *error)
 {
     if (trainer->settings->no_files)
         return true;
-    char *path = file_text("%s/%s", trainer->result->run, name);
-    bool ok = weights_save(trainer->executor, path, error);
+    bool averaged = evaluated == EVALUATED_AVERAGE;
+    char *path = file_text("%s/%s%s.safetensors", trainer->result->run, name, averaged ? ".average" : "");
+    bool ok = weights_save(trainer->executor, path, averaged, error);
     free(path);
     return ok;
 }
 
 bool trainer_save_last(struct trainer *trainer, struct error *error)
 {
-    return save(trainer, "last.safetensors", error);
+    return save(trainer, "last", EVALUATED_WEIGHTS, error) &&
+           (!has_averages(trainer->program) || save(trainer, "last", EVALUATED_AVERAGE, error));
 }
 
 /* The score that chooses the best weights: the one that the settings name, else the first metric, else the first loss.
@@ -39,18 +42,19 @@ static const struct score *choosing_score(const struct trainer *trainer, const s
     return !wanted && evaluation->count ? &evaluation->scores[0] : NULL;
 }
 
-static bool keep_best(struct trainer *trainer, const struct evaluation *evaluation, struct error *error)
+/* Keeps the weights, or the averages, when no evaluation of them was better; *best is the score of the best so far. */
+static bool keep_best(struct trainer *trainer, enum evaluated evaluated, const struct evaluation *evaluation,
+                      double *best, struct error *error)
 {
     const struct score *score = choosing_score(trainer, evaluation);
     if (!score)
         return true;
     memcpy(trainer->best_name, score->name, sizeof trainer->best_name);
     int direction = trainer->settings->best_direction ? trainer->settings->best_direction : score->loss ? -1 : 1;
-    double best = trainer->result->best;
-    if (isnan(score->value) || (!isnan(best) && direction * score->value <= direction * best))
+    if (isnan(score->value) || (!isnan(*best) && direction * score->value <= direction * *best))
         return true;
-    trainer->result->best = score->value;
-    return save(trainer, "best.safetensors", error);
+    *best = score->value;
+    return save(trainer, "best", evaluated, error);
 }
 
 static void keep_scores(struct trainer *trainer, const struct evaluation *evaluation)
@@ -59,28 +63,37 @@ static void keep_scores(struct trainer *trainer, const struct evaluation *evalua
     memcpy(trainer->result->scores, evaluation->scores, sizeof evaluation->scores);
 }
 
-bool trainer_evaluate(struct trainer *trainer, struct evaluation *evaluation, struct error *error)
+/* Evaluates the weights, then their averages where there are any, and logs both. */
+static bool evaluate_on(struct trainer *trainer, enum split split, struct evaluation evaluations[2],
+                        struct error *error)
 {
-    if (!evaluate(trainer->executor, trainer->batches, trainer->best_split, evaluation, error))
+    bool averages = has_averages(trainer->program);
+    for (int i = 0; i <= averages; i++)
+        if (!evaluate(trainer->executor, trainer->batches, split, (enum evaluated)i, &evaluations[i], error))
+            return false;
+    keep_scores(trainer, &evaluations[EVALUATED_WEIGHTS]);
+    log_evaluation(&trainer->log, trainer->finished, trainer_state(trainer).epoch, &evaluations[EVALUATED_WEIGHTS],
+                   averages ? &evaluations[EVALUATED_AVERAGE] : NULL, split_names[split],
+                   split_names[trainer->best_split]);
+    return true;
+}
+
+bool trainer_evaluate(struct trainer *trainer, struct evaluation evaluations[2], struct error *error)
+{
+    if (!evaluate_on(trainer, trainer->best_split, evaluations, error))
         return false;
     trainer->evaluated = trainer->finished;
-    keep_scores(trainer, evaluation);
-    log_evaluation(&trainer->log, trainer->finished, trainer_state(trainer).epoch, evaluation,
-                   split_names[trainer->best_split], split_names[trainer->best_split]);
-    bool ok = keep_best(trainer, evaluation, error);
+    bool ok = keep_best(trainer, EVALUATED_WEIGHTS, &evaluations[0], &trainer->result->best, error) &&
+              (!has_averages(trainer->program) ||
+               keep_best(trainer, EVALUATED_AVERAGE, &evaluations[1], &trainer->result->best_average, error));
     trainer->clock = clock_seconds();
     return ok;
 }
 
 bool trainer_final_test(struct trainer *trainer, struct error *error)
 {
-    struct evaluation evaluation;
+    struct evaluation evaluations[2];
     if (trainer->best_split != SPLIT_VALIDATE || !trainer->batches->examples[SPLIT_TEST])
         return true;
-    if (!evaluate(trainer->executor, trainer->batches, SPLIT_TEST, &evaluation, error))
-        return false;
-    keep_scores(trainer, &evaluation);
-    log_evaluation(&trainer->log, trainer->finished, trainer_state(trainer).epoch, &evaluation, split_names[SPLIT_TEST],
-                   split_names[SPLIT_VALIDATE]);
-    return true;
+    return evaluate_on(trainer, SPLIT_TEST, evaluations, error);
 }

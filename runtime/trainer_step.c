@@ -3,22 +3,6 @@
 #include "runtime/clock.h"
 #include "runtime/trainer.h"
 
-#include <math.h>
-
-static double log_value(const struct trainer *trainer, const char *name, double otherwise)
-{
-    const struct tally_item *item = tally_find(&trainer->step, name, PROGRAM_LOG);
-    return item ? tally_value(item) : otherwise;
-}
-
-static bool losses_finite(const struct tally *tally)
-{
-    for (int i = 0; i < tally->count; i++)
-        if (tally->items[i].kind == PROGRAM_LOSS && !isfinite(tally_value(&tally->items[i])))
-            return false;
-    return true;
-}
-
 /* Seconds since the step before; counted for the mean unless it is the first step, which warms everything up. */
 static double measure(struct trainer *trainer, double clock)
 {
@@ -48,8 +32,8 @@ struct progress_state trainer_state(const struct trainer *trainer)
 static bool finish_step(struct trainer *trainer, double clock, struct error *error)
 {
     trainer->finished++;
-    bool skipped = log_value(trainer, "skipped", 0) != 0;
-    trainer->result->skipped += skipped;
+    bool ok = divergence_step(&trainer->divergence, trainer->finished, &trainer->step, error);
+    trainer->result->skipped = trainer->divergence.skipped;
     trainer->result->steps = trainer->finished;
     double seconds = measure(trainer, clock);
     if (!tally_merge(&trainer->epoch, &trainer->step))
@@ -57,12 +41,10 @@ static bool finish_step(struct trainer *trainer, double clock, struct error *err
     struct progress_state state = trainer_state(trainer);
     log_step(&trainer->log, &(struct log_step){.step = trainer->finished,
                                                .epoch = state.epoch,
-                                               .skipped = state.skipped,
+                                               .skips = &trainer->divergence,
                                                .examples_per_second = (double)trainer->step_examples / seconds,
                                                .values = &trainer->step});
     progress_step(&trainer->progress, &state);
-    bool ok = divergence_step(&trainer->divergence, trainer->finished, skipped, log_value(trainer, "scale", 1),
-                              losses_finite(&trainer->step), error);
     tally_reset(&trainer->step);
     return ok;
 }

@@ -155,14 +155,26 @@ bool weights_load(struct executor *executor, const char *path, bool partial, str
     return ok && executor_run(executor, "refresh", error);
 }
 
-bool weights_save(struct executor *executor, const char *path, struct error *error)
+/* The average of a parameter, train/NAME.average; the variable itself when it has none. */
+static const struct program_variable *average_of(const struct program *program, const struct program_variable *variable)
+{
+    char name[4096];
+    snprintf(name, sizeof name, "train/%s.average", variable->name);
+    const struct program_variable *average = program_find_variable(program, name);
+    return average && variable->kind == PROGRAM_PARAMETER ? average : variable;
+}
+
+bool weights_save(struct executor *executor, const char *path, bool averaged, struct error *error)
 {
     const struct program *program = executor_program(executor);
     struct collection collection = {0};
     bool ok = true;
-    for (int i = 0; i < program->variable_count && ok; i++)
-        if (is_weight(&program->variables[i]))
-            ok = collection_add_variable(&collection, executor, &program->variables[i]);
+    for (int i = 0; i < program->variable_count && ok; i++) {
+        const struct program_variable *variable = &program->variables[i];
+        if (is_weight(variable))
+            ok = collection_add_variable_as(&collection, executor,
+                                            averaged ? average_of(program, variable) : variable, variable->name);
+    }
     ok = (ok || error_set(error, "out of memory")) && !executor_failed(executor, error) &&
          collection_write(&collection, path, error);
     collection_free(&collection);

@@ -12,7 +12,8 @@
  * Floating types are converted. */
 bool weights_load(struct executor *executor, const char *path, bool partial, struct error *error);
 
-/* Saves every parameter and forward state in its own type. */
-bool weights_save(struct executor *executor, const char *path, struct error *error);
+/* Saves every parameter and forward state in its own type; `averaged`: of each parameter its average, where it has one.
+ */
+bool weights_save(struct executor *executor, const char *path, bool averaged, struct error *error);
 
 #endif

@@ -343,9 +343,10 @@ struct ast_file *parse_net_bytes(struct arena *arena, struct diagnostics *diagno
 struct ast_expression *parse_net_expression(struct arena *arena, struct diagnostics *diagnostics, const char *file,
                                             const char *text);
 
-/* One entry of the train block, as a flag gives it: word "scale" and text "dynamic(init = 1024)", or word "evaluate"
- * and text "every 1 epoch". NULL after a syntax error. */
-struct ast_statement *parse_net_entry(struct arena *arena, struct diagnostics *diagnostics, const char *file,
+/* An entry of the train block, as a flag gives it: word "scale" and text "dynamic(init = 1024)", or word "evaluate"
+ * and text "every 1 epoch". Several lines of that entry stand behind `;` or, with minimize, `then`, each with its word.
+ * NULL after a syntax error. */
+struct ast_block *parse_net_entry(struct arena *arena, struct diagnostics *diagnostics, const char *file,
                                       const char *word, const char *text);
 
 #endif

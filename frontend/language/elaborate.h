@@ -89,10 +89,14 @@ struct settings {
     enum element half;  /* of `autocast(f16)`; ELEMENT_NONE: not said */
     struct span policy_span;
     const struct ast_expression *scale; /* as written; NULL: not said */
+    bool scale_per_loss;                /* each minimised loss has a scale of its own */
+    bool average;                       /* trained parameters have averages */
     struct interval evaluate, checkpoint;
     struct keep_setting keep;
     struct span span; /* of the train block; file NULL when the file has none (defaults stand then) */
     bool trains;      /* there is a minimize line */
+    int *every;       /* of each minimize line: it acts in every so many steps */
+    int line_count;   /* … how many lines */
 };
 
 /* NULL after diagnostics. Overrides are the flags named like entries of the train block, and `lr`. Call it before

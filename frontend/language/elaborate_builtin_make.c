@@ -279,8 +279,15 @@ BUILTIN(grad)
             return report(call->e, E0204, call->spans[i], NULL, "grad needs floating values, not %s",
                           value_describe(call->e, &call->values[i]));
     }
-    struct node *operands[] = {y->node, x->node};
-    return tensor_build(call->e, OP_grad, operands, 2, NULL, NULL, call->span, x->axes);
+    if (!call->e->training) {
+        struct node *operands[] = {y->node, x->node};
+        return tensor_build(call->e, OP_grad, operands, 2, NULL, NULL, call->span, x->axes);
+    }
+    /* In training it may be half, so it is scaled on its way like the gradients of the minimised loss. */
+    struct node *seed = build(&call->e->builder, OP_scale_seed, NULL, 0, NULL, NULL);
+    struct node *operands[] = {y->node, x->node, seed};
+    struct value scaled = tensor_build(call->e, OP_grad, operands, 3, NULL, NULL, call->span, x->axes);
+    return tensor_build(call->e, OP_unscale, &scaled.node, 1, NULL, NULL, call->span, x->axes);
 }
 
 /* ---- random draws ---- */

@@ -191,6 +191,9 @@ struct elaborator {
     struct counter *draws;           /* stb_ds hash: random draws by path */
     struct declared_output *outputs; /* stb_ds array */
     struct value model_loss;         /* of this graph */
+    struct variable **trained;       /* stb_ds array: parameters that lines of earlier phases train */
+    bool again;                      /* the model is elaborated for a later phase: it writes nothing */
+    bool averaged;                   /* parameters are read as their averages */
 };
 
 /* ---- elaborate_value.c: making values, words for messages ---- */
@@ -391,6 +394,12 @@ bool match_type(struct elaborator *e, const struct ast_type *type, const char *w
 /* The shape that a param's type says; every name in it must have a value. */
 bool type_shape(struct elaborator *e, const struct ast_type *type, struct shape *shape, struct axis axes[RANK_MAX]);
 
+/* ---- elaborate_model.c ---- */
+
+/* The model once more in the present graph, in a fresh frame, at the parameters as they are now. States are those that
+ * the step began with. */
+void elaborate_again(struct elaborator *e);
+
 /* ---- elaborate_pattern.c ---- */
 
 /* Whether a parameter fits one of the predicates (strings with *, rank comparisons, not). */
@@ -401,6 +410,10 @@ bool wildcard_matches(const char *pattern, const char *text);
 
 /* The update of the training step: gradients, clipping, optimizers, counters. */
 void elaborate_update(struct elaborator *e);
+/* Whether only lines of later phases minimise the loss: the log shows it as it is there. */
+bool loss_is_later(const struct elaborator *e, const char *name);
+/* The name of a parameter's average. */
+const char *average_of(struct elaborator *e, const struct variable *parameter);
 
 /* ---- elaborate_rule.c ---- */
 
@@ -411,7 +424,7 @@ const struct definition *find_rule(struct elaborator *e, const struct ast_expres
 /* Evaluates the arguments of a rule's call; positional ones get the names of the parameters from `first` on. */
 bool rule_arguments(struct elaborator *e, const struct definition *definition, const struct ast_expression *expression,
                     int first, struct argument_value **arguments, int *count);
-/* The function graph of the request's scale rule. */
+/* The function graphs of the request's scale rule, one a minimised loss or one for all. */
 void elaborate_scaler(struct elaborator *e);
 
 /* ---- settings.c, settings_data.c ---- */

@@ -140,6 +140,8 @@ static void emit_output(struct elaborator *e, const struct declared_output *outp
         return;
     }
     struct node *node = scalar_node(e, output, &output->value);
+    if (output->what == AST_DECLARE_LOSS && e->training && loss_is_later(e, output->name))
+        wanted = false;
     if (node && wanted)
         build_output(&e->builder, output->name, node, kinds[output->what]);
 }
@@ -223,12 +225,50 @@ static void finish_graph(struct elaborator *e, const char *name, bool *found)
         emit_updates(e);
 }
 
+static struct frame model_frame(void)
+{
+    return (struct frame){.owns = true, .path = "", .value_path = "", .scope = "", .prefix = "", .gate = GATE_ALL};
+}
+
+/* What the model updated goes back to what it was when the step began. */
+static void forget_states(struct elaborator *e)
+{
+    for (ptrdiff_t i = hmlen(e->reads) - 1; i >= 0; i--) {
+        const struct variable *variable = e->reads[i].key;
+        ptrdiff_t at = FIND(e->update_index, variable->name);
+        if (at >= 0 && e->updates[e->update_index[at].value].gate == GATE_ALL)
+            (void)hmdel(e->reads, variable);
+    }
+}
+
+void elaborate_again(struct elaborator *e)
+{
+    struct elaborator saved = *e;
+    e->named = NULL;
+    e->outputs = NULL;
+    hmfree(e->draws);
+    forget_states(e);
+    frame_free(e->frame);
+    *e->frame = model_frame();
+    e->again = true;
+    e->builder = (struct builder){.graph = saved.builder.graph, .scope = "", .span = e->unit->model->span};
+    bind_inputs(e, e->builder.graph->batch);
+    execute(e, e->unit->model->body);
+    hmfree(e->named);
+    arrfree(e->outputs);
+    e->named = saved.named;
+    e->outputs = saved.outputs;
+    e->again = false;
+    e->builder = saved.builder;
+}
+
 static void elaborate_graph(struct elaborator *e, const char *name, int64_t batch, bool *found)
 {
     struct graph *graph = module_add_graph(e->module, name);
-    struct frame frame = {.owns = true, .path = "", .value_path = "", .scope = "", .prefix = "", .gate = GATE_ALL};
+    struct frame frame = model_frame();
     graph->batch = batch;
     e->training = strcmp(name, "train") == 0;
+    e->averaged = strncmp(name, "average", 7) == 0;
     e->builder = (struct builder){.graph = graph, .scope = "", .span = e->unit->model->span};
     e->frame = &frame;
     e->turns = 0;
@@ -291,13 +331,17 @@ struct module *elaborate(struct unit *unit, const struct elaborate_request *requ
     e.module = module_new(unit->arena, unit->diagnostics, request->name ? request->name : module_name(unit));
     e.init = module_add_graph(e.module, "init");
     add_host_variables(&e);
+    bool averaged = request->batch > 0 && unit->settings && unit->settings->average;
     const struct {
         const char *name;
         int64_t batch;
     } graphs[] = {{"train", request->batch},
                   {"eval", request->eval},
                   {"eval_tail", request->tail},
-                  {"eval_validate", request->validate_tail}};
+                  {"eval_validate", request->validate_tail},
+                  {"average", averaged ? request->eval : 0},
+                  {"average_tail", averaged ? request->tail : 0},
+                  {"average_validate", averaged ? request->validate_tail : 0}};
     const int count = sizeof graphs / sizeof *graphs;
     bool *found = ARENA_ARRAY(unit->arena, bool, request->fetch_count + 1);
     for (int i = 0; i < count && diagnostics_errors(unit->diagnostics) == errors; i++)

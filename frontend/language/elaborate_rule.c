@@ -71,14 +71,27 @@ static void rule_result(struct elaborator *e, const struct definition *definitio
             report(e, E0503, span, NULL, "a scale rule returns a floating scalar, not %s", value_describe(e, result));
         return;
     }
-    if (!module_find_variable(e->module, "train/scale"))
-        report(e, E0503, span, NULL, "scale rule `%s` has no state `scale`", definition->name);
     build_output(&e->builder, "scale", node, OUTPUT_VALUE);
     emit_updates(e);
+    if (!module_scale_of(e->module, e->builder.graph))
+        report(e, E0503, span, NULL, "scale rule `%s` has no state `scale`", definition->name);
 }
 
-/* Calls the rule in a function graph of its own, with tables of its own. */
-static void build_rule(struct elaborator *e, const struct definition *definition,
+/* A rule whose second parameter is called `largest` is told the largest magnitude of the gradients too. */
+static int told_by_step(const struct definition *definition)
+{
+    const struct ast_parameters *parameters = &definition->ast->parameters;
+    return parameters->count > 1 && strcmp(parameters->items[1].name, "largest") == 0 ? 2 : 1;
+}
+
+static struct value rule_argument(struct elaborator *e, int index, enum element element)
+{
+    struct type type = type_scalar(element);
+    return value_tensor(e, build(&e->builder, OP_argument, NULL, 0, &(struct attributes){.index = index}, &type));
+}
+
+/* Calls the rule in a function graph of its own, with tables of its own. `loss` NULL: for all of them. */
+static void build_rule(struct elaborator *e, const struct definition *definition, const char *loss,
                        const struct argument_value *arguments, int count)
 {
     struct elaborator saved = *e;
@@ -86,16 +99,20 @@ static void build_rule(struct elaborator *e, const struct definition *definition
     e->named = NULL;
     e->updates = NULL;
     e->update_index = NULL;
-    struct graph *rule = module_add_function(e->module, definition->name);
+    const char *name = loss ? arena_internf(e->arena, "%s.%s", definition->name, loss) : definition->name;
+    struct graph *rule = module_add_function(e->module, name);
     e->builder = (struct builder){.graph = rule, .scope = "", .region = REGION_UPDATE, .span = saved.builder.span};
-    struct type type = type_scalar(ELEMENT_BOOL);
-    struct value found = value_tensor(e, build(&e->builder, OP_argument, NULL, 0, NULL, &type));
-    struct frame frame = {.path = "", .value_path = "train", .prefix = "", .state_prefix = "train/"};
-    frame.gate = GATE_NEVER;
+    struct value told[] = {rule_argument(e, 0, ELEMENT_BOOL), {0}};
+    int known = told_by_step(definition);
+    if (known > 1)
+        told[1] = rule_argument(e, 1, ELEMENT_F32);
+    struct frame frame = {.path = "", .value_path = "train", .prefix = "", .gate = GATE_NEVER};
+    frame.state_prefix = loss ? arena_internf(e->arena, "train/%s.", loss) : "train/";
     frame.scope = scope_enter(e->arena, "", NULL, definition->name);
-    struct value result = call_rule(e, definition, &found, 1, NULL, arguments, count, &frame, e->request->scale->span);
+    struct value result =
+        call_rule(e, definition, told, known, NULL, arguments, count, &frame, e->request->scale->span);
     rule_result(e, definition, &result);
-    e->module->scaling.rule = rule;
+    arrput(e->module->scaling.rules, rule);
     graph_number(rule);
     hmfree(e->reads);
     hmfree(e->named);
@@ -106,6 +123,16 @@ static void build_rule(struct elaborator *e, const struct definition *definition
     e->updates = saved.updates;
     e->update_index = saved.update_index;
     e->builder = saved.builder;
+}
+
+static void build_rules(struct elaborator *e, const struct definition *definition,
+                        const struct argument_value *arguments, int count)
+{
+    bool each = e->unit->settings && e->unit->settings->scale_per_loss;
+    int errors = diagnostics_errors(e->diagnostics);
+    for (ptrdiff_t i = 0; i < arrlen(e->module->minimizes) && diagnostics_errors(e->diagnostics) == errors; i++)
+        if (e->module->minimizes[i].rule == arrlen(e->module->scaling.rules))
+            build_rule(e, definition, each ? e->module->minimizes[i].loss : NULL, arguments, count);
 }
 
 void elaborate_scaler(struct elaborator *e)
@@ -119,10 +146,10 @@ void elaborate_scaler(struct elaborator *e)
     e->module->scaling.span = scale->span;
     e->module->scaling.explicit = e->request->scale_explicit;
     const struct definition *definition = find_rule(e, scale, AST_SCALER, "scale rule");
-    if (!definition || !rule_arguments(e, definition, scale, 1, &arguments, &count))
+    if (!definition || !rule_arguments(e, definition, scale, told_by_step(definition), &arguments, &count))
         return;
     if (definition->prelude && strcmp(definition->name, "none") == 0)
         return;
     e->module->scaling.present = true;
-    build_rule(e, definition, arguments, count);
+    build_rules(e, definition, arguments, count);
 }

@@ -17,7 +17,10 @@ struct value variable_value(struct elaborator *e, const struct variable *variabl
     if (variable->kind == VARIABLE_PARAMETER || variable->kind == VARIABLE_STATE)
         builder.region = REGION_FORWARD;
     builder.pin = ELEMENT_NONE;
-    struct node *node = build_read(&builder, variable);
+    const struct variable *read = e->averaged && !initialising && variable->kind == VARIABLE_PARAMETER
+                                      ? module_find_variable(e->module, average_of(e, variable))
+                                      : NULL;
+    struct node *node = build_read(&builder, read ? read : variable);
     node->name = variable->name;
     struct value value = value_tensor(e, node);
     if (initialising)
@@ -265,7 +268,7 @@ void update_variable(struct elaborator *e, const struct ast_statement *statement
     struct value updated = value_tensor_axes(e, node, e->frame->bindings[at].value.axes);
     hmput(e->reads, variable, updated);
     bind(e, name, updated, variable);
-    if (e->training)
+    if (e->training && !(e->again && e->frame->gate == GATE_ALL))
         variable_update(e, variable, node, e->frame->gate);
 }
 

@@ -78,7 +78,7 @@ static const struct ast_name none;
 %type <override> override
 %type <overrides> overrides override_items
 %type <statement> statement branch minimize opt_keep
-%type <block> block body body_items line minimize_lines
+%type <block> block body body_items line entry_lines minimize_lines
 %type <operator> comparator
 %type <definition> definition_word
 
@@ -87,8 +87,9 @@ static const struct ast_name none;
 start:
   START_FILE definitions
 | START_EXPRESSION expression opt_end   { parser->expression = $2; }
-| START_ENTRY line opt_end              { parser->entry = $2; }
+| START_ENTRY entry_lines opt_end       { parser->entry = $2; }
 ;
+entry_lines: line | entry_lines END line  { $$ = net_block_join(parser, $1, $3); };
 opt_end: %empty | END;
 
 /* ---- definitions ---- */

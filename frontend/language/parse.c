@@ -171,16 +171,28 @@ struct ast_expression *parse_net_expression(struct arena *arena, struct diagnost
     return parse(parser) ? parser->expression : NULL;
 }
 
-struct ast_statement *parse_net_entry(struct arena *arena, struct diagnostics *diagnostics, const char *file,
-                                      const char *word, const char *text)
+static bool is_entry(const struct ast_statement *statement, const char *word)
+{
+    const char *written = statement->kind == AST_MINIMIZE  ? "minimize"
+                          : statement->kind == AST_EVERY   ? statement->every.word.name
+                          : statement->kind == AST_SETTING ? statement->setting.word.name
+                                                           : "";
+    return strcmp(written, word) == 0;
+}
+
+struct ast_block *parse_net_entry(struct arena *arena, struct diagnostics *diagnostics, const char *file,
+                                  const char *word, const char *text)
 {
     const char *line = arena_printf(arena, "%s %s", word, text);
     struct net_parser *parser = parser_new(arena, diagnostics, file, line, strlen(line), TOKEN_START_ENTRY);
-    bool parsed = parse(parser);
-    if (parsed && parser->entry->count == 1)
-        return parser->entry->items[0];
-    struct span span = {parser->file, 1, 1, (int)strlen(line) + 1};
-    if (parsed)
-        diagnostics_error(diagnostics, E0106, span, NULL, "one entry stands here");
-    return NULL;
+    if (!parse(parser))
+        return NULL;
+    for (int i = 0; i < parser->entry->count; i++) {
+        const struct ast_statement *statement = parser->entry->items[i];
+        if (is_entry(statement, word))
+            continue;
+        diagnostics_error(diagnostics, E0106, statement->span, NULL, "only `%s` stands here", word);
+        return NULL;
+    }
+    return parser->entry;
 }

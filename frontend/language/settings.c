@@ -12,6 +12,7 @@ struct reading {
     struct elaborator e;
     struct settings *settings;
     const struct ast_statement *statement;
+    int errors; /* that there were before it */
 };
 
 struct entry {
@@ -26,18 +27,24 @@ static bool refuse(struct reading *reading, const char *message)
     return false;
 }
 
+/* What only the step knows is in error here, silently (bind_unknown); so is what was reported already. */
+static bool known_now(struct reading *reading, const struct value *value, const struct ast_expression *expression,
+                      const char *word)
+{
+    bool unknown = value->kind == VALUE_ERROR && diagnostics_errors(reading->e.diagnostics) == reading->errors;
+    if (unknown)
+        report(&reading->e, E0401, expression->span, NULL, "`%s` must be known at compile time", word);
+    return value->kind != VALUE_ERROR;
+}
+
 /* The one value of the entry, which must be known at compile time. */
 static bool entry_value(struct reading *reading, struct value *value)
 {
     const struct ast_expressions *values = &reading->statement->setting.values;
     if (values->count != 1)
         return refuse(reading, "this entry has one value");
-    int errors = diagnostics_errors(reading->e.diagnostics);
     *value = evaluate_expression(&reading->e, values->items[0]);
-    if (value->kind == VALUE_ERROR && diagnostics_errors(reading->e.diagnostics) == errors)
-        report(&reading->e, E0401, values->items[0]->span, NULL, "`%s` must be known at compile time",
-               reading->statement->setting.word.name);
-    return value->kind != VALUE_ERROR;
+    return known_now(reading, value, values->items[0], reading->statement->setting.word.name);
 }
 
 static bool entry_integer(struct reading *reading, int64_t low, int64_t high, int64_t *number)
@@ -112,14 +119,11 @@ static bool read_precision(struct reading *reading)
 static bool read_scale(struct reading *reading)
 {
     const struct ast_statement *statement = reading->statement;
-    if (statement->setting.per.name) {
-        report(&reading->e, E0507, statement->setting.per.span, NULL, "a scale for each loss is not supported");
-        return false;
-    }
     const struct ast_expression *scale = statement->setting.values.items[0];
     if (statement->setting.values.count != 1 || (scale->kind != AST_NAME && scale->kind != AST_CALL))
         return refuse(reading, "scale needs a rule: dynamic, static(1024) or none");
     reading->settings->scale = scale;
+    reading->settings->scale_per_loss = statement->setting.per.name != NULL;
     return true;
 }
 
@@ -152,21 +156,32 @@ static bool read_data(struct reading *reading)
 
 static bool read_average(struct reading *reading)
 {
-    report(&reading->e, E0507, reading->statement->span, NULL, "averaged weights are not supported");
-    return false;
+    const struct ast_expressions *values = &reading->statement->setting.values;
+    const struct ast_expression *average = values->items[0];
+    bool good = values->count == 1 && average->kind == AST_CALL && average->call.arguments.count == 1 &&
+                strcmp(average->call.callee, "ema") == 0;
+    reading->settings->average = good;
+    return good || refuse(reading, "average needs ema(decay), with a decay such as 0.999");
 }
 
 static bool read_minimize(struct reading *reading)
 {
-    const struct ast_statement *statement = reading->statement;
-    const char *what = statement->minimize.then    ? "`then`"
-                       : statement->minimize.every ? "`every` after minimize"
-                       : reading->settings->trains ? "a second `minimize`"
-                                                   : NULL;
-    reading->settings->trains = true;
-    if (what)
-        report(&reading->e, E0507, statement->span, NULL, "%s is not supported", what);
-    return !what;
+    struct settings *settings = reading->settings;
+    const struct ast_expression *every = reading->statement->minimize.every;
+    int64_t count = 1;
+    settings->trains = true;
+    if (every) {
+        struct value value = evaluate_expression(&reading->e, every);
+        if (!known_now(reading, &value, every, "every") ||
+            !want_integer(&reading->e, &value, every->span, "`every`", &count))
+            return false;
+        if (count < 1 || count > INT32_MAX) {
+            report(&reading->e, E0503, every->span, NULL, "`every` must be at least 1, not %lld", (long long)count);
+            return false;
+        }
+    }
+    settings->every[settings->line_count++] = (int)count;
+    return true;
 }
 
 /* ---- evaluate and checkpoint ---- */
@@ -320,10 +335,10 @@ static void add_overrides(struct unit *unit, const struct name_text *overrides, 
         if (strcmp(given->name, "lr") == 0)
             unit->rate = parse_net_expression(unit->arena, unit->diagnostics, file, given->text);
         else if (find_override(given, 1, given->name)) {
-            const struct ast_statement *statement =
+            const struct ast_block *block =
                 parse_net_entry(unit->arena, unit->diagnostics, file, given->name, given->text);
-            if (statement)
-                arrput(unit->entries, statement);
+            for (int k = 0; block && k < block->count; k++)
+                arrput(unit->entries, block->items[k]);
         }
     }
 }
@@ -362,7 +377,10 @@ static void read_entry(struct reading *reading, bool *seen)
         return;
     }
     const struct entry *entry = word ? find_entry(word) : NULL;
-    if (!word)
+    const struct ast_name *per = reading->statement->kind == AST_SETTING ? &reading->statement->setting.per : NULL;
+    if (per && per->name && (strcmp(word, "scale") != 0 || strcmp(per->name, "loss") != 0))
+        report(&reading->e, E0503, per->span, NULL, "only `scale … per loss` takes `per`");
+    else if (!word)
         report(&reading->e, E0501, reading->statement->span, NULL, "the train block has entries and bindings only");
     else if (!entry)
         report_entry(reading, word);
@@ -429,9 +447,11 @@ const struct settings *settings_read(struct unit *unit, const struct name_text *
     arrfree(unit->entries);
     add_block(unit, overrides, count);
     add_overrides(unit, overrides, count);
+    reading.settings->every = ARENA_ARRAY(unit->arena, int, arrlen(unit->entries) + 1);
     bind_unknown(&reading.e);
     for (ptrdiff_t i = 0; i < arrlen(unit->entries); i++) {
         reading.statement = unit->entries[i];
+        reading.errors = diagnostics_errors(unit->diagnostics);
         read_entry(&reading, seen);
     }
     check_whole(&reading, errors);

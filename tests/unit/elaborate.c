@@ -207,7 +207,8 @@ static void check_graphs(void)
     CHECK(find_output(train, "lr")->attributes->output == OUTPUT_LOG);
     CHECK(find_output(train, "grad_norm") && !find_output(eval, "lr") && !find_output(train, "h"));
     CHECK(net.module->accumulate == 3 && arrlen(net.module->minimizes) == 1);
-    CHECK(net.module->scaling.present && net.module->scaling.rule && find_output(net.module->scaling.rule, "scale"));
+    CHECK(net.module->scaling.present && net.module->scaling.rules[0] &&
+          find_output(net.module->scaling.rules[0], "scale"));
     int draws = 0, writes = 0;
     for (ptrdiff_t i = 0; i < arrlen(train->nodes); i++) {
         draws += train->nodes[i]->op == OP_random;

@@ -8,6 +8,8 @@ struct mistake {
 
 #define MODEL(body) "model (x: f32[batch, 8], label: class(10)[batch]) {\n" body "\n}\n"
 #define TRAIN(body) "\ntrain {\n batch 4\n steps 10\n" body "\n}\n"
+/* Two layers, a and b, and what the train block says. */
+#define TWO(body) MODEL("loss = mean(x |> linear(3) as a |> linear(1) as b)") TRAIN(body)
 
 static const struct mistake mistakes[] = {
     /* shapes and types */
@@ -86,9 +88,27 @@ static const struct mistake mistakes[] = {
     {"E0506", "`freeze` matches no parameter",
      MODEL("loss = mean(linear(x, 1))") TRAIN("minimize loss with sgd(lr = 1)\n"
                                               "freeze \"head.*\"")},
-    {"E0507", "`then` is not supported",
-     MODEL("loss = mean(linear(x, 1))") TRAIN("minimize loss with sgd(lr = 1)\nthen minimize loss with sgd(lr = 1)")},
-    {"E0507", "averaged weights are not supported", MODEL("loss = mean(x)") "train { average ema(0.999) }\n"},
+    {"E0505", "`a.weight` is trained by two lines of one phase",
+     TWO("minimize loss with sgd(lr = 1)\nminimize loss over \"a.*\" with sgd(lr = 2)")},
+    {"E0505", "nothing trains parameter `b.bias`",
+     TWO("minimize loss over \"a.*\" with sgd(lr = 1)\nthen minimize loss over \"b.weight\" with sgd(lr = 2)")},
+    {"E0506", "this pattern of `over` matches no parameter",
+     TWO("minimize loss over \"a.*\", \"c.*\" with sgd(lr = 1)")},
+    {"E0503", "`every` must be at least 1, not 0", TWO("minimize loss with sgd(lr = 1) every 0")},
+    {"E0401", "`every` must be known at compile time", TWO("minimize loss with sgd(lr = 1) every epoch")},
+    {"E0510", "`then` needs the whole batch once more, which `accumulate 2` gives in parts",
+     TWO("accumulate 2\nminimize loss over \"a.*\" with sgd(lr = 1)\n"
+         "then minimize loss over \"b.*\" with sgd(lr = 1)")},
+    {"E0504", "what is minimised must be a floating scalar, not a tensor f32[4, 8]", TWO("minimize x with sgd(lr = 1)")},
+    {"E0503", "average needs ema(decay)", TWO("minimize loss with sgd(lr = 1)\naverage mean(2)")},
+    {"E0503", "the decay of an average lies from 0 to below 1",
+     TWO("minimize loss with sgd(lr = 1)\naverage ema(1)")},
+    {"E0503", "only `scale … per loss` takes `per`", TWO("minimize loss with sgd(lr = 1)\nclip norm(1) per loss")},
+    {"E0503", "only `scale … per loss` takes `per`", TWO("minimize loss with sgd(lr = 1)\nscale dynamic per line")},
+    {"E0503", "clip needs a limit above 0", TWO("minimize loss with sgd(lr = 1)\nclip value(-1)")},
+    {"E0503", "clip needs norm(x) or value(x)", TWO("minimize loss with sgd(lr = 1)\nclip 3")},
+    {"E0503", "scale rule `fixed` has no state `scale`",
+     "scaler fixed(found_inf) { return 8 }\n" TWO("minimize loss with sgd(lr = 1)\nscale fixed")},
     {"E0508", "there is no data source `csv`; there are idx, npz, synthetic",
      MODEL("loss = mean(x)") "train { data csv(\"f\") }\n"},
     {"E0508", "did you mean `random_crop`?", MODEL("loss = mean(x)") "train { data idx(\"f\") |> random_corp(2) }\n"},
@@ -101,10 +121,19 @@ static const struct mistake mistakes[] = {
     {"E0306", "`sgd` needs `lr`", MODEL("loss = mean(linear(x, 1))") TRAIN("minimize loss with sgd")},
     {"E0410", "dynamic: growth must be above 1, not 1",
      MODEL("loss = mean(linear(x, 1))") TRAIN("minimize loss with sgd(lr = 1)\nscale dynamic(growth = 1)")},
-    {"E0301", "there is no scale rule `logmax`",
-     MODEL("loss = mean(linear(x, 1))") TRAIN("minimize loss with sgd(lr = 1)\nscale logmax")},
-    {"E0507", "a scale for each loss is not supported",
-     MODEL("loss = mean(linear(x, 1))") TRAIN("minimize loss with sgd(lr = 1)\nscale dynamic per loss")},
+    {"E0301", "there is no scale rule `logmin`", TWO("minimize loss with sgd(lr = 1)\nscale logmin")},
+    {"E0410", "dynamic: init must be above 0, not 0", TWO("minimize loss with sgd(lr = 1)\nscale dynamic(init = 0)")},
+    {"E0410", "dynamic: backoff must lie between 0 and 1, not 1",
+     TWO("minimize loss with sgd(lr = 1)\nscale dynamic(backoff = 1)")},
+    {"E0410", "dynamic: interval must be at least 1, not 0.5",
+     TWO("minimize loss with sgd(lr = 1)\nscale dynamic(interval = 0.5)")},
+    {"E0410", "dynamic: min must be above 0 and not above max, not 8",
+     TWO("minimize loss with sgd(lr = 1)\nscale dynamic(min = 8, max = 4)")},
+    {"E0410", "dynamic: hysteresis must be at least 1, not 0",
+     TWO("minimize loss with sgd(lr = 1)\nscale dynamic(hysteresis = 0)")},
+    {"E0410", "static: the scale must be above 0, not -2", TWO("minimize loss with sgd(lr = 1)\nscale static(-2)")},
+    {"E0410", "logmax: mean_decay must be at least 0 and below 1, not 1",
+     TWO("minimize loss with sgd(lr = 1)\nscale logmax(mean_decay = 1)")},
 };
 
 static void check_mistake(const struct mistake *mistake)

@@ -124,6 +124,8 @@ static const struct {
      " %ab = broadcast(%a) : f32[4,3]\n %bb = broadcast(%b) : f32[4,3]\n %p = mul(%ab, %bb)\n %n = neg(%p)\n"
      " %q = mul(%x, %n)\n %y = mul(%q, %bb)\n",
      -2, 2, SECOND},
+    /* a gradient inside the loss, unscaled: the evaluator's scale is 1 */
+    {"%a = input(\"a\") : f32[3]\n %b = mul(%a, %a)\n %c = unscale(%b, 0)\n %y = mul(%c, %a)\n", -2, 2, SECOND},
     /* several uses of one value, and paths of different length */
     {"%a = input(\"a\") : f32[2,3]\n %e = exp(%a)\n %s = sum(%e, axes=[1])\n %b = broadcast(%s) : f32[2,3]\n"
      " %q = div(%e, %b)\n %l = log(%q)\n %y = mul(%l, %e)\n",

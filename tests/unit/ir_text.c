@@ -106,7 +106,7 @@ static void round_trips(void)
     CHECK(module && module->accumulate == 4 && module->next_origin == 90);
     if (!module)
         return;
-    CHECK(module->scaling.rule == module->functions[0] && module->scaling.explicit);
+    CHECK(module->scaling.rules[0] == module->functions[0] && module->scaling.explicit);
     struct graph *train = module_find_graph(module, "train");
     CHECK(train->batch == 2 && train->nodes[1]->attributes->index == 10);
     CHECK_TEXT(train->nodes[5]->name, "h");

@@ -191,10 +191,14 @@ static void check_flags(void)
     CHECK(!parse_net_expression(arena, diagnostics, "--lr", "1 +"));
     CHECK(!parse_net_expression(arena, diagnostics, "--lr", "1\n2"));
     CHECK(!parse_net_expression(arena, diagnostics, "--lr", ""));
-    struct ast_statement *entry = parse_net_entry(arena, diagnostics, "--evaluate", "evaluate", "every 1 epoch");
-    CHECK(entry && entry->kind == AST_EVERY && entry->every.count->number.value == 1);
+    struct ast_block *entry = parse_net_entry(arena, diagnostics, "--evaluate", "evaluate", "every 1 epoch");
+    CHECK(entry && entry->count == 1 && entry->items[0]->kind == AST_EVERY &&
+          entry->items[0]->every.count->number.value == 1);
     entry = parse_net_entry(arena, diagnostics, "--batch", "batch", "64");
-    CHECK(entry && entry->kind == AST_SETTING && entry->setting.values.items[0]->number.integer);
+    CHECK(entry && entry->items[0]->kind == AST_SETTING && entry->items[0]->setting.values.items[0]->number.integer);
+    entry = parse_net_entry(arena, diagnostics, "--minimize", "minimize",
+                            "a with sgd(lr = 1); minimize b with sgd(lr = 1) then minimize c with sgd(lr = 1)");
+    CHECK(entry && entry->count == 3 && !entry->items[1]->minimize.then && entry->items[2]->minimize.then);
     CHECK(!parse_net_entry(arena, diagnostics, "--batch", "batch", "64; seed 1"));
     arena_free(arena);
 }

@@ -66,8 +66,9 @@ static struct module *network(struct arena *arena, int layers)
 
     struct variable *scale =
         module_add_variable(module, "train/scale", type_scalar(ELEMENT_F32), VARIABLE_OPTIMIZER, (struct span){0});
-    module->scaling = (struct scaling){.present = true, .rule = module_add_function(module, "rule")};
-    struct builder rule = {.graph = module->scaling.rule, .scope = ""};
+    module->scaling.present = true;
+    arrput(module->scaling.rules, module_add_function(module, "rule"));
+    struct builder rule = {.graph = module->scaling.rules[0], .scope = ""};
     build_output(&rule, "scale", build_read(&rule, scale), OUTPUT_VALUE);
     return module;
 }

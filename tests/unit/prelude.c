@@ -535,7 +535,7 @@ static void check_scale(void)
         random = random * 1664525 + 1013904223;
         double overflow = t / 40 % 2 ? random >> 28 < 2 : random >> 31;
         environment_set_argument(environment, 0, &type, &overflow);
-        struct evaluation *evaluation = evaluate_graph(net.module->scaling.rule, environment, EVALUATE_ROUNDED);
+        struct evaluation *evaluation = evaluate_graph(net.module->scaling.rules[0], environment, EVALUATE_ROUNDED);
         scale_step(&model, overflow != 0);
         CHECK(evaluation_output(evaluation, "scale")->values[0] == model.scale);
         evaluation_commit(evaluation, environment);

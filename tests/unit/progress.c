@@ -54,9 +54,9 @@ static void check_log(const struct tally *tally)
     FILE *stream = open_memstream(&text, &size);
     struct log log;
     CHECK(log_open(&log, NULL, stream, &error));
-    log_step(&log, &(struct log_step){120, 1, 7, 81230.4, tally});
+    log_step(&log, &(struct log_step){120, 1, 81230.4, tally, &(struct divergence){.skipped = 7}});
     const struct evaluation evaluation = {2, {{"loss", 0.39f, true}, {"accuracy", 0.861f, false}}, 10, 1};
-    log_evaluation(&log, 468, 1, &evaluation, "test", "test");
+    log_evaluation(&log, 468, 1, &evaluation, NULL, "test", "test");
     CHECK(log_close(&log, &error));
     fclose(stream);
     CHECK_TEXT(text, "{\"step\":120,\"epoch\":1,\"loss\":{\"d_loss\":1.25,\"g_loss\":null},"
@@ -66,7 +66,7 @@ static void check_log(const struct tally *tally)
                      "\"best_on\":\"test\"}\n");
     free(text);
     CHECK(log_open(&log, "/dev/full", NULL, &error));
-    log_evaluation(&log, 1, 1, &evaluation, "test", "test");
+    log_evaluation(&log, 1, 1, &evaluation, NULL, "test", "test");
     CHECK(!log_close(&log, &error) && strstr(error.text, "/dev/full"));
 }
 
@@ -112,7 +112,7 @@ static void check_terminal(const struct tally *tally, bool color)
     CHECK(progress.terminal && progress.width == 40);
     progress_step(&progress, &state);
     progress_step(&progress, &state); /* too soon: nothing is drawn */
-    progress_epoch(&progress, &state, NULL);
+    progress_epoch(&progress, &state, NULL, NULL);
     fclose(out);
     for (size_t used = 0; used < sizeof got - 1;) {
         ssize_t length = read(master, got + used, sizeof got - 1 - used);

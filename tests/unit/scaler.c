@@ -47,7 +47,7 @@ static struct net_case open_rule(const struct setting *s)
     struct net_case net = net_case_open(text, (struct elaborate_request){.batch = 4}, NULL, NULL);
     if (!net.module)
         diagnostics_print(net.diagnostics, stderr);
-    CHECK(net.module && net.module->scaling.rule);
+    CHECK(net.module && net.module->scaling.rules);
     return net;
 }
 
@@ -57,8 +57,8 @@ static double rule_step(const struct net_case *net, struct environment *environm
     struct type type = type_scalar(ELEMENT_BOOL);
     double argument = found_inf;
     environment_set_argument(environment, 0, &type, &argument);
-    graph_number(net->module->scaling.rule);
-    struct evaluation *evaluation = evaluate_graph(net->module->scaling.rule, environment, EVALUATE_ROUNDED);
+    graph_number(net->module->scaling.rules[0]);
+    struct evaluation *evaluation = evaluate_graph(net->module->scaling.rules[0], environment, EVALUATE_ROUNDED);
     double scale = evaluation_output(evaluation, "scale")->values[0];
     evaluation_commit(evaluation, environment);
     evaluation_free(evaluation);

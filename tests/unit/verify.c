@@ -182,7 +182,8 @@ static void argument_outside(struct module *module, struct node **nodes)
 static void rule_outside(struct module *module, struct node **nodes)
 {
     (void)nodes;
-    module->scaling = (struct scaling){.present = true, .rule = module->graphs[0]};
+    module->scaling.present = true;
+    arrput(module->scaling.rules, module->graphs[0]);
 }
 
 static void unknown_source(struct module *module, struct node **nodes)
