@@ -1,5 +1,6 @@
 /* log.jsonl: one JSON object a step or evaluation, a line each. Numbers are as short as reads back to the same f32;
- * what is not finite is null. Log values called NAME/LOSS, one a line of the train block, make an object NAME by loss. */
+ * what is not finite is null. Log values called NAME/LOSS, one a line of the train block, make an object NAME by loss.
+ */
 #ifndef CASTOR_RUNTIME_LOG_H
 #define CASTOR_RUNTIME_LOG_H
 
@@ -20,8 +21,8 @@ bool log_close(struct log *log, struct error *error);
 struct log_step {
     int64_t step, epoch; /* attempted step, epoch, both from 1 */
     double examples_per_second;
-    const struct tally *values;      /* of this step */
-    const struct divergence *skips;  /* what was skipped so far */
+    const struct tally *values;     /* of this step */
+    const struct divergence *skips; /* what was skipped so far */
 };
 
 void log_step(struct log *log, const struct log_step *step);

@@ -172,8 +172,8 @@ bool weights_save(struct executor *executor, const char *path, bool averaged, st
     for (int i = 0; i < program->variable_count && ok; i++) {
         const struct program_variable *variable = &program->variables[i];
         if (is_weight(variable))
-            ok = collection_add_variable_as(&collection, executor,
-                                            averaged ? average_of(program, variable) : variable, variable->name);
+            ok = collection_add_variable_as(&collection, executor, averaged ? average_of(program, variable) : variable,
+                                            variable->name);
     }
     ok = (ok || error_set(error, "out of memory")) && !executor_failed(executor, error) &&
          collection_write(&collection, path, error);

@@ -99,10 +99,10 @@ static const struct mistake mistakes[] = {
     {"E0510", "`then` needs the whole batch once more, which `accumulate 2` gives in parts",
      TWO("accumulate 2\nminimize loss over \"a.*\" with sgd(lr = 1)\n"
          "then minimize loss over \"b.*\" with sgd(lr = 1)")},
-    {"E0504", "what is minimised must be a floating scalar, not a tensor f32[4, 8]", TWO("minimize x with sgd(lr = 1)")},
+    {"E0504", "what is minimised must be a floating scalar, not a tensor f32[4, 8]",
+     TWO("minimize x with sgd(lr = 1)")},
     {"E0503", "average needs ema(decay)", TWO("minimize loss with sgd(lr = 1)\naverage mean(2)")},
-    {"E0503", "the decay of an average lies from 0 to below 1",
-     TWO("minimize loss with sgd(lr = 1)\naverage ema(1)")},
+    {"E0503", "the decay of an average lies from 0 to below 1", TWO("minimize loss with sgd(lr = 1)\naverage ema(1)")},
     {"E0503", "only `scale … per loss` takes `per`", TWO("minimize loss with sgd(lr = 1)\nclip norm(1) per loss")},
     {"E0503", "only `scale … per loss` takes `per`", TWO("minimize loss with sgd(lr = 1)\nscale dynamic per line")},
     {"E0503", "clip needs a limit above 0", TWO("minimize loss with sgd(lr = 1)\nclip value(-1)")},
