@@ -222,7 +222,10 @@ static uint32_t kernel_index(struct assembler *assembler, const struct kernel *k
         return (uint32_t)assembler->bodies[at].value;
     const char *name = unique_name(assembler, kernel->name);
     struct program_kernel made = {.name = keep(assembler, name),
-                                  .source = keep(assembler, kernel_function(kernel, name, assembler->arena))};
+                                  .source = keep(assembler, kernel_function(kernel, name, assembler->arena)),
+                                  .threads = kernel->threads,
+                                  .blocks = kernel->blocks,
+                                  .cooperative = kernel->cooperative};
     shput(assembler->bodies, kernel->body, (int)arrlen(assembler->kernels));
     arrput(assembler->kernels, made);
     return (uint32_t)arrlen(assembler->kernels) - 1;

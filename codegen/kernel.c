@@ -2,6 +2,7 @@
 #include "codegen/kernel.h"
 
 #include "codegen/nest.h"
+#include "codegen/print_cuda.h"
 #include "codegen/text.h"
 
 #include "codegen/prelude.inc"
@@ -130,14 +131,28 @@ static void count_work(struct kernel *kernel, const struct kernel_use *use)
     kernel->only_casts = kernel->casts > 0 && others == 0;
 }
 
+static void print_body(struct kernel *kernel, const struct lowered *lowered, struct arena *arena)
+{
+    if (lowered->target->language == LANGUAGE_C) {
+        kernel->body = print_host(lowered, arena);
+        kernel->workspace_bytes = lowered->workspace;
+        return;
+    }
+    struct cuda_kernel printed = print_cuda(lowered, arena);
+    kernel->body = printed.body;
+    kernel->workspace_bytes = printed.workspace;
+    kernel->threads = printed.threads;
+    kernel->blocks = printed.blocks;
+    kernel->cooperative = printed.cooperative;
+}
+
 struct kernel kernel_generate(const struct kernel_use *use, const struct target *target, struct arena *arena)
 {
     struct lowered lowered = lower_kernel(use, target, arena);
     struct kernel kernel = {.main = main_store(use)};
     kernel.name = text_identifier(kernel.main, arena);
     kernel.comment = make_comment(use, arena);
-    kernel.body = print_host(&lowered, arena);
-    kernel.workspace_bytes = lowered.workspace;
+    print_body(&kernel, &lowered, arena);
     kernel.integer_count = (int)arrlen(lowered.integers);
     kernel.integers = arena_copy(arena, lowered.integers, sizeof *lowered.integers * arrlenu(lowered.integers));
     list_buffers(&kernel, &lowered, arena);
@@ -149,5 +164,8 @@ struct kernel kernel_generate(const struct kernel_use *use, const struct target 
 
 const char *kernel_function(const struct kernel *kernel, const char *name, struct arena *arena)
 {
-    return arena_printf(arena, "%svoid %s%s", kernel->comment, name, kernel->body);
+    if (!kernel->threads)
+        return arena_printf(arena, "%svoid %s%s", kernel->comment, name, kernel->body);
+    return arena_printf(arena, "%sextern \"C\" __global__ void __launch_bounds__(%d) %s%s", kernel->comment,
+                        kernel->threads, name, kernel->body);
 }

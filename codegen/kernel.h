@@ -22,6 +22,10 @@ struct kernel {
     int64_t *integers; /* the values that keep equal texts apart: keys of random nodes */
     int integer_count;
 
+    int threads;      /* CUDA: of a block; 0 on the host, as the next two */
+    int64_t blocks;   /* that have work */
+    bool cooperative; /* its blocks wait for each other */
+
     uint64_t workspace_bytes; /* when not 0 the function takes one more buffer, the last: scratch of this size */
 
     uint64_t bytes_read, bytes_written; /* as stored: reads of each nest, caches not counted; every write once */
@@ -38,7 +42,7 @@ struct kernel kernel_generate(const struct kernel_use *use, const struct target 
  * functions, random bits. */
 const char *kernel_prelude(const struct target *target, struct arena *arena);
 
-/* A whole function: comment, `void NAME`, body. */
+/* A whole function: comment, `void NAME` with what CUDA wants before it, body. */
 const char *kernel_function(const struct kernel *kernel, const char *name, struct arena *arena);
 
 #endif

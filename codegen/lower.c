@@ -409,6 +409,8 @@ static void size_totals(struct lowerer *lowerer)
         columns *= extent_of(lowerer, loops->inner_loops[i]);
     int64_t length = loops->split_vector ? loops->vector_extent : loops->rows;
     int64_t blocks = (length + loops->block - 1) / loops->block;
+    if (lowerer->out.target->language == LANGUAGE_CUDA) /* its printer lays them out itself */
+        return;
     for (ptrdiff_t i = 0; i < arrlen(loops->totals); i++) {
         struct reduction *reduction = &lowerer->out.reductions[loops->totals[i]];
         reduction->slots = reduction->kind == REDUCTION_COLUMN ? columns : 1;

@@ -1,0 +1,454 @@
+/* Chooses a scheme for each nest, tells which tasks must wait for which, and sizes the workspace. See cuda_plan.h.
+ *
+ * A task waits for an earlier one when it loads what that one stores, or stores where that one loads or stores: pass
+ * memory may have given a store the memory of a value that dies in this kernel. A value of one element is loaded by
+ * every block when it starts, so nothing may be stored over it in the first stage. */
+#include "codegen/cuda_plan.h"
+#include "passes/memory.h"
+
+#include <stb/stb_ds.h>
+#include <string.h>
+
+enum { TAIL_WORK = 16384, PARTS_MAX = 1024, TOTAL_BLOCKS = 512 };
+
+static int64_t divide_up(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static int64_t extent_of(const struct lowered *lowered, int variable)
+{
+    return lowered->variables[variable].high + 1;
+}
+
+int64_t cuda_columns(const struct lowered *lowered, const struct loop_nest *nest)
+{
+    int64_t columns = nest->vector_extent;
+    for (int i = 0; i < nest->inner_count; i++)
+        columns *= extent_of(lowered, nest->inner_loops[i]);
+    return columns;
+}
+
+int64_t cuda_saved_offset(const struct cuda_plan *plan, int value)
+{
+    for (ptrdiff_t i = 0; i < arrlen(plan->saved); i++)
+        if (plan->saved[i].value == value)
+            return (int64_t)plan->saved[i].offset;
+    return -1;
+}
+
+/* ---- schemes ---- */
+
+struct traits {
+    bool column, whole, row_level, totals; /* kinds of reductions over the rows */
+    bool row_lanes, row_stores;
+};
+
+static struct traits traits_of(const struct lowered *lowered, const struct loop_nest *nest)
+{
+    struct traits traits = {.totals = arrlen(nest->totals) > 0};
+    for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++) {
+        const struct reduction *reduction = &lowered->reductions[nest->totals[i]];
+        bool full = reduction->kind == REDUCTION_FULL;
+        traits.column |= !full;
+        traits.row_level |= full && reduction->row_level;
+        traits.whole |= full && !reduction->row_level && reduction_ordered(reduction->node);
+    }
+    for (ptrdiff_t i = 0; i < arrlen(nest->phases); i++)
+        for (ptrdiff_t k = 0; k < arrlen(nest->phases[i].reductions); k++)
+            traits.row_lanes |= lowered->reductions[nest->phases[i].reductions[k]].lanes;
+    for (ptrdiff_t i = 0; i < arrlen(nest->bodies[BODY_OUTER]); i++)
+        traits.row_stores |= nest->bodies[BODY_OUTER][i].kind == ITEM_STORE && nest->vector_inner;
+    return traits;
+}
+
+static enum cuda_scheme scheme_of(const struct loop_nest *nest, const struct traits *traits)
+{
+    bool rows = traits->row_lanes || traits->row_stores || traits->row_level;
+    if (nest->shape == NEST_SCATTER)
+        return CUDA_SCATTER;
+    if (traits->column)
+        return rows ? CUDA_ROWS_COLUMNS : CUDA_COLUMNS;
+    return traits->whole ? CUDA_WHOLE : rows ? CUDA_ROWS : CUDA_ELEMENTS;
+}
+
+/* ---- neighbours that one thread takes ---- */
+
+bool cuda_is_aligned(const struct lowered *lowered, const struct affine *index, int width)
+{
+    for (int i = 0; i < index->count; i++) {
+        const struct index_variable *variable = &lowered->variables[index->terms[i].variable];
+        bool vector = variable->vector && variable->kind == INDEX_LOOP;
+        if (!vector && variable->kind != INDEX_MERGED && index->terms[i].factor % width)
+            return false;
+    }
+    return index->constant % width == 0;
+}
+
+struct accesses {
+    const struct affine **indices; /* of what lies next to each other; stb_ds array */
+    bool narrow, scattered;        /* elements of at most 2 bytes; lanes that do not lie next to each other */
+};
+
+static void add_access(struct accesses *accesses, const struct lowered *lowered, const struct affine *index,
+                       enum element element, int slice)
+{
+    bool vector = affine_vector(lowered, index) || (slice >= 0 && lowered->values[slice].vector);
+    if (!vector)
+        return;
+    bool contiguous = slice < 0 || !lowered->values[slice].vector;
+    for (int i = 0; i < index->count; i++) {
+        const struct index_variable *variable = &lowered->variables[index->terms[i].variable];
+        if (variable->vector && variable->kind != INDEX_MERGED)
+            contiguous &= variable->kind == INDEX_LOOP && index->terms[i].factor == 1;
+    }
+    accesses->scattered |= !contiguous;
+    accesses->narrow |= element_bytes(element) <= 2;
+    arrput(accesses->indices, index);
+}
+
+static struct accesses accesses_of(const struct lowered *lowered, const struct item *items)
+{
+    struct accesses accesses = {0};
+    for (ptrdiff_t i = 0; i < arrlen(items); i++) {
+        const struct value *value = items[i].kind == ITEM_VALUE ? &lowered->values[items[i].number] : NULL;
+        const struct store *store = items[i].kind == ITEM_STORE ? &lowered->stores[items[i].number] : NULL;
+        if (value && value->kind == VALUE_LOAD)
+            add_access(&accesses, lowered, value->index, value->element,
+                       value->operand_count ? value->operands[0] : -1);
+        if (store)
+            add_access(&accesses, lowered, store->index, store->element, store->slice);
+    }
+    return accesses;
+}
+
+static bool all_aligned(const struct lowered *lowered, const struct accesses *accesses, int width)
+{
+    for (ptrdiff_t i = 0; i < arrlen(accesses->indices); i++)
+        if (!cuda_is_aligned(lowered, accesses->indices[i], width))
+            return false;
+    return true;
+}
+
+/* Several only where a body is all there is, so that its loads and stores can be taken together. */
+static int choose_width(const struct lowered *lowered, const struct loop_nest *nest)
+{
+    bool plain = nest->shape == NEST_LOOPS && nest->vector_inner && !nest->inner_count && arrlen(nest->phases) == 1 &&
+                 !arrlen(nest->phases[0].reductions);
+    if (!plain)
+        return 1;
+    struct accesses accesses = accesses_of(lowered, nest->phases[0].items);
+    int width = accesses.narrow && arrlen(accesses.indices) <= 6 ? 8 : 4;
+    while (width > 1 && (accesses.scattered || (nest->rows > 1 && nest->vector_extent % width) ||
+                         !all_aligned(lowered, &accesses, width)))
+        width /= 2;
+    arrfree(accesses.indices);
+    return width;
+}
+
+/* ---- tasks ---- */
+
+static void size_elements(struct cuda_task *task, const struct lowered *lowered, const struct loop_nest *nest,
+                          const struct traits *traits)
+{
+    task->width = choose_width(lowered, nest);
+    task->items = nest->rows * divide_up(nest->vector_extent, task->width);
+    task->blocks = divide_up(task->items, CUDA_THREADS);
+    if (traits->totals && task->blocks > TOTAL_BLOCKS)
+        task->blocks = TOTAL_BLOCKS;
+}
+
+static void size_scatter(struct cuda_task *task, const struct lowered *lowered, const struct loop_nest *nest)
+{
+    const struct store *store = NULL;
+    for (ptrdiff_t i = 0; i < arrlen(nest->phases[0].items); i++)
+        if (nest->phases[0].items[i].kind == ITEM_STORE)
+            store = &lowered->stores[nest->phases[0].items[i].number];
+    task->parts = 1;
+    while (2 * task->parts <= store->last + 1 && task->parts < PARTS_MAX && task->parts * nest->vector_extent < 65536)
+        task->parts *= 2;
+    task->items = nest->rows ? task->parts * nest->vector_extent : 0;
+    task->blocks = divide_up(task->items, CUDA_THREADS);
+}
+
+static int64_t nest_blocks(const struct loop_nest *nest)
+{
+    return divide_up(nest->split_vector ? nest->vector_extent : nest->rows, nest->block);
+}
+
+static struct cuda_task main_task(const struct lowered *lowered, int number)
+{
+    const struct loop_nest *nest = &lowered->nests[number];
+    struct traits traits = traits_of(lowered, nest);
+    struct cuda_task task = {.scheme = scheme_of(nest, &traits), .nest = number, .width = 1};
+    switch (task.scheme) {
+    case CUDA_ELEMENTS:
+        size_elements(&task, lowered, nest, &traits);
+        break;
+    case CUDA_ROWS:
+        task.blocks = traits.totals ? nest_blocks(nest) : divide_up(nest->rows, LANES);
+        break;
+    case CUDA_COLUMNS:
+        task.items = nest_blocks(nest) * cuda_columns(lowered, nest);
+        task.blocks = divide_up(task.items, CUDA_THREADS);
+        break;
+    case CUDA_SCATTER:
+        size_scatter(&task, lowered, nest);
+        return task;
+    case CUDA_WHOLE:
+        task.blocks = divide_up(nest_blocks(nest), LANES);
+        break;
+    default:
+        task.blocks = nest_blocks(nest);
+    }
+    task.parts = task.scheme == CUDA_WHOLE ? nest_blocks(nest) : task.blocks;
+    return task;
+}
+
+static void add_tasks(struct cuda_plan *plan, const struct lowered *lowered, int number)
+{
+    const struct loop_nest *nest = &lowered->nests[number];
+    struct cuda_task task = main_task(lowered, number), end = {.nest = number, .width = 1};
+    if (nest->clear >= 0) {
+        end.scheme = CUDA_CLEAR;
+        end.items = nest->clear_bytes % 4 ? nest->clear_bytes : nest->clear_bytes / 4;
+        end.blocks = divide_up(end.items, CUDA_THREADS);
+        arrput(plan->tasks, end);
+    }
+    arrput(plan->tasks, task);
+    if (arrlen(nest->bodies[BODY_FINISH])) {
+        end.scheme = CUDA_FINISH;
+        end.items = cuda_columns(lowered, nest);
+        end.blocks = divide_up(end.items, CUDA_THREADS);
+        arrput(plan->tasks, end);
+    }
+    if (arrlen(nest->bodies[BODY_TOTAL])) {
+        end.scheme = CUDA_TOTAL;
+        end.parts = task.parts;
+        end.items = 0;
+        end.blocks = 1;
+        arrput(plan->tasks, end);
+    }
+}
+
+/* ---- stages ---- */
+
+/* Buffers that a task loads and stores; `early`: those that the kernel loads at its start. */
+struct use {
+    int *loads, *stores; /* stb_ds arrays */
+};
+
+static void add_use(struct use *use, const struct lowered *lowered, const struct item *items)
+{
+    for (ptrdiff_t i = 0; i < arrlen(items); i++) {
+        const struct value *value = items[i].kind == ITEM_VALUE ? &lowered->values[items[i].number] : NULL;
+        if (value && value->kind == VALUE_LOAD)
+            arrput(use->loads, value->buffer);
+        if (items[i].kind == ITEM_STORE)
+            arrput(use->stores, lowered->stores[items[i].number].buffer);
+    }
+}
+
+static struct use use_of(const struct lowered *lowered, const struct cuda_task *task)
+{
+    const struct loop_nest *nest = &lowered->nests[task->nest];
+    struct use use = {0};
+    if (task->scheme == CUDA_CLEAR) {
+        arrput(use.stores, nest->clear);
+        return use;
+    }
+    add_use(&use, lowered, nest->bodies[BODY_NEST]);
+    if (task->scheme == CUDA_FINISH || task->scheme == CUDA_TOTAL) {
+        add_use(&use, lowered, nest->bodies[task->scheme == CUDA_FINISH ? BODY_FINISH : BODY_TOTAL]);
+        return use;
+    }
+    add_use(&use, lowered, nest->bodies[BODY_OUTER]);
+    add_use(&use, lowered, nest->bodies[BODY_VECTOR]);
+    for (ptrdiff_t i = 0; i < arrlen(nest->phases); i++)
+        add_use(&use, lowered, nest->phases[i].items);
+    return use;
+}
+
+static bool share_memory(const struct lowered *lowered, int a, int b)
+{
+    const struct kernel_buffer *first = &lowered->buffers[a], *second = &lowered->buffers[b];
+    if (a == b || first->scratch || second->scratch)
+        return a == b;
+    const struct placement *x = &first->node->placement, *y = &second->node->placement;
+    if (x->space != y->space)
+        return false;
+    if (x->space == SPACE_STATE)
+        return strcmp(x->symbol, y->symbol) == 0;
+    return x->space == SPACE_SCRATCH && x->offset < y->offset + memory_bytes(&second->node->type, lowered->target) &&
+           y->offset < x->offset + memory_bytes(&first->node->type, lowered->target);
+}
+
+static bool any_shared(const struct lowered *lowered, const int *a, const int *b)
+{
+    for (ptrdiff_t i = 0; i < arrlen(a); i++)
+        for (ptrdiff_t k = 0; k < arrlen(b); k++)
+            if (share_memory(lowered, a[i], b[k]))
+                return true;
+    return false;
+}
+
+/* A task's own end needs its results; else memory tells. */
+static bool must_wait(const struct lowered *lowered, const struct cuda_task *tasks, const struct use *uses, int task,
+                      int other)
+{
+    bool end = tasks[task].scheme == CUDA_FINISH || tasks[task].scheme == CUDA_TOTAL;
+    bool other_end = tasks[other].scheme == CUDA_FINISH || tasks[other].scheme == CUDA_TOTAL;
+    if (end && !other_end && tasks[task].nest == tasks[other].nest)
+        return true;
+    return any_shared(lowered, uses[task].loads, uses[other].stores) ||
+           any_shared(lowered, uses[task].stores, uses[other].loads) ||
+           any_shared(lowered, uses[task].stores, uses[other].stores);
+}
+
+static void choose_stages(struct cuda_plan *plan, const struct lowered *lowered)
+{
+    struct use early = {0}, *uses = NULL;
+    add_use(&early, lowered, lowered->items);
+    for (int i = 0; i < arrlen(plan->tasks); i++) {
+        struct use use = use_of(lowered, &plan->tasks[i]);
+        arrput(uses, use);
+        int stage = any_shared(lowered, use.stores, early.loads);
+        for (int k = 0; k < i; k++)
+            if (plan->tasks[k].stage >= stage && must_wait(lowered, plan->tasks, uses, i, k))
+                stage = plan->tasks[k].stage + 1;
+        plan->tasks[i].stage = stage;
+        plan->stages = stage >= plan->stages ? stage + 1 : plan->stages;
+    }
+    for (ptrdiff_t i = 0; i < arrlen(uses); i++) {
+        arrfree(uses[i].loads);
+        arrfree(uses[i].stores);
+    }
+    arrfree(uses);
+    arrfree(early.loads);
+}
+
+static int64_t task_work(const struct cuda_plan *plan, const struct lowered *lowered, const struct cuda_task *task)
+{
+    const struct loop_nest *nest = &lowered->nests[task->nest];
+    switch (task->scheme) {
+    case CUDA_CLEAR:
+        return task->items;
+    case CUDA_FINISH:
+        return task->items * (nest_blocks(nest) + 1);
+    case CUDA_TOTAL:
+        return task->parts;
+    default:
+        (void)plan;
+        return nest->work;
+    }
+}
+
+/* The last block does the stages at the end that are little work. */
+static void choose_joint(struct cuda_plan *plan, const struct lowered *lowered)
+{
+    int64_t work = 0;
+    plan->joint = plan->stages;
+    plan->blocks = 1;
+    while (plan->joint > 0) {
+        for (ptrdiff_t i = 0; i < arrlen(plan->tasks); i++)
+            if (plan->tasks[i].stage == plan->joint - 1)
+                work += task_work(plan, lowered, &plan->tasks[i]);
+        if (work > TAIL_WORK)
+            break;
+        plan->joint--;
+    }
+    for (int stage = 0; stage < plan->joint; stage++) {
+        int64_t blocks = 0;
+        for (ptrdiff_t i = 0; i < arrlen(plan->tasks); i++)
+            blocks += plan->tasks[i].stage == stage ? plan->tasks[i].blocks : 0;
+        plan->blocks = blocks > plan->blocks ? blocks : plan->blocks;
+    }
+}
+
+/* ---- workspace ---- */
+
+static uint64_t reserve(struct cuda_plan *plan, int64_t bytes)
+{
+    uint64_t offset = plan->workspace;
+    plan->workspace += ((uint64_t)bytes + 63) / 64 * 64;
+    return offset;
+}
+
+static int64_t accumulator_bytes(const struct reduction *reduction)
+{
+    if (reduction->node->op == OP_m2)
+        return 12;
+    if (reduction->position >= 0)
+        return reduction->lane == LANE_FLOAT ? 8 : 16;
+    return reduction->lane == LANE_LONG ? 8 : 4;
+}
+
+static void reserve_totals(struct cuda_plan *plan, const struct lowered *lowered)
+{
+    arrsetlen(plan->totals, arrlenu(lowered->reductions));
+    for (ptrdiff_t t = 0; t < arrlen(plan->tasks); t++) {
+        const struct cuda_task *task = &plan->tasks[t];
+        const struct loop_nest *nest = &lowered->nests[task->nest];
+        if (task->scheme >= CUDA_CLEAR)
+            continue;
+        for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++) {
+            const struct reduction *reduction = &lowered->reductions[nest->totals[i]];
+            bool column = reduction->kind == REDUCTION_COLUMN;
+            int64_t count = column ? nest_blocks(nest) * cuda_columns(lowered, nest) : task->parts;
+            plan->totals[nest->totals[i]] = reserve(plan, count * accumulator_bytes(reduction));
+        }
+    }
+}
+
+static void save(struct cuda_plan *plan, const struct lowered *lowered, const struct loop_nest *nest, int number)
+{
+    if (number < 0)
+        return;
+    const struct value *value = &lowered->values[number];
+    if (value->depth != BODY_OUTER || cuda_saved_offset(plan, number) >= 0)
+        return;
+    struct cuda_saved saved = {.value = number};
+    saved.offset = reserve(plan, nest->rows * (value->lane == LANE_LONG ? 8 : value->lane == LANE_MASK ? 1 : 4));
+    arrput(plan->saved, saved);
+}
+
+/* What the last phase takes from outside its loops. */
+static void save_for_columns(struct cuda_plan *plan, const struct lowered *lowered, const struct loop_nest *nest)
+{
+    const struct item *items = arrlast(nest->phases).items;
+    for (ptrdiff_t i = 0; i < arrlen(items); i++) {
+        int number = items[i].number;
+        if (items[i].kind == ITEM_STORE) {
+            save(plan, lowered, nest, lowered->stores[number].value);
+            save(plan, lowered, nest, lowered->stores[number].slice);
+        } else if (items[i].kind == ITEM_STEP) {
+            save(plan, lowered, nest, lowered->reductions[number].value);
+            save(plan, lowered, nest, lowered->reductions[number].position);
+        } else if (items[i].kind == ITEM_VALUE) {
+            const struct value *value = &lowered->values[number];
+            for (int k = 0; k < value->operand_count; k++)
+                save(plan, lowered, nest, value->operands[k]);
+        }
+    }
+}
+
+struct cuda_plan cuda_plan_make(const struct lowered *lowered)
+{
+    struct cuda_plan plan = {.workspace = lowered->workspace};
+    for (int i = 0; i < arrlen(lowered->nests); i++)
+        add_tasks(&plan, lowered, i);
+    choose_stages(&plan, lowered);
+    choose_joint(&plan, lowered);
+    reserve_totals(&plan, lowered);
+    for (ptrdiff_t i = 0; i < arrlen(plan.tasks); i++)
+        if (plan.tasks[i].scheme == CUDA_ROWS_COLUMNS)
+            save_for_columns(&plan, lowered, &lowered->nests[plan.tasks[i].nest]);
+    return plan;
+}
+
+void cuda_plan_free(struct cuda_plan *plan)
+{
+    arrfree(plan->tasks);
+    arrfree(plan->totals);
+    arrfree(plan->saved);
+}

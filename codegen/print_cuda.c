@@ -1,0 +1,126 @@
+/* Prints a lowered kernel as CUDA C for NVRTC: the same nests as the host's, laid out by cuda_plan.h.
+ *
+ *   kernel values: uniform, computed by every thread
+ *   stage 0: blocks of all its tasks, in strides of the grid
+ *   grid_wait, stage 1, …
+ *   if (grid_last) the stages that are little work, by the block that comes last */
+#include "codegen/print_cuda.h"
+
+#include <stb/stb_ds.h>
+
+static void print_buffers(struct printer *printer)
+{
+    const struct lowered *lowered = printer->lowered;
+    int parameter = 0;
+    char type[TYPE_TEXT];
+    for (int i = 0; i < arrlen(lowered->buffers); i++) {
+        const struct kernel_buffer *buffer = &lowered->buffers[i];
+        if (!buffer->scratch)
+            text_line(&printer->text, "char *const %s = given.buffer[%d]; /* %s */", print_buffer_name(printer, i),
+                      parameter++, type_format(&buffer->node->type, type, sizeof type));
+    }
+    if (printer->plan->workspace)
+        text_line(&printer->text, "char *const workspace = given.buffer[%d];", parameter);
+    for (int i = 0; i < arrlen(lowered->buffers); i++)
+        if (lowered->buffers[i].scratch)
+            text_line(&printer->text, "char *const %s = workspace + %llu;", print_buffer_name(printer, i),
+                      (unsigned long long)lowered->buffers[i].offset);
+}
+
+static int parameter_count(const struct lowered *lowered, const struct cuda_plan *plan)
+{
+    int count = plan->workspace > 0;
+    for (ptrdiff_t i = 0; i < arrlen(lowered->buffers); i++)
+        count += !lowered->buffers[i].scratch;
+    return count;
+}
+
+/* The tasks of a stage in turn, each with `block` counted from its own first one. */
+static void print_stage(struct printer *printer, int stage, bool joint)
+{
+    const struct cuda_plan *plan = printer->plan;
+    int64_t total = 0, first = 0;
+    int tasks = 0;
+    for (ptrdiff_t i = 0; i < arrlen(plan->tasks); i++) {
+        bool present = plan->tasks[i].stage == stage && plan->tasks[i].blocks;
+        total += present ? plan->tasks[i].blocks : 0;
+        tasks += present;
+    }
+    if (!tasks)
+        return;
+    const char *name = tasks == 1 ? "block" : "next";
+    text_open(&printer->text,
+              joint ? "for (int %s = blockIdx.x; %s < %lld; %s += gridDim.x)" : "for (int %s = 0; %s < %lld; %s++)",
+              name, name, (long long)total, name);
+    for (ptrdiff_t i = 0; i < arrlen(plan->tasks); i++) {
+        const struct cuda_task *task = &plan->tasks[i];
+        if (task->stage != stage || !task->blocks)
+            continue;
+        if (tasks > 1) {
+            text_open(&printer->text, first ? "else if (next < %lld)" : "if (next < %lld)",
+                      (long long)(first + task->blocks));
+            text_line(&printer->text, first ? "const int block = next - %lld;" : "const int block = next;",
+                      (long long)first);
+        }
+        cuda_print_task(printer, task);
+        if (tasks > 1)
+            text_close(&printer->text);
+        first += task->blocks;
+    }
+    text_close(&printer->text);
+}
+
+static void print_stages(struct printer *printer)
+{
+    const struct cuda_plan *plan = printer->plan;
+    if (plan->joint && plan->stages > 1)
+        text_line(&printer->text, "static __device__ unsigned grid[2];");
+    for (int stage = 0; stage < plan->joint; stage++) {
+        if (stage)
+            text_line(&printer->text, "grid_wait(grid);");
+        print_stage(printer, stage, true);
+    }
+    if (plan->joint == plan->stages)
+        return;
+    if (plan->joint)
+        text_open(&printer->text, "if (grid_last(grid))");
+    for (int stage = plan->joint; stage < plan->stages; stage++) {
+        if (stage > plan->joint)
+            text_line(&printer->text, "__syncthreads();");
+        print_stage(printer, stage, false);
+    }
+    if (plan->joint)
+        text_close(&printer->text);
+}
+
+static void print_kernel_items(struct printer *printer)
+{
+    for (ptrdiff_t i = 0; i < arrlen(printer->lowered->items); i++) {
+        const struct item *item = &printer->lowered->items[i];
+        if (item->kind == ITEM_INDEX)
+            cuda_print_index(printer, item->number);
+        else
+            cuda_print_value(printer, item->number);
+    }
+}
+
+struct cuda_kernel print_cuda(const struct lowered *lowered, struct arena *arena)
+{
+    struct cuda_plan plan = cuda_plan_make(lowered);
+    struct printer printer = {.lowered = lowered, .arena = arena, .scalar = true, .plan = &plan};
+    text_line(&printer.text, "(const __grid_constant__ arguments<%d, %d> given)", parameter_count(lowered, &plan),
+              (int)arrlen(lowered->integers));
+    text_open_block(&printer.text);
+    text_line(&printer.text, "const int thread = threadIdx.x, team = thread / LANES, lane = thread %% LANES;");
+    print_buffers(&printer);
+    print_kernel_items(&printer);
+    print_stages(&printer);
+    text_close(&printer.text);
+    struct cuda_kernel kernel = {.body = text_finish(&printer.text, arena),
+                                 .threads = CUDA_THREADS,
+                                 .blocks = plan.blocks,
+                                 .cooperative = plan.joint > 1,
+                                 .workspace = plan.workspace};
+    cuda_plan_free(&plan);
+    return kernel;
+}

@@ -1,0 +1,34 @@
+/* What the files of the CUDA printer share, and its result. */
+#ifndef CASTOR_CODEGEN_PRINT_CUDA_H
+#define CASTOR_CODEGEN_PRINT_CUDA_H
+
+#include "codegen/cuda_plan.h"
+#include "codegen/print.h"
+
+struct cuda_kernel {
+    const char *body; /* from the parameter list on; in the arena */
+    int threads;
+    int64_t blocks;
+    bool cooperative;
+    uint64_t workspace; /* bytes */
+};
+
+struct cuda_kernel print_cuda(const struct lowered *lowered, struct arena *arena);
+
+/* "int", or "long long" for numbers up to `last` that need it. */
+const char *cuda_integer(int64_t last);
+/* An index as an expression, in 32 bits where all of it fits. */
+const char *cuda_index(struct printer *printer, const struct affine *index);
+/* Statements (print_cuda_value.c). */
+void cuda_print_index(struct printer *printer, int number);
+void cuda_print_value(struct printer *printer, int number);
+void cuda_print_store(struct printer *printer, const struct store *store);
+/* All of a body for `width` neighbours: what is next to each other in memory in one access of up to 16 bytes. */
+void cuda_print_packed(struct printer *printer, const struct item *items, int width);
+
+/* One task, for the block number `block` (print_cuda_task.c). */
+void cuda_print_task(struct printer *printer, const struct cuda_task *task);
+/* The next value of a reduction. */
+void cuda_print_step(struct printer *printer, int number);
+
+#endif

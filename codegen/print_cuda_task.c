@@ -1,0 +1,561 @@
+/* One task as CUDA: what the threads of block number `block` of it do. See cuda_plan.h for the schemes. In scope are
+ * `block`, `thread` (in the block), `team` and `lane` (in the team). */
+#include "codegen/print_cuda.h"
+
+#include <stb/stb_ds.h>
+
+static const struct reduction *reduction_of(const struct printer *printer, int number)
+{
+    return &printer->lowered->reductions[number];
+}
+
+/* ---- items ---- */
+
+void cuda_print_step(struct printer *printer, int number)
+{
+    const struct reduction *reduction = reduction_of(printer, number);
+    const char *type = print_accumulator(printer, reduction), *count = NULL;
+    const char *place = arena_printf(printer->arena, "a%d", number);
+    if (reduction->kind == REDUCTION_COLUMN)
+        count = "row - begin + 1";
+    else if (reduction->kind == REDUCTION_ROW && !reduction->lanes)
+        count = print_inner_place(printer, "1", 1);
+    text_line(&printer->text, "%s = %s_%s(%s, %s%s);", place, type,
+              reduction->position >= 0 && reduction->follows ? "follow" : "step", place,
+              print_value_name(printer, reduction->value), print_step_more(printer, reduction, place, count));
+}
+
+static void open_inner_loops(struct printer *printer)
+{
+    const struct loop_nest *nest = printer->nest;
+    for (int i = 0; i < nest->inner_count; i++)
+        text_open(&printer->text, "for (int i%d = 0; i%d < %lld; i%d++)", nest->inner_loops[i], nest->inner_loops[i],
+                  (long long)print_extent(printer, nest->inner_loops[i]), nest->inner_loops[i]);
+}
+
+static void close_inner_loops(struct printer *printer)
+{
+    for (int i = 0; i < printer->nest->inner_count; i++)
+        text_close(&printer->text);
+}
+
+static void print_phase(struct printer *printer, int number);
+
+static void print_items(struct printer *printer, const struct item *items);
+
+static void print_item(struct printer *printer, const struct item *item)
+{
+    const struct store *store = &printer->lowered->stores[item->kind == ITEM_STORE ? item->number : 0];
+    switch (item->kind) {
+    case ITEM_INDEX:
+        cuda_print_index(printer, item->number);
+        break;
+    case ITEM_VALUE:
+        cuda_print_value(printer, item->number);
+        break;
+    case ITEM_STORE:
+        cuda_print_store(printer, store);
+        break;
+    case ITEM_STEP:
+        cuda_print_step(printer, item->number);
+        break;
+    case ITEM_PHASE:
+        print_phase(printer, item->number);
+        break;
+    }
+}
+
+/* After this value a thread of a scatter knows whether the slice is its own. */
+static void print_owner(struct printer *printer, int value)
+{
+    const struct loop_nest *nest = printer->nest;
+    const struct item *items = nest->phases[0].items;
+    for (ptrdiff_t i = 0; i < arrlen(items); i++) {
+        const struct store *store = &printer->lowered->stores[items[i].kind == ITEM_STORE ? items[i].number : 0];
+        if (items[i].kind != ITEM_STORE || store->slice != value)
+            continue;
+        text_open(&printer->text, "if (hold(%s, 0, %lld) %% %lld != part)", print_value_name(printer, value),
+                  (long long)store->last, (long long)printer->task->parts);
+        text_line(&printer->text, "continue;");
+        text_close(&printer->text);
+    }
+}
+
+static void print_items(struct printer *printer, const struct item *items)
+{
+    for (ptrdiff_t i = 0; i < arrlen(items); i++) {
+        print_item(printer, &items[i]);
+        if (printer->task->scheme == CUDA_SCATTER && items[i].kind == ITEM_VALUE)
+            print_owner(printer, items[i].number);
+    }
+}
+
+/* ---- phases ---- */
+
+static void start_accumulator(struct printer *printer, int number)
+{
+    const char *type = print_accumulator(printer, reduction_of(printer, number));
+    text_line(&printer->text, "%s a%d = %s_start();", type, number, type);
+}
+
+/* The vector loop of a team, from lane to lane. */
+static void open_team_loop(struct printer *printer)
+{
+    const struct loop_nest *nest = printer->nest;
+    int vector = nest->vector;
+    const char *type = cuda_integer(nest->vector_extent + LANES);
+    if (printer->task->scheme == CUDA_WHOLE)
+        text_open(&printer->text, "for (%s i%d = begin + lane; i%d < end; i%d += LANES)", type, vector, vector, vector);
+    else
+        text_open(&printer->text, "for (%s i%d = lane; i%d < %lld; i%d += LANES)", type, vector, vector,
+                  (long long)nest->vector_extent, vector);
+}
+
+static void print_phase(struct printer *printer, int number)
+{
+    const struct phase *phase = &printer->nest->phases[number];
+    bool team = printer->task->scheme == CUDA_ROWS || printer->task->scheme == CUDA_WHOLE ||
+                printer->task->scheme == CUDA_ROWS_COLUMNS;
+    bool columns = printer->task->scheme == CUDA_COLUMNS;
+    for (ptrdiff_t i = 0; i < arrlen(phase->reductions); i++)
+        start_accumulator(printer, phase->reductions[i]);
+    if (!columns)
+        open_inner_loops(printer);
+    if (team)
+        open_team_loop(printer);
+    if (printer->task->width > 1)
+        cuda_print_packed(printer, phase->items, printer->task->width);
+    else
+        print_items(printer, phase->items);
+    if (team)
+        text_close(&printer->text);
+    if (!columns)
+        close_inner_loops(printer);
+    for (ptrdiff_t i = 0; team && i < arrlen(phase->reductions); i++)
+        text_line(&printer->text, "a%d = %s_lanes(a%d);", phase->reductions[i],
+                  print_accumulator(printer, reduction_of(printer, phase->reductions[i])), phase->reductions[i]);
+}
+
+/* ---- rows and columns ---- */
+
+/* Loop variables from a number: `loops` outermost first, the last of them innermost. */
+static void print_split(struct printer *printer, const char *number, int64_t count, const int *loops, int loop_count)
+{
+    int64_t stride = count;
+    const char *whole = count > INT32_MAX ? number : arena_printf(printer->arena, "(unsigned)%s", number);
+    const char *suffix = count > INT32_MAX ? "ll" : "u";
+    for (int i = 0; i < loop_count; i++) {
+        int64_t extent = print_extent(printer, loops[i]);
+        stride = extent ? stride / extent : 0;
+        const char *value = loop_count == 1 ? number : whole;
+        if (stride > 1)
+            value = arena_printf(printer->arena, "%s / %lld%s", value, (long long)stride, suffix);
+        if (i > 0)
+            value = arena_printf(printer->arena, "%s %% %lld%s", value, (long long)extent, suffix);
+        text_line(&printer->text, "const %s i%d = %s;", cuda_integer(extent), loops[i], value);
+    }
+}
+
+static void print_row_indices(struct printer *printer)
+{
+    const struct loop_nest *nest = printer->nest;
+    print_split(printer, "row", nest->rows, nest->row_loops, nest->row_count);
+}
+
+/* The inner loops and the vector from the number of a column. */
+static void print_column_indices(struct printer *printer)
+{
+    const struct loop_nest *nest = printer->nest;
+    int loops[LOOPS_MAX + 1], count = 0;
+    for (int i = 0; i < nest->inner_count; i++)
+        loops[count++] = nest->inner_loops[i];
+    if (nest->vector >= 0)
+        loops[count++] = nest->vector;
+    print_split(printer, "column", cuda_columns(printer->lowered, nest), loops, count);
+}
+
+/* Begin and end of a block of rows or elements. */
+static void print_block_bounds(struct printer *printer, const char *number)
+{
+    const struct loop_nest *nest = printer->nest;
+    long long length = nest->rows ? print_nest_length(nest) : 0, block = nest->block;
+    const char *type = cuda_integer(length + block);
+    text_line(&printer->text, "const %s begin = (%s)%s * %lld;", type, type, number, block);
+    text_line(&printer->text, "const %s end = begin + %lld < %lld ? begin + %lld : %lld;", type, block, length, block,
+              length);
+}
+
+/* ---- reductions over the rows ---- */
+
+static void start_totals(struct printer *printer, enum reduction_kind kind)
+{
+    const struct loop_nest *nest = printer->nest;
+    for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++)
+        if (reduction_of(printer, nest->totals[i])->kind == kind)
+            start_accumulator(printer, nest->totals[i]);
+}
+
+/* "t5": where the blocks' results of a reduction lie. */
+static void declare_results(struct printer *printer, enum reduction_kind kind)
+{
+    const struct loop_nest *nest = printer->nest;
+    for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++) {
+        const struct reduction *reduction = reduction_of(printer, nest->totals[i]);
+        const char *type = print_accumulator(printer, reduction);
+        if (reduction->kind == kind)
+            text_line(&printer->text, "%s *const t%d = (%s *)(workspace + %llu);", type, nest->totals[i], type,
+                      (unsigned long long)printer->plan->totals[nest->totals[i]]);
+    }
+}
+
+static void store_columns(struct printer *printer, const char *part)
+{
+    const struct loop_nest *nest = printer->nest;
+    declare_results(printer, REDUCTION_COLUMN);
+    for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++)
+        if (reduction_of(printer, nest->totals[i])->kind == REDUCTION_COLUMN)
+            text_line(&printer->text, "t%d[%s * %lld + column] = a%d;", nest->totals[i], part,
+                      (long long)cuda_columns(printer->lowered, nest), nest->totals[i]);
+}
+
+/* FULL reductions: one result a block. All threads come here. */
+static void end_totals(struct printer *printer)
+{
+    const struct loop_nest *nest = printer->nest;
+    declare_results(printer, REDUCTION_FULL);
+    for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++) {
+        int number = nest->totals[i];
+        const struct reduction *reduction = reduction_of(printer, number);
+        const char *type = print_accumulator(printer, reduction);
+        if (reduction->kind != REDUCTION_FULL)
+            continue;
+        if (!reduction->row_level)
+            text_line(&printer->text, "a%d = %s_lanes(a%d);", number, type, number);
+        text_line(&printer->text, "a%d = %s_teams(a%d);", number, type, number);
+        text_open(&printer->text, "if (thread == 0)");
+        text_line(&printer->text, "t%d[block] = a%d;", number, number);
+        text_close(&printer->text);
+    }
+}
+
+/* ---- schemes ---- */
+
+static void print_element(struct printer *printer)
+{
+    const struct loop_nest *nest = printer->nest;
+    print_items(printer, nest->bodies[BODY_OUTER]);
+    print_items(printer, nest->bodies[BODY_VECTOR]);
+}
+
+/* Row and place along the vector of piece of work number `item`. */
+static void print_item_indices(struct printer *printer)
+{
+    const struct loop_nest *nest = printer->nest;
+    const struct cuda_task *task = printer->task;
+    long long groups = (nest->vector_extent + task->width - 1) / task->width;
+    bool wide = task->items > INT32_MAX;
+    const char *cast = wide ? "" : "(unsigned)", *suffix = wide ? "ll" : "u";
+    const char *place =
+        nest->rows > 1 ? arena_printf(printer->arena, "%sitem %% %lld%s", cast, groups, suffix) : "item";
+    if (groups == 1)
+        text_line(&printer->text, "const %s row = item;", cuda_integer(nest->rows));
+    else if (nest->rows > 1)
+        text_line(&printer->text, "const %s row = %sitem / %lld%s;", cuda_integer(nest->rows), cast, groups, suffix);
+    if (nest->row_count)
+        print_row_indices(printer);
+    if (nest->vector < 0)
+        return;
+    const char *type = cuda_integer(nest->vector_extent + task->width);
+    if (groups == 1)
+        text_line(&printer->text, "const %s i%d%s = 0;", type, nest->vector, task->width > 1 ? "_first" : "");
+    else if (task->width > 1)
+        text_line(&printer->text, "const %s i%d_first = (%s)(%s) * %d;", type, nest->vector, type, place, task->width);
+    else
+        text_line(&printer->text, "const %s i%d = %s;", type, nest->vector, place);
+}
+
+/* The end of one long row that is no multiple of the width: one by one. */
+static void print_rest(struct printer *printer)
+{
+    const struct loop_nest *nest = printer->nest;
+    struct cuda_task single = *printer->task;
+    const struct cuda_task *task = printer->task;
+    const char *type = cuda_integer(nest->vector_extent + task->width);
+    single.width = 1;
+    text_open(&printer->text, "for (%s i%d = i%d_first; i%d < %lld; i%d++)", type, nest->vector, nest->vector,
+              nest->vector, (long long)nest->vector_extent, nest->vector);
+    printer->task = &single;
+    print_element(printer);
+    printer->task = task;
+    text_close(&printer->text);
+}
+
+static void print_elements(struct printer *printer)
+{
+    const struct loop_nest *nest = printer->nest;
+    const struct cuda_task *task = printer->task;
+    long long items = task->items, width = task->width;
+    const char *type = cuda_integer(items + CUDA_THREADS * task->blocks);
+    start_totals(printer, REDUCTION_FULL);
+    if (arrlen(nest->totals)) {
+        text_open(&printer->text, "for (%s item = (%s)block * %d + thread; item < %lld; item += %lld)", type, type,
+                  CUDA_THREADS, items, (long long)CUDA_THREADS * (long long)task->blocks);
+    } else {
+        text_line(&printer->text, "const %s item = (%s)block * %d + thread;", type, type, CUDA_THREADS);
+        text_open(&printer->text, "if (item < %lld)", items);
+    }
+    print_item_indices(printer);
+    if (nest->vector_extent % width) {
+        text_open(&printer->text, "if (i%d_first + %lld <= %lld)", nest->vector, width, (long long)nest->vector_extent);
+        print_element(printer);
+        text_close(&printer->text);
+        text_open(&printer->text, "else");
+        print_rest(printer);
+        text_close(&printer->text);
+    } else {
+        print_element(printer);
+    }
+    text_close(&printer->text);
+    end_totals(printer);
+}
+
+/* A row by one team. Its first lane stores what there is one of. */
+static void print_team_row(struct printer *printer, bool last_phase)
+{
+    const struct loop_nest *nest = printer->nest;
+    const struct item *items = nest->bodies[BODY_OUTER];
+    print_row_indices(printer);
+    for (ptrdiff_t i = 0; i < arrlen(items); i++) {
+        bool last = items[i].kind == ITEM_PHASE && items[i].number == (int)arrlen(nest->phases) - 1;
+        if (last && !last_phase)
+            continue;
+        if (items[i].kind != ITEM_STORE) {
+            print_item(printer, &items[i]);
+            continue;
+        }
+        text_line(&printer->text, "__syncwarp(team_mask());");
+        text_open(&printer->text, "if (lane == 0)");
+        print_item(printer, &items[i]);
+        text_close(&printer->text);
+    }
+}
+
+static void print_rows(struct printer *printer)
+{
+    const struct loop_nest *nest = printer->nest;
+    const char *type = cuda_integer(nest->rows + LANES);
+    start_totals(printer, REDUCTION_FULL);
+    if (arrlen(nest->totals)) {
+        print_block_bounds(printer, "block");
+        text_open(&printer->text, "for (%s row = begin + team; row < end; row += LANES)", type);
+    } else {
+        text_line(&printer->text, "const %s row = (%s)block * LANES + team;", type, type);
+        text_open(&printer->text, "if (row < %lld)", (long long)nest->rows);
+    }
+    print_team_row(printer, true);
+    text_close(&printer->text);
+    end_totals(printer);
+}
+
+static void print_columns(struct printer *printer)
+{
+    const struct loop_nest *nest = printer->nest;
+    long long columns = cuda_columns(printer->lowered, nest), items = printer->task->items;
+    start_totals(printer, REDUCTION_FULL);
+    const char *type = cuda_integer(items + CUDA_THREADS);
+    text_line(&printer->text, "const %s item = (%s)block * %d + thread;", type, type, CUDA_THREADS);
+    text_open(&printer->text, "if (item < %lld)", items);
+    text_line(&printer->text, "const int part = item / %lld, column = item %% %lld;", columns, columns);
+    print_block_bounds(printer, "part");
+    print_column_indices(printer);
+    start_totals(printer, REDUCTION_COLUMN);
+    text_open(&printer->text, "for (%s row = begin; row < end; row++)", cuda_integer(nest->rows));
+    print_row_indices(printer);
+    print_items(printer, nest->bodies[BODY_OUTER]);
+    text_close(&printer->text);
+    store_columns(printer, "part");
+    text_close(&printer->text);
+    end_totals(printer);
+}
+
+/* "row_mean_12": values of the rows that the columns need. */
+static void declare_saved(struct printer *printer)
+{
+    const struct item *items = printer->nest->bodies[BODY_OUTER];
+    for (ptrdiff_t i = 0; i < arrlen(items); i++) {
+        int64_t offset = items[i].kind == ITEM_VALUE ? cuda_saved_offset(printer->plan, items[i].number) : -1;
+        if (offset < 0)
+            continue;
+        const char *type = print_lane_type(printer, printer->lowered->values[items[i].number].lane);
+        text_line(&printer->text, "%s *const row_%s = (%s *)(workspace + %lld);", type,
+                  print_value_name(printer, items[i].number), type, (long long)offset);
+    }
+}
+
+static void print_saved(struct printer *printer, bool store)
+{
+    const struct item *items = printer->nest->bodies[BODY_OUTER];
+    for (ptrdiff_t i = 0; i < arrlen(items); i++) {
+        if (items[i].kind == ITEM_INDEX && !store)
+            cuda_print_index(printer, items[i].number);
+        if (items[i].kind != ITEM_VALUE || cuda_saved_offset(printer->plan, items[i].number) < 0)
+            continue;
+        const char *name = print_value_name(printer, items[i].number);
+        if (store)
+            text_line(&printer->text, "row_%s[row] = %s;", name, name);
+        else
+            text_line(&printer->text, "const %s %s = row_%s[row];",
+                      print_lane_type(printer, printer->lowered->values[items[i].number].lane), name, name);
+    }
+}
+
+static void print_rows_columns(struct printer *printer)
+{
+    const struct loop_nest *nest = printer->nest;
+    long long columns = cuda_columns(printer->lowered, nest);
+    const char *type = cuda_integer(nest->rows + LANES);
+    print_block_bounds(printer, "block");
+    declare_saved(printer);
+    start_totals(printer, REDUCTION_FULL);
+    text_open(&printer->text, "for (%s row = begin + team; row < end; row += LANES)", type);
+    print_team_row(printer, false);
+    text_open(&printer->text, "if (lane == 0)");
+    print_saved(printer, true);
+    text_close(&printer->text);
+    text_close(&printer->text);
+    text_line(&printer->text, "__syncthreads();");
+    text_open(&printer->text, "for (int column = thread; column < %lld; column += %d)", columns, CUDA_THREADS);
+    print_column_indices(printer);
+    start_totals(printer, REDUCTION_COLUMN);
+    text_open(&printer->text, "for (%s row = begin; row < end; row++)", type);
+    print_row_indices(printer);
+    print_saved(printer, false);
+    print_items(printer, arrlast(nest->phases).items);
+    text_close(&printer->text);
+    store_columns(printer, "block");
+    text_close(&printer->text);
+    end_totals(printer);
+}
+
+static void print_whole(struct printer *printer)
+{
+    const struct loop_nest *nest = printer->nest;
+    text_line(&printer->text, "const int part = block * LANES + team;");
+    text_open(&printer->text, "if (part < %lld)", (long long)print_nest_blocks(nest));
+    print_block_bounds(printer, "part");
+    start_totals(printer, REDUCTION_FULL);
+    print_items(printer, nest->bodies[BODY_OUTER]);
+    declare_results(printer, REDUCTION_FULL);
+    for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++) {
+        const char *type = print_accumulator(printer, reduction_of(printer, nest->totals[i]));
+        text_line(&printer->text, "a%d = %s_lanes(a%d);", nest->totals[i], type, nest->totals[i]);
+        text_open(&printer->text, "if (lane == 0)");
+        text_line(&printer->text, "t%d[part] = a%d;", nest->totals[i], nest->totals[i]);
+        text_close(&printer->text);
+    }
+    text_close(&printer->text);
+}
+
+static void open_items(struct printer *printer, const char *name)
+{
+    const struct cuda_task *task = printer->task;
+    const char *type = cuda_integer(task->items + CUDA_THREADS);
+    text_line(&printer->text, "const %s %s = (%s)block * %d + thread;", type, name, type, CUDA_THREADS);
+    text_open(&printer->text, "if (%s < %lld)", name, (long long)task->items);
+}
+
+static void print_clear(struct printer *printer)
+{
+    const struct loop_nest *nest = printer->nest;
+    open_items(printer, "item");
+    text_line(&printer->text, nest->clear_bytes % 4 ? "%s[item] = 0;" : "((int *)%s)[item] = 0;",
+              print_buffer_name(printer, nest->clear));
+    text_close(&printer->text);
+}
+
+static void print_scatter(struct printer *printer)
+{
+    const struct loop_nest *nest = printer->nest;
+    long long extent = nest->vector_extent;
+    open_items(printer, "item");
+    text_line(&printer->text, "const int part = item / %lld;", extent);
+    if (nest->vector >= 0)
+        text_line(&printer->text, "const int i%d = item %% %lld;", nest->vector, extent);
+    text_open(&printer->text, "for (%s row = 0; row < %lld; row++)", cuda_integer(nest->rows), (long long)nest->rows);
+    print_row_indices(printer);
+    print_element(printer);
+    text_close(&printer->text);
+    text_close(&printer->text);
+}
+
+static void print_finish(struct printer *printer)
+{
+    const struct loop_nest *nest = printer->nest;
+    long long blocks = print_nest_blocks(nest), columns = cuda_columns(printer->lowered, nest);
+    open_items(printer, "column");
+    print_column_indices(printer);
+    declare_results(printer, REDUCTION_COLUMN);
+    for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++) {
+        int number = nest->totals[i];
+        const struct reduction *reduction = reduction_of(printer, number);
+        const char *type = print_accumulator(printer, reduction);
+        if (reduction->kind != REDUCTION_COLUMN)
+            continue;
+        text_line(&printer->text, "%s a%d = %s;", type, number,
+                  blocks ? arena_printf(printer->arena, "t%d[column]", number)
+                         : arena_printf(printer->arena, "%s_start()", type));
+        text_open(&printer->text, "for (int part = 1; part < %lld; part++)", blocks);
+        text_line(&printer->text, "a%d = %s_merge(a%d, t%d[part * %lld + column]);", number, type, number, number,
+                  columns);
+        text_close(&printer->text);
+    }
+    print_items(printer, nest->bodies[BODY_FINISH]);
+    text_close(&printer->text);
+}
+
+/* The order of the parts counts for some reductions: these are merged by every thread alike, the others by all. */
+static void merge_parts(struct printer *printer, int number)
+{
+    const struct reduction *reduction = reduction_of(printer, number);
+    const char *type = print_accumulator(printer, reduction);
+    long long parts = printer->task->parts;
+    if (reduction_ordered(reduction->node)) {
+        text_line(&printer->text, "%s a%d = %s;", type, number,
+                  parts ? arena_printf(printer->arena, "t%d[0]", number)
+                        : arena_printf(printer->arena, "%s_start()", type));
+        text_open(&printer->text, "for (int part = 1; part < %lld; part++)", parts);
+    } else {
+        text_line(&printer->text, "%s a%d = %s_start();", type, number, type);
+        text_open(&printer->text, "for (int part = thread; part < %lld; part += %d)", parts, CUDA_THREADS);
+    }
+    text_line(&printer->text, "a%d = %s_merge(a%d, t%d[part]);", number, type, number, number);
+    text_close(&printer->text);
+    if (!reduction_ordered(reduction->node))
+        text_line(&printer->text, "a%d = %s_teams(%s_lanes(a%d));", number, type, type, number);
+}
+
+static void print_total(struct printer *printer)
+{
+    const struct loop_nest *nest = printer->nest;
+    declare_results(printer, REDUCTION_FULL);
+    for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++)
+        if (reduction_of(printer, nest->totals[i])->kind == REDUCTION_FULL)
+            merge_parts(printer, nest->totals[i]);
+    text_open(&printer->text, "if (thread == 0)");
+    print_items(printer, nest->bodies[BODY_TOTAL]);
+    text_close(&printer->text);
+}
+
+void cuda_print_task(struct printer *printer, const struct cuda_task *task)
+{
+    static void (*const schemes[])(struct printer *) = {
+        [CUDA_ELEMENTS] = print_elements,         [CUDA_ROWS] = print_rows,     [CUDA_COLUMNS] = print_columns,
+        [CUDA_ROWS_COLUMNS] = print_rows_columns, [CUDA_WHOLE] = print_whole,   [CUDA_CLEAR] = print_clear,
+        [CUDA_SCATTER] = print_scatter,           [CUDA_FINISH] = print_finish, [CUDA_TOTAL] = print_total,
+    };
+    printer->task = task;
+    printer->nest = &printer->lowered->nests[task->nest];
+    if (task->scheme != CUDA_CLEAR)
+        print_items(printer, printer->nest->bodies[BODY_NEST]);
+    schemes[task->scheme](printer);
+}
