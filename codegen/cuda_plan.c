@@ -1,8 +1,9 @@
 /* Chooses a scheme for each nest, tells which tasks must wait for which, and sizes the workspace. See cuda_plan.h.
  *
  * A task waits for an earlier one when it loads what that one stores, or stores where that one loads or stores: pass
- * memory may have given a store the memory of a value that dies in this kernel. A value of one element is loaded by
- * every block when it starts, so nothing may be stored over it in the first stage. */
+ * memory may have given a store the memory of a value that dies in this kernel. Values of the whole kernel are computed
+ * at the start of the first stage that needs them, but before the stage in which something is stored over what they
+ * are loaded from. */
 #include "codegen/cuda_plan.h"
 #include "passes/memory.h"
 
@@ -327,7 +328,7 @@ static void choose_stages(struct cuda_plan *plan, const struct lowered *lowered)
     arrfree(early.loads);
 }
 
-static int64_t task_work(const struct cuda_plan *plan, const struct lowered *lowered, const struct cuda_task *task)
+static int64_t task_work(const struct lowered *lowered, const struct cuda_task *task)
 {
     const struct loop_nest *nest = &lowered->nests[task->nest];
     switch (task->scheme) {
@@ -338,7 +339,6 @@ static int64_t task_work(const struct cuda_plan *plan, const struct lowered *low
     case CUDA_TOTAL:
         return task->parts;
     default:
-        (void)plan;
         return nest->work;
     }
 }
@@ -352,7 +352,7 @@ static void choose_joint(struct cuda_plan *plan, const struct lowered *lowered)
     while (plan->joint > 0) {
         for (ptrdiff_t i = 0; i < arrlen(plan->tasks); i++)
             if (plan->tasks[i].stage == plan->joint - 1)
-                work += task_work(plan, lowered, &plan->tasks[i]);
+                work += task_work(lowered, &plan->tasks[i]);
         if (work > TAIL_WORK)
             break;
         plan->joint--;
@@ -363,6 +363,74 @@ static void choose_joint(struct cuda_plan *plan, const struct lowered *lowered)
             blocks += plan->tasks[i].stage == stage ? plan->tasks[i].blocks : 0;
         plan->blocks = blocks > plan->blocks ? blocks : plan->blocks;
     }
+}
+
+/* ---- when the values of the whole kernel are computed ---- */
+
+static void need_value(struct cuda_plan *plan, const struct lowered *lowered, int number, int stage)
+{
+    if (number < 0)
+        return;
+    const struct value *value = &lowered->values[number];
+    if (value->depth != BODY_KERNEL || plan->value_stage[number] <= stage)
+        return;
+    plan->value_stage[number] = stage;
+    for (int i = 0; i < value->operand_count; i++)
+        need_value(plan, lowered, value->operands[i], stage);
+}
+
+static void need_items(struct cuda_plan *plan, const struct lowered *lowered, const struct item *items, int stage)
+{
+    for (ptrdiff_t i = 0; i < arrlen(items); i++) {
+        int number = items[i].number;
+        if (items[i].kind == ITEM_STORE) {
+            need_value(plan, lowered, lowered->stores[number].value, stage);
+            need_value(plan, lowered, lowered->stores[number].slice, stage);
+        } else if (items[i].kind == ITEM_STEP) {
+            need_value(plan, lowered, lowered->reductions[number].value, stage);
+            need_value(plan, lowered, lowered->reductions[number].position, stage);
+        } else if (items[i].kind == ITEM_VALUE) {
+            const struct value *value = &lowered->values[number];
+            for (int k = 0; k < value->operand_count; k++)
+                need_value(plan, lowered, value->operands[k], stage);
+        }
+    }
+}
+
+/* Nothing may be stored over what a value is loaded from before it is. */
+static void load_in_time(struct cuda_plan *plan, const struct lowered *lowered, const struct item *item)
+{
+    const struct value *value = &lowered->values[item->number];
+    if (item->kind != ITEM_VALUE || value->kind != VALUE_LOAD)
+        return;
+    for (ptrdiff_t i = 0; i < arrlen(plan->tasks); i++) {
+        struct use use = use_of(lowered, &plan->tasks[i]);
+        for (ptrdiff_t k = 0; k < arrlen(use.stores); k++)
+            if (share_memory(lowered, use.stores[k], value->buffer))
+                need_value(plan, lowered, item->number, plan->tasks[i].stage - 1);
+        arrfree(use.loads);
+        arrfree(use.stores);
+    }
+}
+
+static void place_values(struct cuda_plan *plan, const struct lowered *lowered)
+{
+    arrsetlen(plan->value_stage, arrlenu(lowered->values));
+    for (ptrdiff_t i = 0; i < arrlen(lowered->values); i++)
+        plan->value_stage[i] = plan->stages;
+    for (ptrdiff_t i = 0; i < arrlen(plan->tasks); i++) {
+        const struct loop_nest *nest = &lowered->nests[plan->tasks[i].nest];
+        int stage = plan->tasks[i].stage;
+        bool end = plan->tasks[i].scheme == CUDA_FINISH || plan->tasks[i].scheme == CUDA_TOTAL;
+        need_items(plan, lowered, nest->bodies[BODY_NEST], stage);
+        for (int body = BODY_OUTER; body < BODY_COUNT; body++)
+            if (end == (body == BODY_FINISH || body == BODY_TOTAL))
+                need_items(plan, lowered, nest->bodies[body], stage);
+        for (ptrdiff_t k = 0; !end && k < arrlen(nest->phases); k++)
+            need_items(plan, lowered, nest->phases[k].items, stage);
+    }
+    for (ptrdiff_t i = 0; i < arrlen(lowered->items); i++)
+        load_in_time(plan, lowered, &lowered->items[i]);
 }
 
 /* ---- workspace ---- */
@@ -439,6 +507,7 @@ struct cuda_plan cuda_plan_make(const struct lowered *lowered)
         add_tasks(&plan, lowered, i);
     choose_stages(&plan, lowered);
     choose_joint(&plan, lowered);
+    place_values(&plan, lowered);
     reserve_totals(&plan, lowered);
     for (ptrdiff_t i = 0; i < arrlen(plan.tasks); i++)
         if (plan.tasks[i].scheme == CUDA_ROWS_COLUMNS)
@@ -449,6 +518,7 @@ struct cuda_plan cuda_plan_make(const struct lowered *lowered)
 void cuda_plan_free(struct cuda_plan *plan)
 {
     arrfree(plan->tasks);
+    arrfree(plan->value_stage);
     arrfree(plan->totals);
     arrfree(plan->saved);
 }

@@ -139,6 +139,7 @@ static void print_body(struct kernel *kernel, const struct lowered *lowered, str
         return;
     }
     struct cuda_kernel printed = print_cuda(lowered, arena);
+    kernel->name = arena_printf(arena, "%s_kernel", kernel->name); /* CUDA has functions of its own: rsqrt, max */
     kernel->body = printed.body;
     kernel->workspace_bytes = printed.workspace;
     kernel->threads = printed.threads;
@@ -166,6 +167,6 @@ const char *kernel_function(const struct kernel *kernel, const char *name, struc
 {
     if (!kernel->threads)
         return arena_printf(arena, "%svoid %s%s", kernel->comment, name, kernel->body);
-    return arena_printf(arena, "%sextern \"C\" __global__ void __launch_bounds__(%d) %s%s", kernel->comment,
+    return arena_printf(arena, "%sextern \"C\" __global__ void __launch_bounds__(%d, 1) %s%s", kernel->comment,
                         kernel->threads, name, kernel->body);
 }

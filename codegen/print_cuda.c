@@ -1,7 +1,6 @@
 /* Prints a lowered kernel as CUDA C for NVRTC: the same nests as the host's, laid out by cuda_plan.h.
  *
- *   kernel values: uniform, computed by every thread
- *   stage 0: blocks of all its tasks, in strides of the grid
+ *   stage 0: uniform values of the whole kernel, then blocks of all its tasks, in strides of the grid
  *   grid_wait, stage 1, …
  *   if (grid_last) the stages that are little work, by the block that comes last */
 #include "codegen/print_cuda.h"
@@ -35,12 +34,25 @@ static int parameter_count(const struct lowered *lowered, const struct cuda_plan
     return count;
 }
 
+/* The kernel's own values that this stage is the first to need. */
+static void print_kernel_items(struct printer *printer, int stage)
+{
+    for (ptrdiff_t i = 0; i < arrlen(printer->lowered->items); i++) {
+        const struct item *item = &printer->lowered->items[i];
+        if (item->kind == ITEM_INDEX && stage == 0)
+            cuda_print_index(printer, item->number);
+        if (item->kind == ITEM_VALUE && printer->plan->value_stage[item->number] == stage)
+            cuda_print_value(printer, item->number);
+    }
+}
+
 /* The tasks of a stage in turn, each with `block` counted from its own first one. */
 static void print_stage(struct printer *printer, int stage, bool joint)
 {
     const struct cuda_plan *plan = printer->plan;
     int64_t total = 0, first = 0;
     int tasks = 0;
+    print_kernel_items(printer, stage);
     for (ptrdiff_t i = 0; i < arrlen(plan->tasks); i++) {
         bool present = plan->tasks[i].stage == stage && plan->tasks[i].blocks;
         total += present ? plan->tasks[i].blocks : 0;
@@ -93,17 +105,6 @@ static void print_stages(struct printer *printer)
         text_close(&printer->text);
 }
 
-static void print_kernel_items(struct printer *printer)
-{
-    for (ptrdiff_t i = 0; i < arrlen(printer->lowered->items); i++) {
-        const struct item *item = &printer->lowered->items[i];
-        if (item->kind == ITEM_INDEX)
-            cuda_print_index(printer, item->number);
-        else
-            cuda_print_value(printer, item->number);
-    }
-}
-
 struct cuda_kernel print_cuda(const struct lowered *lowered, struct arena *arena)
 {
     struct cuda_plan plan = cuda_plan_make(lowered);
@@ -113,7 +114,6 @@ struct cuda_kernel print_cuda(const struct lowered *lowered, struct arena *arena
     text_open_block(&printer.text);
     text_line(&printer.text, "const int thread = threadIdx.x, team = thread / LANES, lane = thread %% LANES;");
     print_buffers(&printer);
-    print_kernel_items(&printer);
     print_stages(&printer);
     text_close(&printer.text);
     struct cuda_kernel kernel = {.body = text_finish(&printer.text, arena),

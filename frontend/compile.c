@@ -103,6 +103,19 @@ struct target target_from_facts(const struct device_facts *facts)
     return target;
 }
 
+struct target target_cuda(void)
+{
+    struct target target = {.name = "cuda",
+                            .language = LANGUAGE_CUDA,
+                            .channels_last = true,
+                            .epilogues = EPILOGUE_BIAS | EPILOGUE_RELU | EPILOGUE_ADD,
+                            .alignment = 256,
+                            .threads = 1};
+    for (int i = 0; i < ELEMENT_COUNT; i++)
+        target.storage[i] = (enum element)i;
+    return target;
+}
+
 /* ---- opening ---- */
 
 /* The train block's entries given as flags; an stb_ds array. */

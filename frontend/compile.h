@@ -62,6 +62,8 @@ int compilation_close(struct compilation *compilation, int code);
 char *read_text(struct arena *arena, const char *path, size_t *length);
 /* Device facts as passes see them. */
 struct target target_from_facts(const struct device_facts *facts);
+/* A GPU of which nothing is known but that it is one: for text, where none is at hand. */
+struct target target_cuda(void);
 /* Fills facts from --threads and --isa. 0 or an exit code. */
 int describe_device(const struct invocation *invocation, struct device_facts *facts);
 /* Fills the options that --passes, --verify-each … ask for. False after a usage error. */

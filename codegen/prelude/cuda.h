@@ -7,6 +7,7 @@
 #define CASTOR_CUDA_PRELUDE_H
 
 #pragma nv_diag_suppress 177 /* functions that nothing calls */
+#pragma nv_diag_suppress 550 /* variables set but not used */
 
 #define INLINE static __device__ __forceinline__
 

@@ -72,7 +72,7 @@ static int emit_program(struct compilation *compilation, const char *emit)
     int code = compilation_program(compilation);
     if (code)
         return code;
-    if (strcmp(emit, "c") == 0) {
+    if (strcmp(emit, "c") == 0 || strcmp(emit, "cuda") == 0) {
         print_kernels(compilation->program, stdout);
         return 0;
     }
@@ -84,7 +84,7 @@ static int emit_program(struct compilation *compilation, const char *emit)
 
 int command_dump(const struct invocation *invocation)
 {
-    static const char *const forms[] = {"ir", "dot", "svg", "c", "program"};
+    static const char *const forms[] = {"ir", "dot", "svg", "c", "cuda", "program"};
     const char *emit = flag_text(invocation, FLAG_emit), *after = flag_text(invocation, FLAG_after);
     bool known = !emit;
     for (size_t i = 0; !known && i < sizeof forms / sizeof *forms; i++)
@@ -97,6 +97,8 @@ int command_dump(const struct invocation *invocation)
         return usage_error(invocation, "--after goes with --emit ir, dot and svg");
     struct compilation compilation;
     int code = compilation_open(&compilation, invocation);
+    if (strcmp(emit, "cuda") == 0)
+        compilation.target = target_cuda();
     if (!code) {
         struct compile_request request = {.batch = compilation.settings->batch,
                                           .eval = compilation.settings->batch,
