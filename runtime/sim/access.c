@@ -1,0 +1,434 @@
+/* Loads, stores and atomics: every access of a kernel to memory passes through here or shared.c, where it is checked.
+ *
+ * Warps whose lanes are all active and read or write one run of bytes, or all the same place, go a fast way with one
+ * check; all others go lane by lane. */
+#include "runtime/sim/execute.h"
+
+#include <string.h>
+
+void access_addresses(const struct warp *warp, uint32_t base, bool wide, uint64_t offset, uint64_t *addresses)
+{
+    if (wide)
+        warp->isa->offset64(addresses, warp_source(warp, base), offset);
+    else
+        warp->isa->offset32(addresses, warp_source(warp, base), offset);
+}
+
+const struct hint *access_find(struct warp *warp, const struct op *op, uint64_t address, uint64_t bytes)
+{
+    const struct launch *launch = warp->block->launch;
+    struct hint *hint = &warp->block->worker->hints[op - launch->kernel->ops];
+    if (address < hint->begin || address >= hint->end) {
+        const struct sim_allocation *allocation = sim_memory_find(launch->memory, address);
+        if (!allocation)
+            return NULL;
+        *hint = (struct hint){allocation->begin, allocation->end, allocation->written, allocation->read_only};
+    }
+    return bytes <= hint->end - address ? hint : NULL;
+}
+
+static bool all_written(const uint8_t *shadow, int bytes)
+{
+    static const uint64_t ones = 0x0101010101010101;
+    uint64_t part = 0;
+    if (bytes < 8) {
+        memcpy(&part, shadow, (size_t)bytes);
+        return part == (ones & ((1ULL << (8 * bytes)) - 1));
+    }
+    for (int i = 0; i < bytes; i += 8) {
+        memcpy(&part, shadow + i, 8);
+        if (part != ones)
+            return false;
+    }
+    return true;
+}
+
+/* ---- between memory and registers ---- */
+
+/* Reads a value of 1 to 8 bytes; those that other threads may write meanwhile, atomically. */
+static uint64_t read_value(const uint8_t *from, int bytes, bool ordered)
+{
+    uint16_t two;
+    uint32_t four;
+    uint64_t eight;
+    switch (bytes) {
+    case 1:
+        return ordered ? __atomic_load_n(from, __ATOMIC_SEQ_CST) : *from;
+    case 2:
+        if (ordered)
+            return __atomic_load_n((const uint16_t *)(const void *)from, __ATOMIC_SEQ_CST);
+        memcpy(&two, from, sizeof two);
+        return two;
+    case 4:
+        if (ordered)
+            return __atomic_load_n((const uint32_t *)(const void *)from, __ATOMIC_SEQ_CST);
+        memcpy(&four, from, sizeof four);
+        return four;
+    default:
+        if (ordered)
+            return __atomic_load_n((const uint64_t *)(const void *)from, __ATOMIC_SEQ_CST);
+        memcpy(&eight, from, sizeof eight);
+        return eight;
+    }
+}
+
+static void write_value(uint8_t *to, int bytes, bool ordered, uint64_t value)
+{
+    if (!ordered) {
+        memcpy(to, &value, (size_t)bytes); /* little-endian, as the device is */
+        return;
+    }
+    if (bytes == 1)
+        __atomic_store_n(to, (uint8_t)value, __ATOMIC_SEQ_CST);
+    else if (bytes == 2)
+        __atomic_store_n((uint16_t *)(void *)to, (uint16_t)value, __ATOMIC_SEQ_CST);
+    else if (bytes == 4)
+        __atomic_store_n((uint32_t *)(void *)to, (uint32_t)value, __ATOMIC_SEQ_CST);
+    else
+        __atomic_store_n((uint64_t *)(void *)to, value, __ATOMIC_SEQ_CST);
+}
+
+/* What a register gets: extended by the sign where there is one, cut to the register's width. */
+static uint64_t extended(const struct access *access, uint64_t value)
+{
+    if (access->is_signed) {
+        int shift = 64 - 8 * access->bytes;
+        value = (uint64_t)((int64_t)(value << shift) >> shift);
+    }
+    return access->register_bits == 16 ? (uint16_t)value : value;
+}
+
+static void put_cell(struct warp *warp, const struct access *access, int element, int lane, uint64_t value)
+{
+    void *cells = warp_destination(warp, access->registers[element]);
+    value = extended(access, value);
+    if (access->register_bits == 64)
+        ((uint64_t *)cells)[lane] = value;
+    else
+        ((uint32_t *)cells)[lane] = (uint32_t)value;
+}
+
+static uint64_t get_cell(const struct warp *warp, const struct access *access, int element, int lane)
+{
+    const void *cells = warp_source(warp, access->registers[element]);
+    return access->register_bits == 64 ? ((const uint64_t *)cells)[lane] : ((const uint32_t *)cells)[lane];
+}
+
+static void load_lane(struct warp *warp, const struct access *access, int lane, const uint8_t *from)
+{
+    for (int i = 0; i < access->count; i++)
+        put_cell(warp, access, i, lane, read_value(from + i * access->bytes, access->bytes, access->ordered));
+}
+
+static void store_lane(const struct warp *warp, const struct access *access, int lane, uint8_t *to)
+{
+    for (int i = 0; i < access->count; i++)
+        write_value(to + i * access->bytes, access->bytes, access->ordered, get_cell(warp, access, i, lane));
+}
+
+/* All lanes from one run of bytes, lane after lane. */
+static void load_run(struct warp *warp, const struct access *access, const uint8_t *from)
+{
+    int bytes = access->bytes, count = access->count;
+    for (int i = 0; i < count; i++) {
+        uint32_t *cells = warp_destination(warp, access->registers[i]);
+        if (bytes == 4 && access->register_bits == 32 && count == 1) {
+            memcpy(cells, from, LANES * sizeof *cells);
+        } else if (bytes == 4 && access->register_bits == 32) {
+            for (int l = 0; l < LANES; l++)
+                memcpy(&cells[l], from + 4 * (l * count + i), 4);
+        } else if (bytes == 2 && !access->is_signed && access->register_bits == 16) {
+            for (int l = 0; l < LANES; l++) {
+                uint16_t half;
+                memcpy(&half, from + 2 * (l * count + i), 2);
+                cells[l] = half;
+            }
+        } else {
+            for (int l = 0; l < LANES; l++)
+                put_cell(warp, access, i, l, read_value(from + bytes * (l * count + i), bytes, false));
+        }
+    }
+}
+
+static void store_run(const struct warp *warp, const struct access *access, uint8_t *to)
+{
+    int bytes = access->bytes, count = access->count;
+    for (int i = 0; i < count; i++) {
+        const uint32_t *cells = warp_source(warp, access->registers[i]);
+        if (bytes == 4 && access->register_bits == 32 && count == 1) {
+            memcpy(to, cells, LANES * sizeof *cells);
+        } else if (bytes == 4 && access->register_bits == 32) {
+            for (int l = 0; l < LANES; l++)
+                memcpy(to + 4 * (l * count + i), &cells[l], 4);
+        } else if (bytes == 2 && access->register_bits <= 32) {
+            for (int l = 0; l < LANES; l++) {
+                uint16_t half = (uint16_t)cells[l];
+                memcpy(to + 2 * (l * count + i), &half, 2);
+            }
+        } else {
+            for (int l = 0; l < LANES; l++)
+                write_value(to + bytes * (l * count + i), bytes, false, get_cell(warp, access, i, l));
+        }
+    }
+}
+
+static const char *verb(const struct access *access)
+{
+    return access->operation ? "updates" : access->load ? "reads" : "writes";
+}
+
+/* ---- global memory ---- */
+
+/* Sectors of 32 bytes in the order in which lanes come to them; neighbours mostly share or follow. */
+void count_sectors(const uint64_t *addresses, uint32_t active, int bytes, uint64_t *sectors)
+{
+    uint64_t seen[2 * LANES], highest = 0;
+    int count = 0;
+    for (int l = 0; l < LANES; l++) {
+        if (!(active & (1U << l)))
+            continue;
+        for (uint64_t sector = addresses[l] >> 5; sector <= (addresses[l] + (uint64_t)bytes - 1) >> 5; sector++) {
+            bool known = false;
+            for (int i = count - 1; count && sector <= highest && i >= 0 && !known; i--)
+                known = seen[i] == sector;
+            if (known || count == 2 * LANES)
+                continue;
+            seen[count++] = sector;
+            highest = sector > highest ? sector : highest;
+        }
+    }
+    *sectors += (uint64_t)count;
+}
+
+static void count_global(struct warp *warp, const struct access *access, uint64_t bytes, uint64_t sectors)
+{
+    if (access->load) {
+        warp->counters->load_bytes += bytes;
+        warp->counters->load_sectors += sectors;
+    }
+    if (access->store) {
+        warp->counters->store_bytes += bytes;
+        warp->counters->store_sectors += sectors;
+    }
+}
+
+/* One run of bytes or one place for all lanes; false where the fast way cannot be taken, for whatever reason. */
+static bool global_run(struct warp *warp, const struct op *op, const struct access *access, uint64_t first,
+                       int lane_bytes, bool same)
+{
+    uint64_t bytes = same ? (uint64_t)lane_bytes : (uint64_t)lane_bytes * LANES;
+    const struct hint *hint = access_find(warp, op, first, bytes);
+    if (!hint || first & (uint64_t)(lane_bytes - 1) || access->ordered || (access->store && hint->read_only))
+        return false;
+    uint8_t *shadow = hint->written + (first - hint->begin), *place = (uint8_t *)(uintptr_t)first;
+    if (access->load) {
+        if (sim_written(shadow, bytes) != bytes)
+            return false;
+        if (same)
+            for (int l = 0; l < LANES; l++)
+                load_lane(warp, access, l, place);
+        else
+            load_run(warp, access, place);
+    } else {
+        if (same)
+            return false;
+        store_run(warp, access, place);
+        sim_mark(shadow, bytes);
+    }
+    uint64_t sectors = ((first + bytes - 1) >> 5) - (first >> 5) + 1;
+    count_global(warp, access, (uint64_t)lane_bytes * LANES, sectors);
+    return true;
+}
+
+static bool global_lane(struct warp *warp, const struct op *op, const struct access *access, int lane, uint64_t address,
+                        int bytes)
+{
+    const struct hint *hint = access_find(warp, op, address, (uint64_t)bytes);
+    if (!hint)
+        return warp_fault_address(warp, op, lane, verb(access), address, bytes);
+    if (address & (uint64_t)(bytes - 1))
+        return warp_fault(warp, op, lane, "%s %d bytes at 0x%llx, which is misaligned", verb(access), bytes,
+                          (unsigned long long)address);
+    if (access->store && hint->read_only)
+        return warp_fault(warp, op, lane, "writes constant memory at 0x%llx", (unsigned long long)address);
+    uint8_t *shadow = hint->written + (address - hint->begin), *place = (uint8_t *)(uintptr_t)address;
+    if (access->load && !all_written(shadow, bytes))
+        return warp_fault_address(warp, op, lane, "reads what nothing wrote:", address, bytes);
+    if (access->operation)
+        return atomic_lane(warp, op, lane, place, false);
+    if (access->load) {
+        load_lane(warp, access, lane, place);
+    } else {
+        store_lane(warp, access, lane, place);
+        if (!all_written(shadow, bytes))
+            memset(shadow, 1, (size_t)bytes);
+    }
+    return true;
+}
+
+static bool run_global(struct warp *warp, const struct op *op, const struct access *access, const uint64_t *addresses,
+                       uint32_t active)
+{
+    int bytes = access->bytes * access->count;
+    if (active == UINT32_MAX && !access->operation) {
+        if (warp->isa->consecutive(addresses, (uint64_t)bytes)) {
+            if (global_run(warp, op, access, addresses[0], bytes, false))
+                return true;
+        } else if (warp->isa->consecutive(addresses, 0)) {
+            if (global_run(warp, op, access, addresses[0], bytes, true))
+                return true;
+        }
+    }
+    for (uint32_t left = active; left; left &= left - 1) {
+        int l = __builtin_ctz(left);
+        if (!global_lane(warp, op, access, l, addresses[l], bytes))
+            return false;
+    }
+    uint64_t sectors = 0;
+    count_sectors(addresses, active, bytes, &sectors);
+    count_global(warp, access, (uint64_t)bytes * (uint64_t)__builtin_popcount(active), sectors);
+    return true;
+}
+
+/* ---- shared memory ---- */
+
+static bool shared_lane(struct warp *warp, const struct op *op, const struct access *access, int lane, uint64_t address,
+                        int bytes)
+{
+    uint8_t *place = warp->block->shared.bytes + address;
+    if (access->operation)
+        return shared_atomic(warp, op, lane, address, bytes) && atomic_lane(warp, op, lane, place, true);
+    if (access->load) {
+        if (!shared_read(warp, op, lane, address, bytes))
+            return false;
+        load_lane(warp, access, lane, place);
+        return true;
+    }
+    if (!shared_write(warp, op, lane, address, bytes))
+        return false;
+    store_lane(warp, access, lane, place);
+    return true;
+}
+
+static bool run_shared(struct warp *warp, const struct op *op, const struct access *access, const uint64_t *addresses,
+                       uint32_t active)
+{
+    int bytes = access->bytes * access->count;
+    if (active == UINT32_MAX && !access->operation && warp->isa->consecutive(addresses, (uint64_t)bytes) &&
+        shared_run(warp, op, addresses[0], bytes, access->store)) {
+        uint8_t *place = warp->block->shared.bytes + addresses[0];
+        if (access->load)
+            load_run(warp, access, place);
+        else
+            store_run(warp, access, place);
+        return true;
+    }
+    for (uint32_t left = active; left; left &= left - 1) {
+        int l = __builtin_ctz(left);
+        if (!shared_lane(warp, op, access, l, addresses[l], bytes))
+            return false;
+    }
+    count_conflicts(warp, addresses, active, bytes);
+    return true;
+}
+
+/* ---- local and parameter memory ---- */
+
+static bool local_lane(struct warp *warp, const struct op *op, const struct access *access, int lane, uint64_t address,
+                       int bytes)
+{
+    uint64_t size = (uint64_t)warp->block->launch->kernel->local_bytes;
+    if (address >= size || (uint64_t)bytes > size - address)
+        return warp_fault(warp, op, lane, "%s %d bytes at %lld of %llu bytes of local memory", verb(access), bytes,
+                          (long long)address, (unsigned long long)size);
+    if (address & (uint64_t)(bytes - 1))
+        return warp_fault(warp, op, lane, "%s %d bytes at %llu of local memory, which is misaligned", verb(access),
+                          bytes, (unsigned long long)address);
+    size_t at = (size_t)lane * size + address;
+    if (access->load && !all_written(warp->local_written + at, bytes))
+        return warp_fault(warp, op, lane, "reads what nothing wrote: %d bytes at %llu of local memory", bytes,
+                          (unsigned long long)address);
+    if (access->operation)
+        return warp_fault(warp, op, lane, "atomics have no place in local memory");
+    if (access->load) {
+        load_lane(warp, access, lane, warp->local + at);
+    } else {
+        store_lane(warp, access, lane, warp->local + at);
+        memset(warp->local_written + at, 1, (size_t)bytes);
+    }
+    return true;
+}
+
+static bool parameter_lane(struct warp *warp, const struct op *op, const struct access *access, int lane,
+                           uint64_t address, int bytes)
+{
+    const struct launch *launch = warp->block->launch;
+    uint64_t size = (uint64_t)launch->kernel->parameter_bytes;
+    if (!access->load || access->store)
+        return warp_fault(warp, op, lane, "writes its parameters");
+    if (address >= size || (uint64_t)bytes > size - address)
+        return warp_fault(warp, op, lane, "reads %d bytes at %lld of %llu bytes of parameters", bytes,
+                          (long long)address, (unsigned long long)size);
+    if (address & (uint64_t)(bytes - 1))
+        return warp_fault(warp, op, lane, "reads %d bytes at %llu of the parameters, which is misaligned", bytes,
+                          (unsigned long long)address);
+    load_lane(warp, access, lane, launch->parameters + address);
+    return true;
+}
+
+/* ---- all spaces ---- */
+
+static bool in_space(struct warp *warp, const struct op *op, enum ptx_space space, const uint64_t *addresses,
+                     uint32_t active)
+{
+    const struct access *access = op->detail;
+    if (space == PTX_GLOBAL || space == PTX_CONST)
+        return run_global(warp, op, access, addresses, active);
+    if (space == PTX_SHARED)
+        return run_shared(warp, op, access, addresses, active);
+    int bytes = access->bytes * access->count;
+    for (uint32_t left = active; left; left &= left - 1) {
+        int l = __builtin_ctz(left);
+        bool good = space == PTX_LOCAL ? local_lane(warp, op, access, l, addresses[l], bytes)
+                                       : parameter_lane(warp, op, access, l, addresses[l], bytes);
+        if (!good)
+            return false;
+    }
+    return true;
+}
+
+/* Generic addresses: lanes are sorted by the window in which theirs lies. */
+static bool run_generic(struct warp *warp, const struct op *op, uint64_t *addresses, uint32_t active)
+{
+    static const enum ptx_space spaces[] = {PTX_GLOBAL, PTX_SHARED, PTX_LOCAL, PTX_PARAM};
+    for (uint32_t window = 0; window < sizeof spaces / sizeof *spaces; window++) {
+        uint32_t inside = 0;
+        for (int l = 0; l < LANES; l++)
+            if (addresses[l] >> WINDOW_SHIFT == window)
+                inside |= 1U << l;
+        inside &= active;
+        active &= ~inside;
+        if (!inside)
+            continue;
+        uint64_t within[LANES];
+        for (int l = 0; l < LANES; l++)
+            within[l] = addresses[l] - WINDOW(window);
+        if (!in_space(warp, op, spaces[window], within, inside))
+            return false;
+    }
+    if (!active)
+        return true;
+    const struct access *access = op->detail;
+    int lane = __builtin_ctz(active);
+    return warp_fault_address(warp, op, lane, verb(access), addresses[lane], access->bytes * access->count);
+}
+
+bool run_access(struct warp *warp, const struct op *op, uint32_t active)
+{
+    const struct access *access = op->detail;
+    uint64_t addresses[LANES];
+    access_addresses(warp, op->a, access->wide_address, op->immediate, addresses);
+    if (access->space == PTX_GENERIC)
+        return run_generic(warp, op, addresses, active);
+    return in_space(warp, op, access->space, addresses, active);
+}

@@ -1,0 +1,117 @@
+/* Atomics, one lane at a time, lanes in ascending order; those on global memory are atomic for the CPU's threads too.
+ */
+#include "runtime/sim/execute.h"
+#include "runtime/sim/numbers.h"
+
+static u32 add_halves(const struct access *access, u32 a, u32 b)
+{
+    u32 sum = 0;
+    for (int half = 0; half < (access->pair ? 2 : 1); half++) {
+        u16 x = (u16)(a >> (16 * half)), y = (u16)(b >> (16 * half));
+        f32 exact = access->type == 'h' ? round_to_odd((f64)float_of_half(x) + (f64)float_of_half(y))
+                                        : round_to_odd((f64)float_of_bfloat(x) + (f64)float_of_bfloat(y));
+        sum |= (u32)(access->type == 'h' ? half_of(exact) : bfloat_of(exact)) << (16 * half);
+    }
+    return sum;
+}
+
+static u32 extreme_halves(const struct access *access, u32 a, u32 b)
+{
+    bool least = access->operation == ATOMIC_MIN;
+    u32 result = 0;
+    for (int half = 0; half < (access->pair ? 2 : 1); half++) {
+        u16 x = (u16)(a >> (16 * half)), y = (u16)(b >> (16 * half));
+        bool is_half = access->type == 'h';
+        f32 p = is_half ? float_of_half(x) : float_of_bfloat(x), q = is_half ? float_of_half(y) : float_of_bfloat(y);
+        f32 chosen = least ? minimum(p, q) : maximum(p, q);
+        result |= (u32)(is_half ? half_of(chosen) : bfloat_of(chosen)) << (16 * half);
+    }
+    return result;
+}
+
+static u64 add(const struct access *access, u64 a, u64 b)
+{
+    if (access->type == 'h' || access->type == 'g')
+        return add_halves(access, (u32)a, (u32)b);
+    if (access->type == 'f' && access->bytes == 4)
+        return bits_of(quiet(float_of((u32)a) + float_of((u32)b)));
+    if (access->type == 'f')
+        return bits_of64(double_of(a) + double_of(b));
+    return a + b;
+}
+
+static bool less(const struct access *access, u64 a, u64 b)
+{
+    if (access->type != 's')
+        return a < b;
+    return access->bytes == 8 ? (s64)a < (s64)b : (s32)(u32)a < (s32)(u32)b;
+}
+
+static u64 apply(const struct access *access, u64 old, u64 b, u64 c)
+{
+    bool half = access->type == 'h' || access->type == 'g';
+    switch (access->operation) {
+    case ATOMIC_ADD:
+        return add(access, old, b);
+    case ATOMIC_MIN:
+        return half ? extreme_halves(access, (u32)old, (u32)b) : less(access, b, old) ? b : old;
+    case ATOMIC_MAX:
+        return half ? extreme_halves(access, (u32)old, (u32)b) : less(access, old, b) ? b : old;
+    case ATOMIC_AND:
+        return old & b;
+    case ATOMIC_OR:
+        return old | b;
+    case ATOMIC_XOR:
+        return old ^ b;
+    case ATOMIC_INC:
+        return (u32)old >= (u32)b ? 0 : old + 1;
+    case ATOMIC_DEC:
+        return (u32)old == 0 || (u32)old > (u32)b ? b : old - 1;
+    case ATOMIC_EXCH:
+        return b;
+    default: /* ATOMIC_CAS: b is compared with, c the new value */
+        return old == b ? c : old;
+    }
+}
+
+#define UPDATE(type)                                                                                                   \
+    do {                                                                                                               \
+        type *cell = place, old = __atomic_load_n(cell, __ATOMIC_SEQ_CST);                                             \
+        while (!__atomic_compare_exchange_n(cell, &old, (type)apply(access, old, b, c), false, __ATOMIC_SEQ_CST,       \
+                                            __ATOMIC_SEQ_CST)) {                                                       \
+        }                                                                                                              \
+        return old;                                                                                                    \
+    } while (0)
+
+static u64 update(const struct access *access, void *place, u64 b, u64 c)
+{
+    switch (access->bytes) {
+    case 2:
+        UPDATE(u16);
+    case 4:
+        UPDATE(u32);
+    default:
+        UPDATE(u64);
+    }
+}
+
+static u64 cell(const struct warp *warp, const struct access *access, uint32_t operand, int lane)
+{
+    const void *cells = warp_source(warp, operand);
+    return access->bytes == 8 ? ((const u64 *)cells)[lane] : ((const u32 *)cells)[lane];
+}
+
+bool atomic_lane(struct warp *warp, const struct op *op, int lane, void *place, bool shared)
+{
+    const struct access *access = op->detail;
+    (void)shared;
+    u64 b = cell(warp, access, op->b, lane),
+        c = access->operation == ATOMIC_CAS ? cell(warp, access, access->second, lane) : 0;
+    u64 old = update(access, place, b, c);
+    void *cells = warp_destination(warp, op->d);
+    if (access->bytes == 8)
+        ((u64 *)cells)[lane] = old;
+    else
+        ((u32 *)cells)[lane] = (u32)old;
+    return true;
+}

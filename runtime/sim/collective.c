@@ -1,0 +1,269 @@
+/* What lanes of a warp do together, and small things that concern masks: shuffles, votes, matches, sums, mma. */
+#include "runtime/sim/execute.h"
+#include "runtime/sim/specials.h"
+
+#include <string.h>
+
+/* Every lane named by the members' mask must be here, and every lane here named. */
+static bool all_here(struct warp *warp, const struct op *op, uint32_t active)
+{
+    const uint32_t *members = warp_source(warp, op->e);
+    for (uint32_t left = active; left; left &= left - 1) {
+        int l = __builtin_ctz(left);
+        if ((members[l] & warp->live) != active)
+            return warp_fault(warp, op, l, "lanes %08x are to act together, lanes %08x are here", members[l], active);
+    }
+    return true;
+}
+
+/* Whether every active lane names a group that is here; groups apart may act in one go. */
+static bool group_here(struct warp *warp, const struct op *op, uint32_t active)
+{
+    const uint32_t *members = warp_source(warp, op->e);
+    for (uint32_t left = active; left; left &= left - 1) {
+        int l = __builtin_ctz(left);
+        uint32_t group = members[l];
+        if (!(group & (1U << l)) || (group & warp->live & ~active))
+            return warp_fault(warp, op, l, "lanes %08x are to act together, lanes %08x are here", group, active);
+    }
+    return true;
+}
+
+/* PTX, shfl.sync: c holds the clamp in bits 0-4 and the segment's mask in bits 8-12. */
+static int source_lane(int mode, int lane, uint32_t b, uint32_t c, bool *inside)
+{
+    int segment = (int)(c >> 8 & 31), clamp = (int)(c & 31), by = (int)(b & 31);
+    int highest = (lane & segment) | (clamp & ~segment), lowest = lane & segment, from;
+    switch (mode) {
+    case 0:
+        from = lane - by;
+        *inside = from >= highest;
+        break;
+    case 1:
+        from = lane + by;
+        *inside = from <= highest;
+        break;
+    case 2:
+        from = lane ^ by;
+        *inside = from <= highest;
+        break;
+    default:
+        from = lowest | (by & ~segment);
+        *inside = from <= highest;
+        break;
+    }
+    return *inside ? from : lane;
+}
+
+bool run_shuffle(struct warp *warp, const struct op *op, uint32_t active)
+{
+    const struct shuffle *shuffle = op->detail;
+    const uint32_t *a = warp_source(warp, op->a), *b = warp_source(warp, op->b), *c = warp_source(warp, op->c);
+    uint32_t result[LANES] = {0}, within = 0;
+    if (!group_here(warp, op, active))
+        return false;
+    for (uint32_t left = active; left; left &= left - 1) {
+        int l = __builtin_ctz(left);
+        bool inside;
+        int from = source_lane(shuffle->mode, l, b[l], c[l], &inside);
+        if (!(active & (1U << from)))
+            return warp_fault(warp, op, l, "shuffles from lane %d, which is not here", from);
+        result[l] = a[from];
+        within |= inside ? 1U << l : 0;
+    }
+    warp_set_register(warp, op->d, false, active, result);
+    warp_set_predicate(warp, shuffle->inside, active, within);
+    return true;
+}
+
+bool run_vote(struct warp *warp, const struct op *op, uint32_t active)
+{
+    uint32_t values = (warp->predicates[op->a] ^ (op->target ? UINT32_MAX : 0)) & active;
+    if (!all_here(warp, op, active))
+        return false;
+    if (op->immediate == 'b') {
+        uint32_t cells[LANES];
+        for (int l = 0; l < LANES; l++)
+            cells[l] = values;
+        warp_set_register(warp, op->d, false, active, cells);
+        return true;
+    }
+    bool all = values == active, any = values != 0;
+    bool result = op->immediate == 'l' ? all : op->immediate == 'y' ? any : all || !any;
+    warp_set_predicate(warp, op->d, active, result ? UINT32_MAX : 0);
+    return true;
+}
+
+bool run_match(struct warp *warp, const struct op *op, uint32_t active)
+{
+    const void *cells = warp_source(warp, op->a);
+    uint32_t result[LANES] = {0}, same = 0;
+    if (!all_here(warp, op, active))
+        return false;
+    for (int l = 0; l < LANES; l++)
+        for (int k = 0; k < LANES; k++) {
+            bool equal = op->wide ? ((const uint64_t *)cells)[l] == ((const uint64_t *)cells)[k]
+                                  : ((const uint32_t *)cells)[l] == ((const uint32_t *)cells)[k];
+            result[l] |= equal && active & (1U << k) ? 1U << k : 0;
+        }
+    for (int l = 0; op->immediate && l < LANES; l++) {
+        same |= result[l] == active ? 1U << l : 0;
+        result[l] = result[l] == active ? active : 0;
+    }
+    warp_set_register(warp, op->d, false, active, result);
+    if (op->immediate)
+        warp_set_predicate(warp, op->c, active, same);
+    return true;
+}
+
+static uint32_t reduce(enum redux_operation operation, uint32_t a, uint32_t b)
+{
+    switch (operation) {
+    case REDUX_ADD:
+        return a + b;
+    case REDUX_MIN_U32:
+        return a < b ? a : b;
+    case REDUX_MIN_S32:
+        return (int32_t)a < (int32_t)b ? a : b;
+    case REDUX_MAX_U32:
+        return a > b ? a : b;
+    case REDUX_MAX_S32:
+        return (int32_t)a > (int32_t)b ? a : b;
+    case REDUX_AND:
+        return a & b;
+    case REDUX_OR:
+        return a | b;
+    default:
+        return a ^ b;
+    }
+}
+
+bool run_redux(struct warp *warp, const struct op *op, uint32_t active)
+{
+    const uint32_t *a = warp_source(warp, op->a);
+    if (!all_here(warp, op, active))
+        return false;
+    uint32_t left = active & (active - 1), result = a[__builtin_ctz(active)], cells[LANES];
+    for (; left; left &= left - 1)
+        result = reduce((enum redux_operation)op->immediate, result, a[__builtin_ctz(left)]);
+    for (int l = 0; l < LANES; l++)
+        cells[l] = result;
+    warp_set_register(warp, op->d, false, active, cells);
+    return true;
+}
+
+bool run_active_mask(struct warp *warp, const struct op *op, uint32_t active)
+{
+    uint32_t cells[LANES];
+    for (int l = 0; l < LANES; l++)
+        cells[l] = active;
+    warp_set_register(warp, op->d, false, active, cells);
+    return true;
+}
+
+bool run_sync_warp(struct warp *warp, const struct op *op, uint32_t active)
+{
+    return group_here(warp, op, active);
+}
+
+/* ---- predicates and the like ---- */
+
+bool run_select(struct warp *warp, const struct op *op, uint32_t active)
+{
+    const void *a = warp_source(warp, op->a), *b = warp_source(warp, op->b);
+    uint32_t mask = warp->predicates[op->c];
+    bool full = active == UINT32_MAX;
+    void *d = full ? warp_destination(warp, op->d) : warp->scratch;
+    if (op->wide)
+        warp->isa->select64(d, a, b, mask);
+    else
+        warp->isa->select32(d, a, b, mask);
+    if (!full)
+        warp_set_register(warp, op->d, op->wide, active, warp->scratch);
+    return true;
+}
+
+bool run_predicate_logic(struct warp *warp, const struct op *op, uint32_t active)
+{
+    uint32_t a = warp->predicates[op->a], b = warp->predicates[op->b], result;
+    switch ((char)op->immediate) {
+    case 'a':
+        result = a & b;
+        break;
+    case 'o':
+        result = a | b;
+        break;
+    case 'x':
+        result = a ^ b;
+        break;
+    default:
+        result = ~a;
+        break;
+    }
+    warp_set_predicate(warp, op->d, active, result);
+    return true;
+}
+
+bool run_move_predicate(struct warp *warp, const struct op *op, uint32_t active)
+{
+    warp_set_predicate(warp, op->d, active, warp->predicates[op->a] ^ (op->immediate ? UINT32_MAX : 0));
+    return true;
+}
+
+bool run_space_test(struct warp *warp, const struct op *op, uint32_t active)
+{
+    const uint64_t *a = warp_source(warp, op->a);
+    uint32_t result = 0;
+    for (int l = 0; l < LANES; l++)
+        result |= a[l] >> WINDOW_SHIFT == op->immediate >> WINDOW_SHIFT ? 1U << l : 0;
+    warp_set_predicate(warp, op->d, active, result);
+    return true;
+}
+
+bool run_clock(struct warp *warp, const struct op *op, uint32_t active)
+{
+    uint64_t wide[LANES];
+    uint32_t narrow[LANES];
+    for (int l = 0; l < LANES; l++) {
+        wide[l] = warp->executed;
+        narrow[l] = (uint32_t)(op->immediate ? warp->executed >> 32 : warp->executed);
+    }
+    warp_set_register(warp, op->d, op->wide, active, op->wide ? (const void *)wide : narrow);
+    return true;
+}
+
+bool run_trap(struct warp *warp, const struct op *op, uint32_t active)
+{
+    return warp_fault(warp, op, __builtin_ctz(active), "trap");
+}
+
+/* A read-modify-write orders memory like a fence, and the thread sanitizer understands it. */
+bool run_fence(struct warp *warp, const struct op *op, uint32_t active)
+{
+    (void)op;
+    (void)active;
+    __atomic_fetch_add(&warp->block->launch->fences, 1, __ATOMIC_SEQ_CST);
+    return true;
+}
+
+/* ---- mma ---- */
+
+bool run_matrix(struct warp *warp, const struct op *op, uint32_t active)
+{
+    const struct matrix_product *product = op->detail;
+    if (active != UINT32_MAX)
+        return warp_fault(warp, op, __builtin_ctz(~active), "mma needs all lanes of the warp");
+    const void *a[4] = {0}, *b[2] = {0}, *c[4] = {0};
+    void *d[4] = {0};
+    for (int i = 0; i < product->a_count; i++)
+        a[i] = warp_source(warp, product->a[i]);
+    for (int i = 0; i < product->b_count; i++)
+        b[i] = warp_source(warp, product->b[i]);
+    for (int i = 0; i < product->sums; i++) {
+        c[i] = warp_source(warp, product->c[i]);
+        d[i] = warp_destination(warp, product->d[i]);
+    }
+    warp->counters->matrix_products++;
+    warp->isa->matrix(&product->shape, d, a, b, c);
+    return true;
+}

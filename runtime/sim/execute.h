@@ -1,0 +1,248 @@
+/* A launch while it runs: launch → blocks → warps.
+ *
+ * One thread of the CPU (a worker) runs a block at a time, one warp after the other, each until it ends, meets a
+ * barrier or has run long enough. All blocks of a cooperative launch exist from the start, and workers go round theirs.
+ */
+#ifndef CASTOR_RUNTIME_SIM_EXECUTE_H
+#define CASTOR_RUNTIME_SIM_EXECUTE_H
+
+#include "runtime/sim/module.h"
+
+#include <pthread.h>
+
+enum { WARPS_MAX = 32, BARRIERS_MAX = 16 };
+
+/* ---- what decoders leave for functions ---- */
+
+#define ATOMICS                                                                                                        \
+    ATOMIC(ADD, "add")                                                                                                 \
+    ATOMIC(MIN, "min")                                                                                                 \
+    ATOMIC(MAX, "max")                                                                                                 \
+    ATOMIC(AND, "and")                                                                                                 \
+    ATOMIC(OR, "or")                                                                                                   \
+    ATOMIC(XOR, "xor")                                                                                                 \
+    ATOMIC(INC, "inc")                                                                                                 \
+    ATOMIC(DEC, "dec")                                                                                                 \
+    ATOMIC(EXCH, "exch")                                                                                               \
+    ATOMIC(CAS, "cas")
+enum atomic_operation {
+    ATOMIC_NONE,
+#define ATOMIC(name, text) ATOMIC_##name,
+    ATOMICS
+#undef ATOMIC
+};
+
+enum redux_operation {
+    REDUX_ADD,
+    REDUX_MIN_U32,
+    REDUX_MIN_S32,
+    REDUX_MAX_U32,
+    REDUX_MAX_S32,
+    REDUX_AND,
+    REDUX_OR,
+    REDUX_XOR,
+    REDUX_COUNT
+};
+
+/* cp.async; the op's a and b are bases, c the number of bytes to read if `sized`. */
+struct transfer {
+    uint64_t to_offset, from_offset;
+    bool to_wide, from_wide, sized;
+    int bytes;
+};
+
+struct matrix_load {
+    int count;
+    bool transposed, shared, wide_address;
+    uint32_t registers[4];
+};
+
+struct shuffle {
+    int mode;        /* up, down, bfly, idx */
+    uint32_t inside; /* the predicate: whether the source lane was in range */
+};
+
+struct barrier_op {
+    bool counted;   /* the op's b is the number of threads */
+    char operation; /* of bar.red: 'p' popc, '&', '|'; 0 for bar.sync */
+    bool flip;
+};
+
+struct matrix_product {
+    struct matrix_shape shape;
+    int a_count, b_count, sums;
+    uint32_t d[4], a[4], b[2], c[4];
+};
+
+/* ---- shared memory and its shadow ---- */
+
+/* Bits of a byte's state. */
+enum { SHARED_WRITTEN = 1, SHARED_PENDING = 2 };
+
+/* Of each byte: whether it was written or a copy to it is under way, and who wrote and read it last since when. A tag
+ * is the epoch, which every barrier ends, times 64, plus the warp, plus 32 where several warps read or by atomics
+ * wrote. */
+struct shared {
+    uint8_t *bytes, *state;
+    uint16_t *writer, *reader;
+    size_t size, capacity;
+    uint32_t epoch;
+};
+
+enum { TAG_WARP = 31, TAG_MANY = 32, TAG_EPOCH = 64, EPOCHS = 1023 };
+
+/* ---- warps ---- */
+
+struct split {
+    uint32_t pc, reconverge, mask;
+};
+
+enum warp_state { WARP_READY, WARP_WAITS, WARP_DONE };
+
+struct pending_copy {
+    const struct op *op;
+    uint32_t mask;
+    uint64_t to[LANES], from[LANES];
+    int bytes[LANES]; /* read; the rest is zero */
+    int group;
+};
+
+struct barrier {
+    uint32_t arrived; /* warps */
+    uint32_t expected;
+    uint32_t count, all, any; /* of bar.red's predicate, in threads */
+    uint32_t arrived_mask;    /* by warp */
+    uint32_t first_op;
+};
+
+struct warp {
+    const uint8_t *base[2]; /* registers and constants, as an operand's lowest bit chooses */
+    uint8_t *registers;
+    uint32_t *predicates;
+    uint8_t *scratch; /* a register for results that are blended in */
+    struct block *block;
+    const struct sim_isa *isa;
+    struct sim_counters *counters;
+    uint32_t number;
+    uint32_t pc, reconverge, mask, live;
+    struct split *splits; /* stb_ds: the ways that wait, the innermost last */
+    enum warp_state state;
+    uint32_t barrier;      /* waited for */
+    bool released;         /* the barrier that it stands at has been passed */
+    struct barrier passed; /* … with these results */
+    uint64_t executed, sleeps;
+    uint8_t *local, *local_written; /* of all lanes, one after the other */
+    struct pending_copy *copies;    /* stb_ds, in the order of issue */
+    int open_group, done_group;
+};
+
+struct block {
+    struct launch *launch;
+    struct worker *worker;
+    uint64_t index;
+    uint32_t x, y, z;
+    uint32_t warp_count, done;
+    struct warp warps[WARPS_MAX];
+    struct barrier barriers[BARRIERS_MAX];
+    struct shared shared;
+    uint8_t *memory; /* of registers, predicates and local memory of all warps */
+    bool started;
+};
+
+/* One allocation was used last by an op; looked at first. */
+struct hint {
+    uint64_t begin, end;
+    uint8_t *written;
+    bool read_only;
+};
+
+struct worker {
+    struct launch *launch;
+    struct sim_counters counters;
+    struct hint *hints; /* by op */
+    struct block **blocks;
+    pthread_t thread;
+    bool running;
+};
+
+struct launch {
+    struct sim_kernel *kernel;
+    const struct sim_isa *isa;
+    const struct sim_memory *memory;
+    uint8_t *parameters;
+    uint32_t grid[3], threads[3];
+    uint64_t block_count;
+    uint32_t thread_count;
+    size_t shared_bytes, dynamic_bytes;
+    uint32_t processors;
+    bool cooperative;
+    int worker_count;
+    uint64_t next;        /* block to start; atomic */
+    uint64_t fences;      /* atomic; what it counts does not matter */
+    uint64_t fault_block; /* the first block that failed, UINT64_MAX for none; atomic */
+    pthread_mutex_t lock; /* of the text */
+    char fault[ERROR_TEXT];
+};
+
+/* The register or constant that an operand means. */
+static inline const void *warp_source(const struct warp *warp, uint32_t operand)
+{
+    return warp->base[operand & OPERAND_CONSTANT] + (operand & ~(uint32_t)OPERAND_CONSTANT);
+}
+
+static inline void *warp_destination(const struct warp *warp, uint32_t operand)
+{
+    return warp->registers + operand;
+}
+
+/* Writes a predicate's lanes. */
+static inline void warp_set_predicate(struct warp *warp, uint32_t predicate, uint32_t active, uint32_t values)
+{
+    warp->predicates[predicate] = (warp->predicates[predicate] & ~active) | (values & active);
+}
+
+static inline void warp_set_register(struct warp *warp, uint32_t d, bool wide, uint32_t active, const void *cells)
+{
+    if (wide)
+        warp->isa->blend64(warp_destination(warp, d), cells, active);
+    else
+        warp->isa->blend32(warp_destination(warp, d), cells, active);
+}
+
+/* Runs a warp until it ends, waits, or has had its turn; false after a fault (warp.c). */
+bool warp_run(struct warp *warp);
+bool warp_start(struct warp *warp);
+
+/* barrier.c: arriving gives false after a fault; `barrier_settle` lets go on whoever may, and faults when nobody can.
+ */
+bool barrier_arrive(struct warp *warp, const struct op *op, uint32_t active);
+bool barrier_finish(struct warp *warp, const struct op *op, uint32_t active);
+bool barrier_settle(struct block *block);
+
+/* report.c: records the first fault of a launch; false, so that callers can return it. `lane` is -1 when the fault is
+ * the warp's. */
+bool warp_fault(struct warp *warp, const struct op *op, int lane, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+bool warp_fault_address(struct warp *warp, const struct op *op, int lane, const char *did, uint64_t address, int bytes);
+
+/* access.c: memory of the block and of the warp's lanes. */
+const struct hint *access_find(struct warp *warp, const struct op *op, uint64_t address, uint64_t bytes);
+void access_addresses(const struct warp *warp, uint32_t base, bool wide, uint64_t offset, uint64_t *addresses);
+/* Checks and marks the bytes of a lane in shared memory. */
+bool shared_read(struct warp *warp, const struct op *op, int lane, uint64_t address, int bytes);
+bool shared_write(struct warp *warp, const struct op *op, int lane, uint64_t address, int bytes);
+bool shared_atomic(struct warp *warp, const struct op *op, int lane, uint64_t address, int bytes);
+/* The whole warp's `bytes` in one run from an address on. */
+bool shared_run(struct warp *warp, const struct op *op, uint64_t address, int bytes, bool write);
+bool shared_reserve(struct warp *warp, const struct op *op, int lane, uint64_t address, int bytes);
+void shared_epoch(struct shared *shared);
+void shared_reset(struct shared *shared, size_t bytes);
+void count_conflicts(struct warp *warp, const uint64_t *addresses, uint32_t active, int bytes);
+void count_sectors(const uint64_t *addresses, uint32_t active, int bytes, uint64_t *sectors);
+
+bool atomic_lane(struct warp *warp, const struct op *op, int lane, void *place, bool shared);
+
+/* grid.c: runs a launch to its end on up to `worker_count` threads and adds up the counters; false after a fault. */
+bool launch_run(struct launch *launch, struct error *error);
+
+#endif

@@ -1,0 +1,78 @@
+/* The state behind the simulated driver, and what streams and graphs hold. */
+#ifndef CASTOR_RUNTIME_SIM_GPU_H
+#define CASTOR_RUNTIME_SIM_GPU_H
+
+#include "runtime/sim/execute.h"
+#include "runtime/sim/sim.h"
+
+#include "runtime/sim/enqueue.h"
+
+enum work_kind { WORK_LAUNCH, WORK_COPY, WORK_SET, WORK_LIBRARY };
+
+/* One piece of work of a stream; everything it needs is in it, so that a graph can do it again. */
+struct work {
+    enum work_kind kind;
+    struct sim_kernel *kernel;
+    uint8_t *bytes; /* parameters of a launch, or a library's argument; owned */
+    uint32_t grid[3], threads[3];
+    size_t dynamic_bytes;
+    bool cooperative;
+    uint64_t to, from; /* a copy, or what is set */
+    bool to_host, from_host;
+    size_t count;
+    uint8_t value;
+    struct sim_work library;
+};
+
+/* CUgraph and CUgraphExec; the second owns its own copy of the work. */
+struct graph {
+    struct work *works; /* stb_ds */
+};
+
+/* CUstream; NULL is the stream that always is. */
+struct stream {
+    struct graph *capturing; /* what is recorded instead of done */
+};
+
+/* CUevent. */
+struct event {
+    bool recorded;
+    double seconds;
+};
+
+struct gpu {
+    struct sim_settings settings; /* its text is not kept */
+    int capability;               /* 80 for sm_80 */
+    const struct sim_isa *isa;
+    struct sim_memory memory;
+    struct sim_module **modules;
+    pthread_mutex_t lock; /* calls come from any thread, and are done one at a time */
+    CUresult sticky;      /* the result of a fault, which stays */
+    struct error sticky_error;
+    struct error problem; /* of the last failed call */
+};
+
+static inline struct gpu *gpu_of(struct driver *driver)
+{
+    return driver->own;
+}
+
+/* Sets the problem of a failed call and returns its code. */
+CUresult gpu_fail(struct gpu *gpu, CUresult result, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Starts a call: clears the problem, and gives the sticky error where there is one. */
+CUresult gpu_enter(struct gpu *gpu);
+void gpu_leave(struct gpu *gpu);
+
+/* Does the work, or records it where the stream is captured. Takes over `bytes`. */
+CUresult gpu_submit(struct driver *driver, CUstream stream, struct work *work);
+CUresult gpu_do(struct driver *driver, const struct work *work);
+void work_free(struct work *work);
+void graph_free(struct graph *graph);
+
+/* driver_*.c fill their part of the table. */
+void gpu_fill_device(struct driver *driver);
+void gpu_fill_memory(struct driver *driver);
+void gpu_fill_code(struct driver *driver);
+void gpu_fill_order(struct driver *driver);
+
+#endif

@@ -1,0 +1,12 @@
+/* Which of the CPU's instruction sets the lane functions use. */
+#include "runtime/sim/lanes.h"
+
+const struct sim_isa *sim_isa_best(void)
+{
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq"))
+        return &sim_isa_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return &sim_isa_avx2;
+    return &sim_isa_baseline;
+}

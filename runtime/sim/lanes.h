@@ -1,0 +1,68 @@
+/* What runs on all 32 lanes of a warp at once, compiled once for each instruction set of the CPU (lanes.c).
+ *
+ * A register is 32 cells of 4 or 8 bytes; values of 8 and 16 bits stand in cells of 4, zero-extended (s8 sign-extended
+ * to 16 bits). Functions compute all lanes, active or not; the interpreter blends. Destination and sources may be the
+ * same register. */
+#ifndef CASTOR_RUNTIME_SIM_LANES_H
+#define CASTOR_RUNTIME_SIM_LANES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { LANES = 32 };
+
+typedef void lane_function(void *d, const void *a, const void *b, const void *c, const void *e);
+typedef uint32_t compare_function(const void *a, const void *b);
+
+enum lane_index {
+#define LANE(name, ...) LANE_##name,
+#define ROUNDED(name, ...) LANE_##name,
+#define HALF1(name, ...) LANE_##name##_f16, LANE_##name##_f16x2, LANE_##name##_bf16, LANE_##name##_bf16x2,
+#define HALF2 HALF1
+#define HALF3 HALF1
+#include "runtime/sim/opcodes.def"
+    LANE_COUNT
+};
+
+enum compare_index {
+#define COMPARE(name, ...) COMPARE_##name,
+#include "runtime/sim/opcodes.def"
+    COMPARE_COUNT
+};
+
+/* The shapes of mma that are known, by their inputs and accumulators. */
+struct matrix_shape {
+    int k;       /* 4, 8 or 16; m is 16, n 8 */
+    char input;  /* 'h' f16, 'b' bf16, 't' tf32 */
+    char result; /* 'f' f32, 'h' f16 */
+};
+
+struct sim_isa {
+    const char *name;
+    lane_function *const *lanes;
+    compare_function *const *compares;
+    /* Lanes of the mask get the new cells, the others keep theirs. */
+    void (*blend32)(void *d, const void *s, uint32_t mask);
+    void (*blend64)(void *d, const void *s, uint32_t mask);
+    /* d = mask ? a : b */
+    void (*select32)(void *d, const void *a, const void *b, uint32_t mask);
+    void (*select64)(void *d, const void *a, const void *b, uint32_t mask);
+    /* Whether each address is the one of the lane before plus the step. */
+    bool (*consecutive)(const uint64_t *addresses, uint64_t step);
+    /* addresses = base + offset; the base has cells of 8 or of 4 bytes. */
+    void (*offset64)(uint64_t *addresses, const void *base, uint64_t offset);
+    void (*offset32)(uint64_t *addresses, const void *base, uint64_t offset);
+    /* D = A × B + C on a warp's fragments: registers of 32 cells each. Sums run over k in ascending order, each product
+     * added to the f32 accumulator with one rounding; products of f16, bf16 and tf32 are exact in f32 but for bf16's
+     * and tf32's extremes. */
+    void (*matrix)(const struct matrix_shape *shape, void *const *d, const void *const *a, const void *const *b,
+                   const void *const *c);
+};
+
+extern const struct sim_isa sim_isa_baseline, sim_isa_avx2, sim_isa_avx512;
+
+/* The best that this CPU has. */
+const struct sim_isa *sim_isa_best(void);
+
+#endif
