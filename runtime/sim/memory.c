@@ -35,7 +35,8 @@ uint64_t sim_memory_new(struct sim_memory *memory, size_t bytes, const char *nam
     struct sim_allocation made = {.begin = (uint64_t)(uintptr_t)block, .written = shadow, .name = name};
     made.end = made.begin + bytes;
     made.number = ++memory->made;
-    arrins(memory->allocations, upper_bound(memory, made.begin), made);
+    size_t at = upper_bound(memory, made.begin); /* the macro reads it more than once */
+    arrins(memory->allocations, at, made);
     memory->used += bytes;
     return made.begin;
 }
