@@ -67,15 +67,26 @@ static dnnl_status_t run_slice(const struct program_matmul *matmul, char *const 
     return status;
 }
 
+/* One product on one thread: the library must not split a small one among threads in a way of its own. */
+static dnnl_status_t run_whole(const struct program_matmul *matmul, int threads, char *const *buffers)
+{
+    omp_set_num_threads(1);
+    dnnl_status_t status = run_slice(matmul, buffers, 0, 0, matmul->m, matmul->n);
+    omp_set_num_threads(threads);
+    return status;
+}
+
 bool onednn_run_gemm(const struct program_matmul *matmul, int threads, char *const *buffers)
 {
     bool by_column = matmul->n >= matmul->m;
     int64_t size = by_column ? matmul->n : matmul->m, unit = by_column ? SLICE_COLUMNS : SLICE_ROWS;
     int64_t work = matmul->m * matmul->n * matmul->k / SLICE_WORK;
-    int64_t slices = work < threads ? (work > 1 ? work : 1) : threads;
+    int64_t slices = work < threads ? work : threads;
+    if (slices <= 1)
+        return run_whole(matmul, threads, buffers) == dnnl_success;
     int64_t width = (size + slices * unit - 1) / (slices * unit) * unit;
     bool good = true;
-#pragma omp parallel for schedule(static, 1) num_threads((int)slices) reduction(&& : good) if (slices > 1)
+#pragma omp parallel for schedule(static, 1) num_threads((int)slices) reduction(&& : good)
     for (int64_t slice = 0; slice < slices; slice++) {
         int64_t low = slice * width, count = size - low < width ? size - low : width;
         if (count > 0)

@@ -8,7 +8,11 @@ program with epilogues are therefore held to the error oracle where their bytes 
 of a unit in the last place for half types.
 
 With one thread and with two, everything is equal but what comes from a sum that oneDNN splits among threads: the
-weight gradients of convolutions (which nothing else of a step's results depends on), held to the oracle too.
+weight gradients of convolutions (which nothing else of a step's results depends on). Sums in f32 in another order agree
+to 1e-5 of the gradient's RMS. Where the gradient is of a half type a sum near the middle of two numbers may then be
+rounded to the other one: an element may differ by its last bit, and few do.
+
+The loss scale is small enough that nothing overflows (at 65536, under half(f16), a gradient of a variance would).
 """
 import math
 import os
@@ -23,7 +27,9 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "pytorch"))
 import safetensors  # noqa: E402
 
 BATCH = 24  # no multiple of the vector length
-POLICIES = {"f32": 1e-5, "autocast(f16)": 2**-11, "autocast(bf16)": 2**-8, "half(f16)": 2**-11}
+SUMS = 1e-5  # sums in f32 that were added up in another order, relative to the RMS
+FEW = 1 / 50  # of the elements that may be rounded the other way
+LAST_BIT = {"f32": 0, "autocast(f16)": 2**-10, "autocast(bf16)": 2**-7, "half(f16)": 2**-10}  # at most, relative
 SETTINGS = {"fashion_resnet": ("--set", "depth=1")}  # every kind of block once
 
 
@@ -34,21 +40,34 @@ def rms(values):
 def step(model, policy, folder, *flags):
     fetched = os.path.join(folder, "out.safetensors")
     castor("run", f"models/{model}.net", "--graph", "train", "--policy", policy, "--feed",
-           os.path.join(folder, "in.safetensors"), "--fetch", fetched, "--cache", os.path.join(folder, "cache"),
+           os.path.join(folder, "in.safetensors"), "--scale", "dynamic(init = 1024)", "--fetch", fetched, "--cache", os.path.join(folder, "cache"),
            *SETTINGS.get(model, ()), *flags)
     return safetensors.read(fetched)
 
 
-def compare(what, got, wanted, tolerance, may_differ):
+def oracle(mine, other, tolerance):
+    error = rms([a - b for a, b in zip(mine, other)]) / (rms(other) or 1)
+    return error, error <= tolerance
+
+
+def close(mine, other, last_bit):
+    """The RMSE of two vectors relative to the RMS, and whether they are sums that were rounded alike, but for few."""
+    differences = [abs(a - b) for a, b in zip(mine, other)]
+    size = rms(other) or 1
+    moved = [(d, b) for d, b in zip(differences, other) if not d <= SUMS * size]
+    near = all(d <= SUMS * size + last_bit * abs(b) for d, b in moved)
+    return rms(differences) / size, near and len(moved) <= FEW * len(mine)
+
+
+def equal(what, got, wanted, may_differ, holds):
+    """Bytes are equal; where they may differ, `holds` says of both vectors (error, whether that is good)."""
     check(set(got) == set(wanted), f"{what}: {sorted(got)} and {sorted(wanted)}")
     for name in sorted(got):
         mine, other = got[name][2], wanted[name][2]
-        same = mine.tobytes() == other.tobytes()
-        pairs = [(a, b) for a, b in zip(mine, other) if math.isfinite(a) or math.isfinite(b)]
-        error = 0 if same else rms([a - b for a, b in pairs]) / (rms([b for _, b in pairs]) or 1)
-        if not same:
+        if mine.tobytes() != other.tobytes():
+            error, good = holds(mine, other)
             print(f"{what}: {name} differs by {error:.2g}")
-        check(same or (may_differ(name) and error <= tolerance), f"{what}: {name} differs by {error:.3g} relative")
+            check(may_differ(name) and good, f"{what}: {name} differs by {error:.3g} relative")
 
 
 def has_epilogues(model, policy):
@@ -67,15 +86,16 @@ def test(model):
             "label": ("I32", [BATCH], [random.randrange(10) for _ in range(BATCH)])}
     with tempfile.TemporaryDirectory() as folder:
         safetensors.write(os.path.join(folder, "in.safetensors"), feed)
-        for policy, tolerance in POLICIES.items():
+        for policy, last_bit in LAST_BIT.items():
             fused = step(model, policy, folder, "--threads", "2")
-            check(len(fused) > 4 and math.isfinite(fused["loss"][2][0]), f"{model} {policy}: {sorted(fused)}")
-            compare(f"{model} {policy}, unfused", step(model, policy, folder, "--threads", "2", "--unfused"), fused,
-                    tolerance, lambda name: has_epilogues(model, policy))
-            # The library adds up a convolution's weight gradient in an order of its own for each number of threads;
-            # where that gradient is f16, the last bit of f16 may differ.
-            compare(f"{model} {policy}, one thread", step(model, policy, folder, "--threads", "1"), fused,
-                    1e-3 if policy.startswith("half") else 1e-5, lambda name: convolution_weight(fused, name))
+            check(len(fused) > 4, f"{model} {policy}: {sorted(fused)}")
+            for name, (_, _, values) in fused.items():
+                check(all(map(math.isfinite, values)), f"{model} {policy}: {name} is not finite")
+            epilogues = has_epilogues(model, policy)
+            equal(f"{model} {policy}, unfused", step(model, policy, folder, "--threads", "2", "--unfused"), fused,
+                  lambda name: epilogues, lambda mine, other: oracle(mine, other, max(last_bit / 2, SUMS)))
+            equal(f"{model} {policy}, one thread", step(model, policy, folder, "--threads", "1"), fused,
+                  lambda name: convolution_weight(fused, name), lambda mine, other: close(mine, other, last_bit))
 
 
 for model in sys.argv[2:] or [name[:-4] for name in sorted(os.listdir(os.path.join(ROOT, "models")))
