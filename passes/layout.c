@@ -157,35 +157,34 @@ static void set_order(struct type *type, int channels)
 }
 
 /* A copy of the operand in the order that the convolution wants; the operand itself where that is its order. One copy
- * serves all: operand->mark is its number in `copies`, plus one. */
-static struct node *reordered(struct graph *graph, struct node *conv, struct node *operand, struct node ***copies)
+ * serves all: it is kept in `copies` at operand->mark. */
+static struct node *reordered(struct graph *graph, struct node *conv, struct node *operand, struct node **copies)
 {
     struct type wanted = operand->type;
     set_order(&wanted, 1);
     if (type_equal(&wanted, &operand->type))
         return operand;
-    if (operand->mark)
-        return (*copies)[operand->mark - 1];
+    if (copies[operand->mark])
+        return copies[operand->mark];
     struct builder builder = builder_at(graph, conv);
     struct node *copy = build(&builder, OP_reshape, &operand, 1, NULL, &operand->type);
     copy->type = wanted;
-    arrput(*copies, copy);
-    operand->mark = arrlen(*copies);
-    return copy;
+    return copies[operand->mark] = copy;
 }
 
 static void insert_copies(struct graph *graph)
 {
-    struct node **nodes = graph_take_nodes(graph), **copies = NULL;
+    struct arena *arena = arena_new();
+    struct node **nodes = graph_take_nodes(graph), **copies = ARENA_ARRAY(arena, struct node *, arrlen(nodes));
     for (ptrdiff_t i = 0; i < arrlen(nodes); i++)
-        nodes[i]->mark = 0;
+        nodes[i]->mark = i;
     for (ptrdiff_t i = 0; i < arrlen(nodes); i++) {
         for (int j = 0; is_conv(nodes[i]) && j < 2; j++)
             if (is_activation(nodes[i], j))
-                nodes[i]->operands[j] = reordered(graph, nodes[i], nodes[i]->operands[j], &copies);
+                nodes[i]->operands[j] = reordered(graph, nodes[i], nodes[i]->operands[j], copies);
         graph_append(graph, nodes[i]);
     }
-    arrfree(copies);
+    arena_free(arena);
     arrfree(nodes);
 }
 

@@ -32,10 +32,11 @@ struct planner {
     struct pass_context *context;
     struct kernel_set set;
     struct overwrite *overwrite;
-    int *last_use;                   /* by node id: the last kernel that loads it; set.count + 1: needed at the end */
-    int *buffer;                     /* by node id: index into buffers, -1 for none */
-    int *visited;                    /* by node id: the last store from which the search came here */
-    struct lifetime *buffers;        /* stb_ds array */
+    int *last_use;            /* by node id: the last kernel that loads it; set.count + 1: needed at the end */
+    int *buffer;              /* by node id: index into buffers, -1 for none */
+    int *visited;             /* by node id: the last store from which the search came here */
+    struct lifetime *buffers; /* no more than there are nodes */
+    int buffer_count;
     struct variable_reader *readers; /* stb_ds hash */
 };
 
@@ -56,13 +57,14 @@ static void note_reader(struct planner *planner, struct node *read, int kernel)
     hmput(planner->readers, variable, reader);
 }
 
-static void find_last_uses(struct planner *planner)
+static void find_last_uses(struct planner *planner, struct arena *arena)
 {
-    size_t count = arrlenu(planner->graph->nodes);
-    arrsetlen(planner->last_use, count);
-    arrsetlen(planner->buffer, count);
-    arrsetlen(planner->visited, count);
-    for (size_t i = 0; i < count; i++) {
+    ptrdiff_t count = arrlen(planner->graph->nodes);
+    planner->last_use = ARENA_ARRAY(arena, int, count);
+    planner->buffer = ARENA_ARRAY(arena, int, count);
+    planner->visited = ARENA_ARRAY(arena, int, count);
+    planner->buffers = ARENA_ARRAY(arena, struct lifetime, count);
+    for (ptrdiff_t i = 0; i < count; i++) {
         planner->last_use[i] = planner->graph->nodes[i]->kernel;
         planner->buffer[i] = planner->visited[i] = -1;
     }
@@ -173,9 +175,9 @@ static bool writes_in_place(struct planner *planner, struct node *write)
 
 static void new_buffer(struct planner *planner, struct node *node, int last)
 {
-    planner->buffer[node->id] = (int)arrlen(planner->buffers);
-    struct lifetime lifetime = {memory_bytes(&node->type, planner->target), node->kernel, last, 0};
-    arrput(planner->buffers, lifetime);
+    planner->buffer[node->id] = planner->buffer_count;
+    planner->buffers[planner->buffer_count++] =
+        (struct lifetime){memory_bytes(&node->type, planner->target), node->kernel, last, 0};
 }
 
 static void place_store(struct planner *planner, struct node *store)
@@ -226,7 +228,7 @@ void pass_memory(struct graph *graph, struct pass_context *context)
         graph->nodes[i]->placement = (struct placement){0};
     planner.set = kernels_find(graph, arena);
     planner.overwrite = overwrite_new(arrlenu(graph->nodes));
-    find_last_uses(&planner);
+    find_last_uses(&planner, arena);
     keep_to_the_end(&planner);
     for (int k = 0; k < planner.set.count; k++) {
         const struct kernel_use *use = &planner.set.kernels[k];
@@ -234,12 +236,8 @@ void pass_memory(struct graph *graph, struct pass_context *context)
         for (int i = 0; i < use->store_count; i++)
             place_store(&planner, use->stores[i]);
     }
-    offsets_assign(planner.buffers, (int)arrlen(planner.buffers), alignment);
+    offsets_assign(planner.buffers, planner.buffer_count, alignment);
     set_placements(&planner);
-    arrfree(planner.last_use);
-    arrfree(planner.buffer);
-    arrfree(planner.buffers);
-    arrfree(planner.visited);
     hmfree(planner.readers);
     overwrite_free(planner.overwrite);
     arena_free(arena);
@@ -256,11 +254,11 @@ struct place_taken {
 /* Lifetimes as they follow from the placements: where a value is stored over another one that dies in the same kernel,
  * the two are one. */
 static struct lifetime *placed_lifetimes(const struct graph *graph, const struct kernel_set *set,
-                                         const struct target *target)
+                                         const struct target *target, struct arena *arena, int *lifetime_count)
 {
-    struct lifetime *lifetimes = NULL;
-    int *index = NULL;
-    arrsetlen(index, arrlenu(graph->nodes));
+    struct lifetime *lifetimes = ARENA_ARRAY(arena, struct lifetime, arrlen(graph->nodes));
+    int count = 0;
+    int *index = ARENA_ARRAY(arena, int, arrlen(graph->nodes));
     struct place_taken *latest = NULL; /* by offset: the lifetime that holds it */
     for (int k = 0; k < set->count; k++) {
         const struct kernel_use *use = &set->kernels[k];
@@ -278,16 +276,16 @@ static struct lifetime *placed_lifetimes(const struct graph *graph, const struct
             struct lifetime lifetime = {memory_bytes(&store->type, target), use->number, last, offset};
             if (old >= 0 && lifetimes[latest[old].value].last == use->number && lifetime.bytes)
                 lifetimes[latest[old].value].last = use->number - 1;
-            index[store->id] = (int)arrlen(lifetimes);
-            hmput(latest, offset, index[store->id]);
-            arrput(lifetimes, lifetime);
+            index[store->id] = count;
+            hmput(latest, offset, count);
+            lifetimes[count++] = lifetime;
         }
     }
     for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++)
         if (is_unstored_root(graph->nodes[i]) && stored_operand(graph->nodes[i])->kernel)
             lifetimes[index[stored_operand(graph->nodes[i])->id]].last = set->count + 1;
     hmfree(latest);
-    arrfree(index);
+    *lifetime_count = count;
     return lifetimes;
 }
 
@@ -295,15 +293,15 @@ struct memory_use memory_measure(const struct graph *graph, const struct target 
 {
     struct arena *arena = arena_new();
     struct kernel_set set = kernels_find(graph, arena);
-    struct lifetime *lifetimes = placed_lifetimes(graph, &set, target);
+    int count;
+    struct lifetime *lifetimes = placed_lifetimes(graph, &set, target, arena, &count);
     struct memory_use use = {0};
     int64_t alignment = target->alignment > 0 ? target->alignment : 1;
-    for (ptrdiff_t i = 0; i < arrlen(lifetimes); i++) {
+    for (int i = 0; i < count; i++) {
         int64_t end = lifetimes[i].offset + (lifetimes[i].bytes + alignment - 1) / alignment * alignment;
         use.peak = end > use.peak ? end : use.peak;
     }
-    use.bound = offsets_bound(lifetimes, (int)arrlen(lifetimes), alignment);
-    arrfree(lifetimes);
+    use.bound = offsets_bound(lifetimes, count, alignment);
     arena_free(arena);
     return use;
 }

@@ -33,6 +33,7 @@ struct scheduler {
     struct kernel_set set;
     struct task *tasks;
     struct value *values; /* by node id */
+    ptrdiff_t value_count;
 };
 
 static int64_t stored_bytes(const struct scheduler *scheduler, const struct node *node)
@@ -170,7 +171,7 @@ struct run {
     struct scheduler *scheduler;
     bool greedy;
     struct ready *heap; /* stb_ds array */
-    int *users_left;    /* stb_ds array by node id */
+    int *users_left;    /* by node id */
     int64_t live, peak; /* bytes */
 };
 
@@ -256,12 +257,12 @@ static void release_users(struct run *run, const struct task *task)
 }
 
 /* Fills `order` with kernel indices and returns the largest sum of live bytes. */
-static int64_t schedule_once(struct scheduler *scheduler, bool greedy, int *order)
+static int64_t schedule_once(struct scheduler *scheduler, bool greedy, int *order, struct arena *arena)
 {
     struct run run = {.scheduler = scheduler, .greedy = greedy};
     int count = scheduler->set.count, done = 0;
-    arrsetlen(run.users_left, arrlenu(scheduler->values));
-    for (ptrdiff_t i = 0; i < arrlen(run.users_left); i++)
+    run.users_left = ARENA_ARRAY(arena, int, scheduler->value_count);
+    for (ptrdiff_t i = 0; i < scheduler->value_count; i++)
         run.users_left[i] = scheduler->values[i].users_left;
     for (int k = 0; k < count; k++) {
         struct task *task = &scheduler->tasks[k];
@@ -278,7 +279,6 @@ static int64_t schedule_once(struct scheduler *scheduler, bool greedy, int *orde
         release_users(&run, &scheduler->tasks[kernel]);
     }
     arrfree(run.heap);
-    arrfree(run.users_left);
     if (done != count)
         castor_bug("kernels depend on each other in a circle");
     return run.peak;
@@ -352,8 +352,6 @@ static void release(struct scheduler *scheduler)
         arrfree(task->earlier);
         arrfree(task->later);
     }
-    arrfree(scheduler->tasks);
-    arrfree(scheduler->values);
 }
 
 void pass_schedule(struct graph *graph, struct pass_context *context)
@@ -362,16 +360,15 @@ void pass_schedule(struct graph *graph, struct pass_context *context)
     struct scheduler scheduler = {.target = context->target};
     graph_number(graph);
     scheduler.set = kernels_find(graph, arena);
-    arrsetlen(scheduler.tasks, (size_t)scheduler.set.count);
-    arrsetlen(scheduler.values, arrlenu(graph->nodes));
-    memset(scheduler.tasks, 0, sizeof *scheduler.tasks * arrlenu(scheduler.tasks));
-    memset(scheduler.values, 0, sizeof *scheduler.values * arrlenu(scheduler.values));
+    scheduler.tasks = ARENA_ARRAY(arena, struct task, scheduler.set.count);
+    scheduler.value_count = arrlen(graph->nodes);
+    scheduler.values = ARENA_ARRAY(arena, struct value, scheduler.value_count);
     for (int k = 0; k < scheduler.set.count; k++)
         add_dependences(&scheduler, k);
     add_reader_order(&scheduler);
     int *plain = ARENA_ARRAY(arena, int, scheduler.set.count), *greedy = ARENA_ARRAY(arena, int, scheduler.set.count);
-    int64_t plain_peak = schedule_once(&scheduler, false, plain);
-    bool better = schedule_once(&scheduler, true, greedy) < plain_peak && pass_may_rewrite(context);
+    int64_t plain_peak = schedule_once(&scheduler, false, plain, arena);
+    bool better = schedule_once(&scheduler, true, greedy, arena) < plain_peak && pass_may_rewrite(context);
     reorder(graph, &scheduler, better ? greedy : plain);
     release(&scheduler);
     arena_free(arena);

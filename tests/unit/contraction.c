@@ -43,18 +43,19 @@ static int64_t memory_index(const struct type *type, int64_t index)
 struct machine {
     struct graph *graph;
     struct environment *environment;
-    float **memory; /* stb_ds array by node id */
+    float **memory; /* by node id */
 };
 
 static struct machine machine_make(struct graph *graph)
 {
     struct machine machine = {.graph = graph, .environment = environment_new()};
+    machine.memory = calloc(arrlenu(graph->nodes) + 1, sizeof *machine.memory);
     for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
         const struct node *node = graph->nodes[i];
         int64_t count = shape_elements(&node->type.shape);
         float *memory = aligned_alloc(64, ((size_t)count * sizeof(float) + 64) / 64 * 64);
         memset(memory, 0x7f, (size_t)count * sizeof(float));
-        arrput(machine.memory, memory);
+        machine.memory[i] = memory;
         if (node->op != OP_input)
             continue;
         double *values = calloc((size_t)count + 1, sizeof *values);
@@ -70,9 +71,9 @@ static struct machine machine_make(struct graph *graph)
 
 static void machine_free(struct machine *machine)
 {
-    for (ptrdiff_t i = 0; i < arrlen(machine->memory); i++)
+    for (ptrdiff_t i = 0; i < arrlen(machine->graph->nodes); i++)
         free(machine->memory[i]);
-    arrfree(machine->memory);
+    free(machine->memory);
     environment_free(machine->environment);
 }
 

@@ -162,7 +162,8 @@ static struct device *make_device(const char *cache)
 static void check_no_compiler(struct program *program)
 {
     struct error error = {0};
-    char *path = strdup(getenv("PATH"));
+    const char *now = getenv("PATH");
+    char *path = strdup(now ? now : "");
     setenv("PATH", "/nowhere", 1);
     unsetenv("CC");
     struct device *device = make_device("off");

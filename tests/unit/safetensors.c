@@ -129,7 +129,7 @@ static void check_round_trip(void)
     CHECK(file && file->count == 3);
     const struct safetensors_tensor *weight = safetensors_find(file, "fc1.weight");
     CHECK(weight && weight->element == PROGRAM_F32 && weight->rank == 2 && weight->dimension[1] == 2);
-    CHECK(weight && memcmp(weight->data, four, sizeof four) == 0);
+    CHECK(weight && memcmp(weight->data, (const char *)four, sizeof four) == 0);
     const struct safetensors_tensor *empty = safetensors_find(file, "empty \"name\"");
     CHECK(empty && empty->bytes == 0 && empty->dimension[0] == 3);
     const struct safetensors_tensor *step = safetensors_find(file, "train/step");

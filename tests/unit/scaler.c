@@ -99,7 +99,9 @@ static void compare_with_pytorch(void)
     struct environment *environment = NULL;
     int steps = 0, wrong = 0, overflow;
     double interval, scale, tracker;
-    while (file && fgets(line, sizeof line, file)) {
+    if (!file)
+        return;
+    while (fgets(line, sizeof line, file)) {
         if (sscanf(line, "interval %lf", &interval) == 1) {
             if (environment) {
                 environment_free(environment);
@@ -107,7 +109,7 @@ static void compare_with_pytorch(void)
             }
             net = open_rule(&(struct setting){65536, 2, 0.5F, (float)interval, 1e-30F, 3e38F, 1});
             environment = net_case_initialise(&net, 1, 1000);
-        } else if (environment && sscanf(line, "%d %lf %lf", &overflow, &scale, &tracker) == 3) {
+        } else if (net.module && sscanf(line, "%d %lf %lf", &overflow, &scale, &tracker) == 3) {
             wrong += rule_step(&net, environment, overflow) != scale;
             wrong += environment_variable(environment, "train/clean")->values[0] != tracker;
             steps++;
@@ -119,8 +121,7 @@ static void compare_with_pytorch(void)
         environment_free(environment);
         net_case_close(&net);
     }
-    if (file)
-        fclose(file);
+    fclose(file);
 }
 
 int main(void)
