@@ -63,9 +63,10 @@ void cuda_print_index(struct printer *printer, int number)
     const char *type = cuda_integer(variable->high > -variable->low ? variable->high : -variable->low);
     long long low = variable->low, high = variable->high, by = variable->by;
     char op = variable->kind == INDEX_QUOTIENT ? '/' : '%';
+    const char *suffix = is_short(printer->lowered, variable->of) ? "" : "ll";
     if (variable->kind == INDEX_CLAMP)
-        text_line(&printer->text, "const %s d%d = (%s)hold((long long)(%s), %lld, %lld);", type, number, type, of, low,
-                  high);
+        text_line(&printer->text, "const %s d%d = hold(%s, %lld%s, %lld%s);", type, number, of, low, suffix, high,
+                  suffix);
     else if (is_natural(printer->lowered, variable->of))
         text_line(&printer->text, "const %s d%d = (unsigned)(%s) %c %lldu;", type, number, of, op, by);
     else

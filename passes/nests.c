@@ -60,8 +60,8 @@ int64_t reduction_block(int64_t count)
 
 bool reduction_ordered(const struct node *node)
 {
-    bool adds = node->op == OP_sum || node->op == OP_prod || node->op == OP_m2 || node->op == OP_fold;
-    return adds && element_is_float(node->operands[0]->type.element);
+    bool adds = node->op == OP_sum || node->op == OP_prod || node->op == OP_fold;
+    return node->op == OP_m2 || (adds && element_is_float(node->operands[0]->type.element));
 }
 
 /* ---- nests ---- */

@@ -1,6 +1,7 @@
 /* Compiles generated kernels into a shared object and runs them on buffers of their own. */
 #include "tests/kernel_run.h"
 #include "runtime/host/isa.h"
+#include "tests/kernel_cuda.h"
 
 #include <dlfcn.h>
 #include <math.h>
@@ -10,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { GUARD = 64, GUARD_BYTE = 0x5a };
+enum { GUARD = 256, GUARD_BYTE = 0x5a, UNIT_KERNELS = 60 };
 
 struct batch_graph {
     struct graph *graph;
@@ -30,8 +31,11 @@ struct kernel_batch {
     struct target target;
     struct arena *arena;
     struct batch_graph *graphs; /* stb_ds array */
-    char *text;                 /* stb_ds array */
-    void *library;
+    char *text;                 /* stb_ds array: C, or the unit of CUDA now being filled */
+    char **units;               /* stb_ds array, CUDA: full units, in the arena */
+    int unit_kernels;           /* in `text` */
+    void *library;              /* C */
+    struct kernel_cuda *cuda;
     struct memory *memory; /* stb_ds hash */
 };
 
@@ -55,13 +59,31 @@ struct kernel_batch *kernel_batch_new(const struct target *target)
     struct kernel_batch *batch = calloc(1, sizeof *batch);
     batch->target = *target;
     batch->arena = arena_new();
-    add_text(batch, kernel_prelude(target, batch->arena));
+    if (target->language == LANGUAGE_C)
+        add_text(batch, kernel_prelude(target, batch->arena));
     return batch;
 }
 
 static const char *symbol(const struct kernel_batch *batch, int graph, int kernel)
 {
     return arena_printf(batch->arena, "k%d_%d", graph, kernel);
+}
+
+/* NVRTC takes longer than in proportion to what it is given, so CUDA comes in units. */
+static void end_unit(struct kernel_batch *batch)
+{
+    if (batch->unit_kernels)
+        arrput(batch->units, arena_printf(batch->arena, "%s%.*s", kernel_prelude(&batch->target, batch->arena),
+                                          (int)arrlen(batch->text), batch->text));
+    arrsetlen(batch->text, 0);
+    batch->unit_kernels = 0;
+}
+
+static void add_kernel(struct kernel_batch *batch, const struct kernel *kernel, const char *name)
+{
+    add_text(batch, kernel_function(kernel, name, batch->arena));
+    if (batch->target.language == LANGUAGE_CUDA && ++batch->unit_kernels == UNIT_KERNELS)
+        end_unit(batch);
 }
 
 int kernel_batch_add(struct kernel_batch *batch, struct graph *graph)
@@ -71,7 +93,7 @@ int kernel_batch_add(struct kernel_batch *batch, struct graph *graph)
     added.kernels = ARENA_ARRAY(batch->arena, struct kernel, added.set.count);
     for (int i = 0; i < added.set.count; i++) {
         added.kernels[i] = kernel_generate(&added.set.kernels[i], &batch->target, batch->arena);
-        add_text(batch, kernel_function(&added.kernels[i], symbol(batch, number, i), batch->arena));
+        add_kernel(batch, &added.kernels[i], symbol(batch, number, i));
     }
     arrput(batch->graphs, added);
     return number;
@@ -81,6 +103,11 @@ bool kernel_batch_compile(struct kernel_batch *batch, const char *flags)
 {
     char folder[] = "/tmp/castor-kernels-XXXXXX", path[64], command[512];
     const char *compiler = getenv("CC"), *name = getenv("CASTOR_ISA");
+    if (batch->target.language == LANGUAGE_CUDA) {
+        end_unit(batch);
+        batch->cuda = kernel_cuda_new((const char *const *)batch->units, (int)arrlen(batch->units));
+        return batch->cuda;
+    }
     const struct isa *isa = isa_find(name && name[0] ? name : "native");
     if (!isa)
         return false;
@@ -110,11 +137,37 @@ bool kernel_batch_compile(struct kernel_batch *batch, const char *flags)
 
 /* ---- values in memory ---- */
 
+/* An f16 value as its bits, and back. */
+static uint16_t half_bits(double value)
+{
+    uint16_t sign = signbit(value) ? 0x8000 : 0;
+    double size = fabs(value);
+    if (isnan(value))
+        return 0x7fff;
+    if (isinf(size))
+        return sign | 0x7c00;
+    int exponent = size == 0 ? -14 : ilogb(size) < -14 ? -14 : ilogb(size);
+    int mantissa = (int)ldexp(size, 10 - exponent); /* 1024 and more for normal numbers */
+    return (uint16_t)(sign | (mantissa + ((exponent + 14) << 10)));
+}
+
+static double half_value(uint16_t bits)
+{
+    int exponent = bits >> 10 & 31, mantissa = bits & 1023;
+    double size = exponent == 31  ? (mantissa ? (double)NAN : (double)INFINITY)
+                  : exponent == 0 ? ldexp(mantissa, -24)
+                                  : ldexp(mantissa + 1024, exponent - 25);
+    return bits & 0x8000 ? -size : size;
+}
+
 static void store_element(char *at, enum element storage, double value)
 {
     switch (storage) {
     case ELEMENT_F32:
         *(float *)at = (float)value;
+        break;
+    case ELEMENT_F16:
+        *(uint16_t *)at = half_bits(value);
         break;
     case ELEMENT_BF16: {
         float wide = (float)value;
@@ -138,6 +191,8 @@ static double load_element(const char *at, enum element storage)
     switch (storage) {
     case ELEMENT_F32:
         return (double)*(const float *)at;
+    case ELEMENT_F16:
+        return half_value(*(const uint16_t *)at);
     case ELEMENT_BF16: {
         float wide = 0;
         memcpy((char *)&wide + 2, at, 2);
@@ -171,7 +226,7 @@ static char *memory_of(struct kernel_batch *batch, const struct node *node)
         return batch->memory[found].value.bytes;
     size_t size = (size_t)shape_elements(&node->type.shape) * element_bytes(batch->target.storage[node->type.element]);
     struct memory entry = {.key = node};
-    char *whole = aligned_alloc(64, (size + 2 * GUARD + 63) / 64 * 64);
+    char *whole = aligned_alloc(GUARD, (size + 2 * GUARD + GUARD - 1) / GUARD * GUARD);
     memset(whole, GUARD_BYTE, size + 2 * GUARD);
     entry.value.bytes = whole + GUARD;
     entry.value.size = size;
@@ -219,9 +274,38 @@ double *kernel_batch_value(const struct kernel_batch *batch, const struct node *
     return values;
 }
 
+int64_t kernel_batch_different(const struct kernel_batch *a, const struct node *node, const struct kernel_batch *b,
+                               const struct node *same)
+{
+    double *x = kernel_batch_value(a, node), *y = kernel_batch_value(b, same);
+    int64_t count = shape_elements(&node->type.shape), different = x && y ? 0 : count;
+    for (int64_t i = 0; x && y && i < count; i++)
+        different += !(x[i] == y[i] && !signbit(x[i]) == !signbit(y[i])) && !(isnan(x[i]) && isnan(y[i]));
+    free(x);
+    free(y);
+    return different;
+}
+
 /* ---- running ---- */
 
-static void run_kernel(struct kernel_batch *batch, int graph, int number)
+static bool run_on_gpu(struct kernel_batch *batch, int graph, int number)
+{
+    const struct kernel *kernel = &batch->graphs[graph].kernels[number];
+    struct kernel_cuda_buffer *buffers = NULL;
+    for (int i = 0; i < kernel->buffer_count; i++) {
+        memory_of(batch, kernel->buffers[i]);
+        struct kernel_cuda_buffer buffer = {hmget(batch->memory, kernel->buffers[i]).bytes,
+                                            hmget(batch->memory, kernel->buffers[i]).size};
+        arrput(buffers, buffer);
+    }
+    struct kernel_cuda_buffer workspace = {NULL, kernel->workspace_bytes};
+    arrput(buffers, workspace);
+    bool ran = kernel_cuda_run(batch->cuda, symbol(batch, graph, number), kernel, buffers);
+    arrfree(buffers);
+    return ran;
+}
+
+static void run_on_host(struct kernel_batch *batch, int graph, int number)
 {
     const struct kernel *kernel = &batch->graphs[graph].kernels[number];
     char **buffers = NULL;
@@ -259,7 +343,10 @@ bool kernel_batch_run(struct kernel_batch *batch, int number, const struct envir
             fill(batch, node, environment_variable(environment, node->attributes->symbol));
     }
     for (int i = 0; i < from->set.count; i++)
-        run_kernel(batch, number, i);
+        if (!batch->cuda)
+            run_on_host(batch, number, i);
+        else if (!run_on_gpu(batch, number, i))
+            return false;
     return guards_hold(batch);
 }
 
@@ -273,6 +360,9 @@ void kernel_batch_free(struct kernel_batch *batch)
     forget(batch);
     if (batch->library)
         dlclose(batch->library);
+    if (batch->cuda)
+        kernel_cuda_free(batch->cuda);
+    arrfree(batch->units);
     arrfree(batch->graphs);
     arrfree(batch->text);
     arena_free(batch->arena);

@@ -11,13 +11,16 @@ struct kernel_batch;
 struct kernel_batch *kernel_batch_new(const struct target *target);
 /* Adds a fused graph without contractions; its number in the batch. */
 int kernel_batch_add(struct kernel_batch *batch, struct graph *graph);
-/* Compiles all, with $CC for $CASTOR_ISA where these are set, else `cc` for this machine; false when that fails (what
- * the compiler says goes to standard error). */
+/* Compiles all: CUDA for the simulated GPU; C with $CC for $CASTOR_ISA where these are set, else `cc` for this machine.
+ * False when that fails (what the compiler says goes to standard error). */
 bool kernel_batch_compile(struct kernel_batch *batch, const char *flags);
 /* Runs graph `number` once. False when a kernel wrote outside of its buffers. */
 bool kernel_batch_run(struct kernel_batch *batch, int number, const struct environment *environment);
 /* What the last run stored for this node, row-major, as doubles (malloced); NULL when it is not stored. */
 double *kernel_batch_value(const struct kernel_batch *batch, const struct node *node);
+/* How many elements that both batches' last runs stored for this node differ in their bits; all NaN are alike. */
+int64_t kernel_batch_different(const struct kernel_batch *a, const struct node *node, const struct kernel_batch *b,
+                               const struct node *same);
 const char *kernel_batch_text(const struct kernel_batch *batch);
 void kernel_batch_free(struct kernel_batch *batch);
 

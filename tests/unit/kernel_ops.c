@@ -1,6 +1,8 @@
 /* Every op that generated kernels compute, over element types, shapes and memory orders, against the evaluator, with
- * sentinels around all buffers. Iterates the op table: an op without a case fails.
- * usage: test_kernel_ops [shapes an op and type, all when 0] */
+ * sentinels around all buffers. Iterates the op table: an op without a case fails. On the simulated GPU every result
+ * must have the host's bits besides.
+ * usage: test_kernel_ops [shapes an op and type, all when 0 [cuda]] */
+#include "tests/kernel_cuda.h"
 #include "tests/kernel_run.h"
 #include "tests/unit/check.h"
 
@@ -9,6 +11,7 @@
 #include <math.h>
 #include <stb/stb_ds.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const struct shape shapes[] = {
     {1, {33}},         {0, {0}}, {2, {3, 7}},     {3, {2, 3, 17}}, {1, {1}},       {2, {4, 16}},       {2, {100, 5}},
@@ -279,16 +282,26 @@ static void check_node(const struct kernel_batch *batch, const struct evaluation
     free(got);
 }
 
-static void run(struct suite *suite, struct kernel_batch *batch, int number)
+/* `host`: NULL, or the same graphs there. */
+static void run(struct suite *suite, struct kernel_batch *batch, struct kernel_batch *host, int number)
 {
     struct graph *graph = suite->graphs[number];
     struct environment *environment = environment_new();
     fill(suite, environment, graph);
     struct evaluation *evaluation = evaluate_graph(graph, environment, EVALUATE_ROUNDED);
     CHECK(kernel_batch_run(batch, number, environment));
-    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++)
-        if (graph->nodes[i]->op == OP_output)
-            check_node(batch, evaluation, graph->nodes[i], graph);
+    CHECK(!host || kernel_batch_run(host, number, environment));
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
+        const struct node *node = graph->nodes[i];
+        if (node->op != OP_output)
+            continue;
+        check_node(batch, evaluation, node, graph);
+        int64_t different = host ? kernel_batch_different(batch, node, host, node) : 0;
+        if (different)
+            fprintf(stderr, "graph %d: %s differs from the host's in %lld elements\n", number,
+                    op_info(node->operands[0]->op)->name, (long long)different);
+        CHECK(!different);
+    }
     evaluation_free(evaluation);
     environment_free(environment);
 }
@@ -298,24 +311,33 @@ int main(int argc, char **argv)
     static const enum element elements[] = {ELEMENT_F32, ELEMENT_F16, ELEMENT_BF16, ELEMENT_I32,
                                             ELEMENT_U8,  ELEMENT_I64, ELEMENT_BOOL};
     int each = argc > 1 ? atoi(argv[1]) : 1;
+    bool cuda = argc > 2 && strcmp(argv[2], "cuda") == 0;
+    if (cuda && !kernel_cuda_possible())
+        return 77;
     struct suite suite = {.arena = arena_new(), .state = 7};
-    struct target target = kernel_run_target();
+    struct target host_target = kernel_run_target(), target = cuda ? kernel_cuda_target() : host_target;
     struct pass_context context = {.target = &target, .limit = -1};
     int turn = 0;
     for (int op = 0; op < OP_COUNT; op++)
         for (size_t e = 0; e < sizeof elements / sizeof *elements; e++)
             for (int s = 0; s < (each ? each : SHAPES); s++)
                 CHECK(add_case(&suite, (enum op)op, elements[e], shapes[turn++ % SHAPES]));
-    struct kernel_batch *batch = kernel_batch_new(&target);
+    struct kernel_batch *batch = kernel_batch_new(&target), *host = cuda ? kernel_batch_new(&host_target) : NULL;
     for (ptrdiff_t i = 0; i < arrlen(suite.modules); i++) {
         arrput(suite.graphs, suite.modules[i]->graphs[0]);
         pass_fuse(suite.graphs[i], &context);
         kernel_batch_add(batch, suite.graphs[i]);
+        if (host)
+            kernel_batch_add(host, suite.graphs[i]);
     }
-    CHECK(kernel_batch_compile(batch, "-O0 -DINLINE=static"));
-    for (int i = 0; i < (int)arrlen(suite.graphs) && check_failures < 20; i++)
-        run(&suite, batch, i);
+    bool compiled = kernel_batch_compile(batch, "-O0 -DINLINE=static");
+    compiled = compiled && (!host || kernel_batch_compile(host, "-O0 -DINLINE=static"));
+    CHECK(compiled);
+    for (int i = 0; i < (int)arrlen(suite.graphs) && compiled && check_failures < 20; i++)
+        run(&suite, batch, host, i);
     kernel_batch_free(batch);
+    if (host)
+        kernel_batch_free(host);
     for (ptrdiff_t i = 0; i < arrlen(suite.modules); i++)
         module_free(suite.modules[i]);
     arrfree(suite.modules);
