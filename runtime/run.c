@@ -15,9 +15,10 @@ struct run {
     const struct run_settings *settings;
     struct executor *executor;
     struct safetensors *feed; /* NULL when there is none */
-    int entry;
+    int entry, update; /* update: -1 where the entry does the whole step */
     const struct program_entry *program;
-    void **inputs; /* what is fed, as the entry's inputs want it */
+    int parts;     /* micro-batches that the feed holds */
+    void **inputs; /* what is fed, as the entry's inputs want it: those of the first micro-batch, of the second, … */
 };
 
 /* ---- feeding ---- */
@@ -34,16 +35,28 @@ static bool convert(const struct safetensors_tensor *fed, const struct program_t
     return tensor_store(wanted, stored, fed->element, fed->data, fed->name, error);
 }
 
-static bool check_classes(const struct program_input *input, const void *stored, const char *path, struct error *error)
+static bool check_classes(const struct program_input *input, const void *stored, int64_t count, const char *path,
+                          struct error *error)
 {
-    int64_t count = input->classes ? program_tensor_elements(&input->tensor) : 0;
     size_t step = program_element_bytes(input->tensor.storage);
-    for (int64_t i = 0; i < count; i++) {
+    for (int64_t i = 0; input->classes && i < count; i++) {
         double value = tensor_get(input->tensor.storage, (const char *)stored + (size_t)i * step);
         if (value < 0 || value >= (double)input->classes)
             return error_set(error, "%s: %s: class %g at place %lld is not below %lld", path, input->name, value,
                              (long long)i, (long long)input->classes);
     }
+    return true;
+}
+
+/* The part of an input that one micro-batch takes; all of the fed tensor where there is one. */
+static bool feed_part(struct run *run, int input, const void *stored, int part, struct error *error)
+{
+    size_t bytes = program_tensor_bytes(&run->program->inputs[input].tensor);
+    void *own = aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT) / ALIGNMENT * ALIGNMENT);
+    run->inputs[part * run->program->input_count + input] = own;
+    if (!own)
+        return error_set(error, "out of memory");
+    memcpy(own, (const char *)stored + (size_t)part * bytes, bytes);
     return true;
 }
 
@@ -55,12 +68,17 @@ static bool feed_inputs(struct run *run, struct error *error)
         const struct safetensors_tensor *fed = run->feed ? safetensors_find(run->feed, input->name) : NULL;
         if (!fed)
             return error_set(error, "%s%sthe input %s is not fed", path ? path : "", path ? ": " : "", input->name);
-        size_t bytes = program_tensor_bytes(&input->tensor);
-        run->inputs[i] = aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT) / ALIGNMENT * ALIGNMENT);
-        if (!run->inputs[i])
-            return error_set(error, "out of memory");
-        if (!convert(fed, &input->tensor, run->inputs[i], path, error) ||
-            !check_classes(input, run->inputs[i], path, error))
+        struct program_tensor whole = input->tensor;
+        if (whole.rank)
+            whole.dimension[0] *= run->parts;
+        void *stored = malloc(program_tensor_bytes(&whole) + 1);
+        bool ok = stored ? convert(fed, &whole, stored, path, error) &&
+                               check_classes(input, stored, program_tensor_elements(&whole), path, error)
+                         : error_set(error, "out of memory");
+        for (int part = 0; part < run->parts && ok; part++)
+            ok = feed_part(run, i, stored, part, error);
+        free(stored);
+        if (!ok)
             return false;
     }
     return true;
@@ -176,13 +194,16 @@ static bool fetch(struct run *run, const double *results, struct error *error)
 static bool open_run(struct run *run, struct error *error)
 {
     const struct run_settings *settings = run->settings;
-    run->entry = executor_entry(run->executor, settings->entry);
+    const struct program *program = executor_program(run->executor);
+    run->parts = strcmp(settings->entry, "train") == 0 ? program->accumulate : 1;
+    run->update = run->parts > 1 ? executor_entry(run->executor, "update") : -1;
+    run->entry = executor_entry(run->executor, run->parts > 1 ? "micro" : settings->entry);
     if (run->entry < 0) {
         error_set(error, "the program has no entry %s", settings->entry);
         return false;
     }
-    run->program = &executor_program(run->executor)->entries[run->entry];
-    run->inputs = calloc((size_t)run->program->input_count + 1, sizeof *run->inputs);
+    run->program = &program->entries[run->entry];
+    run->inputs = calloc((size_t)run->program->input_count * (size_t)run->parts + 1, sizeof *run->inputs);
     if (!run->inputs)
         return error_set(error, "out of memory");
     if (settings->feed && !(run->feed = safetensors_open(settings->feed, error)))
@@ -193,13 +214,26 @@ static bool open_run(struct run *run, struct error *error)
     return feed(run, error);
 }
 
-/* Results stay valid for the fetch: they are those of the last launch. */
+/* One step; gives the ticket of its last execution of the entry, 0 on failure. */
+static uint64_t launch_step(struct run *run, struct error *error)
+{
+    uint64_t ticket = 0;
+    for (int part = 0; part < run->parts; part++) {
+        void *const *inputs = run->inputs + part * run->program->input_count;
+        ticket = executor_launch(run->executor, run->entry, (const void *const *)inputs, error);
+        if (!ticket)
+            return 0;
+    }
+    return run->update < 0 || executor_launch(run->executor, run->update, NULL, error) ? ticket : 0;
+}
+
+/* Results stay valid for the fetch: they are those of the last step. */
 static bool execute(struct run *run, struct error *error)
 {
     int64_t steps = run->settings->steps ? run->settings->steps : 1;
     uint64_t ticket = 0;
     for (int64_t i = 0; i < steps; i++)
-        if (!(ticket = executor_launch(run->executor, run->entry, (const void *const *)run->inputs, error)))
+        if (!(ticket = launch_step(run, error)))
             return false;
     const double *results = executor_results(run->executor, ticket, error);
     return results && fetch(run, results, error);
@@ -210,7 +244,7 @@ bool run_program(struct device *device, const struct program *program, const str
 {
     struct run run = {.settings = settings, .executor = executor_new(device, program, settings->check, error)};
     bool ok = run.executor && open_run(&run, error) && execute(&run, error);
-    for (int i = 0; run.inputs && i < run.program->input_count; i++)
+    for (int i = 0; run.inputs && i < run.program->input_count * run.parts; i++)
         free(run.inputs[i]);
     free(run.inputs);
     safetensors_close(run.feed);

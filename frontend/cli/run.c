@@ -67,12 +67,17 @@ static int run(struct compilation *compilation, struct run_settings *settings)
     int64_t batch =
         feed ? fed_batch(compilation->syntax, feed, compilation->settings->batch) : compilation->settings->batch;
     bool training = strcmp(settings->entry, "train") == 0;
+    int parts = training && settings->steps && settings->feed ? compilation->settings->accumulate : 1;
+    if (batch % parts) {
+        fprintf(stderr, "castor: %lld examples are no %d micro-batches of one size\n", (long long)batch, parts);
+        return EXIT_DEVICE;
+    }
     const char **fetch = split_names(compilation->arena, flag_text(invocation, FLAG_values)), **fed = NULL;
     for (int i = 0; feed && i < feed->count; i++)
         arrput(fed, arena_intern(compilation->arena, feed->tensors[i].name));
     if (feed)
         safetensors_close(feed);
-    struct compile_request request = {.batch = training ? batch : 0,
+    struct compile_request request = {.batch = training ? batch / parts : 0,
                                       .eval = training ? 0 : batch,
                                       .fetch = fetch,
                                       .fetch_count = (int)arrlen(fetch),

@@ -296,7 +296,8 @@ static bool check_accumulation(struct elaborator *e, const struct line *lines)
 
 void elaborate_update(struct elaborator *e)
 {
-    e->module->accumulate = e->unit->settings ? e->unit->settings->accumulate : 1;
+    bool accumulates = e->unit->settings && !e->request->no_update;
+    e->module->accumulate = accumulates ? e->unit->settings->accumulate : 1;
     freeze(e);
     e->builder.region = REGION_UPDATE;
     struct line *lines = collect_lines(e);

@@ -1,6 +1,8 @@
 /* The prelude's dynamic scale, elaborated and evaluated, against PyTorch's GradScaler over scripted overflows
- * (tests/pytorch/data/scaler.txt), and against a model of it in plain C over random ones, with limits that must hold
- * whatever comes. */
+ * (tests/pytorch/data/scaler.txt), and against a model of it in plain C over random ones with random options, with
+ * limits that must hold whatever comes.
+ *
+ *   usage: test_scaler [SEQUENCES] */
 #include "tests/net_case.h"
 #include "tests/unit/check.h"
 
@@ -22,7 +24,7 @@ static void model_step(struct model *model, const struct setting *setting, bool 
     if (found_inf) {
         model->clean = 0;
         model->left = model->left > 0 ? model->left - 1 : 0;
-        if (model->left == 0)
+        if (model->left == 0 && model->scale > setting->min)
             model->scale = fmaxf(model->scale * setting->backoff, setting->min);
         return;
     }
@@ -31,7 +33,7 @@ static void model_step(struct model *model, const struct setting *setting, bool 
         return;
     model->clean = 0;
     float larger = model->scale * setting->growth;
-    if (larger <= setting->max)
+    if (larger <= setting->max && isfinite(larger))
         model->scale = larger;
 }
 
@@ -65,26 +67,60 @@ static double rule_step(const struct net_case *net, struct environment *environm
     return scale;
 }
 
-static void compare(const struct setting *setting, unsigned rarity, int steps)
+static double draw(uint64_t *random)
 {
-    struct net_case net = open_rule(setting);
-    if (!net.module)
-        return;
-    struct environment *environment = net_case_initialise(&net, 1, steps);
+    *random = *random * 6364136223846793005u + 1442695040888963407u;
+    return (double)(*random >> 11) * 0x1p-53;
+}
+
+/* One sequence from fresh state; gives how many steps were wrong. `rarity`: the share of overflows. */
+static int run_sequence(struct net_case *net, const struct setting *setting, double rarity, int steps, uint64_t *random)
+{
+    struct environment *environment = net_case_initialise(net, 1, steps);
     struct model model = {setting->init, 0, setting->hysteresis};
-    uint64_t random = 12345 + rarity;
     int wrong = 0;
     for (int i = 0; i < steps; i++) {
-        random = random * 6364136223846793005u + 1442695040888963407u;
-        bool found_inf = (random >> 40) % 100 < rarity;
-        double scale = rule_step(&net, environment, found_inf);
+        bool found_inf = draw(random) < rarity;
+        double scale = rule_step(net, environment, found_inf);
         model_step(&model, setting, found_inf);
         wrong += scale != model.scale || environment_variable(environment, "train/scale")->values[0] != scale;
-        wrong += !(scale > 0) || !isfinite(scale) || scale > setting->max || scale < setting->min;
+        wrong += !(scale > 0) || !isfinite(scale);
+        wrong += scale > fmaxf(setting->init, setting->max) || scale < fminf(setting->init, setting->min);
     }
-    CHECK(wrong == 0);
     environment_free(environment);
+    return wrong;
+}
+
+static void compare(const struct setting *setting, int sequences, int steps, uint64_t *random)
+{
+    static const double rarities[] = {0, 0.01, 0.1, 0.3, 0.6, 0.95, 1};
+    struct net_case net = open_rule(setting);
+    int wrong = 0;
+    for (int i = 0; i < sequences && net.module; i++)
+        wrong += run_sequence(&net, setting, rarities[i % 7], steps, random);
+    if (wrong)
+        fprintf(stderr,
+                "dynamic(init = %.9g, growth = %.9g, backoff = %.9g, interval = %.9g, min = %.9g, max = %.9g, "
+                "hysteresis = %.9g)\n",
+                setting->init, setting->growth, setting->backoff, setting->interval, setting->min, setting->max,
+                setting->hysteresis);
+    CHECK(wrong == 0);
     net_case_close(&net);
+}
+
+/* Whatever the compiler accepts, scales that f32 can hardly hold included. */
+static struct setting random_setting(uint64_t *random)
+{
+    struct setting setting = {.init = (float)exp2(240 * draw(random) - 117),
+                              .growth = 1 + (float)exp2(8 * draw(random) - 6),
+                              .backoff = (float)(0.001 + 0.998 * draw(random)),
+                              .interval = 1 + floorf((float)(6 * draw(random))),
+                              .hysteresis = 1 + floorf((float)(4 * draw(random)))};
+    if (draw(random) < 0.7)
+        setting.init = (float)exp2(floor(26 * draw(random) - 2));
+    setting.min = setting.init * (float)exp2(8 * draw(random) - 7);
+    setting.max = setting.min * (float)exp2(12 * draw(random));
+    return setting;
 }
 
 /* Lines "found_inf scale tracker" after a line "interval N", as tests/pytorch/reference.py writes them. */
@@ -124,18 +160,22 @@ static void compare_with_pytorch(void)
     fclose(file);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    enum { EACH = 50, STEPS = 40 };
+    int sequences = argc > 1 ? atoi(argv[1]) : 10000;
+    uint64_t random = 7;
     compare_with_pytorch();
     static const struct setting settings[] = {
         {65536, 2, 0.5, 4, 1, 16777216, 1},  {65536, 2, 0.5, 7, 1, 16777216, 3}, {1024, 1.5, 0.75, 3, 0.001, 3e38, 2},
-        {3e38, 2, 0.5, 1, 1e-30, 3.4e38, 1}, {1, 4, 0.25, 2, 1, 64, 1},
+        {8e37, 2, 0.5, 1, 1e-30, INFINITY, 1}, {1, 4, 0.25, 2, 1, 64, 1},          {1e-37, 2, 0.5, 2, 1.2e-38, 1, 1},
+        {0.25, 2, 0.5, 3, 1, 64, 1},         {1e9, 2, 0.5, 3, 1, 64, 2},
     };
-    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
-        compare(&settings[i], 0, 60);
-        compare(&settings[i], 10, 400);
-        compare(&settings[i], 60, 400);
-        compare(&settings[i], 100, 300);
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+        compare(&settings[i], 14, 300, &random);
+    for (int done = 0; done < sequences; done += EACH) {
+        struct setting setting = random_setting(&random);
+        compare(&setting, EACH, STEPS, &random);
     }
     return check_result();
 }
