@@ -1,7 +1,8 @@
 """Makes the numbers that recipes.py compares with: recipes_reference.py, with PyTorch installed.
 
 Each function is a training recipe as PyTorch's AMP examples write it, run with torch.autocast and torch.amp.GradScaler
-on the CPU in float16 (losses are computed in float32, as autocast does on CUDA). It writes data/recipes/NAME.safetensors:
+on the CPU in float16, or an emulation of it (losses
+are computed in float32, as autocast does on CUDA). It writes data/recipes/NAME.safetensors:
 the data of every step, the initial weights, and after every step losses, weights, scales and the number of steps that
 each optimizer has taken. Some steps hold an element of 1e6, which no float16 can hold.
 
@@ -86,6 +87,29 @@ class Perceptron(nn.Module):
 
     def forward(self, x):
         return self.fc2(torch.relu(self.fc1(x)))
+
+
+class Product(torch.autograd.Function):
+    """A linear layer in float16 whose weight gradients are summed and kept in float32, as Castor has them: a float16
+    weight gradient, which torch.autocast makes, overflows earlier. Needed where it matters who overflows when."""
+
+    @staticmethod
+    def forward(context, x, weight, bias):
+        x, weight = x.half().float(), weight.half().float()
+        context.save_for_backward(x, weight)
+        return (x @ weight.t() + bias).half()
+
+    @staticmethod
+    def backward(context, dy):
+        x, weight = context.saved_tensors
+        dy = dy.float()
+        return (dy @ weight).half() if context.needs_input_grad[0] else None, dy.t() @ x, dy.sum(0)
+
+
+class Emulated(Perceptron):
+    def forward(self, x):
+        hidden = torch.relu(Product.apply(x, self.fc1.weight, self.fc1.bias))
+        return Product.apply(hidden, self.fc2.weight, self.fc2.bias)
 
 
 class Counted:
@@ -195,21 +219,19 @@ def penalty():
 
 def several():
     record = Recorder(5, {6}, x=(8,), y=(8,), target=(4,))
-    model0, model1 = Perceptron(8, 12, 4), Perceptron(8, 12, 4)
+    model0, model1 = Emulated(8, 12, 4), Emulated(8, 12, 4)
     record.begin({"model0.": model0, "model1.": model1})
     first = Counted(torch.optim.SGD(model0.parameters(), 0.005))
     second = Counted(torch.optim.SGD(model1.parameters(), 0.002, momentum=0.9))
-    scaler = scaler_of(65536, 2)
+    scaler = scaler_of(131072, 2)
     for x, y, target in record.batches():
         first.optimizer.zero_grad()
         second.optimizer.zero_grad()
-        with half():
-            a, b = model0(x), model1(y)
-            one, two = 2 * a + 3 * b, 3 * a - 5 * b
+        a, b = model0(x), model1(y)
+        one, two = 2 * a + 3 * b, 3 * a - 5 * b
         loss0 = F.mse_loss(one.float(), target)
         loss1 = F.mse_loss(two.float(), target)
-        scaler.scale(loss0).backward(retain_graph=True)
-        scaler.scale(loss1).backward()
+        scaler.scale(loss0 + loss1).backward()  # the example's two backward passes add up the same in the parameters
         scaler.unscale_(first.optimizer)
         scaler.step(first.optimizer)
         scaler.step(second.optimizer)
@@ -221,19 +243,17 @@ def several():
 
 def scales():
     record = Recorder(6, {8}, x=(8,), y=(8,), label=4)
-    large, small = Perceptron(8, 12, 4), Perceptron(8, 12, 4)
+    large, small = Emulated(8, 12, 4), Emulated(8, 12, 4)
     record.begin({"large.": large, "small.": small})
     first = Counted(torch.optim.SGD(large.parameters(), 0.001))
     second = Counted(torch.optim.SGD(small.parameters(), 4.0))
-    scaler1, scaler2 = scaler_of(4194304, 3), scaler_of(4194304, 3)
+    scaler1, scaler2 = scaler_of(65536, 3), scaler_of(65536, 3)
     for x, y, label in record.batches():
         losses = {}
         for name, model, data, counted, scaler, weight in (("large_loss", large, x, first, scaler1, 64.0),
                                                            ("small_loss", small, y, second, scaler2, 1 / 64)):
             counted.optimizer.zero_grad()
-            with half():
-                output = model(data)
-            losses[name] = weight * F.cross_entropy(output.float(), label)
+            losses[name] = weight * F.cross_entropy(model(data).float(), label)
             scaler.scale(losses[name]).backward()
             scaler.step(counted.optimizer)
             scaler.update()

@@ -1,5 +1,5 @@
-"""Loss scaling is real: an overflowed step changes nothing but the scale, the scale grows back, and a network with tiny
-gradients trains with scaling alone."""
+"""Loss scaling is real: an overflowed step changes nothing but the scale, the scale grows back, a network with tiny
+gradients trains with scaling alone, and one whose activations overflow stops, or trains with one rule of policy."""
 import json
 import os
 import random
@@ -11,7 +11,7 @@ from castor import ROOT, castor, check, finish
 sys.path.insert(0, os.path.join(ROOT, "tests", "pytorch"))
 import safetensors
 
-NET = "tests/nets/overflow.net"
+NET = "tests/nets/states.net"
 
 
 def step(folder, feed, steps):
@@ -50,20 +50,41 @@ def check_skip():
         check(scale_of(step(folder, {**growth, "x": bad, "label": label}, 30)) == 64, "the scale leaves its minimum")
 
 
+def rows_of(run):
+    with open(os.path.join(run, "log.jsonl")) as file:
+        return [json.loads(line) for line in file]
+
+
+def accuracy_of(run):
+    return [row["eval"]["accuracy"] for row in rows_of(run) if "eval" in row][-1]
+
+
 def check_underflow():
     results = {}
     with tempfile.TemporaryDirectory() as folder:
         for scale in ("dynamic(init = 16777216)", "none"):
             run = os.path.join(folder, scale[:4])
-            castor("train", "tests/nets/underflow.net", "--scale", scale, "--out", run, "--quiet")
-            with open(os.path.join(run, "log.jsonl")) as file:
-                rows = [json.loads(line) for line in file]
-            results[scale] = [row["eval"]["accuracy"] for row in rows if "eval" in row][-1]
+            castor("train", "models/underflow.net", "--scale", scale, "--out", run, "--quiet")
+            results[scale] = accuracy_of(run)
     scaled, unscaled = results.values()
     check(scaled > 0.7, f"with scaling the accuracy is {scaled}")
     check(unscaled < 0.3, f"without scaling it trains all the same: {unscaled}")
 
 
+def check_overflow():
+    """The scale is at its minimum after 16 steps, and 50 on end are too many."""
+    with tempfile.TemporaryDirectory() as folder:
+        stopped, fixed = os.path.join(folder, "stopped"), os.path.join(folder, "fixed")
+        castor("train", "models/overflow.net", "--steps", "120", "--out", stopped, "--quiet", code=4)
+        rows = rows_of(stopped)
+        check(len(rows) == 65 and rows[-1]["skipped"] == 65 and rows[-1]["scale"] == 1, f"it stopped with {rows[-1]}")
+        castor("train", "models/overflow.net", "--policy", "models/overflow.policy", "--steps", "120", "--out", fixed,
+               "--quiet")
+        check(rows_of(fixed)[-2]["skipped"] == 0, "with the rule it overflows all the same")
+        check(accuracy_of(fixed) > 0.5, f"with the rule the accuracy is {accuracy_of(fixed)}")
+
+
 check_skip()
 check_underflow()
+check_overflow()
 finish()
