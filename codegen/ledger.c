@@ -167,7 +167,7 @@ void ledger_print(const struct ledger *ledger, FILE *out)
         fprintf(out, "    standalone: %s\n", ledger->standalone[i]);
 }
 
-void ledger_print_json(const struct ledger *ledger, FILE *out)
+struct json_t *ledger_json(const struct ledger *ledger)
 {
     const struct {
         const char *name;
@@ -196,7 +196,5 @@ void ledger_print_json(const struct ledger *ledger, FILE *out)
     for (ptrdiff_t i = 0; i < arrlen(ledger->standalone); i++)
         json_array_append_new(names, json_string(ledger->standalone[i]));
     json_object_set_new(object, "standalone", names);
-    json_dumpf(object, out, JSON_INDENT(2));
-    fputc('\n', out);
-    json_decref(object);
+    return object;
 }

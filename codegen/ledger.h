@@ -39,6 +39,7 @@ uint64_t ledger_lower_bound(const struct graph *graph, const struct target *targ
 uint64_t ledger_unfused(const struct graph *graph, const struct target *target);
 
 void ledger_print(const struct ledger *ledger, FILE *out);
-void ledger_print_json(const struct ledger *ledger, FILE *out);
+/* An object of libjansson; the caller's. */
+struct json_t *ledger_json(const struct ledger *ledger);
 
 #endif

@@ -158,11 +158,11 @@ static struct span flag_span(struct diagnostics *diagnostics, const char *flag, 
     return (struct span){flag, 1, 1, (int)strlen(text) + 1};
 }
 
-static int load_policy(struct compilation *compilation)
+/* `name` NULL: the train block's policy, else f32. */
+static int load_policy(struct compilation *compilation, const char *name)
 {
     const struct settings *settings = compilation->settings;
-    const char *name = flag_text(compilation->invocation, FLAG_policy),
-               *half = flag_text(compilation->invocation, FLAG_half);
+    const char *half = flag_text(compilation->invocation, FLAG_half);
     struct span where = name ? flag_span(compilation->diagnostics, "--policy", name) : (struct span){0};
     enum element element = half ? element_find(half) : ELEMENT_NONE;
     if (half && !element_is_half(element))
@@ -200,6 +200,11 @@ static int open_language(struct compilation *compilation)
 
 int compilation_open(struct compilation *compilation, const struct invocation *invocation)
 {
+    return compilation_open_with(compilation, invocation, NULL);
+}
+
+int compilation_open_with(struct compilation *compilation, const struct invocation *invocation, const char *policy)
+{
     double start = now();
     *compilation = (struct compilation){.invocation = invocation, .arena = arena_new()};
     compilation->diagnostics = diagnostics_new(compilation->arena);
@@ -211,12 +216,21 @@ int compilation_open(struct compilation *compilation, const struct invocation *i
     add_interval(compilation, &overrides, FLAG_checkpoint_every, "checkpoint");
     compilation->settings = settings_read(compilation->unit, overrides, (int)arrlen(overrides));
     arrfree(overrides);
-    code = compilation->settings ? load_policy(compilation) : EXIT_TEXT;
+    code = compilation->settings ? load_policy(compilation, policy ? policy : flag_text(invocation, FLAG_policy))
+                                 : EXIT_TEXT;
     if (!code)
         code = describe_device(invocation, &compilation->facts);
     compilation->target = target_from_facts(&compilation->facts);
     compilation->seconds = now() - start;
     return code;
+}
+
+const char *compilation_policy_text(const struct compilation *compilation)
+{
+    const struct policy *policy = compilation->policy;
+    if (strcmp(policy->name, "f32") == 0)
+        return policy->name;
+    return arena_printf(compilation->arena, "%s(%s)", policy->name, element_name(policy->half));
 }
 
 /* ---- the module ---- */

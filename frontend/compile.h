@@ -51,6 +51,10 @@ struct compile_request {
 };
 
 int compilation_open(struct compilation *compilation, const struct invocation *invocation);
+/* With this policy (as --policy takes it) instead of the flag's or the train block's; NULL: theirs. */
+int compilation_open_with(struct compilation *compilation, const struct invocation *invocation, const char *policy);
+/* "autocast(f16)" for messages. */
+const char *compilation_policy_text(const struct compilation *compilation);
 int compilation_module(struct compilation *compilation, const struct compile_request *request);
 int compilation_program(struct compilation *compilation);
 int compilation_device(struct compilation *compilation);

@@ -32,6 +32,10 @@ static const struct command commands[] = {
      command_opt},
     {"explain", "FILE [NODE]", 1, 2, COMPILES, "Why a node has its precision; or what an error code means.",
      "explain model.net fc1.y\nexplain E0203", command_explain},
+    {"compare", "FILE", 1, 1, COMPILES | GROUP_JSON, "Policies side by side: casts, launches, bytes, time, error.",
+     "compare model.net --policy f32 --policy 'autocast(f16)' --policy mine.policy\n"
+     "compare model.net --policy autocast --policy almost --epochs 2",
+     command_compare},
     {"ledger", "FILE", 1, 1, COMPILES | GROUP_JSON, "What one training step costs: launches, bytes, memory, casts.",
      "ledger model.net\nledger model.net --policy 'autocast(bf16)' --json", command_ledger},
     {"profile", "FILE", 1, 1, COMPILES | GROUP_JSON, "Time of each kernel and library call of a training step.",

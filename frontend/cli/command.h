@@ -87,6 +87,7 @@ COMMAND(passes)
 COMMAND(policies)
 COMMAND(devices)
 COMMAND(calibrate)
+COMMAND(compare)
 #undef COMMAND
 
 #endif

@@ -2,6 +2,15 @@
 #include "codegen/ledger.h"
 #include "frontend/compile.h"
 
+#include <jansson.h>
+
+static void print_json(json_t *object)
+{
+    json_dumpf(object, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(object);
+}
+
 int command_ledger(const struct invocation *invocation)
 {
     struct compilation compilation;
@@ -16,7 +25,7 @@ int command_ledger(const struct invocation *invocation)
         struct ledger ledger =
             ledger_compute(compilation.module, compilation.program, &compilation.target, compilation.arena);
         if (flag_given(invocation, FLAG_json))
-            ledger_print_json(&ledger, stdout);
+            print_json(ledger_json(&ledger));
         else
             ledger_print(&ledger, stdout);
         ledger_free(&ledger);

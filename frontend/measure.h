@@ -1,0 +1,26 @@
+/* What a compiled training step takes and how far off it is: runs on made-up inputs, beside the reference evaluator. */
+#ifndef CASTOR_FRONTEND_MEASURE_H
+#define CASTOR_FRONTEND_MEASURE_H
+
+#include "ir/graph.h"
+#include "runtime/device.h"
+
+/* The least seconds of a run of the entry `train` (or `micro`) on made-up inputs: images as bytes, numbers between -1
+ * and 1, indices below their number of classes. */
+bool measure_seconds(struct device *device, const struct program *program, uint64_t seed, double *seconds,
+                     struct error *error);
+
+/* Root mean square errors, against the evaluator in f64 on the same inputs and parameters. */
+struct accuracy {
+    double loss;                               /* over all losses */
+    double gradient;                           /* over all elements of all gradients */
+    double loss_magnitude, gradient_magnitude; /* root mean squares of the exact values */
+    double rounded_loss, rounded_gradient;     /* the same errors of the evaluator that rounds at each node, op by op */
+};
+
+/* The module is one compiled with `fetch_gradients` and `no_update`, after the whole pipeline; the program was made of
+ * it. Where gradients overflow, the loss scale is lowered first, as its rule would do. False with an error set. */
+bool measure_accuracy(struct device *device, const struct program *program, const struct module *module, uint64_t seed,
+                      struct accuracy *accuracy, struct error *error);
+
+#endif

@@ -1,0 +1,158 @@
+/* Opening and closing sessions. */
+#include "frontend/session.h"
+#include "frontend/data.h"
+
+#include <string.h>
+
+static int runtime_failure(const struct error *error)
+{
+    error_print(error, stderr);
+    return error->code;
+}
+
+static int open_data(struct session *session)
+{
+    const struct settings *settings = session->compilation.settings;
+    struct error error = {0};
+    if (!settings->data) {
+        fprintf(stderr, "castor: %s has no `data` line in its train block; --data gives one\n",
+                session->compilation.file);
+        return EXIT_TEXT;
+    }
+    struct data_description *description = data_describe(session->compilation.arena, settings->data);
+    const struct invocation *invocation = session->compilation.invocation;
+    if (!flag_share(invocation, FLAG_validate, &description->validate_share))
+        return EXIT_USAGE;
+    session->dataset = data_open(description, &error);
+    return session->dataset ? 0 : runtime_failure(&error);
+}
+
+const struct program_entry *session_entry(const struct program *program)
+{
+    static const char *const names[] = {"train", "micro", "eval", "eval_tail"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (program_find_entry(program, names[i]))
+            return program_find_entry(program, names[i]);
+    return NULL;
+}
+
+static int bind_data(struct session *session)
+{
+    const struct program_entry *entry = session_entry(session->compilation.program);
+    struct error error = {0};
+    session->loader = loader_open(session->dataset, entry->inputs, entry->input_count,
+                                  (uint64_t)session->compilation.settings->seed, &error);
+    if (!session->loader)
+        return runtime_failure(&error);
+    session->batches = loader_batches(session->loader);
+    return 0;
+}
+
+/* What policy cost chose; and that f16 (and bf16 on CPUs without it) has the right numerics here but no speed. */
+static void say_emulated(const struct compilation *compilation)
+{
+    enum element half = compilation->policy->half;
+    if (compilation->policy->verdict)
+        fprintf(stderr, "castor: %s\n", compilation->policy->verdict);
+    if (strcmp(compilation->policy->name, "f32") == 0 || compilation->policy->verdict ||
+        !target_emulates(&compilation->target, half))
+        return;
+    if (half == ELEMENT_F16 && compilation->facts.bf16)
+        fprintf(stderr,
+                "castor: f16 is emulated on the host: the same numerics, no speed; --half bf16 is native here\n");
+    else
+        fprintf(stderr, "castor: %s is emulated on this CPU: the same numerics, no speed%s\n", element_name(half),
+                half == ELEMENT_F16 ? " (--half bf16 is native on CPUs with bf16 instructions)" : "");
+}
+
+/* The graphs for whole batches, and for what is left of the test and the validation set. */
+static struct compile_request session_request(const struct session *session, bool train_graph, bool eval_graph)
+{
+    int64_t batch = session->compilation.settings->batch, test = data_examples(session->dataset, SPLIT_TEST);
+    int64_t validate = data_examples(session->dataset, SPLIT_VALIDATE);
+    struct compile_request request = {.batch = train_graph ? batch : 0, .observe = true};
+    if (!eval_graph)
+        return request;
+    request.eval = test >= batch || validate ? batch : 0;
+    request.tail = test % batch;
+    request.validate_tail = validate % batch == request.tail ? 0 : validate % batch;
+    return request;
+}
+
+int session_open(struct session *session, const struct invocation *invocation, const char *policy, bool train_graph,
+                 bool eval_graph)
+{
+    *session = (struct session){0};
+    struct compilation *compilation = &session->compilation;
+    int code = compilation_open_with(compilation, invocation, policy);
+    if (!code && train_graph && !compilation->settings->trains) {
+        fprintf(stderr, "castor: %s has no `minimize` line in its train block\n", compilation->file);
+        code = EXIT_TEXT;
+    }
+    if (!code && !compilation->settings->batch) {
+        fprintf(stderr, "castor: %s has no `batch` line in its train block; --batch gives one\n", compilation->file);
+        code = EXIT_TEXT;
+    }
+    if (!code)
+        code = open_data(session);
+    if (code)
+        return code;
+    int64_t test = data_examples(session->dataset, SPLIT_TEST);
+    if (eval_graph && !train_graph && !test) {
+        fprintf(stderr, "castor: the data has no test set to evaluate on\n"
+                        "  hint: idx folders hold one; npz(file, test = 0.1) and synthetic(…, test = 1000) make one\n");
+        return EXIT_DEVICE;
+    }
+    struct compile_request request = session_request(session, train_graph, eval_graph);
+    code = compilation_module(compilation, &request);
+    if (!code)
+        code = compilation_program(compilation);
+    if (!code)
+        code = compilation_device(compilation);
+    if (!code)
+        code = bind_data(session);
+    if (!code && !flag_given(invocation, FLAG_quiet))
+        say_emulated(compilation);
+    return code;
+}
+
+int session_close(struct session *session, int code)
+{
+    if (session->loader)
+        loader_close(session->loader);
+    if (session->dataset)
+        data_close(session->dataset);
+    return compilation_close(&session->compilation, code);
+}
+
+static void set_interval(const struct interval *interval, int64_t *steps, int64_t *epochs)
+{
+    if (interval->unit == INTERVAL_STEPS)
+        *steps = (int64_t)interval->count;
+    else
+        *epochs = interval->unit == INTERVAL_EPOCHS ? (int64_t)interval->count : 1;
+}
+
+struct train_settings session_train_settings(const struct session *session)
+{
+    const struct compilation *compilation = &session->compilation;
+    const struct invocation *invocation = compilation->invocation;
+    const struct settings *settings = compilation->settings;
+    struct train_settings result = {.name = compilation->module->name,
+                                    .model_text = compilation->text,
+                                    .out = flag_text(invocation, FLAG_out),
+                                    .precision = compilation_policy_text(compilation),
+                                    .epochs = (int64_t)settings->epochs,
+                                    .steps = settings->steps,
+                                    .seed = (uint64_t)settings->seed,
+                                    .weights = flag_text(invocation, FLAG_weights),
+                                    .weights_partial = flag_given(invocation, FLAG_weights_partial),
+                                    .best = settings->keep.name,
+                                    .quiet = flag_given(invocation, FLAG_quiet),
+                                    .json = flag_given(invocation, FLAG_json),
+                                    .check = flag_given(invocation, FLAG_check)};
+    result.best_direction = !settings->keep.name ? 0 : settings->keep.highest ? 1 : -1;
+    set_interval(&settings->evaluate, &result.evaluate_steps, &result.evaluate_epochs);
+    set_interval(&settings->checkpoint, &result.checkpoint_steps, &result.checkpoint_epochs);
+    return result;
+}
