@@ -2,12 +2,9 @@
 #include "frontend/compile.h"
 
 #include "codegen/assemble.h"
-#include "frontend/calibration.h"
 #include "frontend/language/ast.h"
 #include "passes/choose.h"
 #include "runtime/file.h"
-#include "runtime/host/host.h"
-#include "runtime/host/isa.h"
 
 #include <errno.h>
 #include <stb/stb_ds.h>
@@ -44,76 +41,23 @@ char *read_text(struct arena *arena, const char *path, size_t *length)
     return copy;
 }
 
-/* ---- the device ---- */
-
-static bool host_flags(const struct invocation *invocation, struct host_settings *settings)
-{
-    int64_t threads = 0;
-    const char *device = flag_text(invocation, FLAG_device);
-    if (device && strcmp(device, "host") != 0) {
-        usage_error(invocation, "there is no device '%s' here; castor devices lists them", device);
-        return false;
-    }
-    if (!flag_integer(invocation, FLAG_threads, 1, &threads))
-        return false;
-    *settings =
-        (struct host_settings){(int)threads, flag_text(invocation, FLAG_isa), flag_text(invocation, FLAG_cache)};
-    if (settings->isa && !isa_find(settings->isa)) {
-        usage_error(invocation, "--isa takes native, avx512, avx2 or baseline, not '%s'", settings->isa);
-        return false;
-    }
-    if (!settings->isa)
-        settings->isa = getenv("CASTOR_ISA");
-    return true;
-}
-
 static int runtime_failure(const struct error *error)
 {
     error_print(error, stderr);
     return error->code;
 }
 
-int describe_device(const struct invocation *invocation, struct device_facts *facts)
+int choose_target(const struct invocation *invocation, struct device_choice *choice, struct device_facts *facts,
+                  struct target *target)
 {
-    struct host_settings settings;
     struct error error = {0};
-    if (!host_flags(invocation, &settings))
-        return EXIT_USAGE;
-    return host_describe(&settings, facts, &error) ? 0 : runtime_failure(&error);
-}
-
-struct target target_from_facts(const struct device_facts *facts)
-{
-    struct target target = {.name = "host",
-                            .channels_last = true,
-                            .epilogues = EPILOGUE_BIAS | EPILOGUE_RELU | EPILOGUE_ADD,
-                            .alignment = 64,
-                            .cache_bytes = (int64_t)facts->cache_bytes,
-                            .threads = facts->threads};
-    for (int i = 0; i < ELEMENT_COUNT; i++)
-        target.storage[i] = (enum element)i;
-    if (!facts->f16)
-        target.storage[ELEMENT_F16] = ELEMENT_F32;
-    if (!facts->bf16)
-        target.storage[ELEMENT_BF16] = ELEMENT_F32;
-    struct figures figures;
-    if (!calibration_find(target.name, facts, &figures))
-        figures = figures_of_host(facts->threads, facts->instructions);
-    figures_apply(&figures, &target);
-    return target;
-}
-
-struct target target_cuda(void)
-{
-    struct target target = {.name = "cuda",
-                            .language = LANGUAGE_CUDA,
-                            .channels_last = true,
-                            .epilogues = EPILOGUE_BIAS | EPILOGUE_RELU | EPILOGUE_ADD,
-                            .alignment = 256,
-                            .threads = 1};
-    for (int i = 0; i < ELEMENT_COUNT; i++)
-        target.storage[i] = (enum element)i;
-    return target;
+    int code = device_choose(invocation, choice);
+    if (code)
+        return code;
+    if (!device_describe(choice, facts, &error))
+        return runtime_failure(&error);
+    *target = device_target(choice, facts);
+    return 0;
 }
 
 /* ---- opening ---- */
@@ -219,8 +163,7 @@ int compilation_open_with(struct compilation *compilation, const struct invocati
     code = compilation->settings ? load_policy(compilation, policy ? policy : flag_text(invocation, FLAG_policy))
                                  : EXIT_TEXT;
     if (!code)
-        code = describe_device(invocation, &compilation->facts);
-    compilation->target = target_from_facts(&compilation->facts);
+        code = choose_target(invocation, &compilation->choice, &compilation->facts, &compilation->target);
     compilation->seconds = now() - start;
     return code;
 }
@@ -380,11 +323,8 @@ int compilation_program(struct compilation *compilation)
 
 int compilation_device(struct compilation *compilation)
 {
-    struct host_settings settings;
     struct error error = {0};
-    if (!host_flags(compilation->invocation, &settings))
-        return EXIT_USAGE;
-    compilation->device = host_device_new(&settings, &error);
+    compilation->device = device_make(&compilation->choice, &error);
     return compilation->device ? 0 : runtime_failure(&error);
 }
 

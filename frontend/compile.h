@@ -11,11 +11,10 @@
 #define CASTOR_FRONTEND_COMPILE_H
 
 #include "frontend/cli/command.h"
+#include "frontend/device.h"
 #include "frontend/language/elaborate.h"
-#include "ir/target.h"
 #include "passes/pipeline.h"
 #include "passes/policies/policy.h"
-#include "runtime/device.h"
 #include "runtime/program.h"
 
 struct compilation {
@@ -27,6 +26,7 @@ struct compilation {
     struct unit *unit;
     const struct settings *settings;
     const struct policy *policy; /* once there is a module: what policy cost chose */
+    struct device_choice choice;
     struct device_facts facts;
     struct target target;
     struct module *module; /* after the pipeline */
@@ -64,12 +64,9 @@ int compilation_close(struct compilation *compilation, int code);
 
 /* The whole file ("-": stdin) in the arena; NULL after a message. */
 char *read_text(struct arena *arena, const char *path, size_t *length);
-/* Device facts as passes see them. */
-struct target target_from_facts(const struct device_facts *facts);
-/* A GPU of which nothing is known but that it is one: for text, where none is at hand. */
-struct target target_cuda(void);
-/* Fills facts from --threads and --isa. 0 or an exit code. */
-int describe_device(const struct invocation *invocation, struct device_facts *facts);
+/* Fills all three from --device and its kin. 0 or an exit code. */
+int choose_target(const struct invocation *invocation, struct device_choice *choice, struct device_facts *facts,
+                  struct target *target);
 /* Fills the options that --passes, --verify-each … ask for. False after a usage error. */
 bool pipeline_flags(const struct invocation *invocation, struct pipeline_options *options,
                     struct pass_context *context);

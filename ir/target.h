@@ -22,10 +22,11 @@ struct target {
     /* How a value of an element type lies in memory. On the host f16 lies as f32 (its values stay those of f16), and
      * so does bf16 where the CPU has no bf16 instructions. */
     enum element storage[ELEMENT_COUNT];
-    bool channels_last;  /* 4-D activations lie as n, h, w, c */
-    unsigned epilogues;  /* what the contraction library can append */
-    int64_t alignment;   /* of every buffer in the arena, bytes */
-    int64_t cache_bytes; /* last level cache, for tiling */
+    bool channels_last;    /* 4-D activations lie as n, h, w, c */
+    unsigned epilogues;    /* what the contraction library can append */
+    bool matmul_bias_only; /* matrix products append a bias of the result's own element type, and nothing else */
+    int64_t alignment;     /* of every buffer in the arena, bytes */
+    int64_t cache_bytes;   /* last level cache, for tiling */
     int threads;
     /* For the cost model (passes/figures.h fills them); 0 when unknown. */
     double bandwidth;            /* bytes a second */

@@ -95,15 +95,27 @@ static bool may_append(const struct fuser *fuser, const struct node *chain, cons
            !target_emulates(target, next->type.element);
 }
 
+/* Whether the library that multiplies matrices takes a bias of this type for the result of `next`. */
+static bool bias_fits(const struct fuser *fuser, const struct node *contraction, const struct node *next,
+                      const struct node *bias)
+{
+    return contraction->op != OP_matmul || !fuser->context->target->matmul_bias_only ||
+           bias->type.element == next->type.element;
+}
+
 static void append_epilogue(struct fuser *fuser, struct node *const *user, struct node *contraction)
 {
     unsigned epilogues = fuser->context->target->epilogues;
+    if (contraction->op == OP_matmul && fuser->context->target->matmul_bias_only)
+        epilogues &= EPILOGUE_BIAS;
     struct node *last = contraction, *next = only_user(user, fuser, last);
     fact_of(fuser, contraction)->contraction = contraction;
     if (contraction->op == OP_conv_weight || fact_of(fuser, contraction)->required)
         return;
     if (next && next->operand_count == 2 && (epilogues & EPILOGUE_BIAS) && may_append(fuser, last, next) &&
-        is_bias(contraction, next, next->operands[next->operands[0] == last]) && pass_may_rewrite(fuser->context)) {
+        is_bias(contraction, next, next->operands[next->operands[0] == last]) &&
+        bias_fits(fuser, contraction, next, next->operands[next->operands[0] == last]) &&
+        pass_may_rewrite(fuser->context)) {
         last = next;
         next = fact_of(fuser, last)->required ? NULL : only_user(user, fuser, last);
     }

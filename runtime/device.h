@@ -16,6 +16,7 @@
 
 /* What the compiler asks of a device before code exists; the driver in frontend turns it into ir/target.h. */
 struct device_facts {
+    const char *device;    /* "host", "cuda", "sim" */
     char processor[128];   /* for people, and part of cache keys */
     int threads;           /* what kernels will use */
     int cores;             /* what this process may use */

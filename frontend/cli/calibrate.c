@@ -38,10 +38,10 @@ int command_calibrate(const struct invocation *invocation)
     struct error error = {0};
     struct figures figures;
     char *path = calibration_path();
-    int code = path ? describe_device(invocation, &compilation.facts) : EXIT_DEVICE;
+    int code =
+        path ? choose_target(invocation, &compilation.choice, &compilation.facts, &compilation.target) : EXIT_DEVICE;
     if (!path)
         fprintf(stderr, "castor: neither XDG_CONFIG_HOME nor HOME is set: nowhere to keep what is measured\n");
-    compilation.target = target_from_facts(&compilation.facts);
     if (!code)
         code = compilation_device(&compilation);
     if (!code && (!calibration_measure(compilation.device, &compilation.target, &figures, &error) ||

@@ -67,6 +67,22 @@ static bool emits_graph(const char *emit)
     return strcmp(emit, "ir") == 0 || strcmp(emit, "dot") == 0 || strcmp(emit, "svg") == 0;
 }
 
+static int emit_ptx(struct compilation *compilation)
+{
+    struct error error = {0};
+    if (device_print_ptx(&compilation->choice, &compilation->facts, compilation->program, stdout, &error))
+        return 0;
+    error_print(&error, stderr);
+    return error.code;
+}
+
+/* Kernels are written in C for the host and in CUDA for a GPU. */
+static bool emit_fits(const char *emit, enum device_kind kind)
+{
+    bool cuda = strcmp(emit, "cuda") == 0 || strcmp(emit, "ptx") == 0;
+    return strcmp(emit, "c") == 0 ? kind == DEVICE_HOST : !cuda || kind != DEVICE_HOST;
+}
+
 static int emit_program(struct compilation *compilation, const char *emit)
 {
     int code = compilation_program(compilation);
@@ -76,6 +92,8 @@ static int emit_program(struct compilation *compilation, const char *emit)
         print_kernels(compilation->program, stdout);
         return 0;
     }
+    if (strcmp(emit, "ptx") == 0)
+        return emit_ptx(compilation);
     char *text = program_text(compilation->program);
     fputs(text, stdout);
     free(text);
@@ -84,7 +102,7 @@ static int emit_program(struct compilation *compilation, const char *emit)
 
 int command_dump(const struct invocation *invocation)
 {
-    static const char *const forms[] = {"ir", "dot", "svg", "c", "cuda", "program"};
+    static const char *const forms[] = {"ir", "dot", "svg", "c", "cuda", "ptx", "program"};
     const char *emit = flag_text(invocation, FLAG_emit), *after = flag_text(invocation, FLAG_after);
     bool known = !emit;
     for (size_t i = 0; !known && i < sizeof forms / sizeof *forms; i++)
@@ -97,8 +115,9 @@ int command_dump(const struct invocation *invocation)
         return usage_error(invocation, "--after goes with --emit ir, dot and svg");
     struct compilation compilation;
     int code = compilation_open(&compilation, invocation);
-    if (strcmp(emit, "cuda") == 0)
-        compilation.target = target_cuda();
+    if (!code && !emit_fits(emit, compilation.choice.kind))
+        code = usage_error(invocation, "--emit %s does not go with --device %s", emit,
+                           device_name(compilation.choice.kind));
     if (!code) {
         struct compile_request request = {.batch = compilation.settings->batch,
                                           .eval = compilation.settings->batch,
@@ -114,14 +133,14 @@ int command_dump(const struct invocation *invocation)
 /* Passes over IR text: the policy that pass precision needs comes from --policy. */
 static int run_passes(const struct invocation *invocation, struct module *module, const struct policy *policy)
 {
+    struct device_choice choice;
     struct device_facts facts;
+    struct target target;
     struct pipeline_options options = {0};
-    struct pass_context context = {.policy = policy};
-    int code = describe_device(invocation, &facts);
+    struct pass_context context = {.target = &target, .policy = policy};
+    int code = choose_target(invocation, &choice, &facts, &target);
     if (code)
         return code;
-    struct target target = target_from_facts(&facts);
-    context.target = &target;
     if (!pipeline_flags(invocation, &options, &context))
         return EXIT_USAGE;
     if (!verify_module(module, module->diagnostics))

@@ -74,19 +74,39 @@ int command_policies(const struct invocation *invocation)
     return print_rows(invocation, rows);
 }
 
+/* What a device is, as far as it is here. */
+static json_t *describe(enum device_kind kind, const struct device_facts *facts)
+{
+    json_t *row = json_pack("{s:s, s:b, s:s, s:i, s:s, s:b, s:b, s:I, s:I}", "name", device_name(kind), "available", 1,
+                            "processor", facts->processor, "threads", facts->threads, "instructions",
+                            facts->instructions, "f16", facts->f16, "bf16", facts->bf16, "cache_bytes",
+                            (json_int_t)facts->cache_bytes, "memory_bytes", (json_int_t)facts->memory_bytes);
+    return row;
+}
+
+static void print_device(enum device_kind kind, const struct device_facts *facts)
+{
+    printf("%-5s %s, %d %s, %s, f16 %s, bf16 %s\n", device_name(kind), facts->processor, facts->threads,
+           kind == DEVICE_HOST ? "threads" : "multiprocessors", facts->instructions,
+           facts->f16 ? "native" : "emulated in f32", facts->bf16 ? "native" : "emulated in f32");
+}
+
 int command_devices(const struct invocation *invocation)
 {
-    struct device_facts facts;
-    int code = describe_device(invocation, &facts);
-    if (code)
-        return code;
-    if (!flag_given(invocation, FLAG_json))
-        printf("host  %s, %d threads, %s, f16 %s, bf16 %s\n", facts.processor, facts.threads, facts.instructions,
-               facts.f16 ? "native" : "emulated in f32", facts.bf16 ? "native" : "emulated in f32");
     json_t *rows = json_array();
-    json_array_append_new(rows,
-                          json_pack("{s:s, s:s, s:i, s:s, s:b, s:b, s:I}", "name", "host", "processor", facts.processor,
-                                    "threads", facts.threads, "instructions", facts.instructions, "f16", facts.f16,
-                                    "bf16", facts.bf16, "cache_bytes", (json_int_t)facts.cache_bytes));
+    bool text = !flag_given(invocation, FLAG_json);
+    for (enum device_kind kind = 0; kind < DEVICE_COUNT; kind++) {
+        struct device_choice choice = {.kind = kind};
+        struct device_facts facts;
+        struct error error = {0};
+        bool here = device_present(&choice, &facts, &error);
+        if (text && here)
+            print_device(kind, &facts);
+        else if (text)
+            printf("%-5s not here: %s\n", device_name(kind), error.text);
+        json_array_append_new(
+            rows, here ? describe(kind, &facts)
+                       : json_pack("{s:s, s:b, s:s}", "name", device_name(kind), "available", 0, "reason", error.text));
+    }
     return print_rows(invocation, rows);
 }

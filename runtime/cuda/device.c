@@ -162,7 +162,7 @@ bool cuda_describe(struct driver *driver, struct device_facts *facts, struct err
     CUdevice gpu = 0;
     int major = 0, minor = 0, cache = 0, multiprocessors = 0;
     size_t memory = 0;
-    *facts = (struct device_facts){.f16 = true, .bf16 = true};
+    *facts = (struct device_facts){.device = "cuda", .f16 = true, .bf16 = true};
     if (!driver_good(driver, driver->DeviceGet(driver, &gpu, 0), tried, error) ||
         !driver_good(driver, driver->DeviceGetName(driver, facts->processor, (int)sizeof facts->processor, gpu), tried,
                      error) ||
@@ -200,6 +200,7 @@ static bool start_context(struct cuda *cuda, struct error *error)
         !cuda_good(cuda, driver->DevicePrimaryCtxRetain(driver, &cuda->context, cuda->gpu), tried, error) ||
         !cuda_good(cuda, driver->CtxSetCurrent(driver, cuda->context), tried, error))
         return false;
+    cuda->device.facts.device = cuda->device.name;
     cuda->multiprocessors = cuda->device.facts.threads;
     if (!cuda->architecture[0])
         memcpy(cuda->architecture, cuda->device.facts.isa, sizeof cuda->architecture);

@@ -76,7 +76,7 @@ bool host_describe(const struct host_settings *settings, struct device_facts *fa
 {
     char flags[4096];
     isa_processor(flags, sizeof flags);
-    *facts = (struct device_facts){.cores = count_cores()};
+    *facts = (struct device_facts){.device = "host", .cores = count_cores()};
     const char *environment = getenv("CASTOR_ISA");
     const char *name = settings->isa ? settings->isa : environment && environment[0] ? environment : "native";
     const struct isa *isa = isa_find(name);

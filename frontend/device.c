@@ -1,0 +1,308 @@
+/* Host, cuda and sim as the command line chooses them. */
+#include "frontend/device.h"
+#include "frontend/calibration.h"
+#include "ir/diagnostic.h"
+#include "passes/figures.h"
+#include "runtime/host/isa.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#if CASTOR_CUDA
+#include "runtime/cuda/compile.h"
+#include "runtime/cuda/cuda.h"
+#include "runtime/sim/cublaslt.h"
+#include "runtime/sim/sim.h"
+#endif
+
+static const char *const names[DEVICE_COUNT] = {"host", "cuda", "sim"};
+static const char *const architectures[] = {"sm_80", "sm_86", "sm_89", "sm_90", "sm_100"};
+
+enum { ARCHITECTURES = sizeof architectures / sizeof *architectures };
+
+const char *device_name(enum device_kind kind)
+{
+    return names[kind];
+}
+
+/* ---- the machine's GPU ---- */
+
+#if CASTOR_CUDA
+
+static void free_tables(const struct cuda_tables *tables)
+{
+    if (tables->cublaslt)
+        tables->cublaslt->free(tables->cublaslt);
+    if (tables->nvrtc)
+        tables->nvrtc->free(tables->nvrtc);
+    if (tables->driver)
+        tables->driver->free(tables->driver);
+}
+
+/* The simulated GPU of the architecture. */
+static struct driver *open_sim(const struct device_choice *choice, struct error *error)
+{
+    const char *architecture = choice->architecture ? choice->architecture : architectures[0];
+    return sim_driver_new(&(struct sim_settings){.architecture = architecture, .threads = choice->host.threads}, error);
+}
+
+static bool describe_gpu(const struct device_choice *choice, struct device_facts *facts, struct error *error)
+{
+    struct driver *driver = choice->kind == DEVICE_SIM ? open_sim(choice, error) : driver_open(error);
+    bool ok = driver && cuda_describe(driver, facts, error);
+    if (driver)
+        driver->free(driver);
+    return ok;
+}
+
+static bool open_tables(const struct device_choice *choice, struct cuda_tables *tables, struct error *error)
+{
+    *tables = (struct cuda_tables){.nvrtc = nvrtc_open(error)};
+    if (tables->nvrtc)
+        tables->driver = choice->kind == DEVICE_SIM ? open_sim(choice, error) : driver_open(error);
+    if (tables->driver)
+        tables->cublaslt = choice->kind == DEVICE_SIM ? sim_cublaslt_new(tables->driver) : cublaslt_open(error);
+    if (tables->cublaslt)
+        return true;
+    free_tables(tables);
+    return error_set(error, "out of memory");
+}
+
+static struct device *make_gpu(const struct device_choice *choice, struct error *error)
+{
+    struct cuda_tables tables;
+    struct device_facts facts, host;
+    struct error ignored = {0};
+    if (!open_tables(choice, &tables, error))
+        return NULL;
+    /* Code for another architecture than the GPU's own is left to the driver to finish. */
+    bool other = choice->kind == DEVICE_CUDA && choice->architecture &&
+                 cuda_describe(tables.driver, &facts, &ignored) && strcmp(facts.isa, choice->architecture) != 0;
+    struct cuda_settings settings = {.name = names[choice->kind],
+                                     .architecture = choice->architecture,
+                                     .cache = choice->host.cache,
+                                     .jobs = host_describe(&choice->host, &host, &ignored) ? host.cores : 1,
+                                     .tf32 = choice->tf32,
+                                     .ptx = choice->kind == DEVICE_SIM || other};
+    return cuda_device_new(&tables, &settings, error);
+}
+
+bool device_print_ptx(const struct device_choice *choice, const struct device_facts *facts,
+                      const struct program *program, FILE *out, struct error *error)
+{
+    struct nvrtc *nvrtc = nvrtc_open(error);
+    struct device_facts host;
+    struct error ignored = {0};
+    if (!nvrtc)
+        return false;
+    struct cuda_compile_settings settings = {nvrtc, facts->isa, choice->host.cache,
+                                             host_describe(&choice->host, &host, &ignored) ? host.cores : 1};
+    struct cuda_code *code = cuda_compile(&settings, program, error);
+    for (int i = 0; code && i < code->unit_count; i++)
+        fputs(code->units[i].ptx, out);
+    bool ok = code;
+    cuda_code_free(code);
+    nvrtc->free(nvrtc);
+    return ok;
+}
+
+static bool gpu_ready(const struct device_choice *choice, struct device_facts *facts, struct error *error)
+{
+    struct cuda_tables tables;
+    if (!open_tables(choice, &tables, error))
+        return false;
+    bool ok = cuda_describe(tables.driver, facts, error);
+    free_tables(&tables);
+    return ok;
+}
+
+#else
+
+static bool left_out(struct error *error)
+{
+    error_set(error, "this castor was built without CUDA's headers, so it has neither cuda nor sim");
+    error_hint(error, "install the CUDA Toolkit or run `./dev setup --cuda`, then build again");
+    return false;
+}
+
+static bool describe_gpu(const struct device_choice *choice, struct device_facts *facts, struct error *error)
+{
+    (void)choice;
+    (void)facts;
+    return left_out(error);
+}
+
+static bool gpu_ready(const struct device_choice *choice, struct device_facts *facts, struct error *error)
+{
+    (void)choice;
+    (void)facts;
+    return left_out(error);
+}
+
+static struct device *make_gpu(const struct device_choice *choice, struct error *error)
+{
+    (void)choice;
+    left_out(error);
+    return NULL;
+}
+
+bool device_print_ptx(const struct device_choice *choice, const struct device_facts *facts,
+                      const struct program *program, FILE *out, struct error *error)
+{
+    (void)choice;
+    (void)facts;
+    (void)program;
+    (void)out;
+    return left_out(error);
+}
+
+#endif
+
+/* ---- choosing ---- */
+
+/* Whether CUDA's text is asked for, which no GPU is needed for. */
+static bool emits_cuda(const struct invocation *invocation)
+{
+    const char *emit = flag_text(invocation, FLAG_emit);
+    return emit && (strcmp(emit, "cuda") == 0 || strcmp(emit, "ptx") == 0);
+}
+
+static int choose_kind(const struct invocation *invocation, struct device_choice *choice)
+{
+    const char *name = flag_text(invocation, FLAG_device);
+    struct device_facts facts;
+    struct error ignored = {0};
+    if (!name) {
+        choice->kind = DEVICE_CUDA;
+        if (!emits_cuda(invocation) && !gpu_ready(choice, &facts, &ignored))
+            choice->kind = DEVICE_HOST;
+        return 0;
+    }
+    for (enum device_kind kind = 0; kind < DEVICE_COUNT; kind++)
+        if (strcmp(name, names[kind]) == 0) {
+            choice->kind = kind;
+            return 0;
+        }
+    const char *near = suggest(name, names, DEVICE_COUNT);
+    return usage_error(invocation,
+                       near ? "there is no device '%s'; did you mean '%s'?"
+                            : "there is no device '%s'; castor devices lists them",
+                       name, near);
+}
+
+static int choose_architecture(const struct invocation *invocation, struct device_choice *choice)
+{
+    const char *name = flag_text(invocation, FLAG_arch);
+    choice->architecture = name;
+    if (!name)
+        return 0;
+    if (choice->kind == DEVICE_HOST)
+        return usage_error(invocation, "--arch goes with --device cuda and sim");
+    for (size_t i = 0; i < ARCHITECTURES; i++)
+        if (strcmp(name, architectures[i]) == 0)
+            return 0;
+    return usage_error(invocation, "--arch takes sm_80, sm_86, sm_89, sm_90 or sm_100, not '%s'", name);
+}
+
+int device_choose(const struct invocation *invocation, struct device_choice *choice)
+{
+    int64_t threads = 0;
+    *choice = (struct device_choice){.tf32 = flag_given(invocation, FLAG_tf32)};
+    if (!flag_integer(invocation, FLAG_threads, 1, &threads))
+        return EXIT_USAGE;
+    choice->host =
+        (struct host_settings){(int)threads, flag_text(invocation, FLAG_isa), flag_text(invocation, FLAG_cache)};
+    if (choice->host.isa && !isa_find(choice->host.isa))
+        return usage_error(invocation, "--isa takes native, avx512, avx2 or baseline, not '%s'", choice->host.isa);
+    if (!choice->host.isa)
+        choice->host.isa = getenv("CASTOR_ISA");
+    int code = choose_kind(invocation, choice);
+    return code ? code : choose_architecture(invocation, choice);
+}
+
+/* ---- facts and target ---- */
+
+/* A GPU of which the architecture is all that is known. */
+static struct device_facts facts_of_architecture(const struct device_choice *choice)
+{
+    static const struct {
+        const char *architecture;
+        int multiprocessors, cache_megabytes;
+    } rows[] = {{"sm_80", 108, 40}, {"sm_86", 82, 6}, {"sm_89", 128, 72}, {"sm_90", 132, 50}, {"sm_100", 148, 126}};
+    const char *architecture = choice->architecture ? choice->architecture : architectures[0];
+    struct device_facts facts = {.device = names[DEVICE_CUDA], .f16 = true, .bf16 = true};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (strcmp(rows[i].architecture, architecture) == 0) {
+            facts.threads = facts.cores = rows[i].multiprocessors;
+            facts.cache_bytes = (uint64_t)rows[i].cache_megabytes << 20;
+        }
+    snprintf(facts.processor, sizeof facts.processor, "a GPU of architecture %s", architecture);
+    snprintf(facts.isa, sizeof facts.isa, "%s", architecture);
+    snprintf(facts.instructions, sizeof facts.instructions, "%s", architecture);
+    return facts;
+}
+
+bool device_describe(const struct device_choice *choice, struct device_facts *facts, struct error *error)
+{
+    struct error missing = {0};
+    if (choice->kind == DEVICE_HOST)
+        return host_describe(&choice->host, facts, error);
+    if (choice->kind == DEVICE_SIM ? describe_gpu(choice, facts, error)
+                                   : !choice->architecture && describe_gpu(choice, facts, &missing)) {
+        facts->device = names[choice->kind];
+        return true;
+    }
+    if (choice->kind == DEVICE_SIM)
+        return false;
+    *facts = facts_of_architecture(choice);
+    return true;
+}
+
+bool device_present(const struct device_choice *choice, struct device_facts *facts, struct error *error)
+{
+    return choice->kind == DEVICE_HOST ? host_describe(&choice->host, facts, error) : gpu_ready(choice, facts, error);
+}
+
+static void set_figures(const struct device_choice *choice, const struct device_facts *facts, struct target *target)
+{
+    struct figures figures;
+    if (calibration_find(target->name, facts, &figures) || figures_find(facts->processor, choice->tf32, &figures) ||
+        figures_find(facts->isa, choice->tf32, &figures)) {
+        figures_apply(&figures, target);
+        return;
+    }
+    figures = figures_of_host(facts->threads, facts->instructions);
+    figures_apply(&figures, target);
+}
+
+struct target device_target(const struct device_choice *choice, const struct device_facts *facts)
+{
+    bool host = choice->kind == DEVICE_HOST;
+    struct target target = {.name = names[choice->kind],
+                            .language = host ? LANGUAGE_C : LANGUAGE_CUDA,
+                            .channels_last = true,
+                            .epilogues =
+                                EPILOGUE_BIAS | EPILOGUE_RELU | EPILOGUE_ADD | (host ? 0 : EPILOGUE_STATISTICS),
+                            .matmul_bias_only = !host,
+                            .alignment = host ? 64 : 256,
+                            .cache_bytes = (int64_t)facts->cache_bytes,
+                            .threads = facts->threads};
+    for (int i = 0; i < ELEMENT_COUNT; i++)
+        target.storage[i] = (enum element)i;
+    if (!facts->f16)
+        target.storage[ELEMENT_F16] = ELEMENT_F32;
+    if (!facts->bf16)
+        target.storage[ELEMENT_BF16] = ELEMENT_F32;
+    set_figures(choice, facts, &target);
+    return target;
+}
+
+struct device *device_make(const struct device_choice *choice, struct error *error)
+{
+    if (choice->kind == DEVICE_HOST)
+        return host_device_new(&choice->host, error);
+    struct device *device = make_gpu(choice, error);
+    if (!device && choice->kind == DEVICE_CUDA)
+        error_hint(error, "`--device sim` runs the same code on a simulated GPU, `--device host` on the CPU");
+    return device;
+}
