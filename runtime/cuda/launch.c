@@ -49,7 +49,7 @@ static bool issue(struct cuda *cuda, struct device_call *call, struct error *err
     struct driver *driver = cuda->tables.driver;
     struct cuda_call *own = call->prepared;
     if (own->plan)
-        return cuda_plan_run(cuda, own->plan, call->buffers, error);
+        return cuda_product_run(cuda, own->plan, call->buffers, error);
     if (own->function) {
         memcpy(own->argument, call->buffers, sizeof *call->buffers * (size_t)call->step->buffer_count);
         return launch(cuda, own, error);

@@ -7,6 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* They stay loaded when they are closed: what they keep in memory would be lost otherwise. */
+enum { OPEN_FLAGS = RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE };
+
 /* The folders of toolkits, the likeliest first; NULL for what is not there. */
 enum { TOOLKITS = 3 };
 
@@ -26,7 +29,7 @@ static void *open_in_toolkit(const char *folder, const char *name)
     void *library = NULL;
     for (size_t i = 0; folder && folder[0] && !library && i < sizeof places / sizeof *places; i++) {
         char *path = file_text("%s/%s/%s", folder, places[i], name);
-        library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+        library = dlopen(path, OPEN_FLAGS);
         free(path);
     }
     return library;
@@ -37,7 +40,7 @@ void *library_open(const char *const *names, size_t count, const char *what, str
     char reason[256] = "";
     struct toolkits places = toolkits();
     for (size_t i = 0; i < count; i++) {
-        void *library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+        void *library = dlopen(names[i], OPEN_FLAGS);
         if (!library && !reason[0])
             snprintf(reason, sizeof reason, "%s", dlerror());
         for (size_t j = 0; !library && j < TOOLKITS; j++)

@@ -12,8 +12,8 @@ static const char gather_source[] =
     "extern \"C\" __global__ void castor_gather(castor_results results)\n"
     "{\n"
     "    for (int i = threadIdx.x; i < results.count; i += blockDim.x)\n"
-    "        for (int j = 0; j < results.bytes[i]; j++)\n"
-    "            results.to[8 * i + j] = results.from[i][j];\n"
+    "        for (int j = 0; j < 8; j++)\n"
+    "            results.to[8 * i + j] = j < results.bytes[i] ? results.from[i][j] : 0;\n"
     "}\n";
 
 /* The program with one kernel more. */
@@ -149,7 +149,7 @@ bool cuda_prepare(struct device *device, void *kernels, struct device_call *call
     case PROGRAM_KERNEL:
         return prepare_kernel(cuda, own, kernels, call->step, error);
     case PROGRAM_MATMUL_STEP:
-        own->plan = cuda_plan_new(cuda, call->step, error);
+        own->plan = cuda_product_new(cuda, call->step, error);
         return own->plan;
     case PROGRAM_CONV_STEP:
         cuda_step_text(call->step, step_text, sizeof step_text);
@@ -166,7 +166,7 @@ void cuda_discard(struct device *device, struct device_call *call)
     if (!own)
         return;
     if (own->plan)
-        cuda_plan_free(cuda, own->plan);
+        cuda_product_free(cuda, own->plan);
     cuda->running = NULL;
     cuda->running_count = 0;
     free(own->argument);

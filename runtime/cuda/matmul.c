@@ -11,7 +11,7 @@
 
 #include <stdlib.h>
 
-struct cuda_plan {
+struct cuda_product {
     const struct program_matmul *matmul;
     const struct program_step *step;
     bool swapped; /* b comes first */
@@ -22,7 +22,7 @@ struct cuda_plan {
     bool empty;
 };
 
-static bool set_attribute(struct cuda *cuda, struct cuda_plan *plan, cublasLtMatmulDescAttributes_t attribute,
+static bool set_attribute(struct cuda *cuda, struct cuda_product *plan, cublasLtMatmulDescAttributes_t attribute,
                           const void *value, size_t size, struct error *error)
 {
     struct cublaslt *cublaslt = cuda->tables.cublaslt;
@@ -111,7 +111,7 @@ static bool make_layout(struct cuda *cuda, cublasLtMatrixLayout_t *layout, enum 
                 error);
 }
 
-static bool make_operation(struct cuda *cuda, struct cuda_plan *plan, struct error *error)
+static bool make_operation(struct cuda *cuda, struct cuda_product *plan, struct error *error)
 {
     struct cublaslt *cublaslt = cuda->tables.cublaslt;
     const struct program_matmul *matmul = plan->matmul;
@@ -132,7 +132,7 @@ static bool make_operation(struct cuda *cuda, struct cuda_plan *plan, struct err
            set_attribute(cuda, plan, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue, error);
 }
 
-static bool make_layouts(struct cuda *cuda, struct cuda_plan *plan, struct error *error)
+static bool make_layouts(struct cuda *cuda, struct cuda_product *plan, struct error *error)
 {
     const struct program_matmul *matmul = plan->matmul;
     cublasLtMatrixLayout_t *a = plan->swapped ? &plan->second : &plan->first;
@@ -151,7 +151,7 @@ static uint32_t alignment_of(const struct program_step *step, int buffer)
     return (uint32_t)(offset & -offset);
 }
 
-static bool set_preference(struct cuda *cuda, cublasLtMatmulPreference_t preference, const struct cuda_plan *plan,
+static bool set_preference(struct cuda *cuda, cublasLtMatmulPreference_t preference, const struct cuda_product *plan,
                            struct error *error)
 {
     struct cublaslt *cublaslt = cuda->tables.cublaslt;
@@ -181,7 +181,7 @@ static bool set_preference(struct cuda *cuda, cublasLtMatmulPreference_t prefere
     return true;
 }
 
-static bool choose_algorithm(struct cuda *cuda, struct cuda_plan *plan, struct error *error)
+static bool choose_algorithm(struct cuda *cuda, struct cuda_product *plan, struct error *error)
 {
     struct cublaslt *cublaslt = cuda->tables.cublaslt;
     cublasLtMatmulPreference_t preference = NULL;
@@ -205,7 +205,7 @@ static bool choose_algorithm(struct cuda *cuda, struct cuda_plan *plan, struct e
 
 /* ---- the whole ---- */
 
-static bool make_plan(struct cuda *cuda, struct cuda_plan *plan, struct error *error)
+static bool make_plan(struct cuda *cuda, struct cuda_product *plan, struct error *error)
 {
     const struct program_matmul *matmul = plan->matmul;
     const char *problem = objection(matmul);
@@ -222,25 +222,25 @@ static bool make_plan(struct cuda *cuda, struct cuda_plan *plan, struct error *e
     return make_operation(cuda, plan, error) && make_layouts(cuda, plan, error) && choose_algorithm(cuda, plan, error);
 }
 
-struct cuda_plan *cuda_plan_new(struct cuda *cuda, const struct program_step *step, struct error *error)
+struct cuda_product *cuda_product_new(struct cuda *cuda, const struct program_step *step, struct error *error)
 {
-    struct cuda_plan *plan = calloc(1, sizeof *plan);
+    struct cuda_product *plan = calloc(1, sizeof *plan);
     struct error reason = {0};
     char step_text[256];
     if (!plan) {
         error_set(error, "out of memory");
         return NULL;
     }
-    *plan = (struct cuda_plan){.matmul = &step->matmul, .step = step};
+    *plan = (struct cuda_product){.matmul = &step->matmul, .step = step};
     if (make_plan(cuda, plan, &reason))
         return plan;
-    cuda_plan_free(cuda, plan);
+    cuda_product_free(cuda, plan);
     cuda_step_text(step, step_text, sizeof step_text);
     error_set(error, "step %s: %s", step_text, reason.text);
     return NULL;
 }
 
-void cuda_plan_free(struct cuda *cuda, struct cuda_plan *plan)
+void cuda_product_free(struct cuda *cuda, struct cuda_product *plan)
 {
     struct cublaslt *cublaslt = cuda->tables.cublaslt;
     cublasLtMatrixLayout_t layouts[] = {plan->first, plan->second, plan->result};
@@ -252,7 +252,7 @@ void cuda_plan_free(struct cuda *cuda, struct cuda_plan *plan)
     free(plan);
 }
 
-bool cuda_plan_run(struct cuda *cuda, struct cuda_plan *plan, char *const *buffers, struct error *error)
+bool cuda_product_run(struct cuda *cuda, struct cuda_product *plan, char *const *buffers, struct error *error)
 {
     struct cublaslt *cublaslt = cuda->tables.cublaslt;
     struct driver *driver = cuda->tables.driver;

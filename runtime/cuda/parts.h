@@ -56,7 +56,7 @@ struct cuda_kernels {
     const struct program *program;
 };
 
-struct cuda_plan;
+struct cuda_product;
 
 /* What a call needs besides its addresses. */
 struct cuda_call {
@@ -66,7 +66,7 @@ struct cuda_call {
     bool cooperative;
     char *argument; /* addresses, then integers */
     size_t argument_bytes;
-    struct cuda_plan *plan; /* of a product */
+    struct cuda_product *plan; /* of a product */
 };
 
 /* Sets the error of a failed driver call, with the step that it is known to come from. Gives whether it succeeded. */
@@ -79,9 +79,9 @@ void cuda_unload(struct device *device, void *kernels);
 bool cuda_prepare(struct device *device, void *kernels, struct device_call *call, struct error *error);
 void cuda_discard(struct device *device, struct device_call *call);
 
-struct cuda_plan *cuda_plan_new(struct cuda *cuda, const struct program_step *step, struct error *error);
-void cuda_plan_free(struct cuda *cuda, struct cuda_plan *plan);
-bool cuda_plan_run(struct cuda *cuda, struct cuda_plan *plan, char *const *buffers, struct error *error);
+struct cuda_product *cuda_product_new(struct cuda *cuda, const struct program_step *step, struct error *error);
+void cuda_product_free(struct cuda *cuda, struct cuda_product *plan);
+bool cuda_product_run(struct cuda *cuda, struct cuda_product *plan, char *const *buffers, struct error *error);
 
 bool cuda_run(struct device *device, struct device_call *calls, int count, struct error *error);
 bool cuda_submit(struct device *device, struct device_list *list, const struct device_copy *copies, int copy_count,

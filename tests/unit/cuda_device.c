@@ -34,6 +34,8 @@ static void check_ahead(struct executor *executor)
         const void *input[1] = {inputs[i % 4]};
         uint64_t ticket = executor_launch(executor, 0, input, &error);
         CHECK(ticket);
+        if (error.code)
+            error_print(&error, stderr);
         const double *results = before ? executor_results(executor, before, &error) : NULL;
         if (before) {
             CHECK(results && results[0] == (double)hand_loss(inputs[(i - 1) % 4], (float)(i + 1)));
@@ -55,6 +57,8 @@ static void check_values(struct executor *executor)
     uint64_t ticket = executor_launch(executor, 0, input, &error);
     const double *results = ticket ? executor_results(executor, ticket, &error) : NULL;
     CHECK(results && results[0] == (double)hand_loss(inputs[2], 3));
+    if (error.code)
+        error_print(&error, stderr);
     executor_output(executor, 0, 1, z);
     executor_output(executor, 0, 2, outer);
     for (int i = 0; i < HAND_SIZE; i++) {
