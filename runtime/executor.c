@@ -474,6 +474,7 @@ bool executor_profile(struct executor *executor, int number, const void *const *
             before = after;
         }
     }
+    ok = ok && !device->failed(device, error);
     for (int i = 0; i < steps && ok; i++) {
         qsort(&times[i * runs], (size_t)runs, sizeof *times, compare_doubles);
         seconds[i] = times[i * runs + runs / 2];

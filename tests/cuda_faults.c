@@ -64,6 +64,7 @@ static bool fails(struct faults *faults, const char *name)
     static nvrtcResult nvrtc_##name(struct nvrtc *nvrtc, __VA_ARGS__)                                                  \
     {                                                                                                                  \
         struct faulty_nvrtc *own = nvrtc->own;                                                                         \
+        own->faults->compiler = own->faults->calls + 1;                                                                \
         CALL(nvrtcResult, NVRTC_ERROR_INTERNAL_ERROR, name, arguments)                                                 \
     }
 #include "runtime/cuda/nvrtc.def"

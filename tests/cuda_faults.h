@@ -11,6 +11,7 @@ struct faults {
     int calls;        /* so far */
     int failing;      /* number of the call that fails, from 1; 0: none */
     const char *name; /* of the call that failed, NULL so far */
+    int compiler;     /* number of NVRTC's last call */
 };
 
 /* Replaces the tables by wrappers that own them. False when out of memory. */
