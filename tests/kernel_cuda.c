@@ -1,11 +1,15 @@
 /* Generated CUDA kernels on the simulated GPU. See kernel_cuda.h. */
 #include "tests/kernel_cuda.h"
 
-#include "frontend/compile.h"
+#include "frontend/device.h"
 
 struct target kernel_cuda_target(void)
 {
-    return target_cuda();
+    const struct device_choice choice = {.kind = DEVICE_CUDA, .architecture = "sm_80"};
+    struct device_facts facts;
+    struct error ignored = {0};
+    device_describe(&choice, &facts, &ignored); /* of an architecture by its name: always known */
+    return device_target(&choice, &facts);
 }
 
 #if CASTOR_CUDA
