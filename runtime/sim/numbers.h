@@ -335,6 +335,21 @@ static inline u64 insert_bits(u64 a, u64 b, u32 start, u32 length, u32 width)
     return (b & ~mask) | (a << from & mask);
 }
 
+static inline s32 pair_add(s32 a, s32 b)
+{
+    return a + b;
+}
+
+static inline s32 pair_min(s32 a, s32 b)
+{
+    return a < b ? a : b;
+}
+
+static inline s32 pair_max(s32 a, s32 b)
+{
+    return a > b ? a : b;
+}
+
 static inline u32 logic3(u32 a, u32 b, u32 c, u32 table)
 {
     u32 result = 0;

@@ -242,6 +242,8 @@ operand
     | scalar '|' value                  { $$ = $1; $$.pair = true; $$.values[$$.count++] = $3; }
     | '{' vector '}'                    { $$ = $2; }
     | '[' address ']'                   { $$ = $2; }
+    | '(' vector ')'                    { $$ = $2; }
+    | '(' ')'                           { $$ = (struct ptx_operand){.vector = true}; }
     ;
 
 scalar

@@ -135,6 +135,10 @@ bool ptx_name(struct ptx_reader *reader, const char *name, struct ptx_value *val
         value->kind = PTX_SINK;
         return true;
     }
+    if (strcmp(name, "WARP_SZ") == 0) {
+        *value = (struct ptx_value){.kind = PTX_IMMEDIATE, .bits = 32, .name = name};
+        return true;
+    }
     if (name[0] == '%') { /* whether it is a special register, decode.c decides */
         value->kind = PTX_SPECIAL;
         return true;

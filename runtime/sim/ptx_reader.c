@@ -156,6 +156,8 @@ bool ptx_guard(struct ptx_reader *reader, const char *name, bool negated)
 
 bool ptx_instruction_begin(struct ptx_reader *reader, const char *opcode)
 {
+    if (strncmp(opcode, "call", 4) == 0 && !reader->in_function) /* its operands are no names of ours */
+        return ptx_fail(reader, "the simulated GPU does not know the opcode '%s'", opcode);
     reader->instruction.opcode = opcode;
     reader->instruction.line = reader->line;
     reader->instruction.place = reader->place;
