@@ -7,6 +7,8 @@
 
 #include <stb/stb_ds.h>
 
+enum { MANY_TASKS = 4, LOADS_AT_ONCE = 16 };
+
 static void print_buffers(struct printer *printer)
 {
     const struct lowered *lowered = printer->lowered;
@@ -34,16 +36,42 @@ static int parameter_count(const struct lowered *lowered, const struct cuda_plan
     return count;
 }
 
-/* The kernel's own values that this stage is the first to need. */
+/* The kernel's own values that this stage is the first to need. Past a barrier no load is moved ahead: without, the
+ * assembler has so many in flight that it spills. */
 static void print_kernel_items(struct printer *printer, int stage)
 {
+    int loads = 0;
     for (ptrdiff_t i = 0; i < arrlen(printer->lowered->items); i++) {
         const struct item *item = &printer->lowered->items[i];
         if (item->kind == ITEM_INDEX && stage == 0)
             cuda_print_index(printer, item->number);
-        if (item->kind == ITEM_VALUE && printer->plan->value_stage[item->number] == stage)
-            cuda_print_value(printer, item->number);
+        if (item->kind != ITEM_VALUE || printer->plan->value_stage[item->number] != stage)
+            continue;
+        cuda_print_value(printer, item->number);
+        loads += printer->lowered->values[item->number].kind == VALUE_LOAD;
+        if (printer->lowered->values[item->number].kind == VALUE_LOAD && loads % LOADS_AT_ONCE == 0)
+            text_line(&printer->text, "__syncthreads();");
     }
+}
+
+static int parameter_of(const struct lowered *lowered, int buffer)
+{
+    int parameter = 0;
+    for (int i = 0; i < buffer; i++)
+        parameter += !lowered->buffers[i].scratch;
+    return parameter;
+}
+
+/* Where a stage has many tasks, each takes its buffers anew, from places that the compiler cannot foresee: else it
+ * would hold all of them in registers around the loop. */
+static void print_own_buffers(struct printer *printer, const struct cuda_task *task)
+{
+    int *buffers = cuda_task_buffers(printer->lowered, task);
+    for (ptrdiff_t i = 0; i < arrlen(buffers); i++)
+        if (!printer->lowered->buffers[buffers[i]].scratch)
+            text_line(&printer->text, "char *const %s = given.buffer[none + %d];",
+                      print_buffer_name(printer, buffers[i]), parameter_of(printer->lowered, buffers[i]));
+    arrfree(buffers);
 }
 
 /* The tasks of a stage in turn, each with `block` counted from its own first one. */
@@ -64,6 +92,8 @@ static void print_stage(struct printer *printer, int stage, bool joint)
     text_open(&printer->text,
               joint ? "for (int %s = blockIdx.x; %s < %lld; %s += gridDim.x)" : "for (int %s = 0; %s < %lld; %s++)",
               name, name, (long long)total, name);
+    if (tasks > MANY_TASKS)
+        text_line(&printer->text, "const int none = unforeseen_zero();");
     for (ptrdiff_t i = 0; i < arrlen(plan->tasks); i++) {
         const struct cuda_task *task = &plan->tasks[i];
         if (task->stage != stage || !task->blocks)
@@ -74,6 +104,8 @@ static void print_stage(struct printer *printer, int stage, bool joint)
             text_line(&printer->text, first ? "const int block = next - %lld;" : "const int block = next;",
                       (long long)first);
         }
+        if (tasks > MANY_TASKS)
+            print_own_buffers(printer, task);
         cuda_print_task(printer, task);
         if (tasks > 1)
             text_close(&printer->text);

@@ -65,28 +65,32 @@ static void print_item(struct printer *printer, const struct item *item)
     }
 }
 
-/* After this value a thread of a scatter knows whether the slice is its own. */
-static void print_owner(struct printer *printer, int value)
+static const struct store *scatter_store(const struct printer *printer)
 {
-    const struct loop_nest *nest = printer->nest;
-    const struct item *items = nest->phases[0].items;
-    for (ptrdiff_t i = 0; i < arrlen(items); i++) {
-        const struct store *store = &printer->lowered->stores[items[i].kind == ITEM_STORE ? items[i].number : 0];
-        if (items[i].kind != ITEM_STORE || store->slice != value)
-            continue;
-        text_open(&printer->text, "if (hold(%s, 0, %lld) %% %lld != part)", print_value_name(printer, value),
-                  (long long)store->last, (long long)printer->task->parts);
-        text_line(&printer->text, "continue;");
-        text_close(&printer->text);
-    }
+    const struct item *items = printer->nest->phases[0].items;
+    for (ptrdiff_t i = 0; i < arrlen(items); i++)
+        if (items[i].kind == ITEM_STORE)
+            return &printer->lowered->stores[items[i].number];
+    castor_bug("a scatter stores nothing");
+}
+
+/* Where its number is known: a thread of a scatter leaves slices alone that are not its own. */
+static void print_owner(struct printer *printer)
+{
+    const struct store *store = scatter_store(printer);
+    text_open(&printer->text, "if (hold(%s, 0, %lld) %% %lld != part)", print_value_name(printer, store->slice),
+              (long long)store->last, (long long)printer->task->parts);
+    text_line(&printer->text, "continue;");
+    text_close(&printer->text);
 }
 
 static void print_items(struct printer *printer, const struct item *items)
 {
     for (ptrdiff_t i = 0; i < arrlen(items); i++) {
         print_item(printer, &items[i]);
-        if (printer->task->scheme == CUDA_SCATTER && items[i].kind == ITEM_VALUE)
-            print_owner(printer, items[i].number);
+        if (printer->task->scheme == CUDA_SCATTER && items[i].kind == ITEM_VALUE &&
+            items[i].number == scatter_store(printer)->slice)
+            print_owner(printer);
     }
 }
 
@@ -482,6 +486,8 @@ static void print_scatter(struct printer *printer)
     if (nest->vector >= 0)
         text_line(&printer->text, "const int i%d = item %% %lld;", nest->vector, extent);
     text_open(&printer->text, "for (%s row = 0; row < %lld; row++)", cuda_integer(nest->rows), (long long)nest->rows);
+    if (printer->lowered->values[scatter_store(printer)->slice].depth < BODY_OUTER)
+        print_owner(printer);
     print_row_indices(printer);
     print_element(printer);
     text_close(&printer->text);
