@@ -270,24 +270,6 @@ static struct use use_of(const struct lowered *lowered, const struct cuda_task *
     return use;
 }
 
-int *cuda_task_buffers(const struct lowered *lowered, const struct cuda_task *task)
-{
-    struct use use = use_of(lowered, task);
-    int *buffers = NULL;
-    for (int i = 0; i < arrlen(lowered->buffers); i++) {
-        bool used = false;
-        for (ptrdiff_t k = 0; k < arrlen(use.loads); k++)
-            used |= use.loads[k] == i;
-        for (ptrdiff_t k = 0; k < arrlen(use.stores); k++)
-            used |= use.stores[k] == i;
-        if (used)
-            arrput(buffers, i);
-    }
-    arrfree(use.loads);
-    arrfree(use.stores);
-    return buffers;
-}
-
 static bool share_memory(const struct lowered *lowered, int a, int b)
 {
     const struct kernel_buffer *first = &lowered->buffers[a], *second = &lowered->buffers[b];

@@ -50,8 +50,6 @@ struct cuda_plan {
 struct cuda_plan cuda_plan_make(const struct lowered *lowered);
 void cuda_plan_free(struct cuda_plan *plan);
 
-/* Buffers that a task loads or stores; the caller frees the stb_ds array. */
-int *cuda_task_buffers(const struct lowered *lowered, const struct cuda_task *task);
 /* Columns of a nest: places of the inner loops and the vector. */
 int64_t cuda_columns(const struct lowered *lowered, const struct loop_nest *nest);
 /* The offset of a value that the columns need, -1 for one that they do not. */

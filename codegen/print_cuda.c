@@ -7,7 +7,7 @@
 
 #include <stb/stb_ds.h>
 
-enum { MANY_TASKS = 4, LOADS_AT_ONCE = 16 };
+enum { LOADS_AT_ONCE = 16 };
 
 static void print_buffers(struct printer *printer)
 {
@@ -54,61 +54,25 @@ static void print_kernel_items(struct printer *printer, int stage)
     }
 }
 
-static int parameter_of(const struct lowered *lowered, int buffer)
-{
-    int parameter = 0;
-    for (int i = 0; i < buffer; i++)
-        parameter += !lowered->buffers[i].scratch;
-    return parameter;
-}
-
-/* Where a stage has many tasks, each takes its buffers anew, from places that the compiler cannot foresee: else it
- * would hold all of them in registers around the loop. */
-static void print_own_buffers(struct printer *printer, const struct cuda_task *task)
-{
-    int *buffers = cuda_task_buffers(printer->lowered, task);
-    for (ptrdiff_t i = 0; i < arrlen(buffers); i++)
-        if (!printer->lowered->buffers[buffers[i]].scratch)
-            text_line(&printer->text, "char *const %s = given.buffer[none + %d];",
-                      print_buffer_name(printer, buffers[i]), parameter_of(printer->lowered, buffers[i]));
-    arrfree(buffers);
-}
-
-/* The tasks of a stage in turn, each with `block` counted from its own first one. */
+/* The tasks of a stage one after the other: `next` numbers the blocks of all of them, and each task counts `block` from
+ * its own first one. A loop a task, so that the compiler holds the addresses of no other in registers. */
 static void print_stage(struct printer *printer, int stage, bool joint)
 {
     const struct cuda_plan *plan = printer->plan;
-    int64_t total = 0, first = 0;
-    int tasks = 0;
+    int64_t first = 0;
     print_kernel_items(printer, stage);
-    for (ptrdiff_t i = 0; i < arrlen(plan->tasks); i++) {
-        bool present = plan->tasks[i].stage == stage && plan->tasks[i].blocks;
-        total += present ? plan->tasks[i].blocks : 0;
-        tasks += present;
-    }
-    if (!tasks)
-        return;
-    const char *name = tasks == 1 ? "block" : "next";
-    text_open(&printer->text,
-              joint ? "for (int %s = blockIdx.x; %s < %lld; %s += gridDim.x)" : "for (int %s = 0; %s < %lld; %s++)",
-              name, name, (long long)total, name);
-    if (tasks > MANY_TASKS)
-        text_line(&printer->text, "const int none = unforeseen_zero();");
+    text_open_block(&printer->text);
+    text_line(&printer->text, joint ? "int next = blockIdx.x;" : "int next = 0;");
     for (ptrdiff_t i = 0; i < arrlen(plan->tasks); i++) {
         const struct cuda_task *task = &plan->tasks[i];
         if (task->stage != stage || !task->blocks)
             continue;
-        if (tasks > 1) {
-            text_open(&printer->text, first ? "else if (next < %lld)" : "if (next < %lld)",
-                      (long long)(first + task->blocks));
-            text_line(&printer->text, first ? "const int block = next - %lld;" : "const int block = next;",
-                      (long long)first);
-        }
-        if (tasks > MANY_TASKS)
-            print_own_buffers(printer, task);
+        text_open(&printer->text, joint ? "for (; next < %lld; next += gridDim.x)" : "for (; next < %lld; next++)",
+                  (long long)(first + task->blocks));
+        text_line(&printer->text, first ? "const int block = next - %lld;" : "const int block = next;",
+                  (long long)first);
         cuda_print_task(printer, task);
-        if (tasks > 1)
-            text_close(&printer->text);
+        text_close(&printer->text);
         first += task->blocks;
     }
     text_close(&printer->text);

@@ -336,14 +336,6 @@ MEMORY(i64, long long, long long, SAME, SAME)
 MEMORY(u8, unsigned char, int, SAME, (unsigned char))
 MEMORY(bool, unsigned char, bool, TRUTH, (unsigned char))
 
-/* 0, which the compiler does not know. */
-INLINE int unforeseen_zero()
-{
-    int zero;
-    asm volatile("mov.u32 %0, 0;" : "=r"(zero));
-    return zero;
-}
-
 /* ---- what threads of a block and of the grid do together ---- */
 
 /* One accumulator a team, given by its first lane, goes to the lane of that number in the first team, which merges
