@@ -1,0 +1,347 @@
+/* Convolution kernels on the simulated GPU against sums in double precision: every kind, type, layout and tile over
+ * shapes that are hard to get right. Sentinels stand behind every buffer; results and counters must be the same after a
+ * second run and on another number of simulator threads; what the simulator finds wrong (races, unwritten or misplaced
+ * memory) fails the run. Without arguments a sample; with an argument all. */
+#include "check.h"
+
+#if CASTOR_CUDA
+
+#include "codegen/kernel.h"
+#include "conv_cases.h"
+#include "conv_reference.h"
+#include "runtime/cuda/cuda.h"
+#include "runtime/executor.h"
+#include "runtime/sim/cublaslt.h"
+#include "runtime/sim/sim.h"
+#include "runtime/tensor.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum { SENTINELS = 16, SENTINEL = 99, BUFFERS_MAX = 9 };
+
+/* One convolution: what it is given and what must come out, for each buffer but workspace and counters. */
+struct sim_case {
+    struct program_conv conv;
+    struct convolution_request request;
+    struct convolution_kernel kernel;
+    int buffer_count, first_variable;
+    enum program_element elements[BUFFERS_MAX];
+    double *values[BUFFERS_MAX]; /* given, or wanted */
+    int64_t counts[BUFFERS_MAX];
+    bool given[BUFFERS_MAX];
+    unsigned char *bytes[BUFFERS_MAX]; /* of the first run */
+};
+
+static double random_value(void)
+{
+    static uint64_t state = 7;
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (double)(int32_t)(state >> 33) / 1073741824.0 - 1.0;
+}
+
+static double *add_buffer(struct sim_case *own, enum program_element element, int64_t count, bool given)
+{
+    int i = own->buffer_count++;
+    own->elements[i] = element;
+    own->counts[i] = count;
+    own->given[i] = given;
+    own->values[i] = calloc((size_t)count + 1, sizeof(double));
+    for (int64_t j = 0; given && j < count; j++)
+        own->values[i][j] = tensor_round(element, random_value());
+    return own->values[i];
+}
+
+/* The epilogue's buffers and what they do to the result. Statistics are compared with those of the result itself. */
+static void add_epilogue(struct sim_case *own, double *result, int64_t count)
+{
+    const struct program_conv *conv = &own->conv;
+    enum program_element element = own->elements[2];
+    int64_t channels = conv->kind == PROGRAM_CONV_DATA ? conv->c : conv->o;
+    bool add = conv->epilogue & PROGRAM_EPILOGUE_ADD;
+    const double *bias = conv->epilogue & PROGRAM_EPILOGUE_BIAS ? add_buffer(own, conv->bias, channels, true) : NULL;
+    const double *addend = add ? add_buffer(own, element, count, true) : NULL;
+    for (int64_t i = 0; i < count; i++) {
+        result[i] += bias ? bias[conv_channel(conv, i)] : 0;
+        if (conv->epilogue & PROGRAM_EPILOGUE_RELU)
+            result[i] = result[i] < 0 ? 0 : result[i];
+        result[i] += addend ? addend[i] : 0;
+    }
+    for (unsigned flag = PROGRAM_EPILOGUE_SUM; flag <= PROGRAM_EPILOGUE_M2; flag *= 2)
+        if (conv->epilogue & flag)
+            add_buffer(own, PROGRAM_F32, channels, false);
+}
+
+static void make_case(struct sim_case *own, struct arena *arena)
+{
+    const struct program_conv *conv = &own->conv;
+    struct conv_sizes sizes = conv_sizes(conv);
+    enum program_element x = conv->x_element, weight = conv->weight_element, y = conv->y_element;
+    double *operands[3]; /* operand 0, operand 1, result */
+    own->kernel = convolution_kernel_make(conv, &own->request, arena);
+    switch (conv->kind) {
+    case PROGRAM_CONV:
+        operands[0] = add_buffer(own, x, sizes.x, true);
+        operands[1] = add_buffer(own, weight, sizes.weight, true);
+        operands[2] = add_buffer(own, y, sizes.y, false);
+        conv_reference(conv, own->request.weight_last, operands[0], operands[1], operands[2]);
+        break;
+    case PROGRAM_CONV_DATA:
+        operands[0] = add_buffer(own, weight, sizes.weight, true);
+        operands[1] = add_buffer(own, y, sizes.y, true);
+        operands[2] = add_buffer(own, x, sizes.x, false);
+        conv_reference(conv, own->request.weight_last, operands[2], operands[0], operands[1]);
+        break;
+    default:
+        operands[0] = add_buffer(own, x, sizes.x, true);
+        operands[1] = add_buffer(own, y, sizes.y, true);
+        operands[2] = add_buffer(own, weight, sizes.weight, false);
+        conv_reference(conv, own->request.weight_last, operands[0], operands[2], operands[1]);
+        break;
+    }
+    add_epilogue(own, operands[2], own->counts[2]);
+}
+
+/* ---- the program: an entry a case ---- */
+
+static uint64_t align(uint64_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+static void add_variable(struct program *program, struct sim_case *own, int buffer, struct arena *arena)
+{
+    struct program_variable *variable = &program->variables[program->variable_count++];
+    struct program_tensor tensor = {
+        own->elements[buffer], own->elements[buffer], 1, {own->counts[buffer] + SENTINELS}, {0}};
+    *variable = (struct program_variable){arena_printf(arena, "v%d", program->variable_count), PROGRAM_FORWARD_STATE,
+                                          tensor, program->state_bytes};
+    program->state_bytes += align(program_tensor_bytes(&tensor));
+}
+
+static uint32_t add_kernel(struct program *program, const struct convolution_kernel *kernel, struct arena *arena)
+{
+    for (int i = 0; i < program->kernel_count; i++)
+        if (strcmp(program->kernels[i].name, kernel->name) == 0)
+            return (uint32_t)i;
+    program->kernels[program->kernel_count] = (struct program_kernel){
+        kernel->name, convolution_kernel_function(kernel, kernel->name, arena), kernel->threads, 1, 0, false};
+    return (uint32_t)program->kernel_count++;
+}
+
+static void add_entry(struct program *program, struct sim_case *own, uint64_t counters, struct arena *arena)
+{
+    struct program_entry *entry = &program->entries[program->entry_count++];
+    struct program_step *step = program_allocate(program, sizeof *step);
+    *entry = (struct program_entry){.name = arena_printf(arena, "case%d", program->entry_count),
+                                    .steps = step,
+                                    .step_count = 1,
+                                    .scratch_bytes = align(own->kernel.workspace_bytes)};
+    step->kind = PROGRAM_KERNEL;
+    step->name = own->kernel.name;
+    step->kernel = add_kernel(program, &own->kernel, arena);
+    step->blocks = own->kernel.shape.blocks > 0 ? own->kernel.shape.blocks : 1;
+    step->integer_count = CONVOLUTION_INTEGERS;
+    step->integers = own->kernel.integers;
+    step->buffers = program_allocate(program, (BUFFERS_MAX + 2) * sizeof *step->buffers);
+    own->first_variable = program->variable_count;
+    for (int i = 0; i < own->buffer_count; i++) {
+        step->buffers[step->buffer_count++] = (struct program_place){PROGRAM_STATE, 0, program->state_bytes};
+        add_variable(program, own, i, arena);
+    }
+    if (own->kernel.workspace_bytes)
+        step->buffers[step->buffer_count++] = (struct program_place){PROGRAM_SCRATCH, 0, 0};
+    if (own->kernel.counter_bytes)
+        step->buffers[step->buffer_count++] = (struct program_place){PROGRAM_STATE, 0, counters};
+}
+
+static struct program *make_program(struct sim_case *cases, int count, struct arena *arena)
+{
+    struct target target = {.name = "sim", .language = LANGUAGE_CUDA};
+    struct program *program = program_new();
+    size_t most = (size_t)count + 1;
+    uint64_t counters = 0;
+    program->name = "convolutions";
+    program->target = "sim";
+    program->source = arena_printf(arena, "%s\n%s", kernel_prelude(&target, arena), convolution_kernel_template(arena));
+    program->alignment = 64;
+    program->accumulate = 1;
+    program->kernels = program_allocate(program, most * sizeof *program->kernels);
+    program->entries = program_allocate(program, most * sizeof *program->entries);
+    program->variables = program_allocate(program, most * BUFFERS_MAX * sizeof *program->variables);
+    for (int i = 0; i < count; i++)
+        if (cases[i].kernel.counter_bytes > counters)
+            counters = cases[i].kernel.counter_bytes;
+    program->state_bytes = align(counters); /* shared, in front */
+    for (int i = 0; i < count; i++)
+        add_entry(program, &cases[i], 0, arena);
+    return program;
+}
+
+/* ---- running ---- */
+
+static struct device *sim_device(int threads, struct driver **driver, struct error *error)
+{
+    struct cuda_tables tables = {.nvrtc = nvrtc_open(error)};
+    if (!tables.nvrtc)
+        return NULL;
+    *driver = tables.driver =
+        sim_driver_new(&(struct sim_settings){.architecture = "sm_80", .threads = threads}, error);
+    tables.cublaslt = sim_cublaslt_new(tables.driver);
+    struct cuda_settings settings = {.name = "sim", .architecture = "sm_80", .jobs = 2, .ptx = true};
+    return cuda_device_new(&tables, &settings, error);
+}
+
+static void write_buffers(struct executor *executor, const struct sim_case *own)
+{
+    for (int i = 0; i < own->buffer_count; i++) {
+        const struct program_variable *variable = &executor_program(executor)->variables[own->first_variable + i];
+        size_t size = program_element_bytes(own->elements[i]);
+        char *bytes = malloc(program_tensor_bytes(&variable->tensor));
+        for (int64_t j = 0; j < own->counts[i] + SENTINELS; j++)
+            tensor_put(own->elements[i], bytes + (size_t)j * size,
+                       j < own->counts[i] && own->given[i] ? own->values[i][j] : SENTINEL);
+        executor_write(executor, variable, bytes);
+        free(bytes);
+    }
+}
+
+/* Reads a buffer back as values; false when its sentinels changed. Keeps its bytes, or compares them with those kept.
+ */
+static bool read_buffer(struct executor *executor, struct sim_case *own, int i, double *values)
+{
+    const struct program_variable *variable = &executor_program(executor)->variables[own->first_variable + i];
+    size_t size = program_element_bytes(own->elements[i]), total = program_tensor_bytes(&variable->tensor);
+    unsigned char *bytes = malloc(total);
+    executor_read(executor, variable, bytes);
+    bool good = true;
+    for (int64_t j = 0; j < own->counts[i]; j++)
+        values[j] = tensor_get(own->elements[i], bytes + (size_t)j * size);
+    for (int64_t j = own->counts[i]; j < own->counts[i] + SENTINELS; j++)
+        good = good && tensor_get(own->elements[i], bytes + (size_t)j * size) == SENTINEL;
+    if (!own->bytes[i]) {
+        own->bytes[i] = bytes;
+        return good;
+    }
+    good = good && memcmp(own->bytes[i], bytes, total) == 0;
+    free(bytes);
+    return good;
+}
+
+/* Normalised mean squared error within what one rounding to the type gives. */
+static bool close(const double *got, const double *wanted, int64_t count, enum program_element element)
+{
+    double error = 0, power = 0, bound = element == PROGRAM_F32 ? 1e-12 : element == PROGRAM_F16 ? 2e-7 : 1e-5;
+    for (int64_t i = 0; i < count; i++) {
+        error += (got[i] - wanted[i]) * (got[i] - wanted[i]);
+        power += wanted[i] * wanted[i];
+    }
+    if (!(error <= bound * power))
+        fprintf(stderr, "  normalised mean squared error %g\n", error / power);
+    return error <= bound * power;
+}
+
+/* The statistics of what was stored, in double precision. */
+static bool statistics_hold(const struct sim_case *own, const double *result, const double *got, bool m2)
+{
+    int64_t channels = conv_channels(&own->conv), count = own->counts[2];
+    double *sums = calloc((size_t)channels, sizeof *sums), *wanted = calloc((size_t)channels, sizeof *wanted);
+    for (int64_t i = 0; i < count; i++)
+        sums[conv_channel(&own->conv, i)] += result[i];
+    for (int64_t i = 0; i < count; i++) {
+        int64_t channel = conv_channel(&own->conv, i);
+        double distance = result[i] - sums[channel] / (double)(count / channels);
+        wanted[channel] += m2 ? distance * distance : result[i];
+    }
+    bool good = close(got, wanted, channels, PROGRAM_F32);
+    free(sums);
+    free(wanted);
+    return good;
+}
+
+static bool check_results(struct executor *executor, struct sim_case *own)
+{
+    double *values[BUFFERS_MAX];
+    bool good = true;
+    for (int i = 0; i < own->buffer_count; i++) {
+        values[i] = malloc(((size_t)own->counts[i] + 1) * sizeof(double));
+        good = read_buffer(executor, own, i, values[i]) && good;
+    }
+    good = close(values[2], own->values[2], own->counts[2], own->elements[2]) && good;
+    int next = own->buffer_count;
+    if (own->conv.epilogue & PROGRAM_EPILOGUE_M2)
+        good = statistics_hold(own, values[2], values[--next], true) && good;
+    if (own->conv.epilogue & PROGRAM_EPILOGUE_SUM)
+        good = statistics_hold(own, values[2], values[--next], false) && good;
+    for (int i = 0; i < own->buffer_count; i++)
+        free(values[i]);
+    return good;
+}
+
+static void check_cases(struct sim_case *cases, int count, const struct program *program, int threads)
+{
+    struct error error = {0};
+    struct driver *driver;
+    struct device *device = sim_device(threads, &driver, &error);
+    struct executor *executor = device ? executor_new(device, program, true, &error) : NULL;
+    if (error.code)
+        error_print(&error, stderr);
+    CHECK(executor);
+    for (int i = 0; executor && i < count; i++) {
+        write_buffers(executor, &cases[i]);
+        bool good = true;
+        for (int run = 0; run < 2 && good; run++)
+            good = executor_run(executor, program->entries[i].name, &error) && check_results(executor, &cases[i]);
+        if (error.code)
+            error_print(&error, stderr);
+        if (!good)
+            fprintf(stderr, "case %d, %d threads: %s\n", i, threads, cases[i].kernel.name);
+        CHECK(good);
+        if (error.code)
+            break;
+    }
+    executor_free(executor);
+    if (device)
+        device->free(device);
+}
+
+int main(int argument_count, char **arguments)
+{
+    int every = argument_count > 1 ? atoi(arguments[1]) : 61, count = 0;
+    struct error error = {0};
+    struct nvrtc *nvrtc = nvrtc_open(&error);
+    if (!nvrtc)
+        return 77;
+    nvrtc->free(nvrtc);
+    struct arena *arena = arena_new();
+    struct sim_case *cases = calloc(CONV_VARIANTS_MAX, sizeof *cases);
+    struct program_conv conv;
+    struct convolution_request request;
+    for (size_t i = 0; conv_variant(i, &conv, &request); i++)
+        if (i % (size_t)every == 0) {
+            cases[count] = (struct sim_case){.conv = conv, .request = request};
+            make_case(&cases[count++], arena);
+        }
+    struct program *program = make_program(cases, count, arena);
+    printf("%d convolutions, %d kernels\n", count, program->kernel_count);
+    check_cases(cases, count, program, 1);
+    check_cases(cases, count, program, 4);
+    for (int i = 0; i < count; i++)
+        for (int j = 0; j < cases[i].buffer_count; j++) {
+            free(cases[i].values[j]);
+            free(cases[i].bytes[j]);
+        }
+    free(cases);
+    program_free(program);
+    arena_free(arena);
+    return check_result();
+}
+
+#else
+
+int main(void)
+{
+    return 77;
+}
+
+#endif
