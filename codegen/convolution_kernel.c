@@ -347,7 +347,7 @@ const char *convolution_kernel_function(const struct convolution_kernel *kernel,
 {
     return arena_printf(arena,
                         "struct %s_arguments {\n%s};\n"
-                        "extern \"C\" __global__ void __launch_bounds__(%d) "
+                        "extern \"C\" __global__ void __launch_bounds__(%d, 1) "
                         "%s(const __grid_constant__ %s_arguments arguments)\n{\n%s}\n",
                         name, kernel->fields, kernel->threads, name, name, kernel->body);
 }

@@ -9,6 +9,10 @@
  * where a convolution takes one of those as it is, a reshape to its own shape is inserted, which says that a copy in
  * the other order is needed.
  *
+ * Convolutions that are kernels of our own (LANGUAGE_CUDA) read a weight best with its inputs innermost. The half
+ * copies of parameters lie so, where convolutions read them as weights and nothing else does: the optimizer's kernel
+ * stores them in that order.
+ *
  * Requires: no markers. Preserves: values; only layouts change, and such reshapes appear. Reductions add in the order
  * of memory, so the last bits of sums may change. */
 #include "passes/pass.h"
@@ -139,6 +143,51 @@ static void flow_backward(struct graph *graph)
     }
 }
 
+/* ---- half copies of weights ---- */
+
+/* By name of a variable: some convolution reads it as its weight, something else reads it. */
+struct weight_use {
+    char *key;
+    struct {
+        bool weight, other;
+    } value;
+};
+
+static bool is_copy(const struct module *module, const struct node *node)
+{
+    const struct variable *variable =
+        node->op == OP_read || node->op == OP_write ? module_find_variable(module, node->attributes->symbol) : NULL;
+    return variable && variable->kind == VARIABLE_COPY;
+}
+
+static void note_uses(const struct module *module, const struct node *node, struct weight_use **uses)
+{
+    for (int i = 0; i < node->operand_count; i++) {
+        const struct node *operand = node->operands[i];
+        if (operand->op != OP_read || !is_copy(module, operand))
+            continue;
+        struct weight_use use = {.key = (char *)operand->attributes->symbol};
+        ptrdiff_t at = shgeti(*uses, use.key);
+        if (at >= 0)
+            use = (*uses)[at];
+        if (is_conv(node) && !is_activation(node, i))
+            use.value.weight = true;
+        else
+            use.value.other = true;
+        shputs(*uses, use);
+    }
+}
+
+/* All graphs of a module come to the same answer, since none changes who reads a variable. */
+static struct weight_use *find_uses(const struct module *module)
+{
+    struct weight_use *uses = NULL;
+    for (ptrdiff_t i = 0; i < arrlen(module->graphs); i++)
+        for (ptrdiff_t j = 0; j < arrlen(module->graphs[i]->nodes); j++)
+            note_uses(module, module->graphs[i]->nodes[j], &uses);
+    return uses;
+}
+
 /* ---- the result ---- */
 
 /* Axes in their order, with `channels` moved to the end. It is row-major already when only axes of size 1 follow. */
@@ -154,6 +203,22 @@ static void set_order(struct type *type, int channels)
             type->order[place++] = (unsigned char)i;
     if (moves)
         type->order[place] = (unsigned char)channels;
+}
+
+static void order_weights(struct graph *graph)
+{
+    struct weight_use *uses = find_uses(graph->module);
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
+        struct node *node = graph->nodes[i];
+        if (!is_copy(graph->module, node))
+            continue;
+        ptrdiff_t at = shgeti(uses, node->attributes->symbol);
+        if (at < 0 || !uses[at].value.weight || uses[at].value.other)
+            continue;
+        set_order(&node->type, 1);
+        set_order(&module_find_variable(graph->module, node->attributes->symbol)->type, 1);
+    }
+    shfree(uses);
 }
 
 /* A copy of the operand in the order that the convolution wants; the operand itself where that is its order. One copy
@@ -200,6 +265,8 @@ void pass_layout(struct graph *graph, struct pass_context *context)
     }
     for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++)
         set_order(&graph->nodes[i]->type, channels_of(graph->nodes[i]));
+    if (context->target->channels_last && context->target->language == LANGUAGE_CUDA)
+        order_weights(graph);
     if (channels_last)
         insert_copies(graph);
     graph_number(graph);

@@ -85,8 +85,66 @@ static struct module *laid_out(struct arena *arena, bool channels_last, int64_t 
     return module;
 }
 
+/* Half copies of weights, in two graphs: only convolutions read %a; a product too reads %b; %c is no copy. */
+static void check_weights(enum language language, const char *wanted_a)
+{
+    static const char weights[] = "variable \"w\" : f32[8,4,3,3] parameter\n"
+                                  "variable \"a\" : f16[8,4,3,3] copy of \"w\"\n"
+                                  "variable \"b\" : f16[8,4,3,3] copy of \"w\"\n"
+                                  "variable \"c\" : f16[8,4,3,3] parameter\n"
+                                  "graph train {\n"
+                                  " %x = input(\"x\") : f16[2,4,8,8]\n"
+                                  " %dy = input(\"dy\") : f16[2,8,6,6]\n"
+                                  " %w = read(\"w\")\n"
+                                  " %a = read(\"a\")\n"
+                                  " %b = read(\"b\")\n"
+                                  " %c = read(\"c\")\n"
+                                  " %ya = conv(%x, %a, kernel=[3,3])\n"
+                                  " %yb = conv(%x, %b, kernel=[3,3])\n"
+                                  " %yc = conv(%x, %c, kernel=[3,3])\n"
+                                  " %dx = conv_data(%a, %dy, kernel=[3,3]) : f16[2,4,8,8]\n"
+                                  " %half = cast(%w) : f16[8,4,3,3]\n"
+                                  " %write = write(%half, \"a\")\n"
+                                  " %o1 = output(%ya, \"ya\")\n"
+                                  " %o2 = output(%yb, \"yb\")\n"
+                                  " %o3 = output(%yc, \"yc\")\n"
+                                  " %o4 = output(%dx, \"dx\")\n"
+                                  "}\n"
+                                  "graph eval {\n"
+                                  " %a = read(\"a\")\n"
+                                  " %b = read(\"b\")\n"
+                                  " %two = add(%b, %b)\n"
+                                  " %x = input(\"x\") : f16[2,4,8,8]\n"
+                                  " %ya = conv(%x, %a, kernel=[3,3])\n"
+                                  " %o1 = output(%two, \"two\")\n"
+                                  " %o2 = output(%ya, \"ya\")\n"
+                                  "}\n";
+    struct arena *arena = arena_new();
+    struct diagnostics *diagnostics = diagnostics_new(arena);
+    struct module *module = parse_module(arena, diagnostics, "weights.ir", weights);
+    diagnostics_print(diagnostics, stderr);
+    CHECK(module);
+    if (!module)
+        return;
+    struct target target = {.name = "test", .channels_last = true, .language = language};
+    for (int64_t i = 0; i < 2; i++)
+        pass_layout(module->graphs[i], &(struct pass_context){.target = &target, .limit = -1});
+    verify_or_bug(module, "after pass layout");
+    char buffer[TYPE_TEXT];
+    CHECK_TEXT(type_format(&module_find_variable(module, "a")->type, buffer, sizeof buffer), wanted_a);
+    CHECK_TEXT(type_format(&find(module->graphs[0], "a")->type, buffer, sizeof buffer), wanted_a);
+    CHECK_TEXT(type_format(&find(module->graphs[0], "write")->type, buffer, sizeof buffer), wanted_a);
+    CHECK_TEXT(type_format(&find(module->graphs[1], "a")->type, buffer, sizeof buffer), wanted_a);
+    CHECK_TEXT(type_format(&find(module->graphs[1], "b")->type, buffer, sizeof buffer), "f16[8,4,3,3]");
+    CHECK_TEXT(type_format(&find(module->graphs[0], "c")->type, buffer, sizeof buffer), "f16[8,4,3,3]");
+    module_free(module);
+    arena_free(arena);
+}
+
 int main(void)
 {
+    check_weights(LANGUAGE_C, "f16[8,4,3,3]");
+    check_weights(LANGUAGE_CUDA, "f16[8,4,3,3]{0,2,3,1}");
     struct arena *arena = arena_new();
     struct module *module = laid_out(arena, true, -1);
     const struct graph *graph = module->graphs[0];
