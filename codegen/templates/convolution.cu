@@ -184,7 +184,7 @@ struct variant {
     /* A line of the tile is a row or column and runs along k; else it is one k. */
     static constexpr bool A_BY_K = kind != WEIGHT, B_BY_K = kind == FORWARD;
     static constexpr int A_BYTES = m * 64, B_BYTES = n * 64;
-    static constexpr int PITCH = n + 8; /* floats of a row of staged results */
+    static constexpr int PITCH = n + (sizeof(element) == 2 ? 8 : 4); /* floats of a row of staged results */
     static constexpr int TILES = STAGES * (A_BYTES + B_BYTES), STAGED = m * PITCH * 4;
     static constexpr int SHARED = TILES > STAGED ? TILES : STAGED;
     static constexpr int SUMS = WARP_M * WARP_N / 32; /* of one thread */

@@ -64,7 +64,7 @@ __device__ inline bool add_splits(const work<V> &w, const buffers &b, const shap
         for (int j = 0; j < 4; j++)
             sums[i][j] = 0;
     constexpr int ahead = V::SUMS < 64 ? 64 / V::SUMS : 1; /* enough loads under way at a time */
-#pragma unroll (ahead)
+#pragma unroll(ahead)
     for (int split = 0; split < splits; split++)
 #pragma unroll
         for (int i = 0; i < V::SUMS / 4; i++) {
@@ -98,9 +98,16 @@ template <class V> __device__ inline void stage(float *staged, const float (&sum
             *(pack<float, 2> *)(staged + (row + 8) * V::PITCH + column) = {{sums[i][2], sums[i][3]}};
         }
     } else {
+        constexpr int size = lanes::COLUMN_PACK;
 #pragma unroll
-        for (int i = 0; i < V::SUMS; i++)
-            staged[lanes::row(i / lanes::COLUMNS) * V::PITCH + lanes::column(i % lanes::COLUMNS)] = sums[i / 4][i % 4];
+        for (int i = 0; i < V::SUMS; i += size) {
+            pack<float, size> own;
+#pragma unroll
+            for (int j = 0; j < size; j++)
+                own.at[j] = sums[(i + j) / 4][(i + j) % 4];
+            int row = lanes::row(i / lanes::COLUMNS), column = lanes::column(i % lanes::COLUMNS);
+            *(pack<float, size> *)(staged + row * V::PITCH + column) = own;
+        }
     }
 }
 

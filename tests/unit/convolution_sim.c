@@ -305,6 +305,80 @@ static void check_cases(struct sim_case *cases, int count, const struct program 
         device->free(device);
 }
 
+static void free_cases(struct sim_case *cases, int count)
+{
+    for (int i = 0; i < count; i++)
+        for (int j = 0; j < cases[i].buffer_count; j++) {
+            free(cases[i].values[j]);
+            free(cases[i].bytes[j]);
+        }
+}
+
+/* ---- the inner loop ---- */
+
+static uint64_t count_conflicts(struct driver *driver)
+{
+    const struct sim_counters *counters;
+    const char *name;
+    uint64_t conflicts = 0;
+    for (size_t i = 0; (counters = sim_kernel_counters(driver, i, &name)); i++)
+        conflicts += counters->bank_conflicts;
+    sim_reset_counters(driver);
+    return conflicts;
+}
+
+/* A convolution of 64 outputs over 8 x 8 places, or the same with a sum twice as long. */
+static struct program_conv deep_conv(int kind, enum program_element element, int times)
+{
+    struct program_conv conv = {
+        .kind = (enum program_conv_kind)kind, .spatial = 2, .n = 8, .c = 64, .o = 64, .groups = 1};
+    *(kind == PROGRAM_CONV ? &conv.c : kind == PROGRAM_CONV_DATA ? &conv.o : &conv.n) *= times;
+    for (int i = 0; i < 2; i++) {
+        conv.x[i] = conv.y[i] = 8;
+        conv.kernel[i] = 3;
+        conv.stride[i] = conv.dilation[i] = conv.pad_low[i] = conv.pad_high[i] = 1;
+    }
+    conv.channels_last = true;
+    conv.x_element = conv.weight_element = conv.y_element = element;
+    return conv;
+}
+
+/* The stores of a tile's results may meet in a bank, loading and multiplying may not: twice the depth, no more
+ * conflicts. */
+static void check_conflicts(int kind, enum program_element element, int tile, bool vectors)
+{
+    struct arena *arena = arena_new();
+    struct sim_case cases[2] = {0};
+    for (int i = 0; i < 2; i++) {
+        cases[i].conv = deep_conv(kind, element, i + 1);
+        cases[i].request = (struct convolution_request){vectors, {vectors, vectors}, tile};
+        make_case(&cases[i], arena);
+    }
+    struct program *program = make_program(cases, 2, arena);
+    struct error error = {0};
+    struct driver *driver;
+    struct device *device = sim_device(2, &driver, &error);
+    struct executor *executor = device ? executor_new(device, program, false, &error) : NULL;
+    uint64_t conflicts[2] = {0};
+    for (int i = 0; executor && i < 2; i++) {
+        write_buffers(executor, &cases[i]);
+        CHECK(executor_run(executor, program->entries[i].name, &error));
+        conflicts[i] = count_conflicts(driver);
+    }
+    if (error.code)
+        error_print(&error, stderr);
+    if (conflicts[0] != conflicts[1])
+        fprintf(stderr, "%s: %llu conflicts, twice as deep %llu\n", cases[0].kernel.name,
+                (unsigned long long)conflicts[0], (unsigned long long)conflicts[1]);
+    CHECK(executor && conflicts[0] == conflicts[1]);
+    executor_free(executor);
+    if (device)
+        device->free(device);
+    free_cases(cases, 2);
+    program_free(program);
+    arena_free(arena);
+}
+
 int main(int argument_count, char **arguments)
 {
     int every = argument_count > 1 ? atoi(arguments[1]) : 61, count = 0;
@@ -326,11 +400,9 @@ int main(int argument_count, char **arguments)
     printf("%d convolutions, %d kernels\n", count, program->kernel_count);
     check_cases(cases, count, program, 1);
     check_cases(cases, count, program, 4);
-    for (int i = 0; i < count; i++)
-        for (int j = 0; j < cases[i].buffer_count; j++) {
-            free(cases[i].values[j]);
-            free(cases[i].bytes[j]);
-        }
+    for (int i = 0; i < (every < 61 ? 12 * CONVOLUTION_TILES : 3); i++)
+        check_conflicts(i % 3, i / 3 % 2 ? PROGRAM_F32 : PROGRAM_F16, i / 12 + 1, i / 6 % 2 == 0);
+    free_cases(cases, count);
     free(cases);
     program_free(program);
     arena_free(arena);
