@@ -102,6 +102,30 @@ static struct span flag_span(struct diagnostics *diagnostics, const char *flag, 
     return (struct span){flag, 1, 1, (int)strlen(text) + 1};
 }
 
+static bool open_plugins(struct compilation *compilation)
+{
+    const struct invocation *invocation = compilation->invocation;
+    for (int i = 0; i < flag_count(invocation, FLAG_plugin); i++) {
+        const char *path = invocation->given[FLAG_plugin][i];
+        struct span where = flag_span(compilation->diagnostics, "--plugin", path);
+        if (!plugins_open(&compilation->plugins, compilation->diagnostics, path, where))
+            return false;
+    }
+    return true;
+}
+
+static bool read_ranges(struct compilation *compilation, struct policy *policy)
+{
+    const char *path = flag_text(compilation->invocation, FLAG_ranges);
+    if (!path)
+        return true;
+    struct span where = flag_span(compilation->diagnostics, "--ranges", path);
+    compilation->ranges = ranges_read(compilation->arena, compilation->diagnostics, path, where);
+    if (compilation->ranges)
+        policy_take_ranges(policy, compilation->ranges);
+    return compilation->ranges != NULL;
+}
+
 /* `name` NULL: the train block's policy, else f32. */
 static int load_policy(struct compilation *compilation, const char *name)
 {
@@ -117,9 +141,12 @@ static int load_policy(struct compilation *compilation, const char *name)
         if (element == ELEMENT_NONE)
             element = settings->half;
     }
-    compilation->policy =
-        policy_load(compilation->arena, compilation->diagnostics, name ? name : "f32", element, where);
-    return compilation->policy ? 0 : EXIT_TEXT;
+    if (!open_plugins(compilation))
+        return EXIT_TEXT;
+    struct policy *policy = plugins_policy(&compilation->plugins, compilation->arena, compilation->diagnostics,
+                                           name ? name : "f32", element, where);
+    compilation->policy = policy;
+    return policy && read_ranges(compilation, policy) ? 0 : EXIT_TEXT;
 }
 
 static int open_language(struct compilation *compilation)
@@ -258,6 +285,8 @@ int compilation_module(struct compilation *compilation, const struct compile_req
     struct pass_context context = {.target = &compilation->target, .policy = compilation->policy};
     if (!pipeline_flags(compilation->invocation, &options, &context))
         return EXIT_USAGE;
+    if (request->passes)
+        options.passes = request->passes;
     if (!request->observe)
         options.print_after = NULL, options.time_passes = false;
     struct pipeline_result result = pipeline_run(compilation->module, &context, &options);
@@ -339,6 +368,8 @@ int compilation_close(struct compilation *compilation, int code)
     if (compilation->program)
         program_free(compilation->program);
     module_free(compilation->module);
+    plugins_close(&compilation->plugins);
+    ranges_free(compilation->ranges);
     if (compilation->unit)
         unit_free(compilation->unit);
     arena_free(compilation->arena);

@@ -14,7 +14,9 @@
 #include "frontend/device.h"
 #include "frontend/language/elaborate.h"
 #include "passes/pipeline.h"
+#include "passes/policies/plugin.h"
 #include "passes/policies/policy.h"
+#include "passes/policies/ranges.h"
 #include "runtime/program.h"
 
 struct compilation {
@@ -26,6 +28,8 @@ struct compilation {
     struct unit *unit;
     const struct settings *settings;
     const struct policy *policy; /* once there is a module: what policy cost chose */
+    struct plugins plugins;
+    struct ranges *ranges; /* of --ranges; NULL: none */
     struct device_choice choice;
     struct device_facts facts;
     struct target target;
@@ -47,6 +51,7 @@ struct compile_request {
     bool fetch_gradients, no_update;
     bool outputs;           /* `output NAME` values too */
     const char *stop_after; /* a pass; NULL: the whole pipeline */
+    const char *passes;     /* comma-separated passes to run; NULL: --passes, else the whole pipeline */
     bool observe;           /* --print-after and --time-passes apply */
 };
 

@@ -180,6 +180,24 @@ static struct type type_of(const struct program_tensor *tensor)
     return type_make(element_of(tensor->element), shape);
 }
 
+/* All variables as they are now. */
+static void set_variables(struct environment *environment, struct executor *executor, const struct program *program)
+{
+    for (int i = 0; i < program->variable_count; i++) {
+        const struct program_variable *variable = &program->variables[i];
+        struct type type = type_of(&variable->tensor);
+        void *stored = malloc(program_tensor_bytes(&variable->tensor) + 1);
+        double *values = malloc(((size_t)program_tensor_elements(&variable->tensor) + 1) * sizeof *values);
+        if (!stored || !values)
+            abort();
+        executor_read(executor, variable, stored);
+        tensor_load(&variable->tensor, stored, PROGRAM_F64, values);
+        environment_set_variable(environment, variable->name, &type, values);
+        free(values);
+        free(stored);
+    }
+}
+
 /* The inputs and the state that the step saw. */
 static struct environment *environment_of(const struct bench *bench)
 {
@@ -188,19 +206,21 @@ static struct environment *environment_of(const struct bench *bench)
         struct type type = type_of(&bench->entry->inputs[i].tensor);
         environment_set_input(environment, bench->entry->inputs[i].name, &type, bench->values[i]);
     }
-    for (int i = 0; i < bench->program->variable_count; i++) {
-        const struct program_variable *variable = &bench->program->variables[i];
-        struct type type = type_of(&variable->tensor);
-        void *stored = malloc(program_tensor_bytes(&variable->tensor) + 1);
-        double *values = malloc(((size_t)program_tensor_elements(&variable->tensor) + 1) * sizeof *values);
-        if (!stored || !values)
-            abort();
-        executor_read(bench->executor, variable, stored);
-        tensor_load(&variable->tensor, stored, PROGRAM_F64, values);
-        environment_set_variable(environment, variable->name, &type, values);
-        free(values);
-        free(stored);
+    set_variables(environment, bench->executor, bench->program);
+    return environment;
+}
+
+struct environment *measure_environment(struct device *device, const struct program *program, uint64_t seed,
+                                        const char *weights, struct error *error)
+{
+    struct executor *executor = executor_new(device, program, false, error);
+    struct environment *environment = NULL;
+    if (executor && executor_initialise(executor, seed, weights, false, error)) {
+        environment = environment_new();
+        set_variables(environment, executor, program);
     }
+    if (executor)
+        executor_free(executor);
     return environment;
 }
 

@@ -10,6 +10,12 @@
 bool measure_seconds(struct device *device, const struct program *program, uint64_t seed, double *seconds,
                      struct error *error);
 
+/* What a program's variables hold when it is initialised with this seed, and then with the weights of a file where one
+ * is named, for the evaluator. NULL with an error set. */
+struct environment;
+struct environment *measure_environment(struct device *device, const struct program *program, uint64_t seed,
+                                        const char *weights, struct error *error);
+
 /* Root mean square errors, against the evaluator in f64 on the same inputs and parameters. */
 struct accuracy {
     double loss;                               /* over all losses */

@@ -238,6 +238,8 @@ static void apply(struct precision *precision)
 static void (*const algorithms[ALGORITHM_COUNT])(struct precision *precision) = {
     [ALGORITHM_PAINT] = precision_paint,
     [ALGORITHM_CUT] = precision_cut,
+    [ALGORITHM_RANGES] = precision_ranges,
+    [ALGORITHM_PLUGIN] = precision_plugin,
 };
 
 /* Requires: gradients expanded. Ensures: every node has its type and a reason; operands of contractions have one type.

@@ -63,6 +63,8 @@ void precision_tell(struct precision *precision, const struct node *node, enum e
 /* The algorithms, one a file in policies/: each fills `decided` of the nodes that it has something to say of. */
 void precision_paint(struct precision *precision);
 void precision_cut(struct precision *precision);
+void precision_ranges(struct precision *precision);
+void precision_plugin(struct precision *precision);
 
 /* Contraction, bias, activation: the node's next one when it is its only use, pointwise with all other operands weak;
  * else NULL. Whether the types let them be a chain is another question. */

@@ -1,5 +1,6 @@
 /* castor train, eval and profile: compile, open the data, and hand both to the runtime's loops. */
-#include "frontend/session.h"
+#include "frontend/record.h"
+#include "runtime/file.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -8,6 +9,20 @@ static int runtime_failure(const struct error *error)
 {
     error_print(error, stderr);
     return error->code;
+}
+
+/* --record-ranges and --histogram, after training. */
+static int record(struct session *session, const char *run)
+{
+    const struct invocation *invocation = session->compilation.invocation;
+    const char *path = flag_text(invocation, FLAG_record_ranges);
+    char *weights = file_text("%s/last.safetensors", run), *histogram = file_text("%s/histogram.json", run);
+    int code = path ? record_ranges(session, weights, path, NULL) : 0;
+    if (!code && flag_given(invocation, FLAG_histogram))
+        code = record_ranges(session, weights, histogram, stderr);
+    free(weights);
+    free(histogram);
+    return code;
 }
 
 int command_train(const struct invocation *invocation)
@@ -21,6 +36,8 @@ int command_train(const struct invocation *invocation)
         if (!result || !train(session.compilation.device, session.compilation.program, &session.batches, &settings,
                               result, &error))
             code = runtime_failure(&error);
+        if (!code)
+            code = record(&session, result->run);
         free(result);
     }
     return session_close(&session, code);

@@ -19,6 +19,7 @@ static const struct policy_info policies[] = {
     {"almost", "o2", "everything half but normalisation and losses; f32 master weights"},
     {"paint", "", "half flooded from products up to what is denied: TensorFlow grappler's lists and painting"},
     {"cost", "", "the cheapest by the cost model: a minimum cut, or what another policy does where that is cheaper"},
+    {"ranges", "", "f16, bf16 or f32 by measured ranges, with a static scale (--record-ranges, --ranges)"},
     {"half", "o3", "everything half, parameters too; no scaling: the speed that there is at most"},
 };
 
@@ -38,7 +39,7 @@ const char *precision_class_name(enum precision_class class)
 
 const char *policy_algorithm_name(enum policy_algorithm algorithm)
 {
-    static const char *const names[ALGORITHM_COUNT] = {"lists", "paint", "cost", "cut"};
+    static const char *const names[ALGORITHM_COUNT] = {"lists", "paint", "cost", "ranges", "cut", "plugin"};
     return names[algorithm];
 }
 
@@ -192,7 +193,7 @@ const struct policy *policy_load_base(const struct policy_reader *outer, const c
 }
 
 /* Takes "(bf16)" off the end of the text. */
-static const char *split_half(struct arena *arena, const char *text, const char **half)
+const char *policy_split_half(struct arena *arena, const char *text, const char **half)
 {
     size_t length = strlen(text);
     const char *open = strrchr(text, '(');
@@ -206,7 +207,7 @@ struct policy *policy_load(struct arena *arena, struct diagnostics *diagnostics,
                            struct span where)
 {
     const char *written = NULL;
-    const char *name = split_half(arena, text, &written);
+    const char *name = policy_split_half(arena, text, &written);
     if (written) {
         struct policy_reader request = {.policy = new_policy(arena, diagnostics, name)};
         enum element element = policy_half(&request, written, where);

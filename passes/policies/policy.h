@@ -12,11 +12,13 @@
 
 /* How a policy goes from its rules to types. */
 enum policy_algorithm {
-    ALGORITHM_LISTS, /* a rule decides the nodes that it matches */
-    ALGORITHM_PAINT, /* rules are grappler's lists, flooded over the graph (paint.c) */
-    ALGORITHM_COST,  /* the cheapest of several policies, chosen before any pass runs (passes/choose.h) */
-    ALGORITHM_NAMED, /* those above can stand in a text */
+    ALGORITHM_LISTS,  /* a rule decides the nodes that it matches */
+    ALGORITHM_PAINT,  /* rules are grappler's lists, flooded over the graph (paint.c) */
+    ALGORITHM_COST,   /* the cheapest of several policies, chosen before any pass runs (passes/choose.h) */
+    ALGORITHM_RANGES, /* by recorded ranges (ranges.c) */
+    ALGORITHM_NAMED,  /* those above can stand in a text */
     ALGORITHM_CUT = ALGORITHM_NAMED, /* a minimum cut by what values cost to move; rules for f32 deny (cut.c) */
+    ALGORITHM_PLUGIN,                /* a function of a shared object (plugin.c) */
     ALGORITHM_COUNT
 };
 
@@ -102,8 +104,10 @@ struct policy {
     const char *gradients_reason, *masters_reason;
     const float *traffic; /* ALGORITHM_CUT: by origin, how often the value is written to and read from memory */
     uint32_t traffic_count;
+    const struct castor_policy *plugin; /* ALGORITHM_PLUGIN */
+    const struct ranges *ranges;        /* what was recorded of the model's values; NULL: nothing */
     const char *verdict; /* of a policy that was chosen among several: what each would have cost; else NULL */
-    const char *scale; /* text of a scale rule in the .net language: "dynamic", "none", "static(128)" */
+    const char *scale;   /* text of a scale rule in the .net language: "dynamic", "none", "static(128)" */
 };
 
 /* A row of `castor policies`. */

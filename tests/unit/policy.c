@@ -78,7 +78,7 @@ static void built_ins(void)
     check_load("o3", ELEMENT_NONE, "half", ELEMENT_F16, "none");
     size_t count;
     policy_table(&count);
-    CHECK(count == 6);
+    CHECK(count == 7);
 }
 
 static void files(void)
