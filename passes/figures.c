@@ -1,6 +1,7 @@
 /* The table of figures, and a host's from its facts. */
 #include "passes/figures.h"
 
+#include <ctype.h>
 #include <string.h>
 
 static const struct row {
@@ -13,12 +14,30 @@ static const struct row {
 #undef FIGURES
 };
 
+/* Whether the words of a row's name ("A100-40GB") stand in what a device calls itself ("NVIDIA A100-SXM4-40GB"). */
+static bool is_called(const char *device, const char *name)
+{
+    while (*name) {
+        size_t length = strcspn(name, "- ");
+        const char *at = device;
+        bool found = false;
+        while (!found && *at) {
+            found = strncmp(at, name, length) == 0 && !isalnum((unsigned char)at[length]);
+            at++;
+        }
+        if (!found)
+            return false;
+        name += length + (name[length] != 0);
+    }
+    return true;
+}
+
 bool figures_find(const char *name, bool tf32, struct figures *figures)
 {
     const double giga = 1e9, tera = 1e12, micro = 1e-6;
     const struct row *found = NULL;
     for (size_t i = 0; !found && i < sizeof rows / sizeof *rows; i++)
-        if (strcmp(rows[i].name, name) == 0 || strcmp(rows[i].architecture, name) == 0)
+        if (is_called(name, rows[i].name) || strcmp(rows[i].architecture, name) == 0)
             found = &rows[i];
     if (!found)
         return false;

@@ -17,6 +17,7 @@ struct row {
     int64_t nodes_half, nodes_f32;
     double measured_seconds;
     struct accuracy accuracy;
+    bool ran; /* there is a device to run on; else only what the compiler knows */
     bool trained;
     struct train_result *result; /* malloced */
     double scale;                /* after training; NaN where there is none */
@@ -90,8 +91,11 @@ static int count_and_time(struct table *table, struct row *row, const char *poli
     struct compilation compilation;
     struct error error = {0};
     int code = compile_step(&compilation, table, row, policy);
-    if (!code)
-        code = compilation_device(&compilation);
+    struct device_facts facts;
+    row->ran = !code && device_present(&compilation.choice, &facts, &error);
+    if (!row->ran)
+        return compilation_close(&compilation, code);
+    code = compilation_device(&compilation);
     if (!code && !measure_seconds(compilation.device, compilation.program, (uint64_t)compilation.settings->seed,
                                   &row->measured_seconds, &error))
         code = runtime_failure(&error);
@@ -150,10 +154,10 @@ static int add_row(struct table *table, const char *policy)
 {
     struct row row = {.scale = NAN};
     int code = count_and_time(table, &row, policy);
-    if (!code)
+    if (!code && row.ran)
         code = hold_against_evaluator(table, &row, policy);
     bool trains = flag_given(table->invocation, FLAG_epochs) || flag_given(table->invocation, FLAG_steps);
-    if (!code && trains)
+    if (!code && trains && row.ran)
         code = train_it(table, &row, policy);
     arrput(table->rows, row);
     return code;
@@ -179,12 +183,14 @@ static void print_row(const struct row *row)
 {
     const double mega = 1e6, milli = 1e3;
     const struct ledger *ledger = &row->ledger;
-    printf("%-16s %4lld/%-4lld %5llu + %-2llu %8llu %9.2f %9.2f %10.3f %9.3f   %9.2e  %9.2e", row->name,
-           (long long)row->nodes_half, (long long)(row->nodes_half + row->nodes_f32),
-           (unsigned long long)ledger->casts_fused, (unsigned long long)ledger->casts_standalone,
-           (unsigned long long)ledger->launches, (double)ledger->bytes / mega, (double)ledger->arena_peak / mega,
-           milli * ledger->predicted_seconds, milli * row->measured_seconds, row->accuracy.loss,
-           relative(&row->accuracy));
+    printf("%-16s %4lld/%-4lld %5llu + %-2llu %8llu %9.2f %9.2f %10.3f", row->name, (long long)row->nodes_half,
+           (long long)(row->nodes_half + row->nodes_f32), (unsigned long long)ledger->casts_fused,
+           (unsigned long long)ledger->casts_standalone, (unsigned long long)ledger->launches,
+           (double)ledger->bytes / mega, (double)ledger->arena_peak / mega, milli * ledger->predicted_seconds);
+    if (row->ran)
+        printf(" %9.3f   %9.2e  %9.2e", milli * row->measured_seconds, row->accuracy.loss, relative(&row->accuracy));
+    else
+        printf(" %9s   %9s  %9s", "-", "-", "-");
     const struct score *score = main_score(row);
     if (score)
         printf("  %s %.4f, %lld of %lld steps skipped", score->name, score->value, (long long)row->result->skipped,
@@ -217,9 +223,9 @@ static json_t *row_json(const struct row *row)
     json_object_set_new(object, "policy", json_string(row->name));
     json_object_set_new(object, "nodes_half", json_integer(row->nodes_half));
     json_object_set_new(object, "nodes_f32", json_integer(row->nodes_f32));
-    json_object_set_new(object, "measured_ms", real(1e3 * row->measured_seconds));
-    json_object_set_new(object, "loss_rmse", real(row->accuracy.loss));
-    json_object_set_new(object, "grad_rmse", real(row->accuracy.gradient));
+    json_object_set_new(object, "measured_ms", real(row->ran ? 1e3 * row->measured_seconds : NAN));
+    json_object_set_new(object, "loss_rmse", real(row->ran ? row->accuracy.loss : NAN));
+    json_object_set_new(object, "grad_rmse", real(row->ran ? row->accuracy.gradient : NAN));
     json_object_set_new(object, "loss_rms", real(row->accuracy.loss_magnitude));
     json_object_set_new(object, "grad_rms", real(row->accuracy.gradient_magnitude));
     json_object_set_new(object, "loss_rmse_op_by_op", real(row->accuracy.rounded_loss));

@@ -132,6 +132,11 @@ static void published(void)
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         CHECK(figures_find(all[i], false, &figures) && figures.flops[ELEMENT_BF16] > figures.flops[ELEMENT_F32]);
     CHECK(!figures_find("sm_10", false, &figures));
+    CHECK(figures_find("NVIDIA A100-SXM4-80GB", false, &figures));
+    CHECK_TEXT(figures.name, "A100-80GB");
+    CHECK(figures_find("NVIDIA GeForce RTX 3090", false, &figures) && figures.bandwidth == 936e9);
+    CHECK(figures_find("NVIDIA A10", false, &figures) && figures.bandwidth == 600e9);
+    CHECK(!figures_find("NVIDIA A1000", false, &figures));
     /* What a host emulates costs what f32 costs. */
     struct target target = round_target();
     target.storage[ELEMENT_F16] = ELEMENT_F32;
