@@ -44,6 +44,11 @@ static const struct command commands[] = {
     {"passes", "", 0, 0, GROUP_JSON, "The passes, in the order in which they run.", "passes", command_passes},
     {"policies", "", 0, 0, GROUP_POLICIES | GROUP_JSON, "The built-in casting policies.",
      "policies\npolicies --explain autocast", command_policies},
+    {"reduce", "FILE", 1, 1, GROUP_REDUCE,
+     "The smallest .net or .ir file on which a command still fails as it does now.",
+     "reduce model.net --keep 'castor ledger' >small.net\n"
+     "reduce graph.ir --keep 'castor opt {} --passes fuse --verify-each' >small.ir",
+     command_reduce},
     {"calibrate", "", 0, 0, GROUP_DEVICE | GROUP_JSON, "Measure this device for the cost model.",
      "calibrate\ncalibrate --threads 4", command_calibrate},
     {"devices", "", 0, 0, GROUP_JSON, "The devices that programs can run on here.", "devices", command_devices},

@@ -1,6 +1,7 @@
-/* The story of one node's precision: rule, the values that it came from, casts around it, bytes. */
+/* The story of one node's precision: rule, the values that it came from, casts around it, bytes and time. */
 #include "passes/explain.h"
 #include "ir/print.h"
+#include "passes/cost.h"
 
 #include <stb/stb_ds.h>
 #include <stdlib.h>
@@ -10,6 +11,8 @@ enum { PATH_MOST = 12 };
 
 struct story {
     const struct module *module;
+    const struct policy *policy;
+    const struct target *target; /* NULL: no predictions */
     const struct graph *graph;
     const char **names; /* of the graph's nodes, by id */
     FILE *out;
@@ -115,23 +118,47 @@ static void tell_casts(const struct story *story, const struct node *node)
         fprintf(story->out, "  casts        none around it\n");
 }
 
-static void tell_bytes(const struct story *story, const struct policy *policy, const struct node *node)
+/* What the node would cost in a type: its products and one way through memory. */
+static double seconds_in(const struct story *story, const struct node *node, enum element element)
 {
-    double elements = (double)shape_elements(&node->type.shape);
-    fprintf(story->out, "  bytes        %.0f", elements * (double)element_bytes(node->type.element));
-    if (element_is_float(node->type.element)) {
-        enum element other = element_is_half(node->type.element) ? ELEMENT_F32 : policy->half;
-        fprintf(story->out, ", in %s %.0f", element_name(other), elements * (double)element_bytes(other));
-    }
-    fputc('\n', story->out);
+    const struct target *target = story->target;
+    double elements = (double)shape_elements(&node->type.shape), seconds = 0;
+    if (target->bandwidth > 0)
+        seconds = elements * (double)element_bytes(target->storage[element]) / target->bandwidth;
+    if (op_is(node->op, CLASS_CONTRACTION) && target->flops[element] > 0)
+        seconds += node_flops(node) / target->flops[element];
+    return seconds;
 }
 
-static void tell(const struct story *story, const struct policy *policy, const struct node *node)
+static void tell_bytes(const struct story *story, const struct node *node)
+{
+    const double micro = 1e6;
+    double elements = (double)shape_elements(&node->type.shape);
+    fprintf(story->out, "  bytes        %.0f", elements * (double)element_bytes(node->type.element));
+    if (!element_is_float(node->type.element)) {
+        fputc('\n', story->out);
+        return;
+    }
+    enum element other = element_is_half(node->type.element) ? ELEMENT_F32 : story->policy->half;
+    fprintf(story->out, ", in %s %.0f\n", element_name(other), elements * (double)element_bytes(other));
+    if (!story->target)
+        return;
+    bool product = op_is(node->op, CLASS_CONTRACTION);
+    enum element now = product ? node->operands[0]->type.element : node->type.element;
+    other = element_is_half(now) ? ELEMENT_F32 : story->policy->half;
+    fprintf(story->out, "  predicted    %.3g us in %s, %.3g us in %s (%smoved once)\n",
+            micro * seconds_in(story, node, now), element_name(now), micro * seconds_in(story, node, other),
+            element_name(other), product ? "multiplied and " : "");
+}
+
+static void tell(const struct story *story, const struct node *node)
 {
     tell_node(story, node);
     tell_path(story, node);
     tell_casts(story, node);
-    tell_bytes(story, policy, node);
+    tell_bytes(story, node);
+    if (story->policy->verdict)
+        fprintf(story->out, "  policy       %s\n", story->policy->verdict);
 }
 
 /* ---- finding it ---- */
@@ -162,7 +189,8 @@ static void report_unknown(const struct module *module, const char *name)
     arrfree(candidates);
 }
 
-bool explain_node(const struct module *module, const struct policy *policy, const char *name, FILE *out)
+bool explain_node(const struct module *module, const struct policy *policy, const struct target *target,
+                  const char *name, FILE *out)
 {
     int told = 0;
     for (ptrdiff_t i = 0; i < arrlen(module->graphs); i++) {
@@ -170,13 +198,13 @@ bool explain_node(const struct module *module, const struct policy *policy, cons
         if (!is_asked_graph(graph))
             continue;
         graph_number(graph);
-        struct story story = {module, graph, graph_node_names(graph, module->arena), out};
+        struct story story = {module, policy, target, graph, graph_node_names(graph, module->arena), out};
         for (ptrdiff_t k = 0; k < arrlen(graph->nodes); k++) {
             if (!is_wanted(graph->nodes[k], name))
                 continue;
             if (told++)
                 fputc('\n', out);
-            tell(&story, policy, graph->nodes[k]);
+            tell(&story, graph->nodes[k]);
         }
     }
     if (!told)

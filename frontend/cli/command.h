@@ -22,7 +22,8 @@ enum flag_group {
     GROUP_FORMAT = 1 << 9,
     GROUP_POLICIES = 1 << 10,
     GROUP_JSON = 1 << 11,
-    GROUP_DEVICE = 1 << 12
+    GROUP_DEVICE = 1 << 12,
+    GROUP_REDUCE = 1 << 13
 };
 
 enum flag {
@@ -88,6 +89,7 @@ COMMAND(policies)
 COMMAND(devices)
 COMMAND(calibrate)
 COMMAND(compare)
+COMMAND(reduce)
 #undef COMMAND
 
 #endif

@@ -38,6 +38,8 @@ int command_explain(const struct invocation *invocation)
         code = compilation_module(&compilation, &request);
     }
     if (!code)
-        code = explain_node(compilation.module, compilation.policy, invocation->words[1], stdout) ? 0 : EXIT_TEXT;
+        code = explain_node(compilation.module, compilation.policy, &compilation.target, invocation->words[1], stdout)
+                   ? 0
+                   : EXIT_TEXT;
     return compilation_close(&compilation, code);
 }

@@ -24,6 +24,7 @@ enum { KEY = 256 };
 #define POLICIES GROUP_POLICIES
 #define JSON GROUP_JSON
 #define DEVICE GROUP_DEVICE
+#define REDUCE GROUP_REDUCE
 
 static const struct {
     const char *spelling, *argument;

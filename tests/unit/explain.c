@@ -22,6 +22,11 @@ static char *explain(struct arena *arena, struct diagnostics *diagnostics, const
 {
     struct module *module = parse_module(arena, diagnostics, "test.ir", network);
     struct pass_context context = {.limit = -1};
+    struct target target = {.bandwidth = 1e9};
+    for (enum element element = 0; element < ELEMENT_COUNT; element++)
+        target.storage[element] = element;
+    target.flops[ELEMENT_F16] = 1e9;
+    target.flops[ELEMENT_F32] = 1e8;
     struct policy *policy = policy_load(arena, diagnostics, "autocast", ELEMENT_NONE, (struct span){0});
     context.policy = policy;
     for (ptrdiff_t i = 0; i < arrlen(module->graphs); i++)
@@ -31,7 +36,7 @@ static char *explain(struct arena *arena, struct diagnostics *diagnostics, const
     char *text;
     size_t size;
     FILE *out = open_memstream(&text, &size);
-    bool found = explain_node(module, policy, name, out);
+    bool found = explain_node(module, policy, &target, name, out);
     fclose(out);
     CHECK(found == (diagnostics_errors(diagnostics) == 0));
     module_free(module);
@@ -58,7 +63,8 @@ int main(void)
                 (const char *[]){"fc1.y = matmul : f16[4,6], forward, graph train\n", "written at   m.net:3:7\n",
                                  "in           fc1:linear\n", "half op matmul\n",
                                  "cast before  x f32 -> f16 (operand of fc1.y)\n",
-                                 "cast before  w is read as its f16 copy w.f16", "bytes        48, in f32 96\n", NULL});
+                                 "cast before  w is read as its f16 copy w.f16", "bytes        48, in f32 96\n",
+                                 "predicted    0.336 us in f16, 2.98 us in f32 (multiplied and moved once)\n", NULL});
     check_story("#77", (const char *[]){"fc1.y = matmul", NULL});
     check_story("t", (const char *[]){"default follow: as s\n", "as           s = mul : f16, ",
                                       "as           fc1.y = matmul : f16, ", "half op matmul\n",
