@@ -17,6 +17,7 @@ struct policy_reader {
     bool built_in;
     struct policy_location next; /* where the lexer stands */
     int depth;                   /* of open parentheses */
+    bool name_next;              /* the last token begins or goes on with a list of names */
     bool line_may_end;           /* the last token can end a statement */
 };
 

@@ -90,6 +90,7 @@ static void files(void)
                                     "    f32   scope softmax, \"*.head\"; promote op add\n"
                                     "    half  where bytes > 1e2 and flops / bytes >= 1 or not rank == 2\n"
                                     "    f32   op where, not region backward, update\n"
+                                    "    half  op and\n    f32   op or, not\n    follow op where\n"
                                     "    keep  \"layers.0.*\" f32\n"
                                     "    gradients half\n"
                                     "    default promote\n"
