@@ -90,6 +90,19 @@ static bool is_library(const struct program_step *step)
     return step->kind == PROGRAM_MATMUL_STEP || step->kind == PROGRAM_CONV_STEP;
 }
 
+/* By the cost model's roofline, from what the step says of itself. */
+static double predicted_seconds(const struct program_step *step, const struct target *target)
+{
+    double rate = target->vector_flops;
+    if (step->kind == PROGRAM_MATMUL_STEP)
+        rate = target->flops[step->matmul.a];
+    if (step->kind == PROGRAM_CONV_STEP)
+        rate = target->flops[step->conv.kind == PROGRAM_CONV_DATA ? step->conv.y_element : step->conv.x_element];
+    double moving = target->bandwidth > 0 ? (double)step->bytes / target->bandwidth : 0;
+    double computing = rate > 0 ? (double)step->flops / rate : 0;
+    return target->launch_seconds + (moving > computing ? moving : computing);
+}
+
 static void print_profile(const struct session *session, const struct program_entry *entry, const double *seconds,
                           double load_seconds)
 {
@@ -102,17 +115,17 @@ static void print_profile(const struct session *session, const struct program_en
     }
     json_t *rows = json_array();
     if (text)
-        printf("%9s %6s %8s %9s  %s\n", "us", "share", "GB/s", "GFLOP/s", "step");
+        printf("%9s %6s %9s %8s %9s  %s\n", "us", "share", "predicted", "GB/s", "GFLOP/s", "step");
     for (int i = 0; i < entry->step_count; i++) {
         const struct program_step *step = &entry->steps[i];
-        double time = seconds[i] > 0 ? seconds[i] : 1e-9;
+        double time = seconds[i] > 0 ? seconds[i] : 1e-9, predicted = predicted_seconds(step, &compilation->target);
         if (text)
-            printf("%9.1f %5.1f%% %8.2f %9.2f  %s %s\n", 1e6 * seconds[i], 100 * seconds[i] / total,
-                   1e-9 * (double)step->bytes / time, 1e-9 * (double)step->flops / time,
+            printf("%9.1f %5.1f%% %9.1f %8.2f %9.2f  %s %s\n", 1e6 * seconds[i], 100 * seconds[i] / total,
+                   1e6 * predicted, 1e-9 * (double)step->bytes / time, 1e-9 * (double)step->flops / time,
                    is_library(step) ? "oneDNN" : "kernel", step->name);
-        json_array_append_new(rows, json_pack("{s:s, s:b, s:f, s:I, s:I}", "name", step->name, "library",
-                                              is_library(step), "us", 1e6 * seconds[i], "bytes",
-                                              (json_int_t)step->bytes, "flops", (json_int_t)step->flops));
+        json_array_append_new(rows, json_pack("{s:s, s:b, s:f, s:f, s:I, s:I}", "name", step->name, "library",
+                                              is_library(step), "us", 1e6 * seconds[i], "predicted_us", 1e6 * predicted,
+                                              "bytes", (json_int_t)step->bytes, "flops", (json_int_t)step->flops));
     }
     if (text)
         printf("%9.1f us a step, %.0f examples/s, %.0f%% inside oneDNN\n", 1e6 * total, (double)entry->batch / total,
