@@ -127,10 +127,12 @@ const struct range *ranges_find(const struct ranges *ranges, const struct graph 
 {
     const char *op = op_info(node->op)->name;
     struct record_entry *places = ranges->by_place, *names = ranges->by_name;
+    if (!places) /* looking into an empty hash would make one */
+        return NULL;
     ptrdiff_t at = shgeti(places, place_key(ranges->arena, graph->name, node->id, op));
     if (at >= 0)
         return &places[at].value->range;
-    at = node->name ? shgeti(names, name_key(ranges->arena, node->name, op)) : -1;
+    at = node->name && names ? shgeti(names, name_key(ranges->arena, node->name, op)) : -1;
     return at >= 0 ? &names[at].value->range : NULL;
 }
 
