@@ -242,6 +242,7 @@ static void finish_result(struct trainer *trainer)
         result->step_seconds = trainer->timed_seconds / (double)trainer->timed_steps;
         result->examples_per_second = (double)trainer->step_examples / result->step_seconds;
     }
+    result->scale = executor_get(trainer->executor, "train/scale");
     if (!result->score_count)
         result->score_count = tally_scores(&trainer->epoch, result->scores);
 }
@@ -260,7 +261,7 @@ bool train(struct device *device, const struct program *program, const struct ba
            const struct train_settings *settings, struct train_result *result, struct error *error)
 {
     struct trainer trainer = {.settings = settings, .batches = batches, .program = program, .result = result};
-    *result = (struct train_result){.best = NAN, .best_average = NAN};
+    *result = (struct train_result){.scale = NAN, .best = NAN, .best_average = NAN};
     bool ok = open_trainer(&trainer, device, error);
     if (ok) {
         interrupt_begin();

@@ -59,6 +59,7 @@ struct train_result {
     char run[RESULT_PATH]; /* the run folder, "" with no_files */
     int64_t steps;         /* attempted */
     int64_t skipped;
+    double scale;               /* of the loss at the end; NaN where there is none, or one for each loss */
     double step_seconds;        /* mean time of a training step, evaluation and first step apart */
     double examples_per_second; /* the same as a rate */
     int score_count;            /* of the last evaluation, or of the last training step when there is no test set */

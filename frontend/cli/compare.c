@@ -20,7 +20,6 @@ struct row {
     bool ran; /* there is a device to run on; else only what the compiler knows */
     bool trained;
     struct train_result *result; /* malloced */
-    double scale;                /* after training; NaN where there is none */
 };
 
 struct table {
@@ -152,7 +151,7 @@ static int train_it(struct table *table, struct row *row, const char *policy)
 
 static int add_row(struct table *table, const char *policy)
 {
-    struct row row = {.scale = NAN};
+    struct row row = {0};
     int code = count_and_time(table, &row, policy);
     if (!code && row.ran)
         code = hold_against_evaluator(table, &row, policy);
@@ -195,6 +194,8 @@ static void print_row(const struct row *row)
     if (score)
         printf("  %s %.4f, %lld of %lld steps skipped", score->name, score->value, (long long)row->result->skipped,
                (long long)row->result->steps);
+    if (score && isfinite(row->result->scale))
+        printf(", scale %g", row->result->scale);
     putchar('\n');
 }
 
@@ -238,6 +239,7 @@ static json_t *row_json(const struct row *row)
     if (row->trained) {
         json_object_set_new(object, "steps", json_integer(row->result->steps));
         json_object_set_new(object, "skipped", json_integer(row->result->skipped));
+        json_object_set_new(object, "scale", real(row->result->scale));
     }
     return object;
 }

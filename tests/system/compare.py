@@ -44,6 +44,7 @@ rows = json.loads(castor("compare", "models/fashion_mlp.net", "--policy", "f32",
                          "--batch", "16", "--set", "width=32", "--data", images, "--json"))
 for row in rows:
     check(row["steps"] == 4 and row["skipped"] in (0, 1, 2) and 0 <= row["accuracy"] <= 1, f"trained: {row}")
+    check((row["scale"] is None) == (row["policy"] == "f32") and (row["scale"] or 65536) <= 65536, f"the scale: {row['scale']}")
 text = castor("compare", "models/fashion_mlp.net", "--policy", "f32", "--policy", "cost", "--batch", "16", "--set", "width=32")
 check(text.startswith("policy ") and "\nf32 " in text and "\ncost(f16) " in text, f"the table: {text}")
 finish()
