@@ -1,6 +1,9 @@
 /* Policy cost: on every model and several devices its predicted step is no longer than that of any policy it prices;
- * what it denies stays f32; where half is emulated it takes f32; a cut by hand. */
+ * what it denies stays f32; where half is emulated it takes f32; a cut by hand; and the cost model's bytes beside those
+ * of generated code. */
 #include "passes/choose.h"
+#include "codegen/assemble.h"
+#include "codegen/ledger.h"
 #include "passes/cost.h"
 #include "passes/figures.h"
 #include "passes/pipeline.h"
@@ -60,6 +63,26 @@ static double price(const struct net_case *net, const struct policy *policy, con
     return seconds;
 }
 
+/* The cost model's bytes are found without code; those of the code that is generated must be about the same. */
+static void check_bytes(const char *path, const char *policy_name)
+{
+    struct target target = device("host");
+    struct net_case net = open_model(path);
+    struct policy *policy = policy_load(net.arena, net.diagnostics, policy_name, ELEMENT_BF16, (struct span){0});
+    struct pass_context context = {.target = &target, .policy = policy, .limit = -1};
+    struct pipeline_options options = {.messages = stderr};
+    CHECK(pipeline_run(net.module, &context, &options).done);
+    struct program *program = assemble_program(net.module, &target, net.arena);
+    struct ledger ledger = ledger_compute(net.module, program, &target, net.arena);
+    double ratio = cost_step(net.module, &target).bytes / (double)ledger.bytes;
+    if (!(ratio > 0.9 && ratio < 1.1))
+        fprintf(stderr, "%s under %s: the model's bytes are %.3f x those of the code\n", path, policy_name, ratio);
+    CHECK(ratio > 0.9 && ratio < 1.1);
+    ledger_free(&ledger);
+    program_free(program);
+    net_case_close(&net);
+}
+
 static void check_model(const char *path, const char *figures, enum element half)
 {
     static const char *const others[] = {"f32", "autocast", "almost", "paint"};
@@ -93,6 +116,8 @@ static void models(void)
         check_model(found.gl_pathv[i], "H100", ELEMENT_BF16);
         check_model(found.gl_pathv[i], "host", ELEMENT_BF16);
         check_model(found.gl_pathv[i], "host", ELEMENT_F16);
+        check_bytes(found.gl_pathv[i], "f32");
+        check_bytes(found.gl_pathv[i], "autocast");
     }
     globfree(&found);
 }
