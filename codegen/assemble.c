@@ -4,9 +4,11 @@
 #include "codegen/contraction.h"
 #include "codegen/convolution_kernel.h"
 #include "codegen/kernel.h"
+#include "ir/scope.h"
 #include "passes/memory.h"
 
 #include <stb/stb_ds.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SAME(element) _Static_assert((int)ELEMENT_##element == (int)PROGRAM_##element, "numbered alike")
@@ -36,17 +38,24 @@ struct text_entry {
     int value;
 };
 
+struct origin_entry {
+    int64_t key;
+    int value;
+};
+
 struct assembler {
     const struct module *module;
     const struct target *target;
     struct arena *arena;
     struct program *program;
     struct program_kernel *kernels; /* stb_ds array */
-    struct text_entry *bodies;      /* stb_ds string hash: body -> kernel */
-    struct text_entry *names;       /* stb_ds string hash: name -> times used */
-    struct text_entry *variables;   /* stb_ds string hash: name -> index */
-    uint64_t counter_bytes;         /* zeros behind the variables, for blocks to count themselves in */
-    bool convolutions;              /* some kernels need their template */
+    struct program_origin *origins; /* stb_ds array */
+    struct origin_entry *known_origins;
+    struct text_entry *bodies;    /* stb_ds string hash: body -> kernel */
+    struct text_entry *names;     /* stb_ds string hash: name -> times used */
+    struct text_entry *variables; /* stb_ds string hash: name -> index */
+    uint64_t counter_bytes;       /* zeros behind the variables, for blocks to count themselves in */
+    bool convolutions;            /* some kernels need their template */
 };
 
 static void *allocate(struct assembler *assembler, size_t count, size_t size)
@@ -102,6 +111,11 @@ static void add_variables(struct assembler *assembler)
 
 /* ---- places ---- */
 
+struct by_origin {
+    uint32_t key;
+    const struct node *value;
+};
+
 /* One graph being assembled. */
 struct assembly {
     struct assembler *assembler;
@@ -110,6 +124,7 @@ struct assembly {
     uint64_t scratch_bytes;       /* of values; workspaces lie behind them */
     struct program_step *steps;   /* stb_ds array */
     struct program_input *inputs; /* stb_ds array */
+    struct by_origin *by_origin;  /* stb_ds hash of the graph's nodes, made when it is asked for */
 };
 
 static uint32_t input_index(struct assembly *assembly, const char *name)
@@ -249,6 +264,70 @@ static struct program_place reserve_workspace(struct assembly *assembly, uint64_
     return (struct program_place){PROGRAM_SCRATCH, 0, assembly->scratch_bytes};
 }
 
+/* ---- where overflows can begin ---- */
+
+/* The node that a backward node differentiates; NULL when it is gone. */
+static const struct node *differentiated(struct assembly *assembly, const struct node *node)
+{
+    const struct graph *graph = assembly->graph;
+    bool known = assembly->by_origin != NULL;
+    for (ptrdiff_t i = 0; !known && i < arrlen(graph->nodes); i++)
+        hmput(assembly->by_origin, graph->nodes[i]->origin, graph->nodes[i]);
+    ptrdiff_t at = hmgeti(assembly->by_origin, node->forward);
+    return at < 0 ? NULL : assembly->by_origin[at].value;
+}
+
+static const char *origin_text(struct assembly *assembly, const struct node *node)
+{
+    struct arena *arena = assembly->assembler->arena;
+    const char *path = scope_path(arena, node->scope), *op = op_info(node->op)->name;
+    const struct node *of = node->region == REGION_BACKWARD ? differentiated(assembly, node) : NULL;
+    const struct node *named = of ? of : node;
+    while (!named->name && named->op == OP_cast)
+        named = named->operands[0];
+    const char *name = named->name ? named->name : named->op == OP_input ? named->attributes->symbol : op;
+    const char *place = arena_printf(arena, "%s (%s:%d:%d)", *path ? path : name,
+                                     node->span.file ? node->span.file : "?", node->span.line, node->span.column);
+    return arena_printf(arena, "%s, %s%s", place, node->region == REGION_BACKWARD ? "backward of " : "",
+                        of ? op_info(of->op)->name : op);
+}
+
+static void add_origins(struct assembly *assembly, const struct kernel *kernel)
+{
+    struct assembler *assembler = assembly->assembler;
+    for (int i = 0; i < kernel->watched_count; i++) {
+        const struct node *node = kernel->watched[i];
+        struct program_origin origin = {.number = node->id + 1, .forward = node->region == REGION_FORWARD};
+        if (hmgeti(assembler->known_origins, origin.number) >= 0)
+            continue;
+        hmput(assembler->known_origins, origin.number, 1);
+        origin.text = keep(assembler, origin_text(assembly, node));
+        arrput(assembler->origins, origin);
+    }
+}
+
+static int by_number(const void *a, const void *b)
+{
+    int64_t x = ((const struct program_origin *)a)->number, y = ((const struct program_origin *)b)->number;
+    return (x > y) - (x < y);
+}
+
+static void finish_origins(struct assembler *assembler)
+{
+    struct program *program = assembler->program;
+    size_t count = arrlenu(assembler->origins);
+    program->origin_count = (int)count;
+    program->origins = allocate(assembler, count, sizeof *program->origins);
+    if (count) {
+        qsort(assembler->origins, count, sizeof *assembler->origins, by_number);
+        memcpy(program->origins, assembler->origins, count * sizeof *assembler->origins);
+    }
+    arrfree(assembler->origins);
+    hmfree(assembler->known_origins);
+}
+
+/* ---- steps of kernels ---- */
+
 static void add_generated(struct assembly *assembly, const struct kernel_use *use)
 {
     struct assembler *assembler = assembly->assembler;
@@ -260,6 +339,7 @@ static void add_generated(struct assembly *assembly, const struct kernel_use *us
                                 .integer_count = kernel.integer_count,
                                 .buffer_count = kernel.buffer_count + (kernel.workspace_bytes > 0)};
     set_origin(assembler, &step, kernel.main, kernel.name);
+    add_origins(assembly, &kernel);
     step.buffers = allocate(assembler, (size_t)step.buffer_count, sizeof *step.buffers);
     for (int i = 0; i < kernel.buffer_count; i++)
         step.buffers[i] = place_of(assembly, kernel.buffers[i], 0);
@@ -392,6 +472,7 @@ static void add_entry(struct assembler *assembler, const struct graph *graph, st
         memcpy(entry->steps, assembly.steps, sizeof *entry->steps * arrlenu(assembly.steps));
     arrfree(assembly.inputs);
     arrfree(assembly.steps);
+    hmfree(assembly.by_origin);
 }
 
 /* What stands before all kernels. */
@@ -420,6 +501,7 @@ struct program *assemble_program(const struct module *module, const struct targe
     for (int i = 0; i < program->entry_count; i++)
         add_entry(&assembler, module->graphs[i], &program->entries[i]);
     program->state_bytes += align(&assembler, assembler.counter_bytes);
+    finish_origins(&assembler);
     program->source = keep(&assembler, common_source(&assembler));
     program->kernel_count = (int)arrlen(assembler.kernels);
     program->kernels = allocate(&assembler, arrlenu(assembler.kernels), sizeof *program->kernels);

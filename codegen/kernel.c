@@ -156,6 +156,8 @@ struct kernel kernel_generate(const struct kernel_use *use, const struct target 
     print_body(&kernel, &lowered, arena);
     kernel.integer_count = (int)arrlen(lowered.integers);
     kernel.integers = arena_copy(arena, lowered.integers, sizeof *lowered.integers * arrlenu(lowered.integers));
+    kernel.watched_count = (int)arrlen(lowered.watched);
+    kernel.watched = arena_copy(arena, lowered.watched, sizeof *lowered.watched * arrlenu(lowered.watched));
     list_buffers(&kernel, &lowered, arena);
     count_reads(&kernel, &lowered, arena);
     count_work(&kernel, use);

@@ -22,6 +22,9 @@ struct kernel {
     int64_t *integers; /* the values that keep equal texts apart: keys of random nodes */
     int integer_count;
 
+    const struct node **watched; /* nodes whose overflow the kernel tells, by id + 1, in train/overflow */
+    int watched_count;
+
     int threads;      /* CUDA: of a block; 0 on the host, as the next two */
     int64_t blocks;   /* that have work */
     bool cooperative; /* its blocks wait for each other */

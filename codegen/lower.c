@@ -712,6 +712,7 @@ struct lowered lower_kernel(const struct kernel_use *use, const struct target *t
         lowerer.current = (int)i;
         lower_nest(&lowerer, &lowerer.nests[i]);
     }
+    lower_watch(&lowerer);
     for (int i = 0; i < BODY_COUNT; i++)
         hmfree(lowerer.memo[i]);
     hmfree(lowerer.places);
@@ -723,6 +724,12 @@ void lowered_free(struct lowered *lowered)
 {
     for (ptrdiff_t i = 0; i < arrlen(lowered->nests); i++)
         free_loops(&lowered->nests[i]);
+    for (ptrdiff_t i = 0; i < arrlen(lowered->watches); i++) {
+        arrfree(lowered->watches[i].triggers);
+        arrfree(lowered->watches[i].values);
+    }
+    arrfree(lowered->watches);
+    arrfree(lowered->watched);
     arrfree(lowered->variables);
     arrfree(lowered->values);
     arrfree(lowered->stores);

@@ -64,6 +64,9 @@ struct place *lower_place(struct lowerer *lowerer, const struct node *node);
 /* The value of reduction number `reduction` of the nest now lowered, rounded to its node's type. */
 int lower_result(struct lowerer *lowerer, const struct node *node, int reduction);
 
+/* Puts watches into the bodies of the finished nests (lower_watch.c). */
+void lower_watch(struct lowerer *lowerer);
+
 /* Takes loops together that walk memory without a gap (lower_merge.c): `values`, `variables` and `stores` are the
  * lengths of these tables when the nest began. */
 void lower_merge_loops(struct lowerer *lowerer, const struct nest *nest, ptrdiff_t values, ptrdiff_t variables,

@@ -91,11 +91,11 @@ struct value {
 
 enum body_depth { BODY_KERNEL, BODY_NEST, BODY_OUTER, BODY_VECTOR, BODY_INNER, BODY_FINISH, BODY_TOTAL, BODY_COUNT };
 
-enum item_kind { ITEM_INDEX, ITEM_VALUE, ITEM_STORE, ITEM_STEP, ITEM_PHASE };
+enum item_kind { ITEM_INDEX, ITEM_VALUE, ITEM_STORE, ITEM_STEP, ITEM_PHASE, ITEM_WATCH };
 
 struct item {
     enum item_kind kind;
-    int number; /* of the index variable, value, store, reduction or phase */
+    int number; /* of the index variable, value, store, reduction, phase or watch */
 };
 
 struct store {
@@ -122,6 +122,17 @@ struct reduction {
 struct phase {
     struct item *items; /* stb_ds array */
     int *reductions;    /* stb_ds array: ROW reductions that this phase computes */
+};
+
+/* A look at where an overflow began (lower_watch.c). Where a lane of a trigger is not finite (of a float), or does not
+ * hold (of an isfinite), each of the values that is not finite, in a lane where all its float operands are, tells
+ * integers[slot] to the buffer `overflow`: an i32 that keeps the smallest it is told. */
+struct watched_value {
+    int value, slot;
+};
+struct watch {
+    int *triggers; /* stb_ds arrays; values */
+    struct watched_value *values;
 };
 
 enum nest_shape { NEST_LOOPS, NEST_SCAN, NEST_SCATTER };
@@ -163,7 +174,10 @@ struct lowered {
     struct item *items; /* BODY_KERNEL */
     struct kernel_buffer *buffers;
     int64_t *integers;
-    uint64_t workspace; /* bytes */
+    struct watch *watches;
+    const struct node **watched; /* nodes whose numbers stand among the integers */
+    int overflow;                /* buffer that watches tell, -1: there are none */
+    uint64_t workspace;          /* bytes */
 };
 
 /* ---- index arithmetic (index.c) ---- */

@@ -2,6 +2,7 @@
 #include "passes/kernels.h"
 
 #include <stb/stb_ds.h>
+#include <string.h>
 
 struct collector {
     struct kernel_use *kernel;
@@ -101,6 +102,14 @@ static struct node **sort_members(const struct graph *graph, int count, int **st
     return members;
 }
 
+static struct node *find_overflow(const struct graph *graph)
+{
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++)
+        if (graph->nodes[i]->op == OP_read && strcmp(graph->nodes[i]->attributes->symbol, "train/overflow") == 0)
+            return graph->nodes[i];
+    return NULL;
+}
+
 struct kernel_set kernels_find(const struct graph *graph, struct arena *arena)
 {
     struct kernel_set set = {0};
@@ -112,9 +121,11 @@ struct kernel_set kernels_find(const struct graph *graph, struct arena *arena)
     int *start;
     struct node **members = sort_members(graph, set.count, &start);
     set.kernels = ARENA_ARRAY(arena, struct kernel_use, set.count);
+    struct node *overflow = find_overflow(graph);
     struct collector collector = {0};
     for (int i = 0; i < set.count; i++) {
         set.kernels[i].number = i + 1;
+        set.kernels[i].overflow = overflow;
         finish_kernel(&collector, members + start[i], start[i + 1] - start[i], &set.kernels[i], arena);
     }
     arrfree(collector.stores);

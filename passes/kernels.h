@@ -21,6 +21,8 @@ struct kernel_use {
     struct node **loads;      /* stored nodes of other kernels, `read`s and `input`s, in order of first need */
     struct node **computed;   /* all that is computed inside, stored or not, operands first */
     int store_count, load_count, computed_count;
+    struct node
+        *overflow; /* the graph's read of train/overflow, which kernels tell where overflows begin; NULL: none */
 };
 
 struct kernel_set {

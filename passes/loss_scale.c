@@ -218,6 +218,25 @@ static void append_effect(struct scaler *scaler, struct node *node, struct node 
     graph_append(scaler->graph, node);
 }
 
+/* ---- where overflows begin ---- */
+
+/* The variable in which kernels leave where the step's overflow began, as a log value. Nodes of the graph never write
+ * it: the runtime sets it before a step, code generation adds the telling. */
+static void put_out_overflow(struct scaler *scaler)
+{
+    static const char name[] = "train/overflow";
+    struct module *module = scaler->graph->module;
+    struct graph *init = module_find_graph(module, "init");
+    struct builder builder = scaler_builder(scaler->graph, NULL), first = builder;
+    const struct variable *variable = module_find_variable(module, name);
+    if (!variable)
+        variable = module_add_variable(module, name, type_scalar(ELEMENT_I32), VARIABLE_HOST, module->scaling.span);
+    build_output(&builder, "overflow", build_read(&builder, variable), OUTPUT_LOG);
+    first.graph = init;
+    if (init)
+        build_write(&first, variable, build_constant(&first, INT32_MAX, ELEMENT_I32), GATE_NEVER);
+}
+
 /* ---- the graph ---- */
 
 static void replace_markers(struct scaler *scaler, bool defer)
@@ -264,6 +283,7 @@ static void scale_graph(struct graph *graph, bool scaled)
 {
     struct scaler scaler = {.graph = graph, .scaled = scaled};
     bool updates = holds_update(graph) && (scaled || has_turns(graph->module));
+    bool differentiates = has_op(graph, OP_scale_seed);
     graph_number(graph);
     open_scaler(&scaler);
     replace_markers(&scaler, updates);
@@ -272,6 +292,8 @@ static void scale_graph(struct graph *graph, bool scaled)
         append_effect(&scaler, scaler.effects[i], any);
     if (updates && scaled)
         scale_rules_inline(&scaler);
+    if (differentiates && scaled)
+        put_out_overflow(&scaler);
     close_scaler(&scaler);
     graph_number(graph);
 }

@@ -49,24 +49,29 @@ static double scale_of(const struct tally *values, const char *line)
     return 1;
 }
 
+/* False when the line is stuck. */
 static bool take_step(struct divergence *divergence, const struct tally *values, const struct tally_item *item,
-                      int64_t step, struct error *error)
+                      int64_t step, const char *origin, struct error *error)
 {
     double skipped = tally_value(item), scale = scale_of(values, line_name(item));
     struct skip_line *line = find_line(divergence, line_name(item));
     if (!line)
         return error_set(error, "out of memory");
+    line->skips = skipped > 0;
     if (skipped < 0) /* not one of its steps */
         return true;
     line->stuck = skipped == 0 ? 0 : scale == line->scale ? line->stuck + 1 : 1;
     line->skipped += skipped != 0;
     divergence->skipped += skipped != 0;
+    line->before = line->scale;
     line->scale = scale;
     if (line->stuck < DIVERGENCE_STEPS)
         return true;
-    error_set_code(error, ERROR_DIVERGED,
-                   "training diverged: %d steps on end overflowed at scale %g, which falls no further (step %lld%s%s)",
-                   DIVERGENCE_STEPS, scale, (long long)step, *line->name ? ", minimize " : "", line->name);
+    error_set_code(
+        error, ERROR_DIVERGED,
+        "training diverged: %d steps on end overflowed at scale %g, which falls no further (step %lld%s%s)%s%s",
+        DIVERGENCE_STEPS, scale, (long long)step, *line->name ? ", minimize " : "", line->name,
+        origin ? ", first at " : "", origin ? origin : "");
     error_hint(
         error,
         "lower the learning rate, clip the gradients, or keep more of the network in f32 (see `castor policies`)");
@@ -81,11 +86,12 @@ static bool losses_finite(const struct tally *tally)
     return true;
 }
 
-bool divergence_step(struct divergence *divergence, int64_t step, const struct tally *values, struct error *error)
+bool divergence_step(struct divergence *divergence, int64_t step, const struct tally *values, const char *origin,
+                     struct error *error)
 {
     int64_t before = divergence->skipped;
     for (int i = 0; i < values->count; i++)
-        if (line_name(&values->items[i]) && !take_step(divergence, values, &values->items[i], step, error))
+        if (line_name(&values->items[i]) && !take_step(divergence, values, &values->items[i], step, origin, error))
             return false;
     if (divergence->skipped == before)
         divergence->nonfinite = losses_finite(values) ? 0 : divergence->nonfinite + 1;

@@ -15,7 +15,9 @@ struct skip_line {
     const char *name; /* the program's: the loss, "" where there is one line */
     int64_t skipped;  /* so far */
     int64_t stuck;    /* steps on end that it skipped at one scale */
-    double scale;     /* after its last step */
+    double before;    /* the scale of its last step, 0: not known … */
+    double scale;     /* … and after it */
+    bool skips;       /* it skipped its last step, which was the last of all */
 };
 
 struct divergence {
@@ -25,10 +27,12 @@ struct divergence {
     int64_t nonfinite; /* steps on end that were taken with a loss that is not finite */
 };
 
-/* Takes note of a step by its log values and losses. False with code 4 when a line overflowed DIVERGENCE_STEPS times on
- * end although the scale could fall no further (each overflow lowers it, unless it is at its minimum), or as many steps
- * on end were taken with a loss that is NaN or infinite. Steps that a line takes no part in do not count for it. */
-bool divergence_step(struct divergence *divergence, int64_t step, const struct tally *values, struct error *error);
+/* Takes note of a step by its log values and losses; `origin` says where its overflow began, NULL: not known. False
+ * with code 4 when a line overflowed DIVERGENCE_STEPS times on end although the scale could fall no further (each
+ * overflow lowers it, unless it is at its minimum), or as many steps on end were taken with a loss that is NaN or
+ * infinite. Steps that a line takes no part in do not count for it. */
+bool divergence_step(struct divergence *divergence, int64_t step, const struct tally *values, const char *origin,
+                     struct error *error);
 
 /* When training ends: false with code 4 when the last steps were taken with such a loss, however few they were. */
 bool divergence_end(const struct divergence *divergence, int64_t step, struct error *error);

@@ -161,7 +161,7 @@ static void put_skipped(FILE *out, const struct divergence *skips)
 /* The other log values, each name where it comes first. */
 static void put_other_logs(FILE *out, const struct tally *values)
 {
-    static const char *const told[] = {"lr", "scale", "skipped"};
+    static const char *const told[] = {"lr", "scale", "skipped", "overflow"};
     for (int i = 0; i < values->count; i++) {
         const struct tally_item *item = &values->items[i];
         size_t length = stem(item->name);
@@ -186,6 +186,11 @@ static void put_step(FILE *out, const struct log_step *step)
     if (!put_log(out, values, "scale", 5))
         put_member(out, "scale", 1, false);
     put_skipped(out, step->skips);
+    if (step->origin) {
+        fputs(",\"overflow\":", out);
+        put_string(out, step->origin->text);
+        fprintf(out, ",\"cause\":\"%s\"", step->origin->forward ? "forward" : "scale");
+    }
     put_other_logs(out, values);
     fprintf(out, ",\"examples_per_s\":%.0f}\n", step->examples_per_second);
 }

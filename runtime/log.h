@@ -21,8 +21,9 @@ bool log_close(struct log *log, struct error *error);
 struct log_step {
     int64_t step, epoch; /* attempted step, epoch, both from 1 */
     double examples_per_second;
-    const struct tally *values;     /* of this step */
-    const struct divergence *skips; /* what was skipped so far */
+    const struct tally *values;          /* of this step */
+    const struct divergence *skips;      /* what was skipped so far */
+    const struct program_origin *origin; /* where the step's overflow began; NULL: there was none, or nobody knows */
 };
 
 void log_step(struct log *log, const struct log_step *step);

@@ -163,17 +163,25 @@ struct program_kernel {
     bool cooperative;      /* it waits for its whole grid: all blocks of the grid must be resident together */
 };
 
+/* Where an overflow can begin. Kernels tell its number to the variable train/overflow, which keeps the smallest. */
+struct program_origin {
+    int64_t number;
+    const char *text; /* "layers.3.mlp (m.net:31:14), backward of matmul" */
+    bool forward;     /* in the forward pass: no scale helps */
+};
+
 struct program {
     const char *name;   /* of the network */
     const char *target; /* "host", … */
     const char *source; /* what all kernels share (types, helpers): stands once before them in each compilation unit */
     uint64_t alignment, state_bytes;
-    int kernel_count, variable_count, entry_count;
+    int kernel_count, variable_count, entry_count, origin_count;
     struct program_kernel *kernels;
     struct program_variable *variables;
     struct program_entry *entries;
-    int accumulate; /* executions of `micro` before one of `update`; 1: entry `train` does all */
-    bool scaled;    /* a loss scale is in force */
+    struct program_origin *origins; /* by number, ascending */
+    int accumulate;                 /* executions of `micro` before one of `update`; 1: entry `train` does all */
+    bool scaled;                    /* a loss scale is in force */
 };
 
 /* All memory of a program hangs on one block list: program_allocate gives zeroed memory that program_free releases.

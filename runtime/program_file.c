@@ -282,6 +282,12 @@ static void code_program(struct codec *codec, struct program *program)
         code_tensor(codec, &variable->tensor);
         code_u64(codec, &variable->offset);
     }
+    program->origins = code_array(codec, program->origins, &program->origin_count, sizeof *program->origins);
+    for (int i = 0; i < program->origin_count; i++) {
+        code_i64(codec, &program->origins[i].number);
+        code_name(codec, &program->origins[i].text);
+        CODE(program->origins[i].forward, bool, 1);
+    }
     program->entries = code_array(codec, program->entries, &program->entry_count, sizeof *program->entries);
     for (int i = 0; i < program->entry_count; i++)
         code_entry(codec, &program->entries[i]);

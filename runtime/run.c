@@ -15,7 +15,7 @@ struct run {
     const struct run_settings *settings;
     struct executor *executor;
     struct safetensors *feed; /* NULL when there is none */
-    int entry, update; /* update: -1 where the entry does the whole step */
+    int entry, update;        /* update: -1 where the entry does the whole step */
     const struct program_entry *program;
     int parts;     /* micro-batches that the feed holds */
     void **inputs; /* what is fed, as the entry's inputs want it: those of the first micro-batch, of the second, … */

@@ -14,9 +14,9 @@ struct run_settings {
     bool check;
 };
 
-/* Feeds, runs and fetches. With accumulation a step's feed holds its micro-batches one behind the other, and the outputs
- * are those of the last. Outputs of kinds value, loss and metric are fetched under their names in their own types
- * (ratio metrics divided); with steps also every parameter, state and optimizer state. */
+/* Feeds, runs and fetches. With accumulation a step's feed holds its micro-batches one behind the other, and the
+ * outputs are those of the last. Outputs of kinds value, loss and metric are fetched under their names in their own
+ * types (ratio metrics divided); with steps also every parameter, state and optimizer state. */
 bool run_program(struct device *device, const struct program *program, const struct run_settings *settings,
                  struct error *error);
 

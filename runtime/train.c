@@ -107,6 +107,7 @@ static bool open_trainer(struct trainer *trainer, struct device *device, struct 
     bool accumulates = trainer->program->accumulate > 1;
     trainer->update = accumulates ? executor_entry(trainer->executor, "update") : -1;
     trainer->epoch_variable = program_find_variable(trainer->program, "train/epoch");
+    trainer->overflow = program_find_variable(trainer->program, "train/overflow");
     if (accumulates && trainer->update < 0)
         return error_set(error, "the program has no entry update");
     if (!choose_best(trainer, error) ||
@@ -131,10 +132,19 @@ static void set_epoch(struct trainer *trainer)
     executor_write(trainer->executor, trainer->epoch_variable, bytes);
 }
 
+/* Kernels keep the smallest number that they tell. */
+static void clear_overflow(struct trainer *trainer)
+{
+    const int32_t none = INT32_MAX;
+    if (trainer->overflow && trainer->overflow->tensor.storage == PROGRAM_I32)
+        executor_write(trainer->executor, trainer->overflow, &none);
+}
+
 static bool launch_step(struct trainer *trainer, struct error *error)
 {
     struct feeder *feeder = &trainer->feeder;
     set_epoch(trainer);
+    clear_overflow(trainer);
     for (int i = 0; i < trainer->program->accumulate; i++) {
         int64_t count = 0;
         if (!feeder_next(feeder, SPLIT_TRAIN, &count, error))

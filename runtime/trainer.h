@@ -28,6 +28,7 @@ struct trainer {
     struct feeder feeder;                          /* of entry train, or micro */
     int update;                                    /* number of entry update, -1 without accumulation */
     const struct program_variable *epoch_variable; /* train/epoch; NULL when nothing reads it */
+    const struct program_variable *overflow;       /* train/overflow; NULL where nothing is scaled */
     int64_t step_examples, steps_per_epoch, total;
     int64_t launched, finished; /* steps */
     int64_t evaluated;          /* the step after which the last evaluation ran */

@@ -28,11 +28,62 @@ struct progress_state trainer_state(const struct trainer *trainer)
     };
 }
 
+/* ---- overflows ---- */
+
+/* Where the overflow of the step began; NULL: nothing overflowed, or what did is not told. */
+static const struct program_origin *find_origin(const struct trainer *trainer)
+{
+    const struct tally_item *item = tally_find(&trainer->step, "overflow", PROGRAM_LOG);
+    const struct program *program = trainer->program;
+    int low = 0, high = program->origin_count;
+    while (item && low < high) {
+        int middle = low + (high - low) / 2;
+        if ((double)program->origins[middle].number < tally_value(item))
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    bool found = item && low < program->origin_count && (double)program->origins[low].number == tally_value(item);
+    return found ? &program->origins[low] : NULL;
+}
+
+static void report_line(const struct trainer *trainer, const struct skip_line *line,
+                        const struct program_origin *origin)
+{
+    fprintf(stderr, "step %lld: overflow%s%s, scale ", (long long)trainer->finished, *line->name ? " of " : "",
+            line->name);
+    if (line->before > 0)
+        fprintf(stderr, "%.9g -> ", line->before);
+    fprintf(stderr, "%.9g", line->scale);
+    if (origin)
+        fprintf(stderr, ", first at %s: %s", origin->text,
+                origin->forward ? "the forward pass itself" : "the scale is too large");
+    fputc('\n', stderr);
+}
+
+static void report_overflow(struct trainer *trainer, const struct program_origin *origin)
+{
+    const struct divergence *divergence = &trainer->divergence;
+    for (int i = 0; !trainer->settings->quiet && i < divergence->line_count; i++) {
+        if (!divergence->lines[i].skips)
+            continue;
+        progress_clear(&trainer->progress);
+        report_line(trainer, &divergence->lines[i], origin);
+    }
+}
+
+/* ---- steps ---- */
+
 /* A skipped step counts for losses and metrics like any other: the forward pass ran, whatever the gradients were. */
 static bool finish_step(struct trainer *trainer, double clock, struct error *error)
 {
     trainer->finished++;
-    bool ok = divergence_step(&trainer->divergence, trainer->finished, &trainer->step, error);
+    const struct program_origin *origin = find_origin(trainer);
+    int64_t before = trainer->divergence.skipped;
+    bool ok =
+        divergence_step(&trainer->divergence, trainer->finished, &trainer->step, origin ? origin->text : NULL, error);
+    if (trainer->divergence.skipped == before)
+        origin = NULL;
     trainer->result->skipped = trainer->divergence.skipped;
     trainer->result->steps = trainer->finished;
     double seconds = measure(trainer, clock);
@@ -42,8 +93,10 @@ static bool finish_step(struct trainer *trainer, double clock, struct error *err
     log_step(&trainer->log, &(struct log_step){.step = trainer->finished,
                                                .epoch = state.epoch,
                                                .skips = &trainer->divergence,
+                                               .origin = origin,
                                                .examples_per_second = (double)trainer->step_examples / seconds,
                                                .values = &trainer->step});
+    report_overflow(trainer, origin);
     progress_step(&trainer->progress, &state);
     tally_reset(&trainer->step);
     return ok;

@@ -121,6 +121,41 @@ INLINE ints mask_not(ints mask)
     return ~mask;
 }
 
+/* ---- where overflows begin ---- */
+
+INLINE ints nonfinite(floats x)
+{
+    return ((ints)x & splat_int(0x7f800000)) == splat_int(0x7f800000);
+}
+/* Whether one of the first n lanes holds. */
+INLINE int any_lane(ints mask, int n)
+{
+    typedef int half __attribute__((vector_size(32)));
+    typedef int quarter __attribute__((vector_size(16)));
+    typedef long two __attribute__((vector_size(16)));
+    if (n < 16)
+        mask &= lane < splat_int(n);
+    const union {
+        ints all;
+        half part[2];
+    } a = {mask};
+    const union {
+        half all;
+        quarter part[2];
+    } b = {a.part[0] | a.part[1]};
+    const two c = (two)(b.part[0] | b.part[1]);
+    return __builtin_expect((c[0] | c[1]) != 0, 0);
+}
+/* The smallest number told is kept; threads tell side by side. */
+static __attribute__((noinline, cold, unused)) void tell_origin(char *place, ints mask, int n, long long number)
+{
+    int *const kept = (int *)place, told = (int)number;
+    int seen = __atomic_load_n(kept, __ATOMIC_RELAXED);
+    while (any_lane(mask, n) && told < seen &&
+           !__atomic_compare_exchange_n(kept, &seen, told, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        ;
+}
+
 /* ---- rounding to half types, in registers ---- */
 
 #ifdef __AVX512F__

@@ -25,7 +25,7 @@ static bool step(struct divergence *divergence, int64_t number, const double d[2
     const double results[OUTPUTS] = {loss, 2, d[0], g[0], 0.1f, 3, d[1], 0.2f, g[1]};
     struct tally tally = {0};
     CHECK(tally_add(&tally, &entry, results, 1));
-    bool ok = divergence_step(divergence, number, &tally, error);
+    bool ok = divergence_step(divergence, number, &tally, number > 90 ? "fc1 (m.net:3:5), matmul" : NULL, error);
     tally_free(&tally);
     return ok;
 }
@@ -41,14 +41,15 @@ static void check_log(void)
     size_t size = 0;
     FILE *stream = open_memstream(&text, &size);
     struct log log;
-    CHECK(tally_add(&tally, &entry, results, 1) && divergence_step(&divergence, 1, &tally, &error));
+    CHECK(tally_add(&tally, &entry, results, 1) && divergence_step(&divergence, 1, &tally, NULL, &error));
     CHECK(log_open(&log, NULL, stream, &error));
-    log_step(&log, &(struct log_step){1, 1, 10, &tally, &divergence});
+    log_step(&log, &(struct log_step){1, 1, 10, &tally, &divergence, &(struct program_origin){7, "fc1", true}});
     CHECK(log_close(&log, &error));
     fclose(stream);
     CHECK_TEXT(text, "{\"step\":1,\"epoch\":1,\"loss\":{\"d_loss\":1,\"g_loss\":2},"
                      "\"lr\":{\"d_loss\":0.5,\"g_loss\":0.25},\"scale\":{\"d_loss\":1024,\"g_loss\":32},"
-                     "\"skipped\":{\"d_loss\":1,\"g_loss\":0},\"grad_norm\":{\"d_loss\":3},\"examples_per_s\":10}\n");
+                     "\"skipped\":{\"d_loss\":1,\"g_loss\":0},\"overflow\":\"fc1\",\"cause\":\"forward\",\"grad_norm\":"
+                     "{\"d_loss\":3},\"examples_per_s\":10}\n");
     free(text);
     tally_free(&tally);
     divergence_free(&divergence);
@@ -68,7 +69,7 @@ static void check_stuck_line(void)
     }
     CHECK(!ok && error.code == ERROR_DIVERGED && number == 2 * DIVERGENCE_STEPS - 1);
     CHECK_TEXT(error.text, "training diverged: 50 steps on end overflowed at scale 1, which falls no further "
-                           "(step 99, minimize g_loss)");
+                           "(step 99, minimize g_loss), first at fc1 (m.net:3:5), matmul");
     CHECK(divergence.line_count == 2 && divergence.lines[0].skipped == 0 && divergence.lines[1].skipped == 50);
     CHECK(divergence.skipped == 50);
     divergence_free(&divergence);

@@ -54,7 +54,7 @@ static void check_log(const struct tally *tally)
     FILE *stream = open_memstream(&text, &size);
     struct log log;
     CHECK(log_open(&log, NULL, stream, &error));
-    log_step(&log, &(struct log_step){120, 1, 81230.4, tally, &(struct divergence){.skipped = 7}});
+    log_step(&log, &(struct log_step){120, 1, 81230.4, tally, &(struct divergence){.skipped = 7}, NULL});
     const struct evaluation evaluation = {2, {{"loss", 0.39f, true}, {"accuracy", 0.861f, false}}, 10, 1};
     log_evaluation(&log, 468, 1, &evaluation, NULL, "test", "test");
     CHECK(log_close(&log, &error));
