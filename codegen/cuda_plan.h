@@ -41,7 +41,7 @@ struct cuda_plan {
     struct cuda_task *tasks;  /* stb_ds array, by nest */
     int stages, joint;        /* the first `joint` stages are done by the whole grid, the others by its last block */
     int64_t blocks;           /* of the largest joint stage; 1 where there is none */
-    int *value_stage;        /* stb_ds array, by value: the stage at whose start a value of BODY_KERNEL is computed */
+    int *value_stage;         /* stb_ds array, by value: the stage at whose start a value of BODY_KERNEL is computed */
     uint64_t *totals;         /* stb_ds array, by reduction: offset of the blocks' results in the workspace */
     struct cuda_saved *saved; /* stb_ds array */
     uint64_t workspace;       /* bytes, that of the lowering included */

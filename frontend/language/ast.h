@@ -347,6 +347,6 @@ struct ast_expression *parse_net_expression(struct arena *arena, struct diagnost
  * and text "every 1 epoch". Several lines of that entry stand behind `;` or, with minimize, `then`, each with its word.
  * NULL after a syntax error. */
 struct ast_block *parse_net_entry(struct arena *arena, struct diagnostics *diagnostics, const char *file,
-                                      const char *word, const char *text);
+                                  const char *word, const char *text);
 
 #endif

@@ -1,7 +1,7 @@
 /* Splitting, hashing, compiling and loading of kernel source. */
 #include "runtime/host/compile.h"
-#include "runtime/file.h"
 #include "runtime/cache.h"
+#include "runtime/file.h"
 #include "runtime/host/isa.h"
 #include "runtime/host/process.h"
 

@@ -1,7 +1,8 @@
 /* Every op that generated kernels compute, over element types, shapes and memory orders, against the evaluator, with
  * sentinels around all buffers. Iterates the op table: an op without a case fails. On the simulated GPU every result
  * must have the host's bits besides.
- * usage: test_kernel_ops [shapes an op and type, all when 0 [cuda]] */
+ * usage: test_kernel_ops [shapes an op and type, all when 0 [host|cuda [part parts]]]; of so many parts
+ * only that one, from 0 */
 #include "tests/kernel_cuda.h"
 #include "tests/kernel_run.h"
 #include "tests/unit/check.h"
@@ -317,11 +318,12 @@ int main(int argc, char **argv)
     struct suite suite = {.arena = arena_new(), .state = 7};
     struct target host_target = kernel_run_target(), target = cuda ? kernel_cuda_target() : host_target;
     struct pass_context context = {.target = &target, .limit = -1};
-    int turn = 0;
+    int turn = 0, part = argc > 4 ? atoi(argv[3]) : 0, parts = argc > 4 ? atoi(argv[4]) : 1;
     for (int op = 0; op < OP_COUNT; op++)
         for (size_t e = 0; e < sizeof elements / sizeof *elements; e++)
-            for (int s = 0; s < (each ? each : SHAPES); s++)
-                CHECK(add_case(&suite, (enum op)op, elements[e], shapes[turn++ % SHAPES]));
+            for (int s = 0; s < (each ? each : SHAPES); s++, turn++)
+                CHECK((turn / SHAPES + turn) % parts != part ||
+                      add_case(&suite, (enum op)op, elements[e], shapes[turn % SHAPES]));
     struct kernel_batch *batch = kernel_batch_new(&target), *host = cuda ? kernel_batch_new(&host_target) : NULL;
     for (ptrdiff_t i = 0; i < arrlen(suite.modules); i++) {
         arrput(suite.graphs, suite.modules[i]->graphs[0]);

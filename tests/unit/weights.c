@@ -96,7 +96,8 @@ static void check_saving(struct executor *executor, const struct program *progra
     CHECK(file && file->count == 2 && !safetensors_find(file, "train/fc.weight.m"));
     safetensors_close(file);
     executor_write(executor, &program->variables[0], wide);
-    CHECK(weights_load(executor, "a.safetensors", false, &error) && weights_save(executor, "b.safetensors", false, &error));
+    CHECK(weights_load(executor, "a.safetensors", false, &error) &&
+          weights_save(executor, "b.safetensors", false, &error));
     char *a = file_read("a.safetensors", &size, &error), *b = file_read("b.safetensors", &again, &error);
     CHECK(size == again && memcmp(a, b, size) == 0);
     free(a);
