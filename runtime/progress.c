@@ -96,7 +96,8 @@ void progress_text(const struct progress *progress, const struct progress_state 
     put_values(&line, state->values);
     if (state->skipped)
         put(&line, "  skipped %lld", (long long)state->skipped);
-    put(&line, "  %.0f examples/s", state->examples_per_second);
+    if (state->examples_per_second > 0) /* unknown before the second step */
+        put(&line, "  %.0f examples/s", state->examples_per_second);
     if (progress->terminal) {
         put(&line, "  ");
         put_duration(&line, state->seconds_left);

@@ -197,8 +197,9 @@ static bool read_header(struct safetensors *file, struct error *error)
     for (int i = 0; i < LENGTH_BYTES; i++)
         length |= (uint64_t)bytes[i] << (8 * i);
     if (length > HEADER_MAX)
-        return error_set(error, "%s: a header of %llu bytes is too large (at most %d)", file->path,
-                         (unsigned long long)length, HEADER_MAX);
+        return error_set(error,
+                         "%s: is no safetensors file, or damaged: a header of %llu bytes is too large (at most %d)",
+                         file->path, (unsigned long long)length, HEADER_MAX);
     if (length > room)
         return error_set(error, "%s: truncated: the header has %llu bytes, the file %zu", file->path,
                          (unsigned long long)length, file->mapping_bytes);

@@ -113,7 +113,8 @@ static int add_scores(const struct tally *tally, enum program_output_kind kind, 
         if (item->kind != kind)
             continue;
         struct score *score = &scores[count++];
-        *score = (struct score){.value = tally_value(item), .loss = kind == PROGRAM_LOSS};
+        double value = tally_value(item);
+        *score = (struct score){.value = isnan(value) ? NAN : value, .loss = kind == PROGRAM_LOSS}; /* no "-nan" */
         snprintf(score->name, sizeof score->name, "%s", item->name);
     }
     return count;

@@ -228,13 +228,28 @@ static bool report_interrupt(struct trainer *trainer, struct error *error)
     return false;
 }
 
+/* False with code 4 when the last evaluation shows that the weights are lost, which skipped steps alone do not. */
+static bool judge_scores(const struct trainer *trainer, struct error *error)
+{
+    const struct train_result *result = trainer->result;
+    for (int i = 0; i < result->score_count; i++)
+        if (result->scores[i].loss && !isfinite(result->scores[i].value)) {
+            error_set_code(error, ERROR_DIVERGED, "training diverged: `%s` is %s in the last evaluation",
+                           result->scores[i].name, isnan(result->scores[i].value) ? "NaN" : "infinite");
+            error_hint(error, "lower the learning rate");
+            return false;
+        }
+    return true;
+}
+
 static void conclude(const struct trainer *trainer)
 {
     const struct train_result *result = trainer->result;
     if (trainer->settings->quiet)
         return;
-    fprintf(stderr, "%lld steps, %.3g ms each, %.0f examples/s", (long long)result->steps, 1e3 * result->step_seconds,
-            result->examples_per_second);
+    fprintf(stderr, "%lld step%s", (long long)result->steps, result->steps == 1 ? "" : "s");
+    if (result->step_seconds > 0)
+        fprintf(stderr, ", %.3g ms each, %.0f examples/s", 1e3 * result->step_seconds, result->examples_per_second);
     if (result->skipped)
         fprintf(stderr, "; %lld skipped", (long long)result->skipped);
     if (!isnan(result->best))
@@ -279,7 +294,8 @@ bool train(struct device *device, const struct program *program, const struct ba
         if (ok && interrupt_requested() && trainer.finished < trainer.total)
             ok = report_interrupt(&trainer, error);
         else if (ok)
-            ok = divergence_end(&trainer.divergence, trainer.finished, error) && trainer_final_test(&trainer, error);
+            ok = divergence_end(&trainer.divergence, trainer.finished, error) && trainer_final_test(&trainer, error) &&
+                 judge_scores(&trainer, error);
         interrupt_end();
         finish_result(&trainer);
         if (ok)
