@@ -1,10 +1,10 @@
 /* The wrappers, made from the lists of calls: see cuda_faults.h. */
 #include "cuda_faults.h"
 
-#if CASTOR_CUDA
-
 #include <stdlib.h>
 #include <string.h>
+
+#if CASTOR_CUDA
 
 #define LIST(...) __VA_ARGS__
 

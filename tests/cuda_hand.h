@@ -2,10 +2,11 @@
 #ifndef CASTOR_TESTS_CUDA_HAND_H
 #define CASTOR_TESTS_CUDA_HAND_H
 
+#include "runtime/executor.h"
+
 #if CASTOR_CUDA
 
 #include "runtime/cuda/cuda.h"
-#include "runtime/executor.h"
 
 enum { HAND_SIZE = 6, HAND_STEPS = 5 };
 
