@@ -68,6 +68,25 @@ static bool open_tables(const struct device_choice *choice, struct cuda_tables *
     return error_set(error, "out of memory");
 }
 
+/* The simulated GPU's counters of a kernel, a launch. */
+static int sim_counts(CUfunction function, struct device_count *counts, int room)
+{
+    const struct sim_counters *counters = sim_function_counters(function);
+    double launches = counters && counters->launches ? (double)counters->launches : 1;
+    int count = 0;
+    if (!counters)
+        return 0;
+    const struct device_count all[] = {
+        {"warp_instructions", (double)sim_counters_instructions(counters)},
+#define COUNTER(name, text) {#name, (double)counters->name},
+#include "runtime/sim/counters.def"
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all && count < room; i++)
+        if (strcmp(all[i].name, "launches") != 0)
+            counts[count++] = (struct device_count){all[i].name, all[i].value / launches};
+    return count;
+}
+
 static struct device *make_gpu(const struct device_choice *choice, struct error *error)
 {
     struct cuda_tables tables;
@@ -83,7 +102,8 @@ static struct device *make_gpu(const struct device_choice *choice, struct error 
                                      .cache = choice->host.cache,
                                      .jobs = host_describe(&choice->host, &host, &ignored) ? host.cores : 1,
                                      .tf32 = choice->tf32,
-                                     .ptx = choice->kind == DEVICE_SIM || other};
+                                     .ptx = choice->kind == DEVICE_SIM || other,
+                                     .counts = choice->kind == DEVICE_SIM ? sim_counts : NULL};
     return cuda_device_new(&tables, &settings, error);
 }
 

@@ -52,6 +52,14 @@ struct device_result {
 
 enum { DEVICE_RESULT_BYTES = 8 }; /* room of one result */
 
+/* Something that a device knows of a step beside its time: "registers", 32. */
+struct device_count {
+    const char *name; /* static */
+    double value;
+};
+
+enum { DEVICE_COUNTS = 16 }; /* of one step, at most */
+
 /* What one run of an entry does: calls whose addresses are fixed for good. */
 struct device_list {
     struct device_call *calls;
@@ -93,6 +101,9 @@ struct device {
      * long they took by its own clock. */
     bool (*run)(struct device *device, struct device_call *calls, int count, struct error *error);
     double run_seconds;
+
+    /* What the device knows of a step that has run: how many counts it wrote. NULL where it knows nothing. */
+    int (*counts)(struct device *device, const struct device_call *call, struct device_count counts[DEVICE_COUNTS]);
 
     /* The three that a device with memory of its own has, and the host has not. `submit` brings the copies and starts
      * the list; the copies' sources may change when it returns. `results` waits for the run last submitted for the

@@ -452,8 +452,8 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-bool executor_profile(struct executor *executor, int number, const void *const *inputs, int runs, double *seconds,
-                      struct error *error)
+bool executor_profile(struct executor *executor, int number, const void *const *inputs, int runs,
+                      struct executor_cost *costs, struct error *error)
 {
     struct entry *entry = &executor->entries[number];
     struct device *device = executor->device;
@@ -477,7 +477,9 @@ bool executor_profile(struct executor *executor, int number, const void *const *
     ok = ok && !device->failed(device, error);
     for (int i = 0; i < steps && ok; i++) {
         qsort(&times[i * runs], (size_t)runs, sizeof *times, compare_doubles);
-        seconds[i] = times[i * runs + runs / 2];
+        costs[i] = (struct executor_cost){.seconds = times[i * runs + runs / 2]};
+        if (device->counts)
+            costs[i].count = device->counts(device, &entry->calls[i], costs[i].counts);
     }
     free(times);
     return ok;

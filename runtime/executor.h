@@ -55,10 +55,17 @@ double executor_get(struct executor *executor, const char *name);
 /* Bytes of output number `output` of the entry as they lie after its last run, as stored. */
 void executor_output(struct executor *executor, int entry, int output, void *to);
 
-/* Runs entry `number` so many times, step by step, and writes into seconds[step] the median time of each. The state
- * moves on as in any run. */
-bool executor_profile(struct executor *executor, int number, const void *const *inputs, int runs, double *seconds,
-                      struct error *error);
+/* What a step costs: the median time of its runs, and what the device counts. */
+struct executor_cost {
+    double seconds;
+    int count;
+    struct device_count counts[DEVICE_COUNTS];
+};
+
+/* Runs entry `number` so many times, step by step, and writes into costs[step] what each costs. The state moves on as
+ * in any run. */
+bool executor_profile(struct executor *executor, int number, const void *const *inputs, int runs,
+                      struct executor_cost *costs, struct error *error);
 
 /* Bytes that this executor allocated: state and scratch. */
 uint64_t executor_state_bytes(const struct executor *executor);

@@ -307,7 +307,7 @@ bool train(struct device *device, const struct program *program, const struct ba
 }
 
 bool train_profile(struct device *device, const struct program *program, const struct batches *batches, uint64_t seed,
-                   int runs, const char *entry, double *seconds, double *load_seconds, struct error *error)
+                   int runs, const char *entry, struct executor_cost *costs, double *load_seconds, struct error *error)
 {
     struct feeder feeder = {0};
     int64_t count = 0;
@@ -319,7 +319,7 @@ bool train_profile(struct device *device, const struct program *program, const s
     if (ok && feeder.program->input_count)
         ok = batches->start(batches->source, SPLIT_TRAIN, 0, feeder.program->batch, error) &&
              feeder_next(&feeder, SPLIT_TRAIN, &count, error);
-    ok = ok && executor_profile(executor, feeder.entry, feeder.inputs, runs, seconds, error);
+    ok = ok && executor_profile(executor, feeder.entry, feeder.inputs, runs, costs, error);
     feeder_close(&feeder);
     executor_free(executor);
     return ok;

@@ -102,9 +102,9 @@ bool evaluate_weights(struct device *device, const struct program *program, cons
                       const char *weights, bool partial, uint64_t seed, struct evaluation *evaluation,
                       struct error *error);
 
-/* The command `profile`: the median seconds of each step of the entry `train` (or micro) over `runs` batches, and
- * the seconds that it took to compile or fetch the kernels and to prepare the steps. */
+/* The command `profile`: what each step of the entry `train` (or micro) costs over `runs` batches, and the seconds that
+ * it took to compile or fetch the kernels and to prepare the steps. */
 bool train_profile(struct device *device, const struct program *program, const struct batches *batches, uint64_t seed,
-                   int runs, const char *entry, double *seconds, double *load_seconds, struct error *error);
+                   int runs, const char *entry, struct executor_cost *costs, double *load_seconds, struct error *error);
 
 #endif

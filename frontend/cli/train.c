@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 #include <stdlib.h>
+#include <string.h>
 
 static int runtime_failure(const struct error *error)
 {
@@ -103,40 +104,79 @@ static double predicted_seconds(const struct program_step *step, const struct ta
     return target->launch_seconds + (moving > computing ? moving : computing);
 }
 
-static void print_profile(const struct session *session, const struct program_entry *entry, const double *seconds,
-                          double load_seconds)
+/* The library that multiplies matrices on the device. */
+static const char *library_name(enum device_kind kind)
+{
+    return kind == DEVICE_HOST ? "oneDNN" : "cuBLASLt";
+}
+
+static json_t *profile_row(const struct program_step *step, const struct executor_cost *cost,
+                           const struct target *target)
+{
+    json_t *row = json_pack("{s:s, s:b, s:f, s:f, s:I, s:I}", "name", step->name, "library", is_library(step), "us",
+                            1e6 * cost->seconds, "predicted_us", 1e6 * predicted_seconds(step, target), "bytes",
+                            (json_int_t)step->bytes, "flops", (json_int_t)step->flops);
+    for (int i = 0; i < cost->count; i++)
+        json_object_set_new(row, cost->counts[i].name, json_real(cost->counts[i].value));
+    return row;
+}
+
+static void print_counts(const struct executor_cost *cost)
+{
+    int printed = 0;
+    for (int i = 0; i < cost->count; i++)
+        if (cost->counts[i].value > 0) {
+            char name[64];
+            snprintf(name, sizeof name, "%s", cost->counts[i].name);
+            for (char *at = name; (at = strchr(at, '_'));)
+                *at = ' ';
+            printf("%s%.6g %s", printed++ ? ", " : "                                      ", cost->counts[i].value,
+                   name);
+        }
+    if (printed)
+        putchar('\n');
+}
+
+/* One line a step, and below it what the device counts. */
+static void print_steps(const struct session *session, const struct program_entry *entry,
+                        const struct executor_cost *costs, double total)
 {
     const struct compilation *compilation = &session->compilation;
-    bool text = !flag_given(compilation->invocation, FLAG_json);
-    double total = 0, library = 0;
-    for (int i = 0; i < entry->step_count; i++) {
-        total += seconds[i];
-        library += is_library(&entry->steps[i]) ? seconds[i] : 0;
-    }
-    json_t *rows = json_array();
-    if (text)
-        printf("%9s %6s %9s %8s %9s  %s\n", "us", "share", "predicted", "GB/s", "GFLOP/s", "step");
+    const char *library = library_name(compilation->choice.kind);
+    printf("%9s %6s %9s %8s %9s  %s\n", "us", "share", "predicted", "GB/s", "GFLOP/s", "step");
     for (int i = 0; i < entry->step_count; i++) {
         const struct program_step *step = &entry->steps[i];
-        double time = seconds[i] > 0 ? seconds[i] : 1e-9, predicted = predicted_seconds(step, &compilation->target);
-        if (text)
-            printf("%9.1f %5.1f%% %9.1f %8.2f %9.2f  %s %s\n", 1e6 * seconds[i], 100 * seconds[i] / total,
-                   1e6 * predicted, 1e-9 * (double)step->bytes / time, 1e-9 * (double)step->flops / time,
-                   is_library(step) ? "oneDNN" : "kernel", step->name);
-        json_array_append_new(rows, json_pack("{s:s, s:b, s:f, s:f, s:I, s:I}", "name", step->name, "library",
-                                              is_library(step), "us", 1e6 * seconds[i], "predicted_us", 1e6 * predicted,
-                                              "bytes", (json_int_t)step->bytes, "flops", (json_int_t)step->flops));
+        double seconds = costs[i].seconds, time = seconds > 0 ? seconds : 1e-9;
+        printf("%9.1f %5.1f%% %9.1f %8.2f %9.2f  %s %s\n", 1e6 * seconds, 100 * seconds / total,
+               1e6 * predicted_seconds(step, &compilation->target), 1e-9 * (double)step->bytes / time,
+               1e-9 * (double)step->flops / time, is_library(step) ? library : "kernel", step->name);
+        print_counts(&costs[i]);
     }
-    if (text)
-        printf("%9.1f us a step, %.0f examples/s, %.0f%% inside oneDNN\n", 1e6 * total, (double)entry->batch / total,
-               100 * library / total);
+}
+
+static void print_profile(const struct session *session, const struct program_entry *entry,
+                          const struct executor_cost *costs, double load_seconds)
+{
+    const struct compilation *compilation = &session->compilation;
+    const char *name = library_name(compilation->choice.kind);
+    double total = 0, library = 0;
+    json_t *rows = json_array();
+    for (int i = 0; i < entry->step_count; i++) {
+        total += costs[i].seconds;
+        library += is_library(&entry->steps[i]) ? costs[i].seconds : 0;
+        json_array_append_new(rows, profile_row(&entry->steps[i], &costs[i], &compilation->target));
+    }
     json_t *row = json_pack("{s:s, s:f, s:f, s:f, s:f, s:I, s:o}", "name", compilation->module->name, "step_ms",
                             1e3 * total, "examples_per_s", (double)entry->batch / total, "library_share",
                             library / total, "compile_ms", 1e3 * (compilation->seconds + load_seconds), "arena_bytes",
                             (json_int_t)entry->scratch_bytes, "steps", rows);
-    if (!text) {
+    if (flag_given(compilation->invocation, FLAG_json)) {
         json_dumpf(row, stdout, JSON_INDENT(2));
         putchar('\n');
+    } else {
+        print_steps(session, entry, costs, total);
+        printf("%9.1f us a step, %.0f examples/s, %.0f%% inside %s\n", 1e6 * total, (double)entry->batch / total,
+               100 * library / total, name);
     }
     json_decref(row);
 }
@@ -150,15 +190,16 @@ int command_profile(const struct invocation *invocation)
         code = EXIT_USAGE;
     if (!code) {
         const struct program_entry *entry = session_entry(session.compilation.program);
-        double *seconds = calloc((size_t)entry->step_count, sizeof *seconds), load_seconds = 0;
+        struct executor_cost *costs = calloc((size_t)entry->step_count + 1, sizeof *costs);
+        double load_seconds = 0;
         struct error error = {0};
-        if (seconds && train_profile(session.compilation.device, session.compilation.program, &session.batches,
-                                     (uint64_t)session.compilation.settings->seed, (int)runs, entry->name, seconds,
-                                     &load_seconds, &error))
-            print_profile(&session, entry, seconds, load_seconds);
+        if (costs && train_profile(session.compilation.device, session.compilation.program, &session.batches,
+                                   (uint64_t)session.compilation.settings->seed, (int)runs, entry->name, costs,
+                                   &load_seconds, &error))
+            print_profile(&session, entry, costs, load_seconds);
         else
             code = runtime_failure(&error);
-        free(seconds);
+        free(costs);
     }
     return session_close(&session, code);
 }

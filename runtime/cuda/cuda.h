@@ -15,6 +15,9 @@ struct cuda_settings {
     int jobs;                 /* compilations at a time */
     bool tf32;                /* products of f32 may be rounded to tf32 */
     bool ptx;                 /* the driver takes PTX rather than cubins */
+    /* What the driver counted of a kernel, a launch; NULL where it counts nothing. How many it wrote, at most `room`.
+     */
+    int (*counts)(CUfunction function, struct device_count *counts, int room);
 };
 
 struct cuda_tables {

@@ -299,6 +299,7 @@ static void fill_device(struct cuda *cuda, const struct cuda_settings *settings)
                                    .prepare = cuda_prepare,
                                    .discard = cuda_discard,
                                    .run = cuda_run,
+                                   .counts = cuda_counts,
                                    .submit = cuda_submit,
                                    .results = cuda_results,
                                    .forget = cuda_forget,
@@ -306,6 +307,7 @@ static void fill_device(struct cuda *cuda, const struct cuda_settings *settings)
     cuda->jobs = settings->jobs;
     cuda->tf32 = settings->tf32;
     cuda->ptx = settings->ptx;
+    cuda->kernel_counts = settings->counts;
     if (settings->architecture)
         snprintf(cuda->architecture, sizeof cuda->architecture, "%s", settings->architecture);
 }

@@ -173,3 +173,20 @@ void cuda_discard(struct device *device, struct device_call *call)
     free(own);
     call->prepared = NULL;
 }
+
+int cuda_counts(struct device *device, const struct device_call *call, struct device_count counts[DEVICE_COUNTS])
+{
+    const struct cuda *cuda = device->own;
+    const struct cuda_call *own = call->prepared;
+    int count = 0;
+    if (call->step->kind != PROGRAM_KERNEL)
+        return 0;
+    const struct cuda_resources *resources = &own->kernels->code->resources[call->step->kernel];
+    counts[count++] = (struct device_count){"blocks", own->grid};
+    counts[count++] = (struct device_count){"threads", own->threads};
+    counts[count++] = (struct device_count){"registers", resources->registers};
+    counts[count++] = (struct device_count){"spilled_bytes", resources->spill_stores + resources->spill_loads};
+    counts[count++] = (struct device_count){"shared_bytes", resources->shared_bytes + (double)own->shared_bytes};
+    return cuda->kernel_counts ? count + cuda->kernel_counts(own->function, counts + count, DEVICE_COUNTS - count)
+                               : count;
+}

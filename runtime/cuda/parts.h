@@ -32,6 +32,7 @@ struct cuda {
     char architecture[16];
     int jobs;
     bool tf32, ptx;
+    int (*kernel_counts)(CUfunction function, struct device_count *counts, int room);
     CUdevice gpu;
     CUcontext context;
     int multiprocessors;
@@ -82,6 +83,8 @@ void cuda_discard(struct device *device, struct device_call *call);
 struct cuda_product *cuda_product_new(struct cuda *cuda, const struct program_step *step, struct error *error);
 void cuda_product_free(struct cuda *cuda, struct cuda_product *plan);
 bool cuda_product_run(struct cuda *cuda, struct cuda_product *plan, char *const *buffers, struct error *error);
+
+int cuda_counts(struct device *device, const struct device_call *call, struct device_count counts[DEVICE_COUNTS]);
 
 bool cuda_run(struct device *device, struct device_call *calls, int count, struct error *error);
 bool cuda_submit(struct device *device, struct device_list *list, const struct device_copy *copies, int copy_count,

@@ -82,11 +82,11 @@ static void check_program(struct device *device, const struct program *program, 
     check_values(executor);
     check_ahead(executor);
     check_values(executor);
-    double seconds[HAND_STEPS];
+    struct executor_cost costs[HAND_STEPS];
     const void *input[1] = {inputs[0]};
-    CHECK(executor_profile(executor, 0, input, 3, seconds, &error));
+    CHECK(executor_profile(executor, 0, input, 3, costs, &error));
     for (int i = 0; i < HAND_STEPS; i++)
-        CHECK(seconds[i] >= 0 && seconds[i] < 10);
+        CHECK(costs[i].seconds >= 0 && costs[i].seconds < 10);
     input[0] = NULL;
     CHECK(!executor_launch(executor, 0, input, &error) && strstr(error.text, "input"));
     executor_free(executor);

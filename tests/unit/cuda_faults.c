@@ -34,8 +34,8 @@ static bool run_steps(struct executor *executor, struct error *error)
     if (executor_failed(executor, error))
         return false;
     CHECK(outer[1][2] == (2 * 6 + 10) * (3 * 6 + 10) && w == 7);
-    double seconds[HAND_STEPS];
-    return executor_profile(executor, 0, input, 1, seconds, error);
+    struct executor_cost costs[HAND_STEPS];
+    return executor_profile(executor, 0, input, 1, costs, error);
 }
 
 static bool run(const struct program *program, const char *cache, struct faults *faults, int *needed,

@@ -117,8 +117,8 @@ static void check_run(struct device *device, const struct program *program, bool
     CHECK(y[0] == 13 && y[5] == 13);
     CHECK(executor_run(executor, "init", &error)); /* there is none: no error */
     CHECK(executor_state_bytes(executor) == 64 && executor_scratch_bytes(executor) == 192);
-    double seconds[3];
-    CHECK(executor_profile(executor, train, inputs, 5, seconds, &error) && seconds[0] >= 0);
+    struct executor_cost costs[3];
+    CHECK(executor_profile(executor, train, inputs, 5, costs, &error) && costs[0].seconds >= 0);
     inputs[0] = NULL;
     CHECK(!executor_launch(executor, train, inputs, &error) && error.code == ERROR_RUNTIME);
     executor_free(executor);
