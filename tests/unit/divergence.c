@@ -91,10 +91,23 @@ static void check_moving(void)
     divergence_free(&divergence);
 }
 
+/* When training ends, its last step alone decides. */
+static void check_last_step(void)
+{
+    struct divergence divergence = {0};
+    struct error error = {0};
+    CHECK(step(&divergence, 1, (double[]){1, 0}, (double[]){1, 0}, NAN, &error));
+    CHECK(!divergence_end(&divergence, 1, &error) && error.code == ERROR_DIVERGED);
+    CHECK(step(&divergence, 2, (double[]){1, 0}, (double[]){1, 0}, 1, &error));
+    CHECK(divergence_end(&divergence, 2, &error));
+    divergence_free(&divergence);
+}
+
 int main(void)
 {
     check_log();
     check_stuck_line();
     check_moving();
+    check_last_step();
     return check_result();
 }
