@@ -62,6 +62,7 @@ static struct module *network(struct arena *arena, int layers)
         x = layer(&builder, i, x);
     struct node *loss = build_reshape(&builder, build_reduce(&builder, OP_sum, x, 3), &(struct shape){0});
     build_output(&builder, "loss", loss, OUTPUT_LOSS);
+    arrput(module->minimizes, ((struct minimize){.loss = "loss"}));
     train(&builder, loss);
 
     struct variable *scale =
