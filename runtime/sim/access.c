@@ -126,6 +126,19 @@ static void store_lane(const struct warp *warp, const struct access *access, int
         write_value(to + i * access->bytes, access->bytes, access->ordered, get_cell(warp, access, i, lane));
 }
 
+/* All lanes from one place. */
+static void load_same(struct warp *warp, const struct access *access, const uint8_t *from)
+{
+    for (int i = 0; i < access->count; i++) {
+        uint64_t value = extended(access, read_value(from + i * access->bytes, access->bytes, access->ordered));
+        void *cells = warp_destination(warp, access->registers[i]);
+        for (int l = 0; access->register_bits == 64 && l < LANES; l++)
+            ((uint64_t *)cells)[l] = value;
+        for (int l = 0; access->register_bits != 64 && l < LANES; l++)
+            ((uint32_t *)cells)[l] = (uint32_t)value;
+    }
+}
+
 /* All lanes from one run of bytes, lane after lane. */
 static void load_run(struct warp *warp, const struct access *access, const uint8_t *from)
 {
@@ -225,8 +238,7 @@ static bool global_run(struct warp *warp, const struct op *op, const struct acce
         if (sim_written(shadow, bytes) != bytes)
             return false;
         if (same)
-            for (int l = 0; l < LANES; l++)
-                load_lane(warp, access, l, place);
+            load_same(warp, access, place);
         else
             load_run(warp, access, place);
     } else {
@@ -266,6 +278,35 @@ static bool global_lane(struct warp *warp, const struct op *op, const struct acc
     return true;
 }
 
+/* Lanes at any places within one allocation, checked together; false where that cannot be done, for whatever reason. */
+static bool global_gather(struct warp *warp, const struct op *op, const struct access *access,
+                          const uint64_t *addresses, uint32_t active, int bytes)
+{
+    uint64_t low, high, bits;
+    warp->isa->range(addresses, active, &low, &high, &bits);
+    const struct hint *hint =
+        high - low > (uint64_t)1 << 40 ? NULL : access_find(warp, op, low, high - low + (uint64_t)bytes);
+    if (!hint || bits & (uint64_t)(bytes - 1) || access->operation || access->ordered ||
+        (access->store && hint->read_only))
+        return false;
+    uint8_t *shadow = hint->written;
+    for (uint32_t left = access->load ? active : 0; left; left &= left - 1)
+        if (!all_written(shadow + (addresses[__builtin_ctz(left)] - hint->begin), bytes))
+            return false;
+    for (uint32_t left = active; left; left &= left - 1) {
+        int l = __builtin_ctz(left);
+        uint8_t *place = (uint8_t *)(uintptr_t)addresses[l];
+        if (access->load) {
+            load_lane(warp, access, l, place);
+            continue;
+        }
+        store_lane(warp, access, l, place);
+        if (!all_written(shadow + (addresses[l] - hint->begin), bytes))
+            memset(shadow + (addresses[l] - hint->begin), 1, (size_t)bytes);
+    }
+    return true;
+}
+
 static bool run_global(struct warp *warp, const struct op *op, const struct access *access, const uint64_t *addresses,
                        uint32_t active)
 {
@@ -279,7 +320,8 @@ static bool run_global(struct warp *warp, const struct op *op, const struct acce
                 return true;
         }
     }
-    for (uint32_t left = active; left; left &= left - 1) {
+    uint32_t left = global_gather(warp, op, access, addresses, active, bytes) ? 0 : active;
+    for (; left; left &= left - 1) {
         int l = __builtin_ctz(left);
         if (!global_lane(warp, op, access, l, addresses[l], bytes))
             return false;
@@ -321,6 +363,12 @@ static bool run_shared(struct warp *warp, const struct op *op, const struct acce
             load_run(warp, access, place);
         else
             store_run(warp, access, place);
+        return true;
+    }
+    if (active == UINT32_MAX && access->load && !access->operation && warp->isa->consecutive(addresses, 0)) {
+        if (!shared_lane(warp, op, access, 0, addresses[0], bytes))
+            return false;
+        load_same(warp, access, warp->block->shared.bytes + addresses[0]);
         return true;
     }
     for (uint32_t left = active; left; left &= left - 1) {
@@ -387,6 +435,12 @@ static bool in_space(struct warp *warp, const struct op *op, enum ptx_space spac
     if (space == PTX_SHARED)
         return run_shared(warp, op, access, addresses, active);
     int bytes = access->bytes * access->count;
+    if (space == PTX_PARAM && active == UINT32_MAX && warp->isa->consecutive(addresses, 0)) {
+        if (!parameter_lane(warp, op, access, 0, addresses[0], bytes))
+            return false;
+        load_same(warp, access, warp->block->launch->parameters + addresses[0]);
+        return true;
+    }
     for (uint32_t left = active; left; left &= left - 1) {
         int l = __builtin_ctz(left);
         bool good = space == PTX_LOCAL ? local_lane(warp, op, access, l, addresses[l], bytes)

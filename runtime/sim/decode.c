@@ -47,6 +47,9 @@ static const struct {
 #include "runtime/sim/opcodes.def"
 };
 
+/* What a thread, a block and a launch may have at most (CUDA C++ Programming Guide, technical specifications). */
+enum { LOCAL_MAX = 512 * 1024, SHARED_MAX = 227 * 1024, PARAMETERS_MAX = 32764 };
+
 /* ---- patterns ---- */
 
 /* Whether one part of a pattern, "rn" or "<rn|rz>", is this word. */
@@ -227,7 +230,7 @@ static void place_variable(struct decoder *decoder, uint32_t index)
 }
 
 /* Gives a place to each shared and local variable that the kernel names; dynamic shared memory comes behind them. */
-static void place_variables(struct decoder *decoder)
+static bool place_variables(struct decoder *decoder)
 {
     const struct ptx_variable *variables = decoder->module->ptx->variables;
     struct sim_kernel *kernel = decoder->kernel;
@@ -253,9 +256,14 @@ static void place_variables(struct decoder *decoder)
         if (variables[i].external && variables[i].space == PTX_SHARED)
             decoder->shared_places[i] = dynamic;
     kernel->dynamic_offset = dynamic;
+    if (kernel->local_bytes > LOCAL_MAX || kernel->shared_bytes > SHARED_MAX)
+        return error_set(decoder->error,
+                         "kernel %s: %lld bytes of local memory a thread and %lld of shared memory are too many",
+                         kernel->name, (long long)kernel->local_bytes, (long long)kernel->shared_bytes);
+    return true;
 }
 
-static void place_parameters(struct decoder *decoder)
+static bool place_parameters(struct decoder *decoder)
 {
     struct sim_kernel *kernel = decoder->kernel;
     for (ptrdiff_t i = 0; i < arrlen(decoder->ptx->parameters); i++) {
@@ -264,6 +272,9 @@ static void place_parameters(struct decoder *decoder)
         arrput(kernel->parameter_offsets, offset);
         kernel->parameter_bytes = offset + parameter->bytes;
     }
+    return kernel->parameter_bytes <= PARAMETERS_MAX ||
+           error_set(decoder->error, "kernel %s: %lld bytes of parameters are too many", kernel->name,
+                     (long long)kernel->parameter_bytes);
 }
 
 /* Branches held the index of a label; they get that of an op. */
@@ -328,12 +339,8 @@ struct sim_kernel *sim_kernel_decode(struct sim_module *module, const struct ptx
     kernel->dynamic_limit = 48 * 1024;
     kernel->instruction_count = (int)arrlen(ptx->code);
     struct decoder decoder = {.module = module, .kernel = kernel, .ptx = ptx, .error = error};
-    bool good = place_registers(&decoder);
-    if (good) {
-        place_variables(&decoder);
-        place_parameters(&decoder);
-        good = decode_code(&decoder) && finish(&decoder);
-    }
+    bool good = place_registers(&decoder) && place_variables(&decoder) && place_parameters(&decoder) &&
+                decode_code(&decoder) && finish(&decoder);
     arrfree(decoder.places);
     arrfree(decoder.shared_places);
     arrfree(decoder.constant_bytes);

@@ -175,6 +175,7 @@ struct launch {
     uint32_t thread_count;
     size_t shared_bytes, dynamic_bytes;
     uint32_t processors;
+    uint64_t patience; /* instructions of a warp, 0 for no end */
     bool cooperative;
     int worker_count;
     uint64_t next;        /* block to start; atomic */

@@ -107,6 +107,7 @@ static CUresult do_launch(struct gpu *gpu, const struct work *work)
     launch.shared_bytes = work->dynamic_bytes ? total : (size_t)kernel->shared_bytes;
     launch.dynamic_bytes = work->dynamic_bytes;
     launch.processors = (uint32_t)gpu->settings.processors;
+    launch.patience = gpu->settings.patience;
     launch.cooperative = work->cooperative;
     launch.worker_count = gpu->settings.threads;
     if (launch_run(&launch, &gpu->sticky_error))

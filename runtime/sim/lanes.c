@@ -220,6 +220,20 @@ static bool consecutive(const uint64_t *addresses, uint64_t step)
     return differs == 0;
 }
 
+static void range(const uint64_t *addresses, uint32_t active, uint64_t *low, uint64_t *high, uint64_t *bits)
+{
+    uint64_t some = addresses[__builtin_ctz(active)], least = some, most = some, any = 0;
+    for (int l = 0; l < LANES; l++) {
+        uint64_t address = active & (1U << l) ? addresses[l] : some;
+        least = address < least ? address : least;
+        most = address > most ? address : most;
+        any |= address;
+    }
+    *low = least;
+    *high = most;
+    *bits = any;
+}
+
 static void offset64(uint64_t *addresses, const void *base, uint64_t offset)
 {
     const u64 *cells = base;
@@ -238,80 +252,133 @@ static void offset32(uint64_t *addresses, const void *base, uint64_t offset)
 
 enum { ROWS = 16, COLUMNS = 8, INNER = 16 };
 
-/* Element `half` of a register's cell as f32. */
-static f32 element(char input, u32 cell, int half)
+/* PTX, "Matrix fragments for mma": a register of a warp is a block of 8 x 8 halves, or 8 x 4 of tf32, with lane l
+ * holding elements 2 (l % 4) and the next of row l / 4, or l % 4 alone. So the cells in order are the rows in order.
+ * For B, rows of the block are columns of the matrix. */
+static inline void widen(char input, const void *cells, f32 *values)
 {
+    const u32 *words = cells;
+    u16 halves[2 * LANES];
+    memcpy(halves, cells, sizeof halves);
     if (input == 't')
-        return float_of(cell & 0xffffe000);
-    u16 bits = (u16)(cell >> (16 * half));
-    return input == 'h' ? float_of_half(bits) : float_of_bfloat(bits);
+        EACH_LANE values[l] = float_of(words[l] & 0xffffe000);
+    else if (input == 'h')
+        for (int i = 0; i < 2 * LANES; i++)
+            values[i] = float_of_half(halves[i]);
+    else
+        for (int i = 0; i < 2 * LANES; i++)
+            values[i] = float_of_bfloat(halves[i]);
 }
 
-/* PTX, "Matrix fragments for mma": lane l holds rows l/4 and l/4 + 8 of A and C, column l/4 of B. */
-static void gather_a(const struct matrix_shape *shape, const void *const *registers, f32 a[ROWS][INNER])
+static inline void gather_sums(char result, const void *const *registers, f32 sums[ROWS][COLUMNS])
 {
-    int per_cell = shape->input == 't' ? 1 : 2, step = 4 * per_cell, count = ROWS * shape->k / LANES / per_cell;
-    for (int r = 0; r < count; r++) {
-        const u32 *cells = registers[r];
-        int row = r & 1 ? 8 : 0, column = (r >> 1) * step;
-        for (int half = 0; half < per_cell; half++)
-            for (int l = 0; l < LANES; l++)
-                a[row + l / 4][column + l % 4 * per_cell + half] = element(shape->input, cells[l], half);
+    for (int half = 0; half < 2; half++) {
+        f32 *rows = sums[8 * half];
+        if (result != 'f') {
+            widen('h', registers[half], rows);
+            continue;
+        }
+        const f32 *even = registers[2 * half], *odd = registers[2 * half + 1];
+        for (int l = 0; l < LANES; l++) {
+            rows[2 * l] = even[l];
+            rows[2 * l + 1] = odd[l];
+        }
     }
 }
 
-static void gather_b(const struct matrix_shape *shape, const void *const *registers, f32 b[INNER][COLUMNS])
+static inline void scatter_sums(char result, void *const *registers, f32 sums[ROWS][COLUMNS])
 {
-    int per_cell = shape->input == 't' ? 1 : 2, step = 4 * per_cell, count = COLUMNS * shape->k / LANES / per_cell;
-    for (int r = 0; r < count; r++) {
-        const u32 *cells = registers[r];
-        for (int half = 0; half < per_cell; half++)
-            for (int l = 0; l < LANES; l++)
-                b[r * step + l % 4 * per_cell + half][l / 4] = element(shape->input, cells[l], half);
+    for (int half = 0; half < 2; half++) {
+        const f32 *rows = sums[8 * half];
+        for (int l = 0; l < LANES; l++) {
+            f32 low = quiet(rows[2 * l]), high = quiet(rows[2 * l + 1]);
+            if (result == 'f') {
+                ((f32 *)registers[2 * half])[l] = low;
+                ((f32 *)registers[2 * half + 1])[l] = high;
+            } else {
+                ((u32 *)registers[half])[l] = (u32)half_of(high) << 16 | half_of(low);
+            }
+        }
     }
 }
 
-static void gather_c(const struct matrix_shape *shape, const void *const *registers, f32 c[ROWS][COLUMNS])
+/* A row of sums as one value of the compiler's. */
+typedef f32 row __attribute__((vector_size(COLUMNS * sizeof(f32))));
+
+static inline row row_at(const f32 *from)
 {
-    for (int i = 0; i < 4; i++)
-        for (int l = 0; l < LANES; l++) {
-            int row = l / 4 + (i & 2 ? 8 : 0), column = l % 4 * 2 + (i & 1);
-            if (shape->result == 'f')
-                c[row][column] = ((const f32 *)registers[i])[l];
-            else
-                c[row][column] = float_of_half((u16)(((const u32 *)registers[i >> 1])[l] >> (16 * (i & 1))));
-        }
+    row value;
+    memcpy(&value, from, sizeof value);
+    return value;
 }
 
-static void scatter_d(const struct matrix_shape *shape, void *const *registers, f32 c[ROWS][COLUMNS])
+static inline row times(f32 x, row values)
 {
-    for (int i = 0; i < 4; i++)
-        for (int l = 0; l < LANES; l++) {
-            f32 value = quiet(c[l / 4 + (i & 2 ? 8 : 0)][l % 4 * 2 + (i & 1)]);
-            u32 *halves = registers[shape->result == 'f' ? 0 : i >> 1];
-            if (shape->result == 'f')
-                ((f32 *)registers[i])[l] = value;
-            else
-                halves[l] = i & 1 ? halves[l] | (u32)half_of(value) << 16 : half_of(value);
+    return (row){x, x, x, x, x, x, x, x} * values;
+}
+
+/* Four rows at a time, named one by one so that their sums stay in the CPU's registers. */
+static inline void multiply(int inner, f32 left[ROWS][INNER], f32 right[INNER][COLUMNS], f32 sums[ROWS][COLUMNS])
+{
+    for (int i = 0; i < ROWS; i += 4) {
+        row first = row_at(sums[i]), second = row_at(sums[i + 1]), third = row_at(sums[i + 2]);
+        row fourth = row_at(sums[i + 3]);
+        for (int k = 0; k < inner; k++) {
+            row across = row_at(right[k]);
+            first += times(left[i][k], across);
+            second += times(left[i + 1][k], across);
+            third += times(left[i + 2][k], across);
+            fourth += times(left[i + 3][k], across);
         }
+        memcpy(sums[i], &first, sizeof first);
+        memcpy(sums[i + 1], &second, sizeof second);
+        memcpy(sums[i + 2], &third, sizeof third);
+        memcpy(sums[i + 3], &fourth, sizeof fourth);
+    }
+}
+
+/* With constant arguments, so that each shape gets a loop of its own. */
+__attribute__((always_inline)) static inline void matrix_of(int inner, char input, char result, void *const *d,
+                                                            const void *const *a, const void *const *b,
+                                                            const void *const *c)
+{
+    f32 left[ROWS][INNER], right[INNER][COLUMNS], sums[ROWS][COLUMNS], values[2 * LANES];
+    int step = input == 't' ? 4 : 8;
+    for (int i = 0; i < 2 * inner / step; i++) {
+        widen(input, a[i], values);
+        for (int g = 0; g < 8; g++)
+            memcpy(&left[(i & 1 ? 8 : 0) + g][i / 2 * step], values + g * step, (size_t)step * sizeof *values);
+    }
+    for (int i = 0; i < inner / step; i++) {
+        widen(input, b[i], values);
+        for (int k = 0; k < step; k++)
+            for (int g = 0; g < COLUMNS; g++)
+                right[i * step + k][g] = values[g * step + k];
+    }
+    gather_sums(result, c, sums);
+    multiply(inner, left, right, sums);
+    scatter_sums(result, d, sums);
 }
 
 static void matrix(const struct matrix_shape *shape, void *const *d, const void *const *a, const void *const *b,
                    const void *const *c)
 {
-    f32 left[ROWS][INNER], right[INNER][COLUMNS], sums[ROWS][COLUMNS];
-    gather_a(shape, a, left);
-    gather_b(shape, b, right);
-    gather_c(shape, c, sums);
-    for (int i = 0; i < ROWS; i++) {
-        f32 row[COLUMNS];
-        memcpy(row, sums[i], sizeof row);
-        for (int k = 0; k < shape->k; k++)
-            for (int j = 0; j < COLUMNS; j++)
-                row[j] += left[i][k] * right[k][j];
-        memcpy(sums[i], row, sizeof row);
-    }
-    scatter_d(shape, d, sums);
+    if (shape->input == 't' && shape->k == 4)
+        matrix_of(4, 't', 'f', d, a, b, c);
+    else if (shape->input == 't')
+        matrix_of(8, 't', 'f', d, a, b, c);
+    else if (shape->input == 'b' && shape->k == 8)
+        matrix_of(8, 'b', 'f', d, a, b, c);
+    else if (shape->input == 'b')
+        matrix_of(16, 'b', 'f', d, a, b, c);
+    else if (shape->result == 'h' && shape->k == 8)
+        matrix_of(8, 'h', 'h', d, a, b, c);
+    else if (shape->result == 'h')
+        matrix_of(16, 'h', 'h', d, a, b, c);
+    else if (shape->k == 8)
+        matrix_of(8, 'h', 'f', d, a, b, c);
+    else
+        matrix_of(16, 'h', 'f', d, a, b, c);
 }
 
 #define JOIN(a, b) a##b
@@ -327,6 +394,7 @@ const struct sim_isa NAME(SIM_ISA) = {
     .select32 = select32,
     .select64 = select64,
     .consecutive = consecutive,
+    .range = range,
     .offset64 = offset64,
     .offset32 = offset32,
     .matrix = matrix,

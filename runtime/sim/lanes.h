@@ -50,6 +50,9 @@ struct sim_isa {
     void (*select64)(void *d, const void *a, const void *b, uint32_t mask);
     /* Whether each address is the one of the lane before plus the step. */
     bool (*consecutive)(const uint64_t *addresses, uint64_t step);
+    /* The lowest and the highest address of the active lanes, of which there must be one, and all their bits together.
+     */
+    void (*range)(const uint64_t *addresses, uint32_t active, uint64_t *low, uint64_t *high, uint64_t *bits);
     /* addresses = base + offset; the base has cells of 8 or of 4 bytes. */
     void (*offset64)(uint64_t *addresses, const void *base, uint64_t offset);
     void (*offset32)(uint64_t *addresses, const void *base, uint64_t offset);

@@ -231,7 +231,7 @@ static inline f32 approximate_log2(f32 x)
 {
     u64 bits = bits_of64((f64)x);
     u64 shifted = bits - 0x3fe6a09e667f3bcdULL; /* 1/sqrt 2 */
-    s32 exponent = (s32)(u32)(shifted >> 52) << 20 >> 20;
+    s32 exponent = (s32)((u32)(shifted >> 52) << 20) >> 20;
     f64 m = double_of(bits - ((u64)(shifted >> 52) << 52));
     f64 t = (m - 1) / (m + 1), square = t * t, series = 1.0 / 15;
     series = series * square + 1.0 / 13;

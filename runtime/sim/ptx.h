@@ -13,7 +13,7 @@
 enum ptx_space { PTX_GENERIC, PTX_GLOBAL, PTX_SHARED, PTX_LOCAL, PTX_CONST, PTX_PARAM };
 
 /* Limits that keep damaged texts from asking for absurd amounts of memory. */
-enum { PTX_OPERANDS_MAX = 8, PTX_VECTOR_MAX = 8, PTX_REGISTERS_MAX = 1 << 18, PTX_DEPTH_MAX = 64 };
+enum { PTX_OPERANDS_MAX = 8, PTX_VECTOR_MAX = 8, PTX_REGISTERS_MAX = 1 << 16, PTX_DEPTH_MAX = 64 };
 #define PTX_BYTES_MAX ((int64_t)1 << 28)
 
 struct ptx_type {

@@ -80,6 +80,8 @@ static bool read_index(const char *digits, int64_t *value)
 /* The symbol a name means in one scope: itself, or a range of registers that it counts into. */
 static bool find_in(struct ptx_symbol *scope, const char *name, struct ptx_value *value)
 {
+    if (!scope) /* looking into an empty map would make one */
+        return false;
     const struct ptx_symbol *symbol = shgetp_null(scope, name);
     if (symbol && symbol->count < 0) {
         value->kind = symbol->kind;

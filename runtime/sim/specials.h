@@ -1,4 +1,4 @@
-/* Special registers by number, and those that are the same for all threads of a block. */
+/* Special registers by number, and those that are the same for all threads of a warp. */
 #ifndef CASTOR_RUNTIME_SIM_SPECIALS_H
 #define CASTOR_RUNTIME_SIM_SPECIALS_H
 
@@ -10,10 +10,16 @@ enum special_register {
     SPECIAL_COUNT
 };
 
-static inline uint32_t special_of_launch(const struct warp *warp, int which)
+static inline uint32_t special_of_warp(const struct warp *warp, int which)
 {
     const struct launch *launch = warp->block->launch;
     switch (which) {
+    case SPECIAL_CTAID_X:
+        return warp->block->x;
+    case SPECIAL_CTAID_Y:
+        return warp->block->y;
+    case SPECIAL_CTAID_Z:
+        return warp->block->z;
     case SPECIAL_NTID_X:
     case SPECIAL_NTID_Y:
     case SPECIAL_NTID_Z:

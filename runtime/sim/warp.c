@@ -170,7 +170,11 @@ bool warp_run(struct warp *warp)
 {
     const struct op *ops = warp->block->launch->kernel->ops;
     uint64_t *counts = warp->counters->instructions;
+    uint64_t patience = warp->block->launch->patience;
     bool good = true;
+    if (patience && warp->executed > patience)
+        return warp_fault(warp, &ops[warp->pc], -1, "has executed %llu instructions and does not end",
+                          (unsigned long long)warp->executed);
     for (int turn = 0; turn < TURN; turn++) {
         while (warp->pc == warp->reconverge)
             if (!pop(warp))
@@ -207,25 +211,28 @@ bool warp_run(struct warp *warp)
 
 /* ---- starting ---- */
 
-static uint32_t special_value(const struct warp *warp, int which, int lane)
+/* The thread's place in the block, axis by axis, counted up without dividing. */
+static void set_thread(const struct warp *warp, int axis, uint32_t *cells)
 {
-    const struct block *block = warp->block;
-    const struct launch *launch = block->launch;
-    uint32_t thread = warp->number * LANES + (uint32_t)lane, bit = 1U << lane;
-    const uint32_t *threads = launch->threads;
+    const uint32_t *threads = warp->block->launch->threads;
+    uint32_t first = warp->number * LANES;
+    uint32_t at[3] = {first % threads[0], first / threads[0] % threads[1], first / threads[0] / threads[1]};
+    for (int l = 0; l < LANES; l++) {
+        cells[l] = at[axis];
+        if (++at[0] < threads[0])
+            continue;
+        at[0] = 0;
+        if (++at[1] < threads[1])
+            continue;
+        at[1] = 0;
+        at[2]++;
+    }
+}
+
+static uint32_t special_of_lane(int which, int lane)
+{
+    uint32_t bit = 1U << lane;
     switch (which) {
-    case SPECIAL_TID_X:
-        return thread % threads[0];
-    case SPECIAL_TID_Y:
-        return thread / threads[0] % threads[1];
-    case SPECIAL_TID_Z:
-        return thread / threads[0] / threads[1];
-    case SPECIAL_CTAID_X:
-        return block->x;
-    case SPECIAL_CTAID_Y:
-        return block->y;
-    case SPECIAL_CTAID_Z:
-        return block->z;
     case SPECIAL_LANEID:
         return (uint32_t)lane;
     case SPECIAL_LANEMASK_EQ:
@@ -236,10 +243,22 @@ static uint32_t special_value(const struct warp *warp, int which, int lane)
         return bit | (bit - 1);
     case SPECIAL_LANEMASK_GT:
         return ~(bit | (bit - 1));
-    case SPECIAL_LANEMASK_GE:
+    default: /* SPECIAL_LANEMASK_GE */
         return ~(bit - 1);
-    default:
-        return special_of_launch(warp, which);
+    }
+}
+
+static void set_special(struct warp *warp, int which, uint32_t *cells)
+{
+    if (which <= SPECIAL_TID_Z) {
+        set_thread(warp, which - SPECIAL_TID_X, cells);
+    } else if (which == SPECIAL_LANEID || (which >= SPECIAL_LANEMASK_EQ && which <= SPECIAL_LANEMASK_GT)) {
+        for (int l = 0; l < LANES; l++)
+            cells[l] = special_of_lane(which, l);
+    } else {
+        uint32_t value = special_of_warp(warp, which);
+        for (int l = 0; l < LANES; l++)
+            cells[l] = value;
     }
 }
 
@@ -248,8 +267,7 @@ bool warp_start(struct warp *warp)
     const struct sim_kernel *kernel = warp->block->launch->kernel;
     for (ptrdiff_t i = 0; i < arrlen(kernel->specials); i++) {
         uint32_t *cells = warp_destination(warp, kernel->specials[i].register_offset);
-        for (int l = 0; l < LANES; l++)
-            cells[l] = special_value(warp, kernel->specials[i].which, l);
+        set_special(warp, kernel->specials[i].which, cells);
     }
     uint32_t first = warp->number * LANES, threads = warp->block->launch->thread_count;
     uint32_t lanes = threads - first < LANES ? threads - first : LANES;
