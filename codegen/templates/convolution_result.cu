@@ -295,7 +295,8 @@ __device__ inline void store_results(const work<V> &w, const buffers &b, const s
     columns c = columns_of(w, s, w.column_tile * V::N + own.column);
     float bias[4] = {0, 0, 0, 0}, totals[4] = {0, 0, 0, 0};
     if constexpr (V::epilogue & BIAS) {
-        const typename V::bias *from = (const typename V::bias *)b.bias + w.group * s.outputs;
+        const typename V::bias *from = (const typename V::bias *)b.bias;
+        from += w.group * (V::kind == DATA ? s.inputs : s.outputs);
 #pragma unroll
         for (int i = 0; i < 4; i++)
             bias[i] = i < c.count ? widen(from[w.column_tile * V::N + own.column + i]) : 0;
