@@ -6,6 +6,7 @@
 #include "codegen/kernel.h"
 #include "ir/scope.h"
 #include "passes/memory.h"
+#include "passes/strips.h"
 
 #include <stb/stb_ds.h>
 #include <stdlib.h>
@@ -125,6 +126,9 @@ struct assembly {
     struct program_step *steps;   /* stb_ds array */
     struct program_input *inputs; /* stb_ds array */
     struct by_origin *by_origin;  /* stb_ds hash of the graph's nodes, made when it is asked for */
+    struct strip_set strips;
+    uint64_t workspace; /* of the present strip, whose kernels' workspaces live at one time */
+    int *fetched;       /* by node id: the last strip, from 1, that loaded or made it */
 };
 
 static uint32_t input_index(struct assembly *assembly, const char *name)
@@ -255,13 +259,33 @@ static void set_origin(struct assembler *assembler, struct program_step *step, c
     step->column = node->span.column;
 }
 
-/* Workspaces of different steps never live at one time, so all lie at one place behind the values. */
-static struct program_place reserve_workspace(struct assembly *assembly, uint64_t bytes)
+/* Workspaces of different steps never live at one time, strips apart, so all lie at one place behind the values. */
+static struct program_place reserve_workspace(struct assembly *assembly, const struct kernel_use *use, uint64_t bytes)
 {
-    uint64_t end = assembly->scratch_bytes + align(assembly->assembler, bytes);
+    if (strip_first(&assembly->strips, use->number) == use->number)
+        assembly->workspace = 0;
+    uint64_t start = assembly->scratch_bytes + assembly->workspace;
+    uint64_t end = start + align(assembly->assembler, bytes);
+    assembly->workspace = end - assembly->scratch_bytes;
     if (end > assembly->entry->scratch_bytes)
         assembly->entry->scratch_bytes = end;
-    return (struct program_place){PROGRAM_SCRATCH, 0, assembly->scratch_bytes};
+    return (struct program_place){PROGRAM_SCRATCH, 0, start};
+}
+
+/* Bytes of a value that the step loads strip by strip: none when the strip has fetched or made it before. */
+static uint64_t fetch(struct assembly *assembly, const struct kernel_use *use, const struct node *node)
+{
+    int strip = assembly->strips.of[use->number - 1] + 1;
+    bool there = assembly->fetched[node->id] == strip;
+    assembly->fetched[node->id] = strip;
+    return there ? 0 : (uint64_t)memory_bytes(&node->type, assembly->assembler->target);
+}
+
+static void note_made(struct assembly *assembly, const struct kernel_use *use)
+{
+    int strip = assembly->strips.of[use->number - 1] + 1;
+    for (int i = 0; i < use->store_count && strip; i++)
+        assembly->fetched[use->stores[i]->id] = strip;
 }
 
 /* ---- where overflows can begin ---- */
@@ -338,13 +362,16 @@ static void add_generated(struct assembly *assembly, const struct kernel_use *us
                                 .kernel = kernel_index(assembler, &kernel),
                                 .integer_count = kernel.integer_count,
                                 .buffer_count = kernel.buffer_count + (kernel.workspace_bytes > 0)};
+    for (int i = 0; i < kernel.buffer_count; i++)
+        step.bytes += kernel.carried[i] ? fetch(assembly, use, kernel.buffers[i]) : 0;
+    note_made(assembly, use);
     set_origin(assembler, &step, kernel.main, kernel.name);
     add_origins(assembly, &kernel);
     step.buffers = allocate(assembler, (size_t)step.buffer_count, sizeof *step.buffers);
     for (int i = 0; i < kernel.buffer_count; i++)
         step.buffers[i] = place_of(assembly, kernel.buffers[i], 0);
     if (kernel.workspace_bytes)
-        step.buffers[kernel.buffer_count] = reserve_workspace(assembly, kernel.workspace_bytes);
+        step.buffers[kernel.buffer_count] = reserve_workspace(assembly, use, kernel.workspace_bytes);
     step.integers = allocate(assembler, (size_t)step.integer_count, sizeof *step.integers);
     for (int i = 0; i < kernel.integer_count; i++)
         step.integers[i] = kernel.integers[i];
@@ -399,7 +426,7 @@ static void add_convolution(struct assembly *assembly, const struct kernel_use *
     for (int i = 0; i < contraction->buffer_count; i++)
         step.buffers[step.buffer_count++] = place_of(assembly, contraction->buffers[i], contraction->offset[i]);
     if (kernel.workspace_bytes)
-        step.buffers[step.buffer_count++] = reserve_workspace(assembly, kernel.workspace_bytes);
+        step.buffers[step.buffer_count++] = reserve_workspace(assembly, use, kernel.workspace_bytes);
     if (kernel.counter_bytes)
         step.buffers[step.buffer_count++] = reserve_counters(assembly, kernel.counter_bytes);
     step.integers = allocate(assembler, CONVOLUTION_INTEGERS, sizeof *step.integers);
@@ -416,6 +443,11 @@ static void add_contraction(struct assembly *assembly, const struct kernel_use *
         return;
     }
     struct program_step step = contraction.step;
+    for (int i = 0; i < 2 && use->strip_items; i++)
+        if (strip_carries(&assembly->strips.strips[assembly->strips.of[use->number - 1]], contraction.buffers[i]))
+            step.bytes += fetch(assembly, use, contraction.buffers[i]) -
+                          (uint64_t)memory_bytes(&contraction.buffers[i]->type, assembler->target);
+    note_made(assembly, use);
     set_origin(assembler, &step, use->contraction, NULL);
     step.buffer_count = contraction.buffer_count;
     step.buffers = allocate(assembler, (size_t)step.buffer_count, sizeof *step.buffers);
@@ -444,6 +476,25 @@ static void add_copies(struct assembly *assembly)
     }
 }
 
+/* Steps are kernels that store something, in order. */
+static void add_strips(struct assembly *assembly, const struct kernel_set *set)
+{
+    struct program_entry *entry = assembly->entry;
+    entry->strips = allocate(assembly->assembler, (size_t)assembly->strips.count, sizeof *entry->strips);
+    int step = 0;
+    for (int i = 0; i < set->count; i++) {
+        int strip = assembly->strips.of[i];
+        if (!set->kernels[i].contraction && !set->kernels[i].store_count)
+            continue;
+        if (strip >= 0 && assembly->strips.strips[strip].first == i + 1) {
+            const struct strip *from = &assembly->strips.strips[strip];
+            entry->strips[entry->strip_count++] =
+                (struct program_strip){.first = step, .count = from->count, .items = from->items, .size = from->size};
+        }
+        step++;
+    }
+}
+
 static void add_entry(struct assembler *assembler, const struct graph *graph, struct program_entry *entry)
 {
     struct memory_use memory = memory_measure(graph, assembler->target);
@@ -455,11 +506,14 @@ static void add_entry(struct assembler *assembler, const struct graph *graph, st
         .name = keep(assembler, graph->name), .batch = graph->batch, .scratch_bytes = assembly.scratch_bytes};
     add_inputs(&assembly);
     struct kernel_set set = kernels_find(graph, assembler->arena);
+    assembly.strips = strips_find(&set, assembler->target, assembler->arena);
+    assembly.fetched = ARENA_ARRAY(assembler->arena, int, arrlen(graph->nodes));
     for (int i = 0; i < set.count; i++)
         if (set.kernels[i].contraction)
             add_contraction(&assembly, &set.kernels[i]);
         else if (set.kernels[i].store_count)
             add_generated(&assembly, &set.kernels[i]);
+    add_strips(&assembly, &set);
     add_copies(&assembly);
     add_outputs(&assembly);
     entry->input_count = (int)arrlen(assembly.inputs);

@@ -4,6 +4,7 @@
 #include "codegen/nest.h"
 #include "codegen/print_cuda.h"
 #include "codegen/text.h"
+#include "passes/strips.h"
 
 #include "codegen/prelude.inc"
 
@@ -70,39 +71,55 @@ static uint64_t stored_bytes(const struct node *node, const struct target *targe
     return (uint64_t)shape_elements(&node->type.shape) * element_bytes(target->storage[node->type.element]);
 }
 
-/* Bytes that the items load, each buffer once a walk: `last_walk` has for each buffer the last one that loaded it. */
-static uint64_t loaded_bytes(const struct lowered *lowered, const struct item *items, int walk, int *last_walk)
+/* Counts what is read: walk 1 is what stands before the nests, walk 2 the first nest, and so on. */
+struct reader {
+    struct kernel *kernel;
+    const struct lowered *lowered;
+    int *last_walk; /* by buffer: the last walk that loaded it */
+    int walk;
+};
+
+/* Bytes that the items load, each buffer once a walk. What leading nests load strip by strip is told apart. */
+static void count_loads(struct reader *reader, const struct item *items)
 {
-    uint64_t bytes = 0;
+    const struct lowered *lowered = reader->lowered;
     for (ptrdiff_t i = 0; i < arrlen(items); i++) {
         const struct value *value = items[i].kind == ITEM_VALUE ? &lowered->values[items[i].number] : NULL;
-        if (!value || value->kind != VALUE_LOAD || last_walk[value->buffer] == walk)
+        if (!value || value->kind != VALUE_LOAD || reader->last_walk[value->buffer] == reader->walk)
             continue;
-        last_walk[value->buffer] = walk;
-        bool scratch = lowered->buffers[value->buffer].scratch;
-        bytes += scratch ? 0 : stored_bytes(lowered->buffers[value->buffer].node, lowered->target);
+        const struct kernel_buffer *buffer = &lowered->buffers[value->buffer];
+        reader->last_walk[value->buffer] = reader->walk;
+        if (buffer->scratch)
+            continue;
+        struct strip strip = {.items = lowered->strip_items};
+        bool leading = reader->walk >= 2 && reader->walk < 2 + lowered->strip_nests;
+        if (leading && strip_carries(&strip, buffer->node))
+            reader->kernel->carried[value->buffer] = true;
+        else
+            reader->kernel->bytes_read += stored_bytes(buffer->node, lowered->target);
     }
-    return bytes;
 }
 
 /* Every nest reads what it needs from memory, also what an earlier one has read. */
 static void count_reads(struct kernel *kernel, const struct lowered *lowered, struct arena *arena)
 {
-    int *last_walk = ARENA_ARRAY(arena, int, arrlen(lowered->buffers) + 1);
-    kernel->bytes_read = loaded_bytes(lowered, lowered->items, 1, last_walk);
+    struct reader reader = {.kernel = kernel, .lowered = lowered, .walk = 1};
+    reader.last_walk = ARENA_ARRAY(arena, int, arrlen(lowered->buffers) + 1);
+    count_loads(&reader, lowered->items);
     for (ptrdiff_t i = 0; i < arrlen(lowered->nests); i++) {
         const struct loop_nest *nest = &lowered->nests[i];
-        int walk = (int)i + 2;
+        reader.walk++;
         for (int k = 0; k < BODY_COUNT; k++)
-            kernel->bytes_read += loaded_bytes(lowered, nest->bodies[k], walk, last_walk);
+            count_loads(&reader, nest->bodies[k]);
         for (ptrdiff_t k = 0; k < arrlen(nest->phases); k++)
-            kernel->bytes_read += loaded_bytes(lowered, nest->phases[k].items, walk, last_walk);
+            count_loads(&reader, nest->phases[k].items);
     }
 }
 
 static void list_buffers(struct kernel *kernel, const struct lowered *lowered, struct arena *arena)
 {
     kernel->buffers = ARENA_ARRAY(arena, struct node *, arrlen(lowered->buffers));
+    kernel->carried = ARENA_ARRAY(arena, bool, arrlen(lowered->buffers));
     kernel->written = ARENA_ARRAY(arena, bool, arrlen(lowered->buffers));
     for (ptrdiff_t i = 0; i < arrlen(lowered->buffers); i++) {
         const struct kernel_buffer *buffer = &lowered->buffers[i];

@@ -11,12 +11,13 @@
 struct kernel {
     const char *name;    /* readable C identifier made from the main stored node; not unique */
     const char *comment; /* a C comment: the nodes of the group with their source lines */
-    const char *body;    /* from the parameter list on: "(char *const *buffers, const long long *integers)\n{…}\n" */
+    const char *body;    /* from the parameter list on: "(char *const *buffers, …)\n{…}\n" */
 
     /* One parameter each, in order: `buffers[i]` points to this node's value. A `write` node stands for its variable
      * (or wherever pass memory placed it), a `read` for the variable, an `input` for the field. */
     struct node **buffers;
     bool *written; /* the kernel stores buffers[i] */
+    bool *carried; /* its nests load buffers[i] strip by strip (passes/strips.h) */
     int buffer_count;
 
     int64_t *integers; /* the values that keep equal texts apart: keys of random nodes */
@@ -31,7 +32,8 @@ struct kernel {
 
     uint64_t workspace_bytes; /* when not 0 the function takes one more buffer, the last: scratch of this size */
 
-    uint64_t bytes_read, bytes_written; /* as stored: reads of each nest, caches not counted; every write once */
+    /* As stored: reads of each nest, caches not counted, but of nothing that is carried; every write once. */
+    uint64_t bytes_read, bytes_written;
     uint64_t flops;
     int casts;               /* cast nodes computed inside */
     bool only_casts;         /* a standalone cast: nothing else is computed */

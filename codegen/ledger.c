@@ -53,11 +53,22 @@ static void count_casts(struct ledger *ledger, const struct kernel_use *use, str
 
 /* ---- one entry ---- */
 
-static void count_step(struct ledger *ledger, const struct program_step *step, uint64_t times)
+/* Is it a kernel in a strip that has another one before it? The kernels of a strip are launched together. */
+static bool launched_before(const struct program_entry *entry, int number)
 {
+    const struct program_strip *strip = program_find_strip(entry, number);
+    for (int i = strip ? strip->first : number; i < number; i++)
+        if (entry->steps[i].kind == PROGRAM_KERNEL)
+            return true;
+    return false;
+}
+
+static void count_step(struct ledger *ledger, const struct program_entry *entry, int number, uint64_t times)
+{
+    const struct program_step *step = &entry->steps[number];
     switch (step->kind) {
     case PROGRAM_KERNEL:
-        ledger->kernels += times;
+        ledger->kernels += launched_before(entry, number) ? 0 : times;
         break;
     case PROGRAM_COPY_STEP:
         ledger->copies += times;
@@ -89,7 +100,7 @@ static void count_entry(struct ledger *ledger, const struct graph *graph, const 
     if (!entry)
         castor_bug("the program has no entry \"%s\"", graph->name);
     for (int i = 0; i < entry->step_count; i++)
-        count_step(ledger, &entry->steps[i], times);
+        count_step(ledger, entry, i, times);
     ledger->bytes_lower_bound += times * ledger_lower_bound(graph, target);
     ledger->bytes_unfused += times * ledger_unfused(graph, target);
     count_arena(ledger, graph, entry, target);

@@ -10,7 +10,7 @@
 
 struct ledger {
     const char *name, *target;
-    uint64_t launches; /* kernels and library calls; copies apart */
+    uint64_t launches; /* kernels and library calls; copies apart; the kernels of a strip are launched together */
     uint64_t kernels, library_calls, copies;
     uint64_t bytes;                         /* moved by all of them */
     uint64_t bytes_lower_bound;             /* ledger_lower_bound */

@@ -419,8 +419,9 @@ static void size_totals(struct lowerer *lowerer)
     }
 }
 
-/* How the threads share the work. Blocks that reductions depend on are those of passes/nests.h. */
-static void choose_blocks(struct lowerer *lowerer)
+/* How the threads share the work. Blocks that reductions depend on are those of passes/nests.h; strips are made of
+ * whole blocks. */
+static void choose_blocks(struct lowerer *lowerer, const struct nest *nest)
 {
     struct loop_nest *loops = &lowerer->loops;
     bool whole = false, ordered = false;
@@ -430,13 +431,22 @@ static void choose_blocks(struct lowerer *lowerer)
         whole |= !columns && reduction_ordered(reduction->node);
         ordered |= columns;
     }
-    loops->split_vector = whole || (!ordered && loops->rows < 4 && loops->vector_extent >= 4096);
+    bool strips = lowerer->current < lowerer->out.strip_nests;
+    bool one_loop = strips && loops->rows % lowerer->out.strip_items; /* the batch's was taken in by the vector's */
+    loops->split_vector = whole || one_loop || (!ordered && loops->rows < 4 && loops->vector_extent >= 4096);
     if (whole && (loops->row_count || loops->inner_count))
         castor_bug("a sum over everything needs one loop");
     int64_t length = loops->split_vector ? loops->vector_extent : loops->rows;
     loops->block = reduction_block(length);
     if (!whole && !ordered && !loops->split_vector)
         loops->block = (length + 63) / 64;
+    if (strips)
+        loops->block = length / lowerer->out.strip_items * lowerer->out.strip_size;
+    if (nest->block)
+        loops->block = nest->block;
+    if (strips && (length % lowerer->out.strip_items || loops->block < 1 ||
+                   (length / lowerer->out.strip_items * lowerer->out.strip_size) % loops->block))
+        castor_bug("a strip is not made of blocks");
     if (loops->block < 1)
         loops->block = 1;
     loops->serial = loops->work < 32768;
@@ -453,7 +463,7 @@ static void finish_sizes(struct lowerer *lowerer, const struct nest *nest)
     for (ptrdiff_t i = 0; i < arrlen(loops->phases); i++)
         steps += arrlen(loops->phases[i].items);
     loops->work = elements * (steps + 1);
-    choose_blocks(lowerer);
+    choose_blocks(lowerer, nest);
     size_totals(lowerer);
 }
 
@@ -701,6 +711,9 @@ static void lower_nest(struct lowerer *lowerer, const struct nest *nest)
 struct lowered lower_kernel(const struct kernel_use *use, const struct target *target, struct arena *arena)
 {
     struct lowerer lowerer = {.use = use, .out = {.arena = arena, .target = target}};
+    lowerer.out.strip_items = use->strip_items;
+    lowerer.out.strip_size = use->strip_size;
+    lowerer.out.strip_nests = use->strip_nests;
     lowerer.nests = nests_find(use);
     if (!lowerer.nests)
         castor_bug("kernel %d cannot be lowered: a value that is not stored is needed in two nests", use->number);

@@ -175,9 +175,11 @@ struct lowered {
     struct kernel_buffer *buffers;
     int64_t *integers;
     struct watch *watches;
-    const struct node **watched; /* nodes whose numbers stand among the integers */
-    int overflow;                /* buffer that watches tell, -1: there are none */
-    uint64_t workspace;          /* bytes */
+    const struct node **watched;     /* nodes whose numbers stand among the integers */
+    int overflow;                    /* buffer that watches tell, -1: there are none */
+    uint64_t workspace;              /* bytes */
+    int64_t strip_items, strip_size; /* as in struct kernel_use; 0: no strips */
+    int strip_nests;
 };
 
 /* ---- index arithmetic (index.c) ---- */

@@ -352,26 +352,53 @@ static void print_finish(struct printer *printer)
     close_inner_loops(printer);
 }
 
-static void print_nest(struct printer *printer, const struct loop_nest *nest)
+/* The blocks of all of the nest, or of the strip that is asked for. */
+static void print_blocks(struct printer *printer, bool by_strips)
 {
-    printer->nest = nest;
+    const struct loop_nest *nest = printer->nest;
     long long blocks = print_nest_blocks(nest), length = print_nest_length(nest), block = nest->block;
-    text_open_block(&printer->text);
-    if (nest->clear >= 0)
-        text_line(&printer->text, "__builtin_memset(%s, 0, %lld);", print_buffer_name(printer, nest->clear),
-                  (long long)nest->clear_bytes);
-    print_items(printer, nest->bodies[BODY_NEST]);
-    declare_totals(printer);
-    if (!nest->serial && blocks > 1)
-        text_add(&printer->text, "#pragma omp parallel for schedule(static)\n");
-    text_open(&printer->text, "for (long block = 0; block < %lld; block++)", blocks);
+    bool parallel = !nest->serial && blocks > 1;
+    if (by_strips) {
+        long long items = printer->lowered->strip_items, share = length / items;
+        text_line(&printer->text, "const long first = strip ? strip[0] * %lld / %lld : 0;", share, block);
+        text_line(&printer->text, "const long last = strip ? strip[1] * %lld / %lld : %lld;", share, block, blocks);
+    }
+    if (parallel)
+        text_add(&printer->text, "#pragma omp parallel for schedule(static)%s\n", by_strips ? " if (!strip)" : "");
+    if (by_strips)
+        text_open(&printer->text, "for (long block = first; block < last; block++)");
+    else
+        text_open(&printer->text, "for (long block = 0; block < %lld; block++)", blocks);
     text_line(&printer->text, "const long begin = block * %lld, end = begin + %lld < %lld ? begin + %lld : %lld;",
               block, block, length, block, length);
     start_totals(printer);
     print_rows(printer);
     end_totals(printer);
     text_close(&printer->text);
+}
+
+/* Of a kernel in a strip, the leading nests take a strip at a time, and what waits for sums over the batch is left for
+ * the call behind the last strip. */
+static void print_nest(struct printer *printer, const struct loop_nest *nest, bool by_strips)
+{
+    printer->nest = nest;
+    bool late = printer->lowered->strip_items && !by_strips;
+    if (late)
+        text_open(&printer->text, "if (all_done)");
+    else
+        text_open_block(&printer->text);
+    if (nest->clear >= 0)
+        text_line(&printer->text, "__builtin_memset(%s, 0, %lld);", print_buffer_name(printer, nest->clear),
+                  (long long)nest->clear_bytes);
+    print_items(printer, nest->bodies[BODY_NEST]);
+    declare_totals(printer);
+    print_blocks(printer, by_strips);
+    bool finishes = arrlen(nest->bodies[BODY_TOTAL]) || arrlen(nest->bodies[BODY_FINISH]);
+    if (by_strips && finishes)
+        text_open(&printer->text, "if (all_done)");
     print_finish(printer);
+    if (by_strips && finishes)
+        text_close(&printer->text);
     text_close(&printer->text);
 }
 
@@ -401,14 +428,18 @@ static void print_buffers(struct printer *printer)
 const char *print_host(const struct lowered *lowered, struct arena *arena)
 {
     struct printer printer = {.lowered = lowered, .arena = arena, .lanes = LANES};
-    text_line(&printer.text, "(char *const *buffers, const long long *integers)");
+    text_line(&printer.text, "(char *const *buffers, const long long *integers, const long *strip)");
     text_open_block(&printer.text);
+    if (lowered->strip_items)
+        text_line(&printer.text, "const int all_done = !strip || strip[0] == strip[1];");
+    else
+        text_line(&printer.text, "(void)strip;");
     if (!arrlen(lowered->integers))
         text_line(&printer.text, "(void)integers;");
     print_buffers(&printer);
     print_items(&printer, lowered->items);
     for (ptrdiff_t i = 0; i < arrlen(lowered->nests); i++)
-        print_nest(&printer, &lowered->nests[i]);
+        print_nest(&printer, &lowered->nests[i], i < lowered->strip_nests);
     text_close(&printer.text);
     return text_finish(&printer.text, arena);
 }

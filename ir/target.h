@@ -27,6 +27,7 @@ struct target {
     bool matmul_bias_only; /* matrix products append a bias of the result's own element type, and nothing else */
     int64_t alignment;     /* of every buffer in the arena, bytes */
     int64_t cache_bytes;   /* last level cache, for tiling */
+    bool strips;           /* runs kernels one after the other on a few examples at a time (passes/strips.h) */
     int threads;
     /* For the cost model (passes/figures.h fills them); 0 when unknown. */
     double bandwidth;            /* bytes a second */

@@ -180,7 +180,8 @@ static int join_by_load(struct fuser *fuser, struct node *node, int only_group)
 
 /* Does a nest of the group read one of the node's largest values too, and may the cache still hold it then? A second
  * nest of one kernel that needs what the first one summed (batch normalisation and its gradient) does not fetch it
- * again. */
+ * again. Targets that run kernels by strips do better: the sums go with what makes the value, strip by strip, and the
+ * second nest with what needs its result. */
 static bool is_cached(struct fuser *fuser, const struct node *node, int group)
 {
     const struct fact *fact = &fuser->facts[node->id];
@@ -206,7 +207,7 @@ static int join_group(struct fuser *fuser, struct node *node)
         return -1;
     if (fact->alignment.nest >= 0 && try_join(fuser, node, fact->alignment.nest, &fact->alignment))
         return fact->alignment.nest;
-    bool behind = is_small(fuser, node) || is_cached(fuser, node, group);
+    bool behind = is_small(fuser, node) || (!fuser->context->target->strips && is_cached(fuser, node, group));
     return behind && fuser->groups[group].nests < NESTS_MAX ? new_nest(fuser, node, group) : -1;
 }
 

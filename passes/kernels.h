@@ -23,6 +23,9 @@ struct kernel_use {
     int store_count, load_count, computed_count;
     struct node
         *overflow; /* the graph's read of train/overflow, which kernels tell where overflows begin; NULL: none */
+    /* Of kernels in strips (strips.h): examples in the batch, in a strip, and the nests that run strip by strip. */
+    int64_t strip_items, strip_size;
+    int strip_nests;
 };
 
 struct kernel_set {

@@ -9,6 +9,7 @@
 #include "passes/memory.h"
 #include "passes/offsets.h"
 #include "passes/overwrite.h"
+#include "passes/strips.h"
 #include "passes/view.h"
 
 #include <stb/stb_ds.h>
@@ -31,6 +32,7 @@ struct planner {
     const struct target *target;
     struct pass_context *context;
     struct kernel_set set;
+    struct strip_set strips;
     struct overwrite *overwrite;
     int *last_use;            /* by node id: the last kernel that loads it; set.count + 1: needed at the end */
     int *buffer;              /* by node id: index into buffers, -1 for none */
@@ -201,6 +203,16 @@ static void place_store(struct planner *planner, struct node *store)
         planner->buffers[dying].last = store->kernel + 1;
 }
 
+/* The kernels of a strip run in turns: what one of them needs is there as long as any of them runs. */
+static void live_through_strips(struct lifetime *lifetimes, int count, const struct strip_set *strips, int kernels)
+{
+    for (int i = 0; i < count; i++) {
+        lifetimes[i].first = strip_first(strips, lifetimes[i].first);
+        if (lifetimes[i].last <= kernels)
+            lifetimes[i].last = strip_last(strips, lifetimes[i].last);
+    }
+}
+
 static void set_placements(struct planner *planner)
 {
     for (ptrdiff_t i = 0; i < arrlen(planner->graph->nodes); i++) {
@@ -227,6 +239,7 @@ void pass_memory(struct graph *graph, struct pass_context *context)
     for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++)
         graph->nodes[i]->placement = (struct placement){0};
     planner.set = kernels_find(graph, arena);
+    planner.strips = strips_find(&planner.set, context->target, arena);
     planner.overwrite = overwrite_new(arrlenu(graph->nodes));
     find_last_uses(&planner, arena);
     keep_to_the_end(&planner);
@@ -236,6 +249,7 @@ void pass_memory(struct graph *graph, struct pass_context *context)
         for (int i = 0; i < use->store_count; i++)
             place_store(&planner, use->stores[i]);
     }
+    live_through_strips(planner.buffers, planner.buffer_count, &planner.strips, planner.set.count);
     offsets_assign(planner.buffers, planner.buffer_count, alignment);
     set_placements(&planner);
     hmfree(planner.readers);
@@ -274,8 +288,11 @@ static struct lifetime *placed_lifetimes(const struct graph *graph, const struct
             int last = op_is(store->op, CLASS_EFFECT) ? set->count + 1 : use->number;
             ptrdiff_t old = hmgeti(latest, offset);
             struct lifetime lifetime = {memory_bytes(&store->type, target), use->number, last, offset};
-            if (old >= 0 && lifetimes[latest[old].value].last == use->number && lifetime.bytes)
-                lifetimes[latest[old].value].last = use->number - 1;
+            if (old >= 0 && lifetimes[latest[old].value].last == use->number && lifetime.bytes) {
+                index[store->id] = latest[old].value;
+                lifetimes[latest[old].value].last = last;
+                continue;
+            }
             index[store->id] = count;
             hmput(latest, offset, count);
             lifetimes[count++] = lifetime;
@@ -293,8 +310,10 @@ struct memory_use memory_measure(const struct graph *graph, const struct target 
 {
     struct arena *arena = arena_new();
     struct kernel_set set = kernels_find(graph, arena);
+    struct strip_set strips = strips_find(&set, target, arena);
     int count;
     struct lifetime *lifetimes = placed_lifetimes(graph, &set, target, arena, &count);
+    live_through_strips(lifetimes, count, &strips, set.count);
     struct memory_use use = {0};
     int64_t alignment = target->alignment > 0 ? target->alignment : 1;
     for (int i = 0; i < count; i++) {

@@ -58,6 +58,30 @@ int64_t reduction_block(int64_t count)
     return block < 32 ? 32 : block;
 }
 
+int64_t reduction_items(int64_t count)
+{
+    int64_t items = (count + 63) / 64;
+    while (items < count && count % items)
+        items++;
+    return items > 0 ? items : 1;
+}
+
+int64_t column_block(const struct node *node)
+{
+    const struct type *type = &node->operands[0]->type;
+    int64_t outermost = 1, rows = 1;
+    for (int i = 0; i < type->shape.rank; i++) {
+        int axis = type->order[i];
+        if (!(node->attributes->axes >> axis & 1))
+            continue;
+        outermost = outermost == 1 ? type->shape.dimension[axis] : outermost;
+        rows *= type->shape.dimension[axis];
+    }
+    if (rows <= 0 || rows == outermost || outermost / reduction_items(outermost) < 8)
+        return reduction_block(rows);
+    return rows / outermost * reduction_items(outermost);
+}
+
 bool reduction_ordered(const struct node *node)
 {
     bool adds = node->op == OP_sum || node->op == OP_prod || node->op == OP_fold;
@@ -156,6 +180,15 @@ static bool is_row_level(const struct nest *nest, uint32_t axes)
            !(nest->outer >> vector & 1);
 }
 
+/* All sums over the rows of a nest take blocks of the same rows together. */
+static bool fix_block(struct nest *nest, int64_t block)
+{
+    if (nest->block && nest->block != block)
+        return false;
+    nest->block = block;
+    return true;
+}
+
 static bool join_reduction(struct nest *nest, const struct node *node, uint32_t axes, uint32_t reduced)
 {
     bool whole = axes == nest_axes(nest);
@@ -163,11 +196,13 @@ static bool join_reduction(struct nest *nest, const struct node *node, uint32_t 
     case REDUCTION_ROW:
         return whole && fix_outer(nest, axes & ~reduced);
     case REDUCTION_COLUMN:
-        return whole && fix_outer(nest, reduced);
+        return whole && fix_outer(nest, reduced) && (!reduction_ordered(node) || fix_block(nest, column_block(node)));
     default:
         if (!reduction_ordered(node))
             return whole || is_row_level(nest, axes);
-        return is_row_level(nest, axes) || (whole && fix_outer(nest, 0));
+        if (is_row_level(nest, axes))
+            return fix_block(nest, reduction_block(shape_elements(&node->operands[0]->type.shape)));
+        return whole && fix_outer(nest, 0);
     }
 }
 

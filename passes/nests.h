@@ -13,7 +13,7 @@
  *
  * - ROW: for each result, in the order of memory over the reduced axes. When the innermost axis is reduced, element i
  *   of it goes to lane i % 16; the lanes are merged as a tree at the end. Otherwise vectors lie along the results.
- * - COLUMN: the reduced axes lie outside of all others. Blocks of reduction_block rows, each summed in order, then the
+ * - COLUMN: the reduced axes lie outside of all others. Blocks of column_block rows, each summed in order, then the
  *   blocks in order.
  * - FULL: everything is reduced: blocks of reduction_block elements in the order of memory, element i to lane i % 16,
  *   the lanes merged as a tree, then the blocks in order. */
@@ -31,6 +31,11 @@ enum reduction_kind { REDUCTION_NONE, REDUCTION_ROW, REDUCTION_COLUMN, REDUCTION
 enum reduction_kind reduction_kind(const struct node *node);
 /* Elements (FULL) or rows (COLUMN) in a block, for `count` of them; a multiple of 16. */
 int64_t reduction_block(int64_t count);
+/* The smallest divisor of `count` that is at least a 64th of it: so many slices of the outermost axis are one share. */
+int64_t reduction_items(int64_t count);
+/* Rows in a block of a COLUMN reduction: whole shares of the outermost axis where there are enough of them, so that
+ * a kernel that walks the batch slice by slice can take the sums along (strips.h). */
+int64_t column_block(const struct node *node);
 /* The space of what is reduced: the operand's, or a fold's result and kernel axes; and the mask of reduced axes. */
 struct type reduction_space(const struct node *node, uint32_t *reduced);
 /* False for reductions whose result does not depend on the order: largest, smallest, where they stand, integers. */
@@ -50,6 +55,7 @@ struct nest {
     struct type space;           /* its element says nothing */
     uint32_t outer;              /* mask of space axes */
     bool outer_fixed;            /* a reduction asked for it; otherwise nothing but whole-space stores are in it */
+    int64_t block;               /* rows that the sums over them take together; 0: no sum asks for a number */
     struct nest_member *members; /* stb_ds array, operands before users */
 };
 

@@ -3,12 +3,14 @@
  * Two orders are made and the one whose live values need less memory at their peak is kept: the order in which the
  * kernels stand in the graph, and a greedy one that always runs the ready kernel that frees most (what it stores less
  * what dies with it). A kernel that writes a variable waits, where the dependences allow it, until all other kernels
- * that read the old value have run, so that pass memory can let it write in place.
+ * that read the old value have run, so that pass memory can let it write in place. In
+ * either order a kernel that continues the strip (strips.h) of those before it comes first.
  *
  * Requires: fused. Preserves: everything but the order of nodes and the numbers of kernels, which become their order of
  * execution; the stored nodes of a kernel follow each other. */
 #include "passes/kernels.h"
 #include "passes/pass.h"
+#include "passes/strips.h"
 
 #include <stb/stb_ds.h>
 #include <string.h>
@@ -171,6 +173,8 @@ struct run {
     struct scheduler *scheduler;
     bool greedy;
     struct ready *heap; /* stb_ds array */
+    struct strip_builder *strips;
+    int *strip;         /* stb_ds array: kernels of the strip that is being made */
     int *users_left;    /* by node id */
     int64_t live, peak; /* bytes */
 };
@@ -186,10 +190,40 @@ static struct ready ready_entry(const struct run *run, int kernel)
     return (struct ready){task->soft_waiting > 0, cost, task->position, kernel};
 }
 
+/* The first ready kernel that goes on with the present strip; -1 when there is none. */
+static int take_continuing(struct run *run)
+{
+    struct task *tasks = run->scheduler->tasks;
+    int best = -1;
+    for (ptrdiff_t i = 0; i < arrlen(run->strip); i++) {
+        const struct task *task = &tasks[run->strip[i]];
+        for (ptrdiff_t k = 0; k < arrlen(task->users); k++) {
+            int user = task->users[k];
+            if (!tasks[user].done && tasks[user].waiting == 0 && tasks[user].soft_waiting == 0 &&
+                (best < 0 || tasks[user].position < tasks[best].position) && strip_continues(run->strips, user))
+                best = user;
+        }
+    }
+    if (best >= 0)
+        tasks[best].done = true;
+    return best;
+}
+
+static void note_strip(struct run *run, int kernel)
+{
+    if (!strip_continues(run->strips, kernel))
+        arrsetlen(run->strip, 0);
+    arrput(run->strip, kernel);
+    strip_add(run->strips, kernel);
+}
+
 /* The kernel to run next; -1 when all have run. Costs change while kernels wait, so the best one is looked at again
  * before it is taken. */
 static int take_ready(struct run *run)
 {
+    int continuing = take_continuing(run);
+    if (continuing >= 0)
+        return continuing;
     while (arrlen(run->heap)) {
         struct ready old = heap_pop(&run->heap), now = ready_entry(run, old.kernel);
         if (run->scheduler->tasks[old.kernel].done)
@@ -261,6 +295,7 @@ static int64_t schedule_once(struct scheduler *scheduler, bool greedy, int *orde
 {
     struct run run = {.scheduler = scheduler, .greedy = greedy};
     int count = scheduler->set.count, done = 0;
+    run.strips = strip_builder_new(&scheduler->set, scheduler->target, arena);
     run.users_left = ARENA_ARRAY(arena, int, scheduler->value_count);
     for (ptrdiff_t i = 0; i < scheduler->value_count; i++)
         run.users_left[i] = scheduler->values[i].users_left;
@@ -275,10 +310,12 @@ static int64_t schedule_once(struct scheduler *scheduler, bool greedy, int *orde
             heap_push(&run.heap, ready_entry(&run, k));
     for (int kernel; (kernel = take_ready(&run)) >= 0;) {
         order[done++] = kernel;
+        note_strip(&run, kernel);
         count_memory(&run, &scheduler->set.kernels[kernel]);
         release_users(&run, &scheduler->tasks[kernel]);
     }
     arrfree(run.heap);
+    arrfree(run.strip);
     if (done != count)
         castor_bug("kernels depend on each other in a circle");
     return run.peak;

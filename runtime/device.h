@@ -27,12 +27,14 @@ struct device_facts {
     char instructions[64]; /* the widest instruction set found: "avx512", "avx2", "sse2", … */
 };
 
-/* A step whose addresses are known. The executor fills the first four; `prepared` is the device's own. */
+/* A step whose addresses are known. `prepared` is the device's own; the executor fills the rest. */
 struct device_call {
     const struct program_step *step;
     char **buffers;  /* addresses of step->buffers; those in inputs change between runs */
     char *workspace; /* step->workspace_bytes of it; NULL when none is needed */
     void *prepared;
+    /* The strips to which the step belongs; NULL: none. Calls of one strip follow each other. */
+    const struct program_strip *strip;
 };
 
 enum { DEVICE_SLOTS = 2 };

@@ -176,7 +176,8 @@ static bool prepare_entry(struct executor *executor, struct entry *entry, const 
     char **buffers = entry->addresses;
     for (int i = 0; i < program->step_count; i++) {
         struct device_call *call = &entry->calls[i];
-        *call = (struct device_call){.step = &program->steps[i], .buffers = buffers};
+        *call = (struct device_call){
+            .step = &program->steps[i], .buffers = buffers, .strip = program_find_strip(program, i)};
         buffers += program->steps[i].buffer_count;
         resolve_step(executor, entry, call);
         entry->prepared = i + 1;
@@ -467,8 +468,9 @@ bool executor_profile(struct executor *executor, int number, const void *const *
     bool ok = true;
     for (int run = 0; run < runs && ok; run++) {
         double before = device->finish(device);
-        for (int i = 0; i < steps && ok; i++) {
-            ok = device->run(device, &entry->calls[i], 1, error);
+        for (int i = 0, count; i < steps && ok; i += count) {
+            count = entry->calls[i].strip ? entry->calls[i].strip->count : 1;
+            ok = device->run(device, &entry->calls[i], count, error);
             double after = device->finish(device);
             times[i * runs + run] = device->host_memory ? after - before : device->run_seconds;
             before = after;

@@ -71,6 +71,14 @@ const struct program_entry *program_find_entry(const struct program *program, co
     return NULL;
 }
 
+const struct program_strip *program_find_strip(const struct program_entry *entry, int step)
+{
+    for (int i = 0; i < entry->strip_count; i++)
+        if (step >= entry->strips[i].first && step - entry->strips[i].first < entry->strips[i].count)
+            return &entry->strips[i];
+    return NULL;
+}
+
 const struct program_variable *program_find_variable(const struct program *program, const char *name)
 {
     for (int i = 0; i < program->variable_count; i++)

@@ -141,6 +141,15 @@ struct program_step {
     };
 };
 
+/* Steps first … first + count - 1, kernels and convolutions, can run together by strips: on `size` of the batch's
+ * `items` examples at a time. A convolution then takes its slice of the batch (the gradient of a weight is the sum of
+ * those of the slices, in f32); a kernel is told which (below). Strips may run in any order and side by side. To run
+ * the steps one after the other, each on everything, is as good. */
+struct program_strip {
+    int first, count;
+    int64_t items, size; /* size divides items */
+};
+
 struct program_entry {
     const char *name;
     int64_t batch; /* examples in one execution, 0 where there is none */
@@ -149,11 +158,15 @@ struct program_entry {
     struct program_input *inputs;
     struct program_output *outputs;
     struct program_step *steps;
+    int strip_count; /* of strips, none of which share a step */
+    struct program_strip *strips;
 };
 
-/* Host kernels are C functions `void NAME(char *const *buffers, const long long *integers)`; their launch geometry is
- * zero. CUDA kernels are `extern "C" __global__ void NAME(...)` with one parameter by value, a struct that holds the
- * pointers of all buffers and then all integers, 8 bytes each. */
+/* Host kernels are C functions `void NAME(char *const *buffers, const long long *integers, const long *strip)`; their
+ * launch geometry is zero. `strip` is NULL for all of the work at once; else it points to the first example of the
+ * strip and the one behind its last, which are equal in the call that follows all strips. CUDA kernels are `extern "C"
+ * __global__ void NAME(...)` with one parameter by value, a struct that holds the pointers of all buffers and then all
+ * integers, 8 bytes each. */
 struct program_kernel {
     const char *name;      /* the symbol */
     const char *source;    /* its definition; compiled behind the program's common source */
@@ -192,6 +205,8 @@ const char *program_string(struct program *program, const char *text);
 void program_free(struct program *program);
 
 const struct program_entry *program_find_entry(const struct program *program, const char *name);
+/* The strips of which the step is one; NULL when it runs alone. */
+const struct program_strip *program_find_strip(const struct program_entry *entry, int step);
 const struct program_variable *program_find_variable(const struct program *program, const char *name);
 size_t program_element_bytes(enum program_element element);
 const char *program_element_name(enum program_element element);

@@ -110,6 +110,22 @@ static bool check_step(const struct checker *checker, const struct program_step 
     return !step->workspace_bytes || check_place(checker, &workspace, step->workspace_bytes);
 }
 
+static bool check_strip(const struct checker *checker, const struct program_strip *strip)
+{
+    const struct program_entry *entry = checker->entry;
+    if (strip->first < 0 || strip->count < 1 || strip->first > entry->step_count ||
+        strip->count > entry->step_count - strip->first)
+        return wrong(checker, "a strip of steps that are not there");
+    if (strip->size < 1 || strip->items < strip->size || strip->items % strip->size)
+        return wrong(checker, "strips of %lld out of %lld examples", (long long)strip->size, (long long)strip->items);
+    for (int i = 0; i < strip->count; i++) {
+        const struct program_step *step = &entry->steps[strip->first + i];
+        if (step->kind != PROGRAM_KERNEL && (step->kind != PROGRAM_CONV_STEP || step->conv.n != strip->items))
+            return wrong(checker, "step %s can not run by strips", step->name);
+    }
+    return true;
+}
+
 static bool check_entry(struct checker *checker, const struct program_entry *entry)
 {
     checker->entry = entry;
@@ -129,6 +145,13 @@ static bool check_entry(struct checker *checker, const struct program_entry *ent
         checker->where = entry->steps[i].name;
         if (!check_step(checker, &entry->steps[i]))
             return false;
+    }
+    for (int i = 0, behind = 0; i < entry->strip_count; behind = entry->strips[i].first + entry->strips[i].count, i++) {
+        checker->where = "strips";
+        if (!check_strip(checker, &entry->strips[i]))
+            return false;
+        if (entry->strips[i].first < behind)
+            return wrong(checker, "two strips share a step");
     }
     return true;
 }

@@ -254,6 +254,13 @@ static void code_entry(struct codec *codec, struct program_entry *entry)
     entry->steps = code_array(codec, entry->steps, &entry->step_count, sizeof *entry->steps);
     for (int i = 0; i < entry->step_count; i++)
         code_step(codec, &entry->steps[i]);
+    entry->strips = code_array(codec, entry->strips, &entry->strip_count, sizeof *entry->strips);
+    for (int i = 0; i < entry->strip_count; i++) {
+        CODE(entry->strips[i].first, int, INT32_MAX);
+        CODE(entry->strips[i].count, int, INT32_MAX);
+        code_i64(codec, &entry->strips[i].items);
+        code_i64(codec, &entry->strips[i].size);
+    }
 }
 
 static void code_program(struct codec *codec, struct program *program)

@@ -118,8 +118,13 @@ static void put_entry(FILE *out, const struct program *program, const struct pro
         put_tensor(out, &entry->inputs[i].tensor);
         fputc('\n', out);
     }
-    for (int i = 0; i < entry->step_count; i++)
+    for (int i = 0; i < entry->step_count; i++) {
+        const struct program_strip *strip = program_find_strip(entry, i);
+        if (strip && strip->first == i)
+            fprintf(out, "      steps %d to %d by strips of %lld out of %lld examples:\n", i, i + strip->count - 1,
+                    (long long)strip->size, (long long)strip->items);
         put_step(out, program, entry, i);
+    }
     for (int i = 0; i < entry->output_count; i++) {
         fprintf(out, "  %s %s: ", kinds[entry->outputs[i].kind], entry->outputs[i].name);
         put_tensor(out, &entry->outputs[i].tensor);

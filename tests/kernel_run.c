@@ -1,5 +1,6 @@
 /* Compiles generated kernels into a shared object and runs them on buffers of their own. */
 #include "tests/kernel_run.h"
+#include "passes/strips.h"
 #include "runtime/host/isa.h"
 #include "tests/kernel_cuda.h"
 
@@ -16,6 +17,7 @@ enum { GUARD = 256, GUARD_BYTE = 0x5a, UNIT_KERNELS = 60 };
 struct batch_graph {
     struct graph *graph;
     struct kernel_set set;
+    struct strip_set strips;
     struct kernel *kernels;
 };
 
@@ -41,7 +43,7 @@ struct kernel_batch {
 
 struct target kernel_run_target(void)
 {
-    struct target target = {.name = "host", .channels_last = true, .alignment = 64, .threads = 2};
+    struct target target = {.name = "host", .channels_last = true, .alignment = 64, .threads = 2, .strips = true};
     for (int i = 0; i < ELEMENT_COUNT; i++)
         target.storage[i] = (enum element)i;
     target.storage[ELEMENT_F16] = target.storage[ELEMENT_BF16] = ELEMENT_F32;
@@ -90,6 +92,8 @@ int kernel_batch_add(struct kernel_batch *batch, struct graph *graph)
 {
     struct batch_graph added = {.graph = graph, .set = kernels_find(graph, batch->arena)};
     int number = (int)arrlen(batch->graphs);
+    graph_number(graph);
+    added.strips = strips_find(&added.set, &batch->target, batch->arena);
     added.kernels = ARENA_ARRAY(batch->arena, struct kernel, added.set.count);
     for (int i = 0; i < added.set.count; i++) {
         added.kernels[i] = kernel_generate(&added.set.kernels[i], &batch->target, batch->arena);
@@ -305,30 +309,62 @@ static bool run_on_gpu(struct kernel_batch *batch, int graph, int number)
     return ran;
 }
 
-static void run_on_host(struct kernel_batch *batch, int graph, int number)
+typedef void (*kernel_code)(char *const *buffers, const long long *integers, const long *strip);
+
+/* A kernel about to run. */
+struct prepared {
+    char **buffers;      /* stb_ds array; the workspace last */
+    long long *integers; /* stb_ds array */
+    kernel_code code;
+};
+
+static struct prepared prepare(struct kernel_batch *batch, int graph, int number)
 {
     const struct kernel *kernel = &batch->graphs[graph].kernels[number];
-    char **buffers = NULL;
-    long long *integers = NULL;
+    struct prepared prepared = {0};
     for (int i = 0; i < kernel->buffer_count; i++)
-        arrput(buffers, memory_of(batch, kernel->buffers[i]));
+        arrput(prepared.buffers, memory_of(batch, kernel->buffers[i]));
     for (int i = 0; i < kernel->integer_count; i++)
-        arrput(integers, kernel->integers[i]);
+        arrput(prepared.integers, kernel->integers[i]);
     char *workspace = aligned_alloc(64, (kernel->workspace_bytes + 127) / 64 * 64);
     memset(workspace, GUARD_BYTE, kernel->workspace_bytes + 64);
-    arrput(buffers, workspace);
-    void (*function)(char *const *, const long long *);
+    arrput(prepared.buffers, workspace);
     void *found = dlsym(batch->library, symbol(batch, graph, number));
-    memcpy(&function, &found, sizeof found);
-    if (!function)
+    memcpy(&prepared.code, &found, sizeof found);
+    if (!prepared.code)
         castor_bug("kernel %d of graph %d is missing", number, graph);
-    function(buffers, integers);
+    return prepared;
+}
+
+static void finish(struct kernel_batch *batch, int graph, int number, struct prepared *prepared)
+{
+    uint64_t bytes = batch->graphs[graph].kernels[number].workspace_bytes;
+    char *workspace = arrlast(prepared->buffers);
     for (uint64_t i = 0; i < 64; i++)
-        if (workspace[kernel->workspace_bytes + i] != GUARD_BYTE)
+        if (workspace[bytes + i] != GUARD_BYTE)
             castor_bug("kernel %d of graph %d writes behind its workspace", number, graph);
     free(workspace);
-    arrfree(buffers);
-    arrfree(integers);
+    arrfree(prepared->buffers);
+    arrfree(prepared->integers);
+}
+
+/* `count` kernels from `first` on. Strips run from the last to the first, since any order must do. */
+static void run_on_host(struct kernel_batch *batch, int graph, int first, int count, const struct strip *strip)
+{
+    struct prepared *prepared = NULL;
+    for (int i = 0; i < count; i++)
+        arrput(prepared, prepare(batch, graph, first + i));
+    for (long item = strip ? (long)strip->items : 0; strip && item > 0; item -= (long)strip->size) {
+        const long slice[] = {item - (long)strip->size, item};
+        for (int i = 0; i < count; i++)
+            prepared[i].code(prepared[i].buffers, prepared[i].integers, slice);
+    }
+    const long behind[] = {strip ? (long)strip->items : 0, strip ? (long)strip->items : 0};
+    for (int i = 0; i < count; i++) {
+        prepared[i].code(prepared[i].buffers, prepared[i].integers, strip ? behind : NULL);
+        finish(batch, graph, first + i, &prepared[i]);
+    }
+    arrfree(prepared);
 }
 
 bool kernel_batch_run(struct kernel_batch *batch, int number, const struct environment *environment)
@@ -342,11 +378,14 @@ bool kernel_batch_run(struct kernel_batch *batch, int number, const struct envir
         if (node->op == OP_read)
             fill(batch, node, environment_variable(environment, node->attributes->symbol));
     }
-    for (int i = 0; i < from->set.count; i++)
+    for (int i = 0, count; i < from->set.count; i += count) {
+        const struct strip *strip = from->strips.of[i] < 0 ? NULL : &from->strips.strips[from->strips.of[i]];
+        count = strip ? strip->count : 1;
         if (!batch->cuda)
-            run_on_host(batch, number, i);
+            run_on_host(batch, number, i, count, strip);
         else if (!run_on_gpu(batch, number, i))
             return false;
+    }
     return guards_hold(batch);
 }
 

@@ -9,7 +9,7 @@
 #include "runtime/error.h"
 #include "runtime/program.h"
 
-typedef void (*kernel_function)(char *const *buffers, const long long *integers);
+typedef void (*kernel_function)(char *const *buffers, const long long *integers, const long *strip);
 
 struct compile_settings {
     const char *isa;   /* a name that isa_find knows */

@@ -22,6 +22,7 @@ struct host_call {
     kernel_function function;
     long long *integers;
     struct onednn_plan *plan;
+    struct onednn_slices *slices; /* of a convolution in a strip */
 };
 
 static void *host_allocate(struct device *device, size_t bytes)
@@ -77,6 +78,7 @@ static void host_discard(struct device *device, struct device_call *call)
         return;
     if (own->plan)
         onednn_plan_free(own->plan);
+    onednn_slices_free(own->slices);
     free(own->integers);
     free(own);
     call->prepared = NULL;
@@ -103,20 +105,71 @@ static bool host_prepare(struct device *device, void *kernels, struct device_cal
     case PROGRAM_MATMUL_STEP:
     case PROGRAM_CONV_STEP:
         own->plan = onednn_prepare(host->onednn, call->step, error);
-        return own->plan;
+        if (own->plan && call->strip)
+            own->slices = onednn_slices_new(host->onednn, call->step, call->strip->size, device->facts.threads, error);
+        return own->plan && (!call->strip || own->slices);
     default:
         return true;
     }
 }
 
+/* One strip, from example `first` on, through all its calls. */
+static bool run_slice(const struct device_call *calls, int thread, int64_t first, bool again)
+{
+    const struct program_strip *strip = calls->strip;
+    const long slice[] = {(long)first, (long)(first + strip->size)};
+    for (int i = 0; i < strip->count; i++) {
+        const struct host_call *own = calls[i].prepared;
+        if (own->function)
+            own->function(calls[i].buffers, own->integers, slice);
+        else if (!onednn_slices_run(own->slices, thread, calls[i].buffers, first, again))
+            return false;
+    }
+    return true;
+}
+
+static bool run_strip(const struct device *device, const struct device_call *calls, struct error *error)
+{
+    const struct program_strip *strip = calls->strip;
+    const long behind[] = {(long)strip->items, (long)strip->items};
+    bool good = true;
+#pragma omp parallel num_threads(device->facts.threads) reduction(&& : good)
+    {
+        bool again = false;
+#pragma omp for schedule(static)
+        for (int64_t first = 0; first < strip->items; first += strip->size) {
+            good = run_slice(calls, omp_get_thread_num(), first, again) && good;
+            again = true;
+        }
+    }
+    for (int i = 0; i < strip->count; i++) {
+        const struct host_call *own = calls[i].prepared;
+        if (own->function)
+            own->function(calls[i].buffers, own->integers, behind);
+        else
+            good = onednn_slices_finish(own->slices, calls[i].buffers) && good;
+    }
+    return good || error_set(error, "oneDNN failed on a slice of a convolution");
+}
+
+/* Whether all calls of the strip that begins with the first one are there. */
+static bool strip_begins(const struct device_call *calls, int at, int count)
+{
+    const struct program_strip *strip = calls[at].strip;
+    return strip && (at == 0 || calls[at - 1].strip != strip) && count - at >= strip->count;
+}
+
 static bool host_run(struct device *device, struct device_call *calls, int count, struct error *error)
 {
-    (void)device;
     for (int i = 0; i < count; i++) {
         const struct device_call *call = &calls[i];
         const struct host_call *own = call->prepared;
-        if (own->function)
-            own->function(call->buffers, own->integers);
+        if (strip_begins(calls, i, count)) {
+            if (!run_strip(device, call, error))
+                return false;
+            i += call->strip->count - 1;
+        } else if (own->function)
+            own->function(call->buffers, own->integers, NULL);
         else if (!own->plan)
             memmove(call->buffers[1], call->buffers[0], call->step->copy_bytes);
         else if (!onednn_run(own->plan, call->buffers, error))

@@ -230,7 +230,28 @@ static bool run_stage(struct onednn_plan *plan, const struct stage *stage)
            dnnl_success;
 }
 
+static bool is_due(const struct stage *stage, enum onednn_stages stages)
+{
+    switch (stages) {
+    case STAGES_NEXT:
+        return !stage->weight;
+    case STAGES_SLICE:
+        return !stage->last;
+    case STAGES_NEXT_SLICE:
+        return !stage->weight && !stage->last;
+    case STAGES_LAST:
+        return stage->last;
+    default:
+        return true;
+    }
+}
+
 bool onednn_run(struct onednn_plan *plan, char *const *buffers, struct error *error)
+{
+    return onednn_run_stages(plan, buffers, STAGES_ALL, error);
+}
+
+bool onednn_run_stages(struct onednn_plan *plan, char *const *buffers, enum onednn_stages stages, struct error *error)
 {
     if (plan->empty) {
         memset(buffers[2], 0, plan->empty_bytes);
@@ -251,7 +272,7 @@ bool onednn_run(struct onednn_plan *plan, char *const *buffers, struct error *er
         slot->address = address;
     }
     for (int i = 0; i < plan->stage_count; i++)
-        if (!run_stage(plan, &plan->stages[i]))
+        if (is_due(&plan->stages[i], stages) && !run_stage(plan, &plan->stages[i]))
             return error_set(error, "oneDNN failed in %s", plan->implementation);
     if (dnnl_stream_wait(plan->onednn->stream) != dnnl_success)
         return error_set(error, "oneDNN failed in %s", plan->implementation);

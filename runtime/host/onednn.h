@@ -25,6 +25,18 @@ void onednn_plan_free(struct onednn_plan *plan);
 /* Runs it on the addresses of the step's buffers, in their order. */
 bool onednn_run(struct onednn_plan *plan, char *const *buffers, struct error *error);
 
+/* A convolution on `size` examples of its batch at a time, by up to so many threads at once. */
+struct onednn_slices;
+struct onednn_slices *onednn_slices_new(struct onednn *onednn, const struct program_step *step, int64_t size,
+                                        int threads, struct error *error);
+void onednn_slices_free(struct onednn_slices *slices);
+/* The slice that begins with example `first`, done by thread number `thread`; buffers are the whole step's. `again`:
+ * the thread has done a slice before, and the weight is the same. */
+bool onednn_slices_run(struct onednn_slices *slices, int thread, char *const *buffers, int64_t first, bool again);
+
+/* When all slices are done: sums up the gradient of a weight, and ends the run. */
+bool onednn_slices_finish(struct onednn_slices *slices, char *const *buffers);
+
 /* What the library calls the code that it chose, such as "brgconv:avx512_core", and how many reorders of operands
  * stand around it. */
 const char *onednn_implementation(const struct onednn_plan *plan);

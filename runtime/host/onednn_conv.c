@@ -109,6 +109,8 @@ static dnnl_primitive_desc_t conv_choose_for(struct onednn_plan *plan, const str
         dnnl_primitive_attr_destroy(attributes);
         return NULL;
     }
+    if (plan->onednn->own_scratch)
+        dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user);
     const dnnl_memory_desc_t *bias = conv->epilogue & PROGRAM_EPILOGUE_BIAS ? &formats->bias : NULL;
     for (size_t i = 0; i < sizeof conv_attempts / sizeof *conv_attempts; i++) {
         const dnnl_memory_desc_t *x = conv_attempts[i].x_free ? formats->free : formats->given;
@@ -188,16 +190,21 @@ bool onednn_prepare_conv(struct onednn_plan *plan, const struct program_conv *co
 
     int slot[OPERAND_COUNT], result = conv_roles[conv->kind].result;
     for (int i = 0; i < 2; i++) {
-        int operand = conv_roles[conv->kind].operand[i];
+        int operand = conv_roles[conv->kind].operand[i], before = plan->stage_count;
         slot[operand] = add_operand(plan, i, &formats.given[operand], &wanted[operand]);
         if (slot[operand] < 0) {
             dnnl_primitive_desc_destroy(descriptor);
             return false;
         }
+        if (operand == OPERAND_WEIGHT && plan->stage_count > before)
+            plan->stages[before].weight = true;
     }
+    dnnl_memory_desc_t scratch = *dnnl_primitive_desc_query_md(descriptor, dnnl_query_scratchpad_md, 0);
     struct stage *stage = onednn_add_contraction(plan, descriptor);
     if (!stage)
         return false;
+    if (dnnl_memory_desc_get_size(&scratch))
+        onednn_add_argument(stage, DNNL_ARG_SCRATCHPAD, onednn_add_slot(plan, &scratch, -1));
     int stored = slot[result] = onednn_add_slot(plan, &formats.given[result], 2);
     bool same = dnnl_memory_desc_equal(&formats.given[result], &wanted[result]);
     if (!same)
@@ -205,5 +212,11 @@ bool onednn_prepare_conv(struct onednn_plan *plan, const struct program_conv *co
     for (int i = 0; i < OPERAND_COUNT; i++)
         onednn_add_argument(stage, conv_roles[conv->kind].argument[i], slot[i]);
     onednn_add_epilogue(plan, stage, conv->epilogue, adds, &formats.bias, &formats.given[OPERAND_Y]);
-    return same || onednn_add_reorder(plan, slot[result], stored);
+    plan->result = slot[result];
+    if (same)
+        return true;
+    if (!onednn_add_reorder(plan, slot[result], stored))
+        return false;
+    plan->stages[plan->stage_count - 1].last = true;
+    return true;
 }

@@ -17,6 +17,7 @@ struct onednn {
     dnnl_stream_t stream;
     char *workspace;
     size_t workspace_bytes;
+    bool own_scratch; /* what a primitive needs besides lies in the workspace too, not in a thread's memory */
 };
 
 struct slot {
@@ -30,6 +31,8 @@ struct stage {
     dnnl_primitive_t primitive;
     int argument_count;
     int kind[ARGUMENTS_MAX], slot[ARGUMENTS_MAX];
+    bool weight; /* brings the weight into the library's format: need not be done again for each slice */
+    bool last;   /* brings the result from the library's format to where it belongs */
 };
 
 struct onednn_plan {
@@ -42,6 +45,7 @@ struct onednn_plan {
     bool behind_half, behind_relu;
     int behind_addend; /* buffer added after relu; 0: none */
     char implementation[48];
+    int result;         /* slot of a convolution's result in the library's format */
     bool empty;         /* an operand has no elements: the result is zero, if there is any */
     size_t empty_bytes; /* of that result */
     /* A product over nothing: the result is the epilogue of zero. */
@@ -84,6 +88,16 @@ bool onednn_prepare_matmul(struct onednn_plan *plan, const struct program_matmul
 bool onednn_prepare_conv(struct onednn_plan *plan, const struct program_conv *conv);
 /* The result of a product over nothing, which the library would leave as it was. */
 void onednn_run_plain(const struct program_matmul *matmul, char *const *buffers);
+
+/* onednn_run of only some of the plan's stages. */
+enum onednn_stages {
+    STAGES_ALL,
+    STAGES_NEXT,       /* without the weight's, which have run before */
+    STAGES_SLICE,      /* without the last */
+    STAGES_NEXT_SLICE, /* without both */
+    STAGES_LAST        /* the last alone */
+};
+bool onednn_run_stages(struct onednn_plan *plan, char *const *buffers, enum onednn_stages stages, struct error *error);
 
 /* Products that sgemm can do, and doing one on at most so many threads. */
 bool onednn_gemm_fits(const struct program_matmul *matmul);

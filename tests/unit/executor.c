@@ -13,13 +13,13 @@
 
 static const char common[] = "#define N 6\n";
 static const char scale_source[] =
-    "void scale(char *const *b, const long long *k)\n{\n"
+    "void scale(char *const *b, const long long *k, const long *strip)\n{\n"
     "    const float *x = (const float *)b[0];\n    float *w = (float *)b[1], *y = (float *)b[2];\n"
     "    for (int i = 0; i < N; i++)\n        y[i] = x[i] * w[0] + k[0];\n    w[0] += 1;\n}\n";
-static const char sum_source[] = "void sum(char *const *b, const long long *k)\n{\n    (void)k;\n"
+static const char sum_source[] = "void sum(char *const *b, const long long *k, const long *strip)\n{\n    (void)k;\n"
                                  "    const float *y = (const float *)b[0];\n    float s = 0;\n"
                                  "    for (int i = 0; i < N; i++)\n        s += y[i];\n    *(float *)b[1] = s;\n}\n";
-static const char wild_source[] = "void wild(char *const *b, const long long *k)\n{\n    (void)k;\n"
+static const char wild_source[] = "void wild(char *const *b, const long long *k, const long *strip)\n{\n    (void)k;\n"
                                   "    ((float *)b[0])[20] = 1;\n}\n";
 
 static struct program_tensor vector(int64_t count)

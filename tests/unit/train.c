@@ -18,26 +18,30 @@
 /* State: w at 0, train/seed (i64) at 64, train/epoch at 128, train/steps at 192, the copy of w at 256, gradient at 320.
  * Scratch: loss at 0, lr at 64, scale at 128, skipped at 192, hits at 256, count at 320. */
 static const char source[] =
-    "void init(char *const *b, const long long *k)\n{\n    *(float *)b[0] = 0;\n    *(float *)b[1] = 0;\n    "
+    "void init(char *const *b, const long long *k, const long *strip)\n{\n    *(float *)b[0] = 0;\n    *(float *)b[1] "
+    "= 0;\n    "
     "(void)k;\n}\n"
     "static float mean_loss(const float *t, long long n, float w, float *g)\n{\n    float l = 0;\n    *g = 0;\n"
     "    for (long long i = 0; i < n; i++) {\n        float d = w - t[i];\n        l += d * d / n;\n"
     "        *g += 2 * d / n;\n    }\n    return l;\n}\n"
-    "void train(char *const *b, const long long *k)\n{\n    float g, *w = (float *)b[1];\n"
+    "void train(char *const *b, const long long *k, const long *strip)\n{\n    float g, *w = (float *)b[1];\n"
     "    *(float *)b[2] = k[1] == 2 ? 0.0f / 0.0f : mean_loss((const float *)b[0], k[0], *w, &g);\n"
     "    *(float *)b[3] = 0.25f;\n    *(float *)b[4] = 8;\n    *(_Bool *)b[5] = k[1] == 1;\n"
     "    if (k[1] == 0)\n        *w -= 0.25f * g;\n}\n"
-    "void micro(char *const *b, const long long *k)\n{\n    float g;\n"
+    "void micro(char *const *b, const long long *k, const long *strip)\n{\n    float g;\n"
     "    *(float *)b[2] = mean_loss((const float *)b[0], k[0], *(float *)b[1], &g);\n    *(float *)b[3] += g;\n}\n"
-    "void update(char *const *b, const long long *k)\n{\n    (void)k;\n    *(float *)b[0] -= 0.25f * *(float *)b[1] / "
+    "void update(char *const *b, const long long *k, const long *strip)\n{\n    (void)k;\n    *(float *)b[0] -= 0.25f "
+    "* *(float *)b[1] / "
     "2;\n"
     "    *(float *)b[1] = 0;\n    *(float *)b[2] = 0.25f;\n}\n"
-    "void eval(char *const *b, const long long *k)\n{\n    float g, hits = 0;\n    const float *t = (const float "
+    "void eval(char *const *b, const long long *k, const long *strip)\n{\n    float g, hits = 0;\n    const float *t = "
+    "(const float "
     "*)b[0];\n"
     "    *(float *)b[2] = mean_loss(t, k[0], *(float *)b[1], &g);\n"
     "    for (long long i = 0; i < k[0]; i++)\n        hits += t[i] > 0;\n    *(float *)b[3] = hits;\n"
     "    *(float *)b[4] = k[0];\n}\n"
-    "void refresh(char *const *b, const long long *k)\n{\n    (void)k;\n    *(float *)b[1] = *(float *)b[0];\n}\n";
+    "void refresh(char *const *b, const long long *k, const long *strip)\n{\n    (void)k;\n    *(float *)b[1] = "
+    "*(float *)b[0];\n}\n";
 
 static const char *const kernel_names[] = {"init", "train", "micro", "update", "eval", "refresh"};
 
