@@ -12,6 +12,7 @@
 /* The table compares every type with every bound, also where that can't fail. */
 #pragma GCC diagnostic ignored "-Wtype-limits"
 #ifdef __clang__
+#pragma GCC diagnostic ignored "-Wbitwise-instead-of-logical" /* without branches, so that loops vectorise */
 #pragma GCC diagnostic ignored "-Wtautological-compare"
 #pragma GCC diagnostic ignored "-Wtautological-type-limit-compare"
 #pragma GCC diagnostic ignored "-Wtautological-constant-out-of-range-compare"
