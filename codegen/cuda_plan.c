@@ -89,10 +89,11 @@ bool cuda_is_aligned(const struct lowered *lowered, const struct affine *index, 
 struct accesses {
     const struct affine **indices; /* of what lies next to each other; stb_ds array */
     bool narrow, scattered;        /* elements of at most 2 bytes; lanes that do not lie next to each other */
+    int64_t strides;               /* of slices whose number is read from memory, or-ed: their common power of two */
 };
 
 static void add_access(struct accesses *accesses, const struct lowered *lowered, const struct affine *index,
-                       enum element element, int slice)
+                       enum element element, int slice, int64_t stride)
 {
     bool vector = affine_vector(lowered, index) || (slice >= 0 && lowered->values[slice].vector);
     if (!vector)
@@ -105,6 +106,7 @@ static void add_access(struct accesses *accesses, const struct lowered *lowered,
     }
     accesses->scattered |= !contiguous;
     accesses->narrow |= element_bytes(element) <= 2;
+    accesses->strides |= slice >= 0 ? stride : 0;
     arrput(accesses->indices, index);
 }
 
@@ -115,10 +117,10 @@ static struct accesses accesses_of(const struct lowered *lowered, const struct i
         const struct value *value = items[i].kind == ITEM_VALUE ? &lowered->values[items[i].number] : NULL;
         const struct store *store = items[i].kind == ITEM_STORE ? &lowered->stores[items[i].number] : NULL;
         if (value && value->kind == VALUE_LOAD)
-            add_access(&accesses, lowered, value->index, value->element,
-                       value->operand_count ? value->operands[0] : -1);
+            add_access(&accesses, lowered, value->index, value->element, value->operand_count ? value->operands[0] : -1,
+                       value->stride);
         if (store)
-            add_access(&accesses, lowered, store->index, store->element, store->slice);
+            add_access(&accesses, lowered, store->index, store->element, store->slice, store->stride);
     }
     return accesses;
 }
@@ -128,7 +130,7 @@ static bool all_aligned(const struct lowered *lowered, const struct accesses *ac
     for (ptrdiff_t i = 0; i < arrlen(accesses->indices); i++)
         if (!cuda_is_aligned(lowered, accesses->indices[i], width))
             return false;
-    return true;
+    return accesses->strides % width == 0;
 }
 
 /* Several only where a body is all there is, so that its loads and stores can be taken together. */

@@ -381,4 +381,15 @@ static inline u32 dot_bytes(u32 a, u32 b, u32 c, bool a_signed, bool b_signed)
     return c;
 }
 
+/* The two 16-bit numbers of a with two bytes of b: the low ones, or (high) the other two. */
+static inline u32 dot_halves(u32 a, u32 b, u32 c, bool a_signed, bool b_signed, bool high)
+{
+    for (int i = 0; i < 2; i++) {
+        u32 half = a >> 16 * i, byte = b >> 8 * (i + 2 * high);
+        s32 x = a_signed ? (s16)half : (u16)half, y = b_signed ? (s8)byte : (u8)byte;
+        c += (u32)(x * y);
+    }
+    return c;
+}
+
 #endif
