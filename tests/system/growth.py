@@ -66,7 +66,7 @@ def kernels(net):
     counts, lengths = {}, {}
     for depth in (12, 96):
         source = castor("dump", net, "--set", f"depth={depth}", "--emit", "c")
-        counts[depth] = source.count("(char *const *buffers, const long long *integers)\n")
+        counts[depth] = source.count("(char *const *buffers, const long long *integers, const long *strip)\n")
         lengths[depth] = len(source)
     print(f"12 layers: {counts[12]} kernels, 96 layers: {counts[96]}")
     check(10 <= counts[12] <= counts[96] <= 1.5 * counts[12], f"kernels by layers: {counts}")
