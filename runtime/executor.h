@@ -63,7 +63,7 @@ struct executor_cost {
 };
 
 /* Runs entry `number` so many times, step by step, and writes into costs[step] what each costs. The state moves on as
- * in any run. */
+ * in any run. Steps of a strip run together: what they cost is told of the first, the others cost nothing. */
 bool executor_profile(struct executor *executor, int number, const void *const *inputs, int runs,
                       struct executor_cost *costs, struct error *error);
 
