@@ -18,7 +18,9 @@ for model in MODELS:
     with tempfile.TemporaryDirectory() as folder:
         runs = [os.path.join(folder, name) for name in "ab"]
         for run in runs:
-            castor("train", model, "--steps", "12", "--batch", "32", "--out", run, "--quiet")
+            # The f16 forward pass of overflow.net overflows, as it is meant to: its loss is no number.
+            diverges = 4 if os.path.basename(model) == "overflow.net" else 0
+            castor("train", model, "--steps", "12", "--batch", "32", "--out", run, "--quiet", code=diverges)
         first, second = (bytes_of(os.path.join(run, "last.safetensors")) for run in runs)
         check(len(first) > 10000 and first == second, f"{model}: two runs end in different weights")
 finish()
