@@ -56,10 +56,8 @@ def close(mine, other, last_bit):
     for few (half types)."""
     differences = [abs(a - b) for a, b in zip(mine, other)]
     size = rms(other) or 1
-    if not last_bit:
-        return oracle(mine, other, SUMS)
     moved = [(d, b) for d, b in zip(differences, other) if not d <= SUMS * size]
-    near = all(d <= SUMS * size + last_bit * abs(b) for d, b in moved)
+    near = all(d <= SUMS * size + last_bit * abs(b) for d, b in moved) if last_bit else rms(differences) <= SUMS * size
     return rms(differences) / size, near and len(moved) <= FEW * len(mine)
 
 
