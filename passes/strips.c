@@ -57,6 +57,10 @@ static bool movement_keeps(const struct node *node, int64_t items)
         return !(attributes->axes & 1);
     case OP_concat:
         return attributes->axis != 0;
+    case OP_window:
+        return node->operands[0]->type.shape.rank > attributes->window.rank;
+    case OP_fold:
+        return node->type.shape.rank > attributes->window.rank;
     default:
         return true;
     }
@@ -72,10 +76,10 @@ static bool keeps_items(const struct node *node, int operand, int64_t items)
     switch (op_info(node->op)->class) {
     case CLASS_POINTWISE:
     case CLASS_REDUCE:
-    case CLASS_FOLD:
         return true;
     case CLASS_EFFECT:
         return node->op == OP_output;
+    case CLASS_FOLD:
     case CLASS_MOVEMENT:
         return movement_keeps(node, items);
     default:

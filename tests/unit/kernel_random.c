@@ -6,6 +6,7 @@
 #include "tests/random_graph.h"
 #include "tests/unit/check.h"
 
+#include "ir/print.h"
 #include "passes/pass.h"
 
 #include <math.h>
@@ -64,6 +65,8 @@ static void compare(struct kernel_batch *batch, int number, const struct graph *
         if (different)
             fprintf(stderr, "seed %d: %s %s differs fused and unfused in %lld of %lld\n", seed, op_info(node->op)->name,
                     node->attributes->symbol, (long long)different, (long long)count);
+        if (different && getenv("CASTOR_VERBOSE"))
+            print_graph(original, stderr);
         CHECK(!different);
         int64_t off = far_off(a, evaluation_value(evaluation, effect(original, node)));
         if (off && getenv("CASTOR_VERBOSE"))
