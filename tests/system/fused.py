@@ -9,9 +9,10 @@ of a unit in the last place for half types.
 
 With one thread and with two, everything is equal but what comes from a sum that oneDNN splits among threads: the
 weight gradients of convolutions (which nothing else of a step's results depends on). Sums in f32 in another order agree
-to an RMSE of 1e-5 (18,816 products, each sum off by some 2^-24 times their root: single elements go beyond it). Where the gradient is of a half type a sum near the middle of two numbers may then be
-rounded to the other one: an element may differ by its last bit, and few do. They are added up strip by strip where a
-convolution runs in a strip, so they may differ in the unfused program too, and when every step runs by itself (--check).
+to an RMSE of 1e-5 (18,816 products, each sum off by some 2^-24 times their root: single elements go beyond it). Where
+the gradient is of a half type a sum near the middle of two numbers may then be rounded to the other one: an element may
+differ by its last bit, and few do. They are added up strip by strip where a convolution runs in a strip, so they may
+differ in the unfused program too, and when every step runs by itself (--check).
 
 The loss scale is small enough that nothing overflows (at 65536, under half(f16), a gradient of a variance would).
 """
@@ -41,8 +42,8 @@ def rms(values):
 def step(model, policy, folder, *flags):
     fetched = os.path.join(folder, "out.safetensors")
     castor("run", f"models/{model}.net", "--graph", "train", "--policy", policy, "--feed",
-           os.path.join(folder, "in.safetensors"), "--scale", "dynamic(init = 1024)", "--fetch", fetched, "--cache", os.path.join(folder, "cache"),
-           *SETTINGS.get(model, ()), *flags)
+           os.path.join(folder, "in.safetensors"), "--scale", "dynamic(init = 1024)", "--fetch", fetched,
+           "--cache", os.path.join(folder, "cache"), *SETTINGS.get(model, ()), *flags)
     return safetensors.read(fetched)
 
 

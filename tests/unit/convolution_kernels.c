@@ -1,6 +1,6 @@
 /* The convolution kernels as NVRTC compiles them: each tile for each kind and type, without registers that
  * do not fit (spills) and without arrays that fall into local memory (stack), on every architecture. Without arguments
- * a few of them on one architecture; with an argument all on all. */
+ * a few of them on one architecture; with `each` every one on one architecture, in turn; with `all` all on all. */
 #include "check.h"
 #include "codegen/convolution_kernel.h"
 #include "codegen/kernel.h"
@@ -8,6 +8,8 @@
 #if CASTOR_CUDA
 
 #include "runtime/cuda/compile.h"
+
+#include <string.h>
 
 /* The fullest epilogue, for each kind, type, tile and way of loading. */
 static struct convolution_kernel make_kernel(int kind, enum program_element element, int tile, bool vectors,
@@ -31,13 +33,14 @@ static struct convolution_kernel make_kernel(int kind, enum program_element elem
     return convolution_kernel_make(&conv, &request, arena);
 }
 
-static struct program *make_program(struct arena *arena, int every)
+/* Kernels first, first + every, … of all. */
+static struct program *make_program(struct arena *arena, int first, int every)
 {
     struct target target = {.name = "sim", .language = LANGUAGE_CUDA};
     struct program *program = program_new();
     program->source = arena_printf(arena, "%s\n%s", kernel_prelude(&target, arena), convolution_kernel_template(arena));
     program->kernels = program_allocate(program, 12 * CONVOLUTION_TILES * sizeof *program->kernels);
-    for (int i = 0; i < 12 * CONVOLUTION_TILES; i += every) {
+    for (int i = first; i < 12 * CONVOLUTION_TILES; i += every) {
         struct convolution_kernel kernel =
             make_kernel(i % 3, i / 3 % 2 ? PROGRAM_F32 : PROGRAM_F16, i / 12 + 1, i / 6 % 2 == 0, arena);
         program->kernels[program->kernel_count++] = (struct program_kernel){
@@ -73,20 +76,21 @@ static void check_architecture(struct nvrtc *nvrtc, const struct program *progra
 int main(int count, char **arguments)
 {
     static const char *const architectures[] = {"sm_80", "sm_86", "sm_89", "sm_90", "sm_100"};
-    (void)arguments;
-    bool all = count > 1;
+    enum { ARCHITECTURES = sizeof architectures / sizeof *architectures, FEW = 31 };
+    bool all = count > 1 && strcmp(arguments[1], "all") == 0, each = count > 1 && !all;
     struct error error = {0};
     struct nvrtc *nvrtc = nvrtc_open(&error);
     if (!nvrtc) {
         printf("left out: no NVRTC here\n");
-        return 0;
+        return 77;
     }
     struct arena *arena = arena_new();
-    struct program *program = make_program(arena, all ? 1 : 31);
-    printf("%d kernels\n", program->kernel_count);
-    for (size_t i = 0; i < (all ? sizeof architectures / sizeof *architectures : 1); i++)
+    for (int i = 0; i < (all || each ? ARCHITECTURES : 1); i++) {
+        struct program *program = make_program(arena, each ? i : 0, all ? 1 : each ? ARCHITECTURES : FEW);
+        printf("%d kernels on %s\n", program->kernel_count, architectures[i]);
         check_architecture(nvrtc, program, architectures[i]);
-    program_free(program);
+        program_free(program);
+    }
     arena_free(arena);
     nvrtc->free(nvrtc);
     return check_result();
@@ -97,7 +101,7 @@ int main(int count, char **arguments)
 int main(void)
 {
     printf("left out: built without CUDA\n");
-    return 0;
+    return 77;
 }
 
 #endif
