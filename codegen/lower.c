@@ -183,6 +183,16 @@ static bool indices_follow(const struct node *node)
     return true;
 }
 
+/* Does a FULL reduction take one value for each place of the outer axes, rather than of the whole space? */
+static bool is_outer_level(const struct walk *walk, const struct nest_member *member)
+{
+    uint32_t reduced;
+    struct type space = member->base ? member->base->type : reduction_space(member->node, &reduced);
+    uint32_t axes = member_axes(member, space.shape.rank);
+    return member->reduction == REDUCTION_FULL && walk->flat < 0 && walk->nest->outer_fixed &&
+           axes == walk->nest->outer && axes != nest_axes(walk->nest);
+}
+
 /* Evaluates what is reduced and makes the reduction; its number. */
 static int add_reduction(struct walk *walk, const struct nest_member *member)
 {
@@ -208,9 +218,7 @@ static int add_reduction(struct walk *walk, const struct nest_member *member)
     if (node->op == OP_argmax || node->op == OP_argmin)
         reduction.position = position_value(lowerer, node, indices);
     reduction.lanes = member->reduction != REDUCTION_COLUMN && lowerer->loops.vector_inner;
-    uint32_t axes = member_axes(member, space.shape.rank);
-    reduction.row_level = member->reduction == REDUCTION_FULL && walk->flat < 0 && walk->nest->outer_fixed &&
-                          axes == walk->nest->outer && axes != nest_axes(walk->nest);
+    reduction.row_level = is_outer_level(walk, member) && lowerer->loops.vector_inner;
     arrput(lowerer->out.reductions, reduction);
     return (int)arrlen(lowerer->out.reductions) - 1;
 }
@@ -310,7 +318,7 @@ static void lower_total(struct walk *walk, const struct nest_member *member)
 {
     struct lowerer *lowerer = walk->lowerer;
     int number = add_reduction(walk, member);
-    int depth = lowerer->out.reductions[number].row_level ? row_depth(lowerer) : BODY_INNER;
+    int depth = is_outer_level(walk, member) ? row_depth(lowerer) : BODY_INNER;
     lower_append_item(lowerer, depth, ITEM_STEP, number);
     arrput(lowerer->loops.totals, number);
 }

@@ -190,6 +190,7 @@ void pass_fuse(struct graph *graph, struct pass_context *context)
     fuse_place_effects(&fuser);
     decide_stores(&fuser);
     fuse_float(&fuser);
+    fuse_beside(&fuser);
     number_kernels(&fuser);
     number_chains(&fuser);
     check_kernels(graph);

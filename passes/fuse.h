@@ -9,7 +9,12 @@
 #include "passes/nests.h"
 #include "passes/pass.h"
 
-enum { GROUP_NONE = -1, GROUP_MANY = -2, FACT_LOADS = 8 };
+enum {
+    GROUP_NONE = -1,
+    GROUP_MANY = -2,
+    FACT_LOADS = 8,
+    NESTS_MAX = 64 /* of a group that is no update */
+};
 
 /* What is known of a node once the walk has passed it. */
 struct fact {
@@ -33,6 +38,7 @@ struct group {
     bool floating; /* only reductions of everything to one value: may run later, with others */
     int merged;    /* the group that took this one in, else GROUP_NONE */
     int consumer;  /* the lowest level of a group that needs this one */
+    int64_t bytes; /* that its nests move, at most */
 };
 
 struct fuser {
@@ -52,10 +58,13 @@ struct fuser {
 /* Values that must be stored, epilogues, users (fuse_require.c). */
 void fuse_require(struct fuser *fuser);
 
-/* Places one node, operands before users (fuse_place.c); the effects that waited; the groups that may run later. */
+/* Places one node, operands before users (fuse_place.c); the effects that waited. */
 void fuse_place(struct fuser *fuser, struct node *node);
 void fuse_place_effects(struct fuser *fuser);
+
+/* Groups that share a launch though they share no values (fuse_merge.c): those that may run later; small ones. */
 void fuse_float(struct fuser *fuser);
+void fuse_beside(struct fuser *fuser);
 
 /* Computed in memory before any kernel runs. */
 static inline bool fuse_is_leaf(const struct node *node)

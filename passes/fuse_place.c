@@ -1,6 +1,7 @@
 /* Where each anchor goes: into the nest of what it needs, behind it in the same group, beside others that read the
  * same values, or into a group of its own. */
 #include "passes/fuse.h"
+#include "passes/memory.h"
 
 #include <stb/stb_ds.h>
 
@@ -8,7 +9,6 @@ enum {
     SMALL_ELEMENTS = 16384, /* a nest of at most so many elements may follow another one in its kernel */
     SMALL_LOADS = 65536,    /* if it reads no values larger than this */
     MEMBERS_MAX = 48,       /* of a nest */
-    NESTS_MAX = 64,         /* of a group that is no update */
     UPDATE_NESTS_MAX = 192, /* of the kernel that updates all parameters */
     RECOMPUTE_COST = 60,    /* operations that are worth storing when several kernels need the value */
     REPEATED_COST = 4,      /* the same for a value that is repeated along an axis */
@@ -211,6 +211,16 @@ static int join_group(struct fuser *fuser, struct node *node)
     return behind && fuser->groups[group].nests < NESTS_MAX ? new_nest(fuser, node, group) : -1;
 }
 
+static void count_bytes(struct fuser *fuser, const struct node *node)
+{
+    const struct fact *fact = &fuser->facts[node->id];
+    const struct target *target = fuser->context->target;
+    struct group *group = &fuser->groups[fact->own_group];
+    group->bytes += memory_bytes(&node->type, target);
+    for (int i = 0; i < FACT_LOADS && fact->loads[i]; i++)
+        group->bytes += memory_bytes(&fact->loads[i]->type, target);
+}
+
 /* After the node is a member of `nest`: where its value stands for those that use it. */
 static void settle(struct fuser *fuser, struct node *node, int nest)
 {
@@ -222,6 +232,7 @@ static void settle(struct fuser *fuser, struct node *node, int nest)
     }
     fact->own_group = fuser->nest_group[nest];
     fact->own_nest = nest;
+    count_bytes(fuser, node);
     fact->alignment = alignment_none();
     if (member->reduction == REDUCTION_COLUMN || member->reduction == REDUCTION_FULL || is_alone(node)) {
         fact->alignment.after = nest;
@@ -394,28 +405,4 @@ void fuse_place_effects(struct fuser *fuser)
         }
         settle(fuser, node, nest);
     }
-}
-
-/* Sums of everything that nothing else computes along with (norms, checks of gradients) run as late as their users
- * allow, all of one level in one kernel. */
-void fuse_float(struct fuser *fuser)
-{
-    struct {
-        int key, value;
-    } *at_level = NULL;
-    for (ptrdiff_t i = 0; i < arrlen(fuser->groups); i++) {
-        struct group *group = &fuser->groups[i];
-        if (!group->floating || group->consumer == 1 << 30)
-            continue;
-        group->level = group->consumer - 1;
-        ptrdiff_t found = hmgeti(at_level, group->level);
-        struct group *into = found < 0 ? NULL : &fuser->groups[at_level[found].value];
-        if (!into || into->nests + group->nests > NESTS_MAX || !pass_may_rewrite(fuser->context)) {
-            hmput(at_level, group->level, (int)i);
-            continue;
-        }
-        into->nests += group->nests;
-        group->merged = at_level[found].value;
-    }
-    hmfree(at_level);
 }

@@ -180,6 +180,13 @@ static bool is_row_level(const struct nest *nest, uint32_t axes)
            !(nest->outer >> vector & 1);
 }
 
+/* One value for each place of the outer axes, vectors lying along one of these. */
+static bool is_vector_level(const struct nest *nest, uint32_t axes)
+{
+    int vector = nest_vector_axis(nest);
+    return nest->outer_fixed && axes == nest->outer && vector >= 0 && nest->outer >> vector & 1;
+}
+
 /* All sums over the rows of a nest take blocks of the same rows together. */
 static bool fix_block(struct nest *nest, int64_t block)
 {
@@ -199,7 +206,7 @@ static bool join_reduction(struct nest *nest, const struct node *node, uint32_t 
         return whole && fix_outer(nest, reduced) && (!reduction_ordered(node) || fix_block(nest, column_block(node)));
     default:
         if (!reduction_ordered(node))
-            return whole || is_row_level(nest, axes);
+            return whole || is_row_level(nest, axes) || is_vector_level(nest, axes);
         if (is_row_level(nest, axes))
             return fix_block(nest, reduction_block(shape_elements(&node->operands[0]->type.shape)));
         return whole && fix_outer(nest, 0);
@@ -231,7 +238,10 @@ bool nest_join(struct nest *nest, struct node *node, const struct alignment *ali
     member.base = member.reduction && !any_order(node) ? NULL : alignment->base;
     struct type value = value_space(node, alignment, &reduced);
     memcpy(member.axis, alignment->axis, sizeof member.axis);
-    if (!place_axes(nest, &value, member.axis) || !same_order(nest, &value, member.axis))
+    if (!place_axes(nest, &value, member.axis))
+        return false;
+    /* A half copy whose order is the convolution's goes along with its parameter, however that lies. */
+    if (node->op != OP_write && !same_order(nest, &value, member.axis))
         return false;
     uint32_t axes = axes_mask(&value, member.axis, ~0u);
     bool fits = member.reduction ? join_reduction(nest, node, axes, axes_mask(&value, member.axis, reduced))

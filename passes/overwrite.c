@@ -161,7 +161,7 @@ static void carry_spread(struct overwrite *overwrite, const struct nest *nest, i
         bool reduces = own && op_is(node->op, CLASS_REDUCE) && node->op != OP_m2; /* which may read twice */
         for (int j = 0; (own || !is_made(overwrite, node)) && j < node->operand_count; j++) {
             struct node *operand = node->operands[j];
-            bool direct = reduces || (is_elementwise(node) && same_place(node, operand));
+            bool direct = reduces || (is_elementwise(node) && shape_equal(&node->type.shape, &operand->type.shape));
             if (is_uniform(overwrite, operand))
                 continue;
             /* a made value does not spread what it was made from: it is complete when others take it */

@@ -1,0 +1,64 @@
+/* Groups that share a launch though they share no values: one level of groups needs nothing of each other. */
+#include "passes/fuse.h"
+
+#include <stb/stb_ds.h>
+
+/* A group by level: the last one that others may still join. */
+struct at_level {
+    int key, value;
+};
+
+static bool try_merge(struct fuser *fuser, int group, int into)
+{
+    struct group *from = &fuser->groups[group], *to = &fuser->groups[into];
+    if (to->nests + from->nests > NESTS_MAX || !pass_may_rewrite(fuser->context))
+        return false;
+    to->nests += from->nests;
+    to->bytes += from->bytes;
+    from->merged = into;
+    return true;
+}
+
+/* Sums of everything that nothing else computes along with (norms, checks of gradients) run as late as their users
+ * allow, all of one level in one kernel. */
+void fuse_float(struct fuser *fuser)
+{
+    struct at_level *latest = NULL;
+    for (int i = 0; i < arrlen(fuser->groups); i++) {
+        struct group *group = &fuser->groups[i];
+        if (!group->floating || group->consumer == 1 << 30)
+            continue;
+        group->level = group->consumer - 1;
+        ptrdiff_t found = hmgeti(latest, group->level);
+        if (found < 0 || !try_merge(fuser, i, latest[found].value))
+            hmput(latest, group->level, i);
+    }
+    hmfree(latest);
+}
+
+/* Is the group moved in less time than a launch takes? Then it is worth a launch of its own nowhere. */
+static bool is_brief(const struct fuser *fuser, const struct group *group)
+{
+    const struct target *target = fuser->context->target;
+    return (double)group->bytes < target->launch_seconds * target->bandwidth / 2;
+}
+
+/* A GPU's small kernels join any other kernel of their level: there its blocks run beside the other's. A target that
+ * runs kernels by strips gains nothing: they would run one after the other, and what is no strip would stop one. */
+void fuse_beside(struct fuser *fuser)
+{
+    struct at_level *latest = NULL;
+    if (fuser->context->target->language != LANGUAGE_CUDA)
+        return;
+    for (int i = 0; i < arrlen(fuser->groups); i++) {
+        const struct group *group = &fuser->groups[i];
+        if (group->library || group->merged != GROUP_NONE)
+            continue;
+        ptrdiff_t found = hmgeti(latest, group->level);
+        int into = found < 0 ? GROUP_NONE : latest[found].value;
+        bool brief = into != GROUP_NONE && (is_brief(fuser, group) || is_brief(fuser, &fuser->groups[into]));
+        if (!brief || !try_merge(fuser, i, into))
+            hmput(latest, group->level, i);
+    }
+    hmfree(latest);
+}
