@@ -14,7 +14,8 @@ int kernel_batch_add(struct kernel_batch *batch, struct graph *graph);
 /* Compiles all: CUDA for the simulated GPU; C with $CC for $CASTOR_ISA where these are set, else `cc` for this machine.
  * False when that fails (what the compiler says goes to standard error). */
 bool kernel_batch_compile(struct kernel_batch *batch, const char *flags);
-/* Runs graph `number` once, kernels in strips (passes/strips.h) strip by strip. False when a kernel wrote outside of its buffers. */
+/* Runs graph `number` once, kernels in strips (passes/strips.h) strip by strip. False when a kernel wrote outside of
+ * its buffers. */
 bool kernel_batch_run(struct kernel_batch *batch, int number, const struct environment *environment);
 /* What the last run stored for this node, row-major, as doubles (malloced); NULL when it is not stored. */
 double *kernel_batch_value(const struct kernel_batch *batch, const struct node *node);
