@@ -43,9 +43,11 @@ static void print_step(struct printer *printer, int number)
                                     reduction->position >= 0 && reduction->follows ? "follow" : "step", place,
                                     print_value_name(printer, reduction->value), more);
     if (reduction->row_level)
-        step = arena_printf(printer->arena, "%s_keep(lane == (int)(row %% %d), %s, %s)", type, LANES, step, place);
+        step = arena_printf(printer->arena, "%s_keep(int_eq(lane, splat_int(row %% %d)), %s, %s)", type, LANES, step,
+                            place);
     else if (printer->lanes < LANES && (reduction->lanes || reduction->kind == REDUCTION_FULL))
-        step = arena_printf(printer->arena, "%s_keep(lane < %d, %s, %s)", type, printer->lanes, step, place);
+        step = arena_printf(printer->arena, "%s_keep(int_lt(lane, splat_int(%d)), %s, %s)", type, printer->lanes, step,
+                            place);
     text_line(&printer->text, "%s = %s;", place, step);
 }
 

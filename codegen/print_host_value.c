@@ -127,7 +127,8 @@ static const char *print_inside(struct printer *printer, const struct value *val
     long long low = value->low, high = value->high;
     if (value->vector) {
         const char *index = ints_of(printer, value->index);
-        return arena_printf(printer->arena, "(%s >= %lld) & (%s <= %lld)", index, low, index, high);
+        return arena_printf(printer->arena, "int_ge(%s, splat_int(%lld)) & int_le(%s, splat_int(%lld))", index, low,
+                            index, high);
     }
     const char *index = print_uniform(printer, value->index);
     return arena_printf(printer->arena, "splat_int(-(%s >= %lld && %s <= %lld))", index, low, index, high);

@@ -100,21 +100,23 @@ int64_t print_nest_blocks(const struct loop_nest *nest)
 
 /* ---- expressions ---- */
 
-/* $0, $1 and $2 stand for the operands. */
+/* $0, $1 and $2 stand for the operands, @ for what they are: float, int, long. */
 static const char *fill(struct printer *printer, const char *pattern, const struct value *value)
 {
+    static const char *const kinds[] = {[LANE_FLOAT] = "float", [LANE_INT] = "int", [LANE_LONG] = "long"};
     struct text text = {0};
     for (const char *c = pattern; *c; c++) {
         if (*c == '$')
             text_add(&text, "%s", print_value_name(printer, value->operands[*++c - '0']));
+        else if (*c == '@')
+            text_add(&text, "%s", kinds[value->domain]);
         else
             text_add(&text, "%c", *c);
     }
     return text_finish(&text, printer->arena);
 }
 
-/* How each op is written for floats and for integers. NULL: the op does not occur there. Comparisons of longs give
- * masks of their own kind and are narrowed by print_pointwise. */
+/* How each op is written for floats and for integers. NULL: the op does not occur there. */
 static const struct {
     const char *on_floats, *on_integers, *on_masks;
 } patterns[OP_COUNT] = {
@@ -134,7 +136,7 @@ static const struct {
     [OP_cos] = {"float_cos($0)", NULL, NULL},
     [OP_tanh] = {"float_tanh($0)", NULL, NULL},
     [OP_erf] = {"float_erf($0)", NULL, NULL},
-    [OP_isfinite] = {"float_isfinite($0)", "$0 == $0", NULL},
+    [OP_isfinite] = {"float_isfinite($0)", "@_eq($0, $0)", NULL},
     [OP_not] = {NULL, NULL, "mask_not($0)"},
     [OP_add] = {"$0 + $1", "$0 + $1", NULL},
     [OP_sub] = {"$0 - $1", "$0 - $1", NULL},
@@ -143,12 +145,12 @@ static const struct {
     [OP_pow] = {"float_pow($0, $1)", NULL, NULL},
     [OP_max] = {"float_max($0, $1)", "long_max($0, $1)", NULL},
     [OP_min] = {"float_min($0, $1)", "long_min($0, $1)", NULL},
-    [OP_eq] = {"$0 == $1", "$0 == $1", NULL},
-    [OP_ne] = {"$0 != $1", "$0 != $1", NULL},
-    [OP_lt] = {"$0 < $1", "$0 < $1", NULL},
-    [OP_le] = {"$0 <= $1", "$0 <= $1", NULL},
-    [OP_gt] = {"$0 > $1", "$0 > $1", NULL},
-    [OP_ge] = {"$0 >= $1", "$0 >= $1", NULL},
+    [OP_eq] = {"@_eq($0, $1)", "@_eq($0, $1)", NULL},
+    [OP_ne] = {"@_ne($0, $1)", "@_ne($0, $1)", NULL},
+    [OP_lt] = {"@_lt($0, $1)", "@_lt($0, $1)", NULL},
+    [OP_le] = {"@_le($0, $1)", "@_le($0, $1)", NULL},
+    [OP_gt] = {"@_gt($0, $1)", "@_gt($0, $1)", NULL},
+    [OP_ge] = {"@_ge($0, $1)", "@_ge($0, $1)", NULL},
     [OP_and] = {NULL, NULL, "$0 & $1"},
     [OP_or] = {NULL, NULL, "$0 | $1"},
     [OP_fma] = {"float_fma($0, $1, $2)", "$0 * $1 + $2", NULL},
@@ -170,7 +172,7 @@ static const char *print_pointwise(struct printer *printer, const struct value *
     const struct value *last = &printer->lowered->values[value->operands[value->operand_count - 1]];
     bool constant = last->kind == VALUE_CONSTANT && !isnan(last->constant);
     if (value->domain == LANE_FLOAT && value->op == OP_max && constant)
-        return fill(printer, "choose($0 <= $1, $1, $0)", value); /* relu; the constant is no NaN */
+        return fill(printer, "choose(float_le($0, $1), $1, $0)", value); /* relu; the constant is no NaN */
     if (value->domain == LANE_INT && (value->op == OP_max || value->op == OP_min))
         return fill(printer, value->op == OP_max ? "int_max($0, $1)" : "int_min($0, $1)", value);
     const char *pattern = value->domain == LANE_FLOAT  ? patterns[value->op].on_floats
@@ -178,9 +180,7 @@ static const char *print_pointwise(struct printer *printer, const struct value *
                                                        : patterns[value->op].on_integers;
     if (!pattern)
         castor_bug("%s cannot be printed for these operands", op_info(value->op)->name);
-    const char *text = fill(printer, pattern, value);
-    bool narrow = value->domain == LANE_LONG && value->lane == LANE_MASK;
-    return narrow ? arena_printf(printer->arena, "narrow_mask(%s)", text) : text;
+    return fill(printer, pattern, value);
 }
 
 /* The same in all lanes. */
@@ -222,9 +222,9 @@ static const char *print_convert(struct printer *printer, const struct value *va
 {
     static const char *const table[4][4] = {
         /* to:          floats                ints               longs                masks */
-        [LANE_FLOAT] = {"$0", "float_to_int($0)", "float_to_long($0)", "$0 != 0"},
-        [LANE_INT] = {"int_to_float($0)", "$0", "int_to_long($0)", "$0 != 0"},
-        [LANE_LONG] = {"long_to_float($0)", "long_to_int($0)", "$0", "narrow_mask($0 != 0)"},
+        [LANE_FLOAT] = {"$0", "float_to_int($0)", "float_to_long($0)", "float_ne($0, splat(0))"},
+        [LANE_INT] = {"int_to_float($0)", "$0", "int_to_long($0)", "int_ne($0, splat_int(0))"},
+        [LANE_LONG] = {"long_to_float($0)", "long_to_int($0)", "$0", "long_ne($0, splat_long(0))"},
         [LANE_MASK] = {"int_to_float($0 & 1)", "$0 & 1", "int_to_long($0 & 1)", "$0"},
     };
     enum lane_kind from = printer->lowered->values[value->operands[0]].lane;

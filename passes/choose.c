@@ -146,8 +146,11 @@ static void try_candidate(struct candidate *candidates, int number, const struct
 static const struct policy *cheapest(const struct policy *policy, const struct module *module,
                                      const struct target *target)
 {
-    struct candidate candidates[CANDIDATES] = {
-        [F32] = {"f32"}, [CUT] = {"cut"}, [AUTOCAST] = {"autocast"}, [ALMOST] = {"almost"}, [PAINT] = {"paint"}};
+    struct candidate candidates[CANDIDATES] = {[F32] = {.name = "f32"},
+                                               [CUT] = {.name = "cut"},
+                                               [AUTOCAST] = {.name = "autocast"},
+                                               [ALMOST] = {.name = "almost"},
+                                               [PAINT] = {.name = "paint"}};
     int best = F32;
     for (int i = 0; i < CANDIDATES; i++) {
         try_candidate(candidates, i, policy, module, target);
@@ -161,7 +164,7 @@ static const struct policy *cheapest(const struct policy *policy, const struct m
 static const struct policy *cut_alone(const struct policy *policy, const struct module *module,
                                       const struct target *target)
 {
-    struct candidate candidates[CANDIDATES] = {[F32] = {"f32"}};
+    struct candidate candidates[CANDIDATES] = {[F32] = {.name = "f32"}};
     try_candidate(candidates, F32, policy, module, target);
     const char *verdict =
         arena_printf(policy->arena, "%s(%s) takes the minimum cut, which alone heeds rules added to cost's",

@@ -53,7 +53,24 @@ INLINE float FIRST_LANE(float x)
     return __shfl_sync(team_mask(), x, 0, LANES);
 }
 
-/* ---- selection ---- */
+/* ---- comparison and selection ---- */
+
+#define COMPARISON(name, type, symbol)                                                                                 \
+    INLINE bool name(type a, type b)                                                                                   \
+    {                                                                                                                  \
+        return a symbol b;                                                                                             \
+    }
+#define COMPARISONS(kind, type)                                                                                        \
+    COMPARISON(kind##_eq, type, ==)                                                                                    \
+    COMPARISON(kind##_ne, type, !=)                                                                                    \
+    COMPARISON(kind##_lt, type, <)                                                                                     \
+    COMPARISON(kind##_le, type, <=)                                                                                    \
+    COMPARISON(kind##_gt, type, >)                                                                                     \
+    COMPARISON(kind##_ge, type, >=)
+
+COMPARISONS(float, float)
+COMPARISONS(int, int)
+COMPARISONS(long, long long)
 
 INLINE float splat(float x)
 {
@@ -78,10 +95,6 @@ INLINE int choose_int(bool mask, int a, int b)
 INLINE long long choose_long(bool mask, long long a, long long b)
 {
     return mask ? a : b;
-}
-INLINE bool narrow_mask(bool x)
-{
-    return x;
 }
 INLINE bool mask_not(bool x)
 {

@@ -3,29 +3,34 @@
  *
  * The device's prelude says before this what the types are: vectors of 16 lanes on the host, scalars on the GPU
  * (floats, ints, words, longs, quads, doubles; masks, which comparisons give), how to select, convert and look at bits
- * (choose, bits_of_float and so on), ROTATE and FIRST_LANE, which reach the other lanes, and TEAMS, what else an
- * accumulator needs there. Nothing here may be contracted or compiled with -ffast-math. The polynomials are minimax
- * fits (Remez) made for these intervals, or Taylor series where doubles leave room. */
+ * (choose, bits_of_float and so on), to compare (float_lt, int_eq and so on), ROTATE and FIRST_LANE, which reach the
+ * other lanes, and TEAMS, what else an accumulator needs there. Nothing here may be contracted or compiled with
+ * -ffast-math. The polynomials are minimax fits (Remez) made for these intervals, or Taylor series where doubles leave
+ * room. */
 /* NOLINTBEGIN(misc-redundant-expression, bugprone-macro-parentheses): x == x tells NaN, and macros name types. */
 #ifndef CASTOR_FORMULAS
 #define CASTOR_FORMULAS
 
 INLINE ints int_max(ints a, ints b)
 {
-    return choose_int(a > b, a, b);
+    return choose_int(int_gt(a, b), a, b);
 }
 INLINE ints int_min(ints a, ints b)
 {
-    return choose_int(a < b, a, b);
+    return choose_int(int_lt(a, b), a, b);
 }
 INLINE ints saturate_byte(ints x)
 {
-    x = choose_int(x < 0, splat_int(0), x);
-    return choose_int(x > 255, splat_int(255), x);
+    return int_min(int_max(x, splat_int(0)), splat_int(255));
 }
 
 /* ---- elementary functions ---- */
 
+INLINE floats float_within(floats x, float low, float high)
+{
+    x = choose(float_gt(x, splat(high)), splat(high), x);
+    return choose(float_lt(x, splat(low)), splat(low), x);
+}
 INLINE floats float_rsqrt(floats x)
 {
     return 1.0f / float_sqrt(x);
@@ -40,19 +45,19 @@ INLINE floats with_sign(floats size, floats sign)
 }
 INLINE floats float_sign(floats x)
 {
-    return choose(x > 0.0f, splat(1), choose(x < 0.0f, splat(-1), splat(0)));
+    return choose(float_gt(x, splat(0)), splat(1), choose(float_lt(x, splat(0)), splat(-1), splat(0)));
 }
 INLINE masks float_isfinite(floats x)
 {
-    return (bits_of_float(x) & 0x7fffffff) < 0x7f800000;
+    return int_lt(bits_of_float(x) & 0x7fffffff, splat_int(0x7f800000));
 }
 INLINE floats float_max(floats a, floats b)
 {
-    return choose((a > b) | (a != a), a, b);
+    return choose(float_gt(a, b) | float_ne(a, a), a, b);
 }
 INLINE floats float_min(floats a, floats b)
 {
-    return choose((a < b) | (a != a), a, b);
+    return choose(float_lt(a, b) | float_ne(a, a), a, b);
 }
 
 /* 2 to the power n for n in -126 to 127. */
@@ -82,27 +87,27 @@ INLINE floats exp_rest(floats x, floats n)
 }
 INLINE floats float_exp(floats x)
 {
-    floats y = choose(x > 89.0f, splat(89.0f), choose(x < -105.0f, splat(-105.0f), x));
+    floats y = float_within(x, -105.0f, 89.0f);
     floats n = nearest(y * 1.44269504f);
     floats p = expm1_reduced(exp_rest(y, n)) + 1.0f;
-    ints whole = truncate_to_int(choose(n == n, n, splat(0))), half = whole >> 1;
+    ints whole = truncate_to_int(choose(float_eq(n, n), n, splat(0))), half = whole >> 1;
     return p * power_of_two(half) * power_of_two(whole - half);
 }
 INLINE floats float_expm1(floats x)
 {
-    floats y = choose(x > 89.0f, splat(89.0f), choose(x < -40.0f, splat(-40.0f), x));
+    floats y = float_within(x, -40.0f, 89.0f);
     floats n = nearest(y * 1.44269504f);
     floats p = expm1_reduced(exp_rest(y, n));
-    ints whole = truncate_to_int(choose(n == n, n, splat(0))), half = whole >> 1;
+    ints whole = truncate_to_int(choose(float_eq(n, n), n, splat(0))), half = whole >> 1;
     floats a = power_of_two(half), b = power_of_two(whole - half);
     floats large = (p + 1.0f) * a * b;
     floats moderate = p * (a * b) + (a * b - 1.0f);
-    floats result = choose(n > 30.0f, large, choose(n == 0.0f, p, moderate));
-    return choose(x == 0.0f, x, result);
+    floats result = choose(float_gt(n, splat(30.0f)), large, choose(float_eq(n, splat(0)), p, moderate));
+    return choose(float_eq(x, splat(0)), x, result);
 }
 INLINE floats float_log(floats x)
 {
-    masks tiny = x < 0x1p-126f;
+    masks tiny = float_lt(x, splat(0x1p-126f));
     floats y = choose(tiny, x * 0x1p23f, x);
     ints bits = bits_of_float(y), exponent = (bits - 0x3f3504f3) >> 23; /* mantissa in sqrt(1/2) to sqrt(2) */
     floats f = float_of_bits(bits - (exponent << 23)) - 1.0f;
@@ -118,15 +123,15 @@ INLINE floats float_log(floats x)
     floats square = f * f;
     floats small = p * (square * f) - e * 2.12194440e-4f;
     floats result = (f + (small - 0.5f * square)) + e * 0.693359375f;
-    result = choose((x > 0.0f) & (x < INFINITE), result, splat(NOT_A_NUMBER));
-    result = choose(x == INFINITE, x, result);
-    return choose(x == 0.0f, splat(-INFINITE), result);
+    result = choose(float_gt(x, splat(0)) & float_lt(x, splat(INFINITE)), result, splat(NOT_A_NUMBER));
+    result = choose(float_eq(x, splat(INFINITE)), x, result);
+    return choose(float_eq(x, splat(0)), splat(-INFINITE), result);
 }
 INLINE floats float_log1p(floats x)
 {
     floats u = 1.0f + x;
     floats corrected = float_log(u) * (x / (u - 1.0f));
-    return choose((u == 1.0f) | (x == INFINITE), x, corrected);
+    return choose(float_eq(u, splat(1)) | float_eq(x, splat(INFINITE)), x, corrected);
 }
 INLINE floats float_tanh(floats x)
 {
@@ -138,7 +143,7 @@ INLINE floats float_tanh(floats x)
     p = p * square - 3.333333181e-01f;
     floats small = p * square * x + x;
     floats large = 1.0f - 2.0f / (float_exp(size + size) + 1.0f);
-    return choose(size < 0.6f, with_sign(small, x), with_sign(large, x));
+    return choose(float_lt(size, splat(0.6f)), with_sign(small, x), with_sign(large, x));
 }
 INLINE floats float_erf(floats x)
 {
@@ -149,7 +154,7 @@ INLINE floats float_erf(floats x)
     p = p * square + 1.128360018e-01f;
     p = p * square - 3.761262714e-01f;
     p = p * square + 1.283791671e-01f;
-    floats capped = choose(size > 4.0f, splat(4.0f), size);
+    floats capped = choose(float_gt(size, splat(4)), splat(4), size);
     floats q = capped * -2.242163424e-07f - 1.850200974e-05f;
     q = q * capped + 4.219614188e-04f;
     q = q * capped - 4.138609814e-03f;
@@ -159,7 +164,7 @@ INLINE floats float_erf(floats x)
     q = q * capped - 1.129513807e+00f;
     q = q * capped + 1.755772724e-04f;
     floats large = with_sign(1.0f - float_exp(q), x);
-    return choose(size < 1.0f, p * x + x, choose(x == x, large, x));
+    return choose(float_lt(size, splat(1)), p * x + x, choose(float_eq(x, x), large, x));
 }
 
 /* A finite x of 2^20 and more less a multiple of pi/2, whose number modulo 4 goes to *turn. Of x * 2 / pi only what
@@ -186,7 +191,7 @@ INLINE double large_rest(float x, int *turn)
 /* Sine and cosine of a multiple of pi/2 plus a rest: the reduction is done in double, beyond 2^20 in integers. */
 INLINE floats sine(floats x, int quarter)
 {
-    doubles wide = float_to_double(choose(float_abs(x) < 0x1p20f, x, splat(0)));
+    doubles wide = float_to_double(choose(float_lt(float_abs(x), splat(0x1p20f)), x, splat(0)));
     doubles n = (wide * 0.63661977236758134308 + 6755399441055744.0) - 6755399441055744.0;
     doubles rest = (wide - n * 1.57079632673412561417) - n * 6.07710050650619224932e-11;
     floats r = double_to_float(rest);
@@ -202,13 +207,13 @@ INLINE floats sine(floats x, int quarter)
     c = c * square - 1.388888372e-03f;
     c = c * square + 4.166666662e-02f;
     c = c * (square * square) - 0.5f * square + 1.0f;
-    floats result = choose((turn & 1) != 0, c, s);
+    floats result = choose(int_ne(turn & 1, splat_int(0)), c, s);
     result = float_of_bits(bits_of_float(result) ^ (ints)((words)(turn & 2) << 30));
     return choose(float_isfinite(x), result, splat(NOT_A_NUMBER));
 }
 INLINE floats float_sin(floats x)
 {
-    return choose(x == 0.0f, x, sine(x, 0));
+    return choose(float_eq(x, splat(0)), x, sine(x, 0));
 }
 INLINE floats float_cos(floats x)
 {
@@ -254,19 +259,20 @@ INLINE doubles double_exp2(doubles x)
 INLINE floats float_pow(floats a, floats b)
 {
     floats size = float_abs(a);
-    masks ordinary = (size > 0.0f) & (size < INFINITE) & (size != 1.0f);
+    masks zero = float_eq(size, splat(0)), finite = float_lt(size, splat(INFINITE));
+    masks ordinary = float_gt(size, splat(0)) & finite & float_ne(size, splat(1));
     doubles log = double_log2(float_to_double(choose(ordinary, size, splat(1))));
     doubles y = hold_double(float_to_double(choose(ordinary, b, splat(0))) * log, -200.0, 200.0);
     floats r = double_to_float(double_exp2(y));
-    masks endless = (size == 0.0f) | (size == INFINITE), grows = (b > 0.0f) & (size == INFINITE);
-    grows = grows | ((b < 0.0f) & (size == 0.0f));
-    r = choose(endless, choose(grows, splat(INFINITE), splat(0)), r);
-    masks whole = float_floor(b) == b, small = float_abs(b) < 0x1p24f;
-    masks odd = whole & small & ((truncate_to_int(choose(whole & small, b, splat(0))) & 1) != 0);
-    r = choose(odd & (bits_of_float(a) < 0), -r, r);
-    r = choose((a < 0.0f) & (size < INFINITE) & (b == b) & mask_not(whole), splat(NOT_A_NUMBER), r);
-    r = choose((a == a) & (b == b), r, splat(NOT_A_NUMBER));
-    return choose((a == 1.0f) | (b == 0.0f), splat(1), r);
+    masks endless = float_eq(size, splat(INFINITE)), negative = float_lt(b, splat(0));
+    masks grows = (float_gt(b, splat(0)) & endless) | (negative & zero);
+    r = choose(zero | endless, choose(grows, splat(INFINITE), splat(0)), r);
+    masks whole = float_eq(float_floor(b), b), small = float_lt(float_abs(b), splat(0x1p24f));
+    masks odd = whole & small & int_ne(truncate_to_int(choose(whole & small, b, splat(0))) & 1, splat_int(0));
+    r = choose(odd & int_lt(bits_of_float(a), splat_int(0)), -r, r);
+    r = choose(float_lt(a, splat(0)) & finite & float_eq(b, b) & mask_not(whole), splat(NOT_A_NUMBER), r);
+    r = choose(float_eq(a, a) & float_eq(b, b), r, splat(NOT_A_NUMBER));
+    return choose(float_eq(a, splat(1)) | float_eq(b, splat(0)), splat(1), r);
 }
 
 /* ---- accumulators: start, step (one more value in each lane; follow: one of a higher index), keep (the new one where
@@ -290,11 +296,11 @@ INLINE longs multiply_long(longs a, longs b)
 }
 INLINE longs long_max(longs a, longs b)
 {
-    return choose_long(narrow_mask(a > b), a, b);
+    return choose_long(long_gt(a, b), a, b);
 }
 INLINE longs long_min(longs a, longs b)
 {
-    return choose_long(narrow_mask(a < b), a, b);
+    return choose_long(long_lt(a, b), a, b);
 }
 INLINE longs long_abs(longs a)
 {
@@ -374,9 +380,9 @@ INLINE m2_float m2_float_keep(masks mask, m2_float a, m2_float b)
 INLINE m2_float m2_float_merge(m2_float a, m2_float b)
 {
     floats count = a.count + b.count, delta = b.mean - a.mean;
-    floats share = choose(count > 0.0f, b.count / count, splat(0));
+    floats share = choose(float_gt(count, splat(0)), b.count / count, splat(0));
     m2_float merged = m2_float_of(count, a.mean + delta * share, a.m2 + b.m2 + delta * delta * a.count * share);
-    return m2_float_keep(b.count == 0.0f, a, merged);
+    return m2_float_keep(float_eq(b.count, splat(0)), a, merged);
 }
 #define MERGE_M2(a, distance)                                                                                          \
     m2_float_merge(a, m2_float_of(ROTATE(a.count, distance), ROTATE(a.mean, distance), ROTATE(a.m2, distance)))
@@ -415,7 +421,7 @@ TEAMS(m2_float)
     }                                                                                                                  \
     INLINE name name##_merge(name a, name b)                                                                           \
     {                                                                                                                  \
-        masks wins = better(b.value, a.value) | (same(b.value, a.value) & (b.index < a.index));                        \
+        masks wins = better(b.value, a.value) | (same(b.value, a.value) & int_lt(b.index, a.index));                   \
         return name##_keep(wins, b, a);                                                                                \
     }                                                                                                                  \
     INLINE name name##_step(name a, vector x, ints index)                                                              \
@@ -439,17 +445,14 @@ TEAMS(m2_float)
     }                                                                                                                  \
     TEAMS(name)
 
-#define FLOAT_ABOVE(a, b) (((a) > (b)) | (((a) != (a)) & ((b) == (b))))
-#define FLOAT_BELOW(a, b) (((a) < (b)) | (((a) != (a)) & ((b) == (b))))
-#define FLOAT_SAME(a, b) (((a) == (b)) | (((a) != (a)) & ((b) != (b))))
-#define LONG_ABOVE(a, b) narrow_mask((a) > (b))
-#define LONG_BELOW(a, b) narrow_mask((a) < (b))
-#define LONG_SAME(a, b) narrow_mask((a) == (b))
+#define FLOAT_ABOVE(a, b) (float_gt(a, b) | (float_ne(a, a) & float_eq(b, b)))
+#define FLOAT_BELOW(a, b) (float_lt(a, b) | (float_ne(a, a) & float_eq(b, b)))
+#define FLOAT_SAME(a, b) (float_eq(a, b) | (float_ne(a, a) & float_ne(b, b)))
 
 BEST(argmax_float, floats, splat(-INFINITE), FLOAT_ABOVE, FLOAT_SAME, choose)
 BEST(argmin_float, floats, splat(INFINITE), FLOAT_BELOW, FLOAT_SAME, choose)
-BEST(argmax_long, longs, splat_long(-9223372036854775807ll - 1), LONG_ABOVE, LONG_SAME, choose_long)
-BEST(argmin_long, longs, splat_long(9223372036854775807ll), LONG_BELOW, LONG_SAME, choose_long)
+BEST(argmax_long, longs, splat_long(-9223372036854775807ll - 1), long_gt, long_eq, choose_long)
+BEST(argmin_long, longs, splat_long(9223372036854775807ll), long_lt, long_eq, choose_long)
 
 /* ---- random bits: Philox4x32-10 (Salmon et al., SC 2011) ---- */
 
@@ -487,10 +490,10 @@ INLINE floats uniform_bits(longs seed, longs attempt, long long key, long long b
     longs element = int_to_long(index) + base;
     blocks made = random_blocks(seed, attempt, key, element >> 2);
     ints word = low_ints(element & 3);
-    masks odd = (word & 1) != 0;
+    masks odd = int_ne(word & 1, splat_int(0));
     ints low = choose_int(odd, (ints)made.word[1], (ints)made.word[0]);
     ints high = choose_int(odd, (ints)made.word[3], (ints)made.word[2]);
-    return bits_to_uniform((words)choose_int((word & 2) != 0, high, low));
+    return bits_to_uniform((words)choose_int(int_ne(word & 2, splat_int(0)), high, low));
 }
 
 #endif

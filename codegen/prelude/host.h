@@ -47,6 +47,46 @@ INLINE longs splat_long(long long x)
     return x - (longs){0};
 }
 
+/* ---- comparison: -1 where it holds, else 0 ---- */
+
+/* GCC compares vectors that are wider than a register lane by lane, in scalar code; it compares parts of them well. */
+#if defined __AVX512F__ || defined __clang__
+enum { PART = 64 };
+#elif defined __AVX2__
+enum { PART = 32 };
+#else
+enum { PART = 16 };
+#endif
+
+#define COMPARISON(name, vector, element, symbol, mask)                                                                \
+    INLINE ints name(vector a, vector b)                                                                               \
+    {                                                                                                                  \
+        typedef element part __attribute__((vector_size(PART)));                                                       \
+        const union {                                                                                                  \
+            vector all;                                                                                                \
+            part parts[sizeof(vector) / PART];                                                                         \
+        } x = {a}, y = {b};                                                                                            \
+        union {                                                                                                        \
+            mask all;                                                                                                  \
+            __typeof__(x.parts[0] == x.parts[0]) parts[sizeof(vector) / PART];                                         \
+        } result;                                                                                                      \
+        for (unsigned long i = 0; i < sizeof(vector) / PART; i++)                                                      \
+            result.parts[i] = x.parts[i] symbol y.parts[i];                                                            \
+        return __builtin_convertvector(result.all, ints);                                                              \
+    }
+#define COMPARISONS(kind, vector, element, mask)                                                                       \
+    COMPARISON(kind##_eq, vector, element, ==, mask)                                                                   \
+    COMPARISON(kind##_ne, vector, element, !=, mask)                                                                   \
+    COMPARISON(kind##_lt, vector, element, <, mask)                                                                    \
+    COMPARISON(kind##_le, vector, element, <=, mask)                                                                   \
+    COMPARISON(kind##_gt, vector, element, >, mask)                                                                    \
+    COMPARISON(kind##_ge, vector, element, >=, mask)
+
+COMPARISONS(float, floats, float, ints)
+COMPARISONS(int, ints, int, ints)
+COMPARISONS(long, longs, long long, longs)
+COMPARISONS(double, doubles, double, longs)
+
 /* a where the mask's lane is -1, b where it is 0. */
 INLINE floats choose(ints mask, floats a, floats b)
 {
@@ -69,8 +109,8 @@ INLINE long hold(long index, long low, long high)
 }
 INLINE ints hold_ints(ints index, int low, int high)
 {
-    index = choose_int(index < low, splat_int(low), index);
-    return choose_int(index > high, splat_int(high), index);
+    index = choose_int(int_lt(index, splat_int(low)), splat_int(low), index);
+    return choose_int(int_gt(index, splat_int(high)), splat_int(high), index);
 }
 
 /* ---- conversions; masks are -1 or 0, truth values in memory 1 or 0 ---- */
@@ -91,30 +131,23 @@ INLINE longs int_to_long(ints x)
 INLINE ints long_to_int(longs x)
 {
     longs low = splat_long(-2147483647 - 1), high = splat_long(2147483647);
-    longs below = x<low, above = x> high;
-    x = (low & below) | (x & ~below);
-    x = (high & above) | (x & ~above);
-    return __builtin_convertvector(x, ints);
+    x = choose_long(long_lt(x, low), low, x);
+    return __builtin_convertvector(choose_long(long_gt(x, high), high, x), ints);
 }
 INLINE ints float_to_int(floats x)
 {
-    x = choose(x == x, x, splat(0));
-    ints above = x >= splat(2147483648.0f);
-    x = choose((x < splat(-2147483648.0f)), splat(-2147483648.0f), choose(above, splat(0), x));
+    x = choose(float_eq(x, x), x, splat(0));
+    ints above = float_ge(x, splat(2147483648.0f)), below = float_lt(x, splat(-2147483648.0f));
+    x = choose(below, splat(-2147483648.0f), choose(above, splat(0), x));
     return choose_int(above, splat_int(2147483647), __builtin_convertvector(x, ints));
 }
 INLINE longs float_to_long(floats x)
 {
-    x = choose(x == x, x, splat(0));
-    ints above = x >= splat(0x1p63f), below = x < splat(-0x1p63f);
+    x = choose(float_eq(x, x), x, splat(0));
+    ints above = float_ge(x, splat(0x1p63f)), below = float_lt(x, splat(-0x1p63f));
     longs whole = __builtin_convertvector(choose(above | below, splat(0), x), longs);
     whole = choose_long(above, splat_long(9223372036854775807LL - 1023), whole);
     return choose_long(below, splat_long(-9223372036854775807LL - 1), whole);
-}
-/* Masks of longs as masks of ints. */
-INLINE ints narrow_mask(longs x)
-{
-    return __builtin_convertvector(x, ints);
 }
 INLINE ints mask_not(ints mask)
 {
@@ -125,7 +158,7 @@ INLINE ints mask_not(ints mask)
 
 INLINE ints nonfinite(floats x)
 {
-    return ((ints)x & splat_int(0x7f800000)) == splat_int(0x7f800000);
+    return int_eq((ints)x & splat_int(0x7f800000), splat_int(0x7f800000));
 }
 /* Whether one of the first n lanes holds. */
 INLINE int any_lane(ints mask, int n)
@@ -134,7 +167,7 @@ INLINE int any_lane(ints mask, int n)
     typedef int quarter __attribute__((vector_size(16)));
     typedef long two __attribute__((vector_size(16)));
     if (n < 16)
-        mask &= lane < splat_int(n);
+        mask &= int_lt(lane, splat_int(n));
     const union {
         ints all;
         half part[2];
@@ -165,15 +198,24 @@ INLINE floats round_f16(floats x)
     halves half = (halves)__builtin_ia32_vcvtps2ph512_mask(x, 0, (halves){0}, (unsigned short)-1);
     return __builtin_ia32_vcvtph2ps512_mask(half, (floats){0}, (unsigned short)-1, 4);
 }
+#elif defined __F16C__
+INLINE floats round_f16(floats x)
+{
+    typedef float part __attribute__((vector_size(32), may_alias));
+    part *parts = (part *)&x;
+    for (int i = 0; i < 2; i++)
+        parts[i] = __builtin_ia32_vcvtph2ps256(__builtin_ia32_vcvtps2ph256(parts[i], 0));
+    return x;
+}
 #else
 INLINE floats round_f16(floats x)
 {
     ints bits = (ints)x, sign = bits & (-2147483647 - 1), size = bits ^ sign;
     ints rounded = (size + 0xfff + ((size >> 13) & 1)) & ~0x1fff;
-    rounded = choose_int(rounded >= 0x47800000, splat_int(0x7f800000), rounded);
+    rounded = choose_int(int_ge(rounded, splat_int(0x47800000)), splat_int(0x7f800000), rounded);
     ints small = (ints)(((floats)size + 0.5f) - 0.5f);
-    rounded = choose_int(size < 0x38800000, small, rounded);
-    rounded = choose_int(size > 0x7f800000, size, rounded);
+    rounded = choose_int(int_lt(size, splat_int(0x38800000)), small, rounded);
+    rounded = choose_int(int_gt(size, splat_int(0x7f800000)), size, rounded);
     return (floats)(rounded | sign);
 }
 #endif
@@ -181,7 +223,7 @@ INLINE floats round_bf16(floats x)
 {
     ints bits = (ints)x;
     words rounded = ((words)bits + 0x7fffu + (((words)bits >> 16) & 1u)) & 0xffff0000u;
-    return choose(x == x, (floats)rounded, x);
+    return choose(float_eq(x, x), (floats)rounded, x);
 }
 
 /* ---- memory: whole vectors, the first n lanes, one element for all lanes, single lanes by index ---- */
@@ -212,7 +254,12 @@ INLINE floats round_bf16(floats x)
     }                                                                                                                  \
     INLINE void store_##name(char *base, long at, vector x)                                                            \
     {                                                                                                                  \
-        *(stored##_memory *)((element *)base + at) = to_memory(x);                                                     \
+        enum { BYTES = sizeof(stored) < PART ? sizeof(stored) : PART };                                                \
+        typedef element part __attribute__((vector_size(BYTES), aligned(sizeof(element)), may_alias));                 \
+        stored raw = to_memory(x);                                                                                     \
+        const part *parts = (const part *)&raw; /* GCC would take the whole through the stack */                       \
+        for (unsigned long i = 0; i < sizeof(stored) / BYTES; i++)                                                     \
+            ((part *)((element *)base + at))[i] = parts[i];                                                            \
     }                                                                                                                  \
     INLINE void store_part_##name(char *base, long at, vector x, int n)                                                \
     {                                                                                                                  \
@@ -261,7 +308,7 @@ INLINE bytes narrow_byte(ints x)
 }
 INLINE ints widen_bool(bytes x)
 {
-    return __builtin_convertvector(x, ints) != 0;
+    return int_ne(__builtin_convertvector(x, ints), splat_int(0));
 }
 INLINE bytes narrow_bool(ints x)
 {
@@ -365,9 +412,9 @@ INLINE floats double_to_float(doubles x)
 }
 INLINE doubles hold_double(doubles x, double low, double high)
 {
-    longs below = x<low, above = x> high;
-    longs edge = ((longs)(low - (doubles){0}) & below) | ((longs)(high - (doubles){0}) & above);
-    return (doubles)(edge | ((longs)x & ~(below | above)));
+    const doubles least = low - (doubles){0}, most = high - (doubles){0};
+    x = (doubles)choose_long(double_lt(x, least), (longs)least, (longs)x);
+    return (doubles)choose_long(double_gt(x, most), (longs)most, (longs)x);
 }
 INLINE words low_words(quads x)
 {
