@@ -7,6 +7,8 @@
 struct collection {
     struct safetensors_tensor *tensors;
     int count, room;
+    const struct safetensors_note *notes; /* the caller's, written along */
+    int note_count;
 };
 
 /* Adds a tensor given as stored, in its own element type; the bytes and the name are copied. False when out of memory.

@@ -32,6 +32,14 @@ static struct skip_line *find_line(struct divergence *divergence, const char *na
     return &grown[count - 1];
 }
 
+bool divergence_restore(struct divergence *divergence, const struct skip_line *line)
+{
+    struct skip_line *own = find_line(divergence, line->name);
+    if (own)
+        *own = *line;
+    return own;
+}
+
 /* The scale of a line: its loss's own, `scale/LOSS` (the line may be called LOSS.2), or the one of all; 1: none. */
 static double scale_of(const struct tally *values, const char *line)
 {

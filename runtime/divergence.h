@@ -37,6 +37,9 @@ bool divergence_step(struct divergence *divergence, int64_t step, const struct t
 /* When training ends: false with code 4 when the last steps were taken with such a loss, however few they were. */
 bool divergence_end(const struct divergence *divergence, int64_t step, struct error *error);
 
+/* Puts a line back as it was, for a resumed run. False when out of memory. */
+bool divergence_restore(struct divergence *divergence, const struct skip_line *line);
+
 void divergence_free(struct divergence *divergence);
 
 #endif

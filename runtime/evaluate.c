@@ -68,7 +68,7 @@ static bool run_batch(struct evaluator *evaluator, int64_t count, struct error *
 static bool run_batches(struct evaluator *evaluator, const struct batches *batches, struct error *error)
 {
     int64_t count = 0, wanted = batches->examples[evaluator->split];
-    if (!batches->start(batches->source, evaluator->split, 0, evaluator->whole.program->batch, error))
+    if (!batches->start(batches->source, evaluator->split, 0, evaluator->whole.program->batch, 0, error))
         return false;
     do {
         if (!feeder_next(&evaluator->whole, evaluator->split, &count, error) ||

@@ -6,18 +6,43 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-bool log_open(struct log *log, const char *path, FILE *copy, struct error *error)
+static bool open_file(struct log *log, const char *path, const char *mode, struct error *error)
 {
-    *log = (struct log){.copy = copy};
-    if (!path)
-        return true;
-    log->file = fopen(path, "w");
+    log->file = fopen(path, mode);
     if (!log->file)
         return error_set_system(error, path, "cannot write");
     setvbuf(log->file, NULL, _IOLBF, 1 << 12); /* whole lines, so that it can be followed while it grows */
     log->path = file_text("%s", path);
     return true;
+}
+
+bool log_open(struct log *log, const char *path, FILE *copy, struct error *error)
+{
+    *log = (struct log){.copy = copy};
+    return !path || open_file(log, path, "w", error);
+}
+
+bool log_reopen(struct log *log, const char *path, int64_t lines, FILE *copy, struct error *error)
+{
+    size_t size = 0, kept = 0;
+    *log = (struct log){.copy = copy};
+    char *text = access(path, F_OK) == 0 ? file_read(path, &size, error) : file_text("%s", "");
+    if (!text)
+        return false;
+    for (const char *end; log->lines < lines && (end = memchr(text + kept, '\n', size - kept)); log->lines++)
+        kept = (size_t)(end + 1 - text);
+    free(text);
+    if (!open_file(log, path, "a", error))
+        return false;
+    return ftruncate(fileno(log->file), (off_t)kept) == 0 || error_set_system(error, path, "cannot write");
+}
+
+void log_sync(struct log *log)
+{
+    if (log->file && (fflush(log->file) != 0 || (fsync(fileno(log->file)) != 0 && errno != EINVAL)) && !log->failure)
+        log->failure = errno;
 }
 
 bool log_close(struct log *log, struct error *error)
@@ -105,6 +130,7 @@ static void put_losses(FILE *out, const struct tally *tally)
 
 static void write_line(struct log *log, const char *line)
 {
+    log->lines++;
     if (log->file && fputs(line, log->file) < 0 && !log->failure)
         log->failure = errno ? errno : EIO;
     if (log->copy) {

@@ -9,8 +9,11 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <xxhash.h>
 
-enum { LENGTH_BYTES = 8, HEADER_MAX = 100 * 1000 * 1000 };
+enum { LENGTH_BYTES = 8, HEADER_MAX = 100 * 1000 * 1000, CHECKSUM_TEXT = 17 };
+
+static const char checksum_key[] = "checksum";
 
 static const struct {
     const char *name;
@@ -36,6 +39,31 @@ const char *safetensors_shape(int rank, const int64_t *dimension, char *text, si
     if (used < size)
         snprintf(text + used, size - used, "]");
     return text;
+}
+
+/* ---- the checksum ---- */
+
+static uint64_t hash_tensor(const struct safetensors_tensor *tensor)
+{
+    uint64_t hash = XXH3_64bits_withSeed(tensor->name, strlen(tensor->name), 1);
+    hash = XXH3_64bits_withSeed(tensor->dimension, sizeof *tensor->dimension * (size_t)tensor->rank, hash);
+    hash = XXH3_64bits_withSeed(type_name(tensor->element), strlen(type_name(tensor->element)), hash);
+    return XXH3_64bits_withSeed(tensor->data, tensor->bytes, hash);
+}
+
+/* Of all tensors and notes but the checksum itself, whatever their order. */
+static void make_checksum(const struct safetensors_tensor *tensors, int count, const struct safetensors_note *notes,
+                          int note_count, char text[CHECKSUM_TEXT])
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < count; i++)
+        sum += hash_tensor(&tensors[i]);
+    for (int i = 0; i < note_count; i++) {
+        uint64_t hash = XXH3_64bits_withSeed(notes[i].key, strlen(notes[i].key), 2);
+        if (strcmp(notes[i].key, checksum_key) != 0)
+            sum += XXH3_64bits_withSeed(notes[i].value, strlen(notes[i].value), hash);
+    }
+    snprintf(text, CHECKSUM_TEXT, "%016llx", (unsigned long long)sum);
 }
 
 /* ---- reading ---- */
@@ -171,6 +199,37 @@ static bool check_covering(struct reader *reader)
     return ok;
 }
 
+static bool read_notes(struct reader *reader, json_t *notes)
+{
+    struct safetensors *file = reader->file;
+    const char *key;
+    json_t *value;
+    file->notes = calloc(json_object_size(notes) + 1, sizeof *file->notes);
+    if (!json_is_object(notes) || !file->notes)
+        return error_set(reader->error, file->notes ? "%s: __metadata__ is no object" : "%s: out of memory",
+                         file->path);
+    json_object_foreach(notes, key, value)
+    {
+        struct safetensors_note *note = &file->notes[file->note_count++];
+        *note = (struct safetensors_note){strdup(key), strdup(json_is_string(value) ? json_string_value(value) : "")};
+        if (!note->key || !note->value)
+            return error_set(reader->error, "out of memory");
+    }
+    return true;
+}
+
+static bool check_sum(struct reader *reader)
+{
+    const struct safetensors *file = reader->file;
+    const char *told = safetensors_note(file, checksum_key);
+    char sum[CHECKSUM_TEXT];
+    if (!told)
+        return true;
+    make_checksum(file->tensors, file->count, file->notes, file->note_count, sum);
+    return strcmp(told, sum) == 0 ||
+           error_set(reader->error, "%s: damaged: its checksum is %s, not the %.16s that it tells", file->path, sum, told);
+}
+
 static bool read_tensors(struct reader *reader, json_t *header)
 {
     reader->file->tensors = calloc(json_object_size(header) + 1, sizeof *reader->file->tensors);
@@ -180,14 +239,10 @@ static bool read_tensors(struct reader *reader, json_t *header)
     json_t *value;
     json_object_foreach(header, name, value)
     {
-        if (strcmp(name, "__metadata__") == 0) {
-            if (!json_is_object(value))
-                return error_set(reader->error, "%s: __metadata__ is no object", reader->file->path);
-        } else if (!read_tensor(reader, name, value)) {
+        if (!(strcmp(name, "__metadata__") == 0 ? read_notes(reader, value) : read_tensor(reader, name, value)))
             return false;
-        }
     }
-    return check_covering(reader);
+    return check_covering(reader) && check_sum(reader);
 }
 
 static bool read_header(struct safetensors *file, struct error *error)
@@ -235,9 +290,14 @@ void safetensors_close(struct safetensors *file)
         return;
     for (int i = 0; i < file->count; i++)
         free((char *)file->tensors[i].name);
+    for (int i = 0; i < file->note_count; i++) {
+        free((char *)file->notes[i].key);
+        free((char *)file->notes[i].value);
+    }
     if (file->mapping)
         munmap(file->mapping, file->mapping_bytes);
     free(file->tensors);
+    free(file->notes);
     free(file->path);
     free(file);
 }
@@ -250,15 +310,39 @@ const struct safetensors_tensor *safetensors_find(const struct safetensors *file
     return NULL;
 }
 
+const char *safetensors_note(const struct safetensors *file, const char *key)
+{
+    for (int i = 0; i < file->note_count; i++)
+        if (strcmp(file->notes[i].key, key) == 0)
+            return file->notes[i].value;
+    return NULL;
+}
+
 /* ---- writing ---- */
+
+static json_t *make_notes(const struct safetensors_tensor *tensors, int count, const struct safetensors_note *notes,
+                          int note_count)
+{
+    char sum[CHECKSUM_TEXT];
+    json_t *object = json_object();
+    make_checksum(tensors, count, notes, note_count, sum);
+    bool ok = json_object_set_new(object, checksum_key, json_string(sum)) == 0;
+    for (int i = 0; i < note_count && ok; i++)
+        ok = json_object_set_new(object, notes[i].key, json_string(notes[i].value)) == 0;
+    if (ok)
+        return object;
+    json_decref(object);
+    return NULL;
+}
 
 /* The header as JSON text, padded with spaces so that the data begins at a multiple of 8. NULL when out of memory or a
  * name is no UTF-8. */
-static char *make_header(const struct safetensors_tensor *tensors, int count)
+static char *make_header(const struct safetensors_tensor *tensors, int count, const struct safetensors_note *notes,
+                         int note_count)
 {
     json_t *header = json_object();
     json_int_t begin = 0;
-    bool ok = header;
+    bool ok = json_object_set_new(header, "__metadata__", make_notes(tensors, count, notes, note_count)) == 0;
     for (int i = 0; i < count && ok; i++) {
         json_t *shape = json_array();
         json_int_t end = begin + (json_int_t)tensors[i].bytes;
@@ -278,10 +362,11 @@ static char *make_header(const struct safetensors_tensor *tensors, int count)
     return padded;
 }
 
-bool safetensors_write(const char *path, const struct safetensors_tensor *tensors, int count, struct error *error)
+bool safetensors_write(const char *path, const struct safetensors_tensor *tensors, int count,
+                       const struct safetensors_note *notes, int note_count, struct error *error)
 {
     struct file_writer writer;
-    char *header = make_header(tensors, count);
+    char *header = make_header(tensors, count, notes, note_count);
     if (!header)
         return error_set(error, "%s: a tensor's name cannot be written", path);
     if (!file_begin(&writer, path, error)) {

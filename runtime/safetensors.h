@@ -2,7 +2,8 @@
  *
  * The reader is strict: everything the format demands is checked before a byte of data is used (length, header size,
  * no duplicate keys, types, shapes without overflow, offsets that cover the data without gap or overlap). The writer is
- * durable: a full disk or a crash leaves the old file as it was. */
+ * durable: a full disk or a crash leaves the old file as it was. What it writes carries a checksum among its notes (the
+ * format's __metadata__), so that a file of ours whose bytes changed is refused; other programs' files have none. */
 #ifndef CASTOR_RUNTIME_SAFETENSORS_H
 #define CASTOR_RUNTIME_SAFETENSORS_H
 
@@ -18,10 +19,17 @@ struct safetensors_tensor {
     size_t bytes;
 };
 
+/* An entry of the format's __metadata__. */
+struct safetensors_note {
+    const char *key, *value;
+};
+
 struct safetensors {
     char *path;
     int count;
     struct safetensors_tensor *tensors; /* in the order of the header */
+    int note_count;
+    struct safetensors_note *notes;
     void *mapping;
     size_t mapping_bytes;
 };
@@ -32,8 +40,12 @@ void safetensors_close(struct safetensors *file);
 /* NULL when there is none. */
 const struct safetensors_tensor *safetensors_find(const struct safetensors *file, const char *name);
 
+/* The value of the note with this key, or NULL. */
+const char *safetensors_note(const struct safetensors *file, const char *key);
+
 /* Writes the tensors in the order given: to a temporary file in the same folder, synced, renamed, folder synced. */
-bool safetensors_write(const char *path, const struct safetensors_tensor *tensors, int count, struct error *error);
+bool safetensors_write(const char *path, const struct safetensors_tensor *tensors, int count,
+                       const struct safetensors_note *notes, int note_count, struct error *error);
 
 /* "[64, 1, 3, 3]" into text. */
 const char *safetensors_shape(int rank, const int64_t *dimension, char *text, size_t size);

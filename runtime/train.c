@@ -27,6 +27,14 @@ static bool plan_steps(struct trainer *trainer, struct error *error)
     trainer->total = settings->steps ? settings->steps : settings->epochs * trainer->steps_per_epoch;
     if (trainer->total < 1)
         return error_set(error, "there is nothing to train: 0 steps");
+    if (trainer->launched + (trainer->micro > 0) > trainer->total) {
+        error_set(error, "%s stands at step %lld, beyond the %lld steps in all", settings->resume,
+                  (long long)trainer->launched, (long long)trainer->total);
+        error_hint(error, "--epochs or --steps gives it more");
+        return false;
+    }
+    if (trainer->launched < trainer->total && trainer->launched % trainer->steps_per_epoch == 0 && !trainer->micro)
+        tally_reset(&trainer->epoch);
     executor_set(trainer->executor, "train/steps", (double)trainer->total);
     return true;
 }
@@ -43,9 +51,37 @@ static void announce(const struct trainer *trainer)
             (long long)trainer->total);
     if (left_out)
         fprintf(stderr, "; each pass leaves out %lld examples", (long long)left_out);
+    if (settings->resume && trainer->saved_total != trainer->total)
+        fprintf(stderr, " (%lld when it was saved)", (long long)trainer->saved_total);
     if (trainer->result->run[0])
         fprintf(stderr, "; writing to %s", trainer->result->run);
+    if (settings->resume)
+        fprintf(stderr, "; going on after step %lld", (long long)trainer->launched);
     fputc('\n', stderr);
+}
+
+/* The run folder has the text that it began with. */
+static void compare_model(const char *path, const char *text)
+{
+    struct error error = {0};
+    size_t size;
+    char *kept = file_read(path, &size, &error);
+    if (!kept || strcmp(kept, text) != 0)
+        fprintf(stderr, "castor: %s is not the text that is trained now; it stays as it is\n", path);
+    free(kept);
+}
+
+static bool reopen_files(struct trainer *trainer, struct error *error)
+{
+    const struct train_settings *settings = trainer->settings;
+    snprintf(trainer->result->run, sizeof trainer->result->run, "%s", settings->resume);
+    char *log = file_text("%s/log.jsonl", settings->resume), *model = file_text("%s/model.net", settings->resume);
+    bool ok = log_reopen(&trainer->log, log, trainer->log.lines, settings->json ? stdout : NULL, error);
+    if (ok && settings->model_text)
+        compare_model(model, settings->model_text);
+    free(log);
+    free(model);
+    return ok;
 }
 
 static bool open_files(struct trainer *trainer, struct error *error)
@@ -54,6 +90,8 @@ static bool open_files(struct trainer *trainer, struct error *error)
     FILE *copy = settings->json ? stdout : NULL;
     if (settings->no_files)
         return log_open(&trainer->log, NULL, copy, error);
+    if (settings->resume)
+        return reopen_files(trainer, error);
     char *run = run_folder_make(settings->name, settings->out, error);
     if (!run)
         return false;
@@ -113,7 +151,7 @@ static bool open_trainer(struct trainer *trainer, struct device *device, struct 
     if (!choose_best(trainer, error) ||
         !feeder_open(&trainer->feeder, trainer->executor, accumulates ? "micro" : "train", trainer->batches, error) ||
         !executor_initialise(trainer->executor, settings->seed, settings->weights, settings->weights_partial, error) ||
-        !plan_steps(trainer, error) || !open_files(trainer, error))
+        (settings->resume && !trainer_resume(trainer, error)) || !plan_steps(trainer, error) || !open_files(trainer, error))
         return false;
     trainer->progress = progress_begin(settings->quiet ? NULL : stderr, trainer->total, trainer->steps_per_epoch);
     announce(trainer);
@@ -140,13 +178,30 @@ static void clear_overflow(struct trainer *trainer)
         executor_write(trainer->executor, trainer->overflow, &none);
 }
 
+/* Begins the pass over the data in which the next step lies, at its place there. */
+static bool begin_pass(struct trainer *trainer, struct error *error)
+{
+    const struct batches *batches = trainer->batches;
+    int64_t pass = trainer->launched / trainer->steps_per_epoch;
+    int64_t first = trainer->launched % trainer->steps_per_epoch * trainer->program->accumulate + trainer->micro;
+    if (pass == trainer->pass)
+        return true;
+    trainer->pass = pass;
+    return batches->start(batches->source, SPLIT_TRAIN, pass, trainer->feeder.program->batch, first, error);
+}
+
+/* One step; or its batches up to an interruption. */
 static bool launch_step(struct trainer *trainer, struct error *error)
 {
     struct feeder *feeder = &trainer->feeder;
-    set_epoch(trainer);
-    clear_overflow(trainer);
-    for (int i = 0; i < trainer->program->accumulate; i++) {
+    if (!trainer->micro) {
+        set_epoch(trainer);
+        clear_overflow(trainer);
+    }
+    while (trainer->micro < trainer->program->accumulate) {
         int64_t count = 0;
+        if (trainer->micro && interrupt_requested())
+            return true;
         if (!feeder_next(feeder, SPLIT_TRAIN, &count, error))
             return false;
         if (count != feeder->program->batch)
@@ -154,7 +209,9 @@ static bool launch_step(struct trainer *trainer, struct error *error)
                              (long long)feeder->program->batch);
         if (!trainer_launch(trainer, feeder->entry, feeder->inputs, count, trainer->update < 0, error))
             return false;
+        trainer->micro++;
     }
+    trainer->micro = 0;
     trainer->launched++;
     return trainer->update < 0 || trainer_launch(trainer, trainer->update, NULL, 0, true, error);
 }
@@ -198,16 +255,11 @@ static bool between_steps(struct trainer *trainer, struct error *error)
 
 static bool run_steps(struct trainer *trainer, struct error *error)
 {
-    const struct batches *batches = trainer->batches;
     trainer->clock = clock_seconds();
-    while (trainer->launched < trainer->total && !interrupt_requested()) {
-        int64_t pass = trainer->launched / trainer->steps_per_epoch;
-        if (trainer->launched % trainer->steps_per_epoch == 0 &&
-            !batches->start(batches->source, SPLIT_TRAIN, pass, trainer->feeder.program->batch, error))
+    while (trainer->launched < trainer->total && !interrupt_requested())
+        if (!begin_pass(trainer, error) || !launch_step(trainer, error) ||
+            (!trainer->micro && !between_steps(trainer, error)))
             return false;
-        if (!launch_step(trainer, error) || !between_steps(trainer, error))
-            return false;
-    }
     return trainer_drain(trainer, error);
 }
 
@@ -215,16 +267,19 @@ static bool run_steps(struct trainer *trainer, struct error *error)
 
 static bool report_interrupt(struct trainer *trainer, struct error *error)
 {
-    const char *run = trainer->result->run;
+    const char *run = trainer->result->run, *command = trainer->settings->command;
+    char batches[64] = "";
     if (!trainer_save_last(trainer, error))
         return false;
-    error_set_code(error, ERROR_INTERRUPTED, "interrupted after step %lld of %lld", (long long)trainer->finished,
-                   (long long)trainer->total);
-    if (run[0])
-        error_hint(error,
-                   "the weights are in %s/last.safetensors; go on from them with `castor train %s/model.net "
-                   "--weights %s/last.safetensors`",
-                   run, run, run);
+    if (trainer->micro)
+        snprintf(batches, sizeof batches, " and %lld of %d batches of the next", (long long)trainer->micro,
+                 trainer->program->accumulate);
+    error_set_code(error, ERROR_INTERRUPTED, "interrupted after step %lld of %lld%s", (long long)trainer->finished,
+                   (long long)trainer->total, batches);
+    if (run[0] && command)
+        error_hint(error, "go on with `%s --resume %s`", command, run);
+    else if (run[0])
+        error_hint(error, "go on with --resume %s", run);
     return false;
 }
 
@@ -285,7 +340,12 @@ static void close_trainer(struct trainer *trainer)
 bool train(struct device *device, const struct program *program, const struct batches *batches,
            const struct train_settings *settings, struct train_result *result, struct error *error)
 {
-    struct trainer trainer = {.settings = settings, .batches = batches, .program = program, .result = result};
+    struct trainer trainer = {.settings = settings,
+                              .batches = batches,
+                              .program = program,
+                              .result = result,
+                              .pass = -1,
+                              .saved_step = -1};
     *result = (struct train_result){.scale = NAN, .best = NAN, .best_average = NAN};
     bool ok = open_trainer(&trainer, device, error);
     if (ok) {
@@ -317,7 +377,7 @@ bool train_profile(struct device *device, const struct program *program, const s
     bool ok = executor && feeder_open(&feeder, executor, entry, batches, error) &&
               executor_initialise(executor, seed, NULL, false, error);
     if (ok && feeder.program->input_count)
-        ok = batches->start(batches->source, SPLIT_TRAIN, 0, feeder.program->batch, error) &&
+        ok = batches->start(batches->source, SPLIT_TRAIN, 0, feeder.program->batch, 0, error) &&
              feeder_next(&feeder, SPLIT_TRAIN, &count, error);
     ok = ok && executor_profile(executor, feeder.entry, feeder.inputs, runs, costs, error);
     feeder_close(&feeder);

@@ -15,9 +15,9 @@ struct batches {
     int64_t examples[SPLIT_COUNT]; /* 0 where the source has no such set */
     int field_count;
     const char *const *fields; /* names, in the order in which `next` gives addresses */
-    /* Begins a pass over a set. Training: shuffled by (seed, pass), whole batches only. Else in order, the last batch
-     * may be smaller. */
-    bool (*start)(void *source, enum split split, int64_t pass, int64_t batch, struct error *error);
+    /* Begins a pass over a set, at batch number `first`. Training: shuffled by (seed, pass), whole batches only. Else in
+     * order, the last batch may be smaller. */
+    bool (*start)(void *source, enum split split, int64_t pass, int64_t batch, int64_t first, struct error *error);
     /* The next batch of the pass: fields[i] is the address of field i, aligned to 64 bytes, row-major in the element
      * type of the program's input of that name, unchanged until the call after the next one. *count: examples in it, 0
      * at the end of the pass. */
@@ -34,10 +34,14 @@ struct train_settings {
     uint64_t seed;
     const char *weights; /* loaded after init; NULL: none */
     bool weights_partial;
+    const char *resume;    /* a run folder: go on where its last checkpoint stands; NULL: begin a run */
+    const char *command;   /* what begins this training, for the message after an interruption; NULL: not known */
+    const char *optimizer; /* the optimizers by name, "loss with adam"; a resumed run must have the same; may be NULL */
     int64_t evaluate_steps;    /* evaluate every so many steps, 0: see evaluate_epochs */
     int64_t evaluate_epochs;   /* evaluate every so many epochs, 0: only at the end */
     int64_t checkpoint_steps;  /* write last.safetensors every so many steps, 0: see checkpoint_epochs */
     int64_t checkpoint_epochs; /* 0: only at the end */
+    int64_t keep;              /* checkpoints that stay, the last one among them; 0: two */
     const char *best;          /* loss or metric that chooses best.safetensors; NULL: the first metric, else the loss */
     int best_direction;        /* 1 highest, -1 lowest, 0: metrics highest, losses lowest */
     bool quiet;                /* no progress */
@@ -69,8 +73,8 @@ struct train_result {
 };
 
 /* Trains: init, weights, steps with evaluation and checkpoints between, last and best weights at the end. The progress
- * line and messages go to stderr. On Ctrl-C it finishes the step, saves, and returns false with code 130; diverged
- * training gives code 4. */
+ * line and messages go to stderr. On Ctrl-C it finishes the step, or with accumulation the batch, saves, and returns
+ * false with code 130; diverged training gives code 4. A resumed run goes on, and ends, as if it had never stopped. */
 bool train(struct device *device, const struct program *program, const struct batches *batches,
            const struct train_settings *settings, struct train_result *result, struct error *error);
 

@@ -1,5 +1,6 @@
 /* The state of one training run, shared by the files that make it up: train.c (the loop), trainer_step.c (what a step
- * leaves behind), trainer_save.c (evaluations and weights). Private to them. */
+ * leaves behind), trainer_save.c (evaluations, weights and checkpoints as files), trainer_checkpoint.c and
+ * trainer_resume.c (what is in a checkpoint). Private to them. */
 #ifndef CASTOR_RUNTIME_TRAINER_H
 #define CASTOR_RUNTIME_TRAINER_H
 
@@ -30,7 +31,10 @@ struct trainer {
     const struct program_variable *epoch_variable; /* train/epoch; NULL when nothing reads it */
     const struct program_variable *overflow;       /* train/overflow; NULL where nothing is scaled */
     int64_t step_examples, steps_per_epoch, total;
+    int64_t begun;              /* the step at which it was resumed, 0 */
+    int64_t pass;               /* over the data, that is under way; -1: none */
     int64_t launched, finished; /* steps */
+    int64_t micro;              /* batches of the next step that have run already */
     int64_t evaluated;          /* the step after which the last evaluation ran */
     struct pending pending;
     struct tally step, epoch; /* values of the present step and epoch */
@@ -41,6 +45,7 @@ struct trainer {
     double timed_seconds; /* of timed_steps steps, the first apart */
     int64_t timed_steps;
     enum split best_split;       /* SPLIT_COUNT when there is nothing to evaluate on */
+    int64_t saved_step, saved_micro, saved_total; /* where the newest checkpoint stands; step -1: there is none */
     char best_name[RESULT_NAME]; /* the loss or metric that chooses the best weights, once evaluated */
 };
 
@@ -54,7 +59,11 @@ struct progress_state trainer_state(const struct trainer *trainer);
 
 /* Evaluates the weights and, where there are any, their averages; logs it, and keeps those that are the best so far. */
 bool trainer_evaluate(struct trainer *trainer, struct evaluation evaluations[2], struct error *error);
+/* Writes the checkpoint last.safetensors; the one that was called so stays under the number of its step, and as many of
+ * those as the settings keep. */
 bool trainer_save_last(struct trainer *trainer, struct error *error);
+/* Brings the trainer to where the newest checkpoint of the run folder stands that is not damaged. */
+bool trainer_resume(struct trainer *trainer, struct error *error);
 /* The test set at the end, when the best weights are chosen on another set. */
 bool trainer_final_test(struct trainer *trainer, struct error *error);
 

@@ -1,12 +1,17 @@
-/* Evaluations between steps, and the weights that are kept. */
+/* Evaluations between steps, and the weights and checkpoints that are kept. */
 #include "runtime/clock.h"
 #include "runtime/file.h"
-#include "runtime/trainer.h"
+#include "runtime/trainer_files.h"
 #include "runtime/weights.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+enum { KEPT = 2 }; /* checkpoints that stay when the settings do not say */
 
 static const char *const split_names[SPLIT_COUNT] = {"train", "test", "validate"};
 
@@ -22,11 +27,155 @@ static bool save(struct trainer *trainer, const char *name, enum evaluated evalu
     return ok;
 }
 
+/* ---- checkpoints ---- */
+
+static char *last_path(const char *run)
+{
+    return file_text("%s/last.safetensors", run);
+}
+
+static char *step_path(const char *run, int64_t step)
+{
+    return file_text("%s/step-%08lld.safetensors", run, (long long)step);
+}
+
+static int descending(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x < y) - (x > y);
+}
+
+/* The steps of the run's older checkpoints, the newest first, malloced; NULL with an error set. */
+static int64_t *find_steps(const char *run, int *count, struct error *error)
+{
+    int room = 16;
+    int64_t *steps = malloc(sizeof *steps * (size_t)room);
+    DIR *folder = opendir(run);
+    *count = 0;
+    if (!folder)
+        error_set_system(error, run, "no such run");
+    for (struct dirent *entry; steps && folder && (entry = readdir(folder));) {
+        long long step;
+        int end = 0;
+        if (sscanf(entry->d_name, "step-%lld.safetensors%n", &step, &end) != 1 || !end || entry->d_name[end])
+            continue;
+        if (*count == room) {
+            int64_t *grown = realloc(steps, sizeof *steps * (size_t)(room *= 2));
+            if (!grown)
+                free(steps);
+            steps = grown;
+        }
+        if (steps)
+            steps[(*count)++] = step;
+    }
+    if (folder)
+        closedir(folder);
+    if (!steps)
+        error_set(error, "out of memory");
+    else if (folder)
+        qsort(steps, (size_t)*count, sizeof *steps, descending);
+    else
+        free(steps);
+    return folder ? steps : NULL;
+}
+
+/* The checkpoint called last gets its step as a second name, which it keeps when the new one takes the first. Where the
+ * file system knows no second names it is renamed. */
+static bool keep_previous(const struct trainer *trainer, const char *last, struct error *error)
+{
+    if (trainer->saved_step < 0)
+        return true;
+    char *path = step_path(trainer->result->run, trainer->saved_step);
+    bool ok = link(last, path) == 0 || (errno == EEXIST && unlink(path) == 0 && link(last, path) == 0) ||
+              rename(last, path) == 0 || error_set_system(error, path, "cannot keep the checkpoint before");
+    free(path);
+    return ok;
+}
+
+/* Removes older checkpoints beyond those to keep, and such of steps that lie ahead: a resumed run takes them again. */
+static bool remove_old(const struct trainer *trainer, struct error *error)
+{
+    const char *run = trainer->result->run;
+    int64_t keep = trainer->settings->keep ? trainer->settings->keep : KEPT, kept = 1;
+    int count;
+    int64_t *steps = find_steps(run, &count, error);
+    for (int i = 0; steps && i < count; i++) {
+        bool ahead = steps[i] > trainer->launched || (steps[i] == trainer->launched && !trainer->micro);
+        if (!ahead && kept++ < keep)
+            continue;
+        char *path = step_path(run, steps[i]);
+        unlink(path);
+        free(path);
+    }
+    free(steps);
+    return steps;
+}
+
 bool trainer_save_last(struct trainer *trainer, struct error *error)
 {
-    return save(trainer, "last", EVALUATED_WEIGHTS, error) &&
+    bool saved = trainer->saved_step == trainer->launched && trainer->saved_micro == trainer->micro;
+    if (trainer->settings->no_files || saved)
+        return true;
+    log_sync(&trainer->log);
+    char *last = last_path(trainer->result->run);
+    bool ok = keep_previous(trainer, last, error) && trainer_write_checkpoint(trainer, last, error);
+    free(last);
+    if (!ok)
+        return false;
+    trainer->saved_step = trainer->launched;
+    trainer->saved_micro = trainer->micro;
+    return remove_old(trainer, error) &&
            (!has_averages(trainer->program) || save(trainer, "last", EVALUATED_AVERAGE, error));
 }
+
+/* Opens checkpoint number `number`, 0 the last one; NULL with an error set, *none when there are no more. */
+static struct safetensors *open_checkpoint(const char *run, const int64_t *steps, int count, int number, bool *none,
+                                           struct error *error)
+{
+    *none = number > count;
+    if (*none)
+        return NULL;
+    char *path = number ? step_path(run, steps[number - 1]) : last_path(run);
+    struct safetensors *file = safetensors_open(path, error);
+    if (file && !trainer_is_checkpoint(file, error)) {
+        safetensors_close(file);
+        file = NULL;
+    }
+    free(path);
+    return file;
+}
+
+bool trainer_resume(struct trainer *trainer, struct error *error)
+{
+    const char *run = trainer->settings->resume;
+    struct error first = {0};
+    struct safetensors *file = NULL;
+    bool none = false;
+    int count;
+    int64_t *steps = find_steps(run, &count, error);
+    for (int i = 0; steps && !file && !none; i++) {
+        struct error reason = {0};
+        file = open_checkpoint(run, steps, count, i, &none, &reason);
+        if (i == 0)
+            first = reason;
+        else if (!file && !none)
+            error_print(&reason, stderr);
+        else if (file)
+            fprintf(stderr, "castor: %s\ncastor: going on from %s\n", first.text, file->path);
+    }
+    if (!steps)
+        return false;
+    free(steps);
+    if (!file) {
+        *error = first;
+        return false;
+    }
+    bool ok = trainer_restore(trainer, file, error);
+    safetensors_close(file);
+    return ok;
+}
+
+/* ---- evaluations ---- */
 
 /* The score that chooses the best weights: the one that the settings name, else the first metric, else the first loss.
  * NULL when there is none. */

@@ -8,7 +8,7 @@ static double measure(struct trainer *trainer, double clock)
 {
     double seconds = clock - trainer->clock;
     trainer->clock = clock;
-    if (trainer->finished > 1) {
+    if (trainer->finished > trainer->begun + 1) {
         trainer->timed_seconds += seconds;
         trainer->timed_steps++;
     }

@@ -26,12 +26,67 @@ static int record(struct session *session, const char *run)
     return code;
 }
 
+/* A word as a shell reads it. */
+static void put_word(FILE *out, const char *word)
+{
+    if (*word && !word[strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./,:=+@%")]) {
+        fputs(word, out);
+        return;
+    }
+    fputc('\'', out);
+    for (; *word; word++)
+        fprintf(out, *word == '\'' ? "'\\''" : "%c", *word);
+    fputc('\'', out);
+}
+
+/* The command that goes on with this run, but for its --resume; malloced. */
+static char *command_again(const struct invocation *invocation)
+{
+    static const enum flag left_out[] = {FLAG_out, FLAG_resume, FLAG_weights, FLAG_weights_partial};
+    size_t size = 0;
+    char *text = NULL;
+    FILE *out = open_memstream(&text, &size);
+    if (!out)
+        return NULL;
+    fputs("castor train ", out);
+    put_word(out, invocation->words[0]);
+    for (int flag = 0; flag < FLAG_COUNT; flag++) {
+        bool out_of_place = false;
+        for (size_t i = 0; i < sizeof left_out / sizeof *left_out; i++)
+            out_of_place |= flag == (int)left_out[i];
+        for (int i = 0; !out_of_place && i < flag_count(invocation, (enum flag)flag); i++) {
+            fprintf(out, " --%s", flag_spelling((enum flag)flag));
+            if (*invocation->given[flag][i]) {
+                fputc(' ', out);
+                put_word(out, invocation->given[flag][i]);
+            }
+        }
+    }
+    return fclose(out) == 0 ? text : NULL;
+}
+
+/* --resume goes on with a run in its folder, with its weights. */
+static int check_resume(const struct invocation *invocation)
+{
+    static const enum flag others[] = {FLAG_out, FLAG_weights, FLAG_weights_partial};
+    for (size_t i = 0; flag_given(invocation, FLAG_resume) && i < sizeof others / sizeof *others; i++)
+        if (flag_given(invocation, others[i]))
+            return usage_error(invocation, "--resume goes on with a run as it stands: it takes no --%s",
+                               flag_spelling(others[i]));
+    return 0;
+}
+
 int command_train(const struct invocation *invocation)
 {
     struct session session;
-    int code = session_open(&session, invocation, NULL, true, true);
+    int code = check_resume(invocation);
+    if (code)
+        return code;
+    code = session_open(&session, invocation, NULL, true, true);
     if (!code) {
         struct train_settings settings = session_train_settings(&session);
+        char *again = command_again(invocation);
+        settings.command = again;
         struct train_result *result = calloc(1, sizeof *result);
         struct error error = {0};
         if (!result || !train(session.compilation.device, session.compilation.program, &session.batches, &settings,
@@ -40,6 +95,7 @@ int command_train(const struct invocation *invocation)
         if (!code)
             code = record(&session, result->run);
         free(result);
+        free(again);
     }
     return session_close(&session, code);
 }

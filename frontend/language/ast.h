@@ -166,7 +166,7 @@ enum ast_statement_kind {
     AST_REPEAT,   /* repeat i in a..b as label { … } */
     AST_RETURN,   /* return e, e */
     AST_MINIMIZE, /* minimize e over patterns with optimizer { overrides } every n */
-    AST_EVERY     /* evaluate every n unit; checkpoint every n unit keep best name */
+    AST_EVERY     /* evaluate every n unit; checkpoint every n unit keep 3 keep best name */
 };
 
 /* DECLARATION(identifier, word) */
@@ -279,6 +279,7 @@ struct ast_statement {
             struct ast_name unit;    /* step, steps, epoch or epochs, not yet checked */
             struct ast_name keep;    /* best, lowest, highest, not yet checked; its name is NULL without `keep` */
             struct ast_name measure; /* what `keep` looks at */
+            struct ast_expression *kept; /* `keep 3`: that many checkpoints; NULL: not said */
         } every;
     };
 };

@@ -93,6 +93,8 @@ struct settings {
     bool average;                       /* trained parameters have averages */
     struct interval evaluate, checkpoint;
     struct keep_setting keep;
+    int64_t kept;          /* checkpoints that stay; 0: not said */
+    const char *optimizer; /* the names of the minimize lines' optimizers, "adam, sgd"; NULL: none */
     struct span span; /* of the train block; file NULL when the file has none (defaults stand then) */
     bool trains;      /* there is a minimize line */
     int *every;       /* of each minimize line: it acts in every so many steps */

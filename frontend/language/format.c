@@ -307,6 +307,10 @@ static void format_every(struct formatter *formatter, const struct ast_statement
     format_expression(formatter, statement->every.count);
     put(formatter, " ");
     put(formatter, statement->every.unit.name);
+    if (statement->every.kept) {
+        put(formatter, " keep ");
+        format_expression(formatter, statement->every.kept);
+    }
     if (statement->every.keep.name) {
         put(formatter, " keep ");
         put(formatter, statement->every.keep.name);

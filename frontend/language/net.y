@@ -77,7 +77,7 @@ static const struct ast_name none;
 %type <parameters> parameters parameter_list
 %type <override> override
 %type <overrides> overrides override_items
-%type <statement> statement branch minimize opt_keep
+%type <statement> statement branch minimize keeps
 %type <block> block body body_items line entry_lines minimize_lines
 %type <operator> comparator
 %type <definition> definition_word
@@ -230,7 +230,7 @@ statement:
 | EVALUATE EVERY dimension NAME
     { $$ = net_statement(parser, @$, AST_EVERY); $$->every.word = name_of(parser, @1, $1); $$->every.count = $3;
       $$->every.unit = name_of(parser, @4, $4); }
-| CHECKPOINT EVERY dimension NAME opt_keep
+| CHECKPOINT EVERY dimension NAME keeps
     { $$ = $5; $$->span = net_span(parser, @$); $$->end_line = @$.end_line;
       $$->line = @1.line; $$->every.word = name_of(parser, @1, $1); $$->every.count = $3;
       $$->every.unit = name_of(parser, @4, $4); }
@@ -279,10 +279,11 @@ override: name '=' expression FOR patterns
     { $$ = (struct ast_override){$1, $3, *$5, @$.line, @$.end_line}; }
 ;
 opt_every: %empty { $$ = NULL; } | EVERY dimension { $$ = $2; };
-opt_keep:
+keeps:
   %empty                                      { $$ = net_statement(parser, @$, AST_EVERY); }
-| KEEP NAME path
-    { $$ = net_statement(parser, @$, AST_EVERY); $$->every.keep = name_of(parser, @2, $2); $$->every.measure = $3; }
+| keeps KEEP NAME path
+    { $$ = $1; $$->every.keep = name_of(parser, @3, $3); $$->every.measure = $4; }
+| keeps KEEP NUMBER                           { $$ = $1; $$->every.kept = net_number(parser, @3, $3); }
 ;
 
 /* ---- expressions, loosest first ---- */

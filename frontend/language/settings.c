@@ -168,8 +168,12 @@ static bool read_minimize(struct reading *reading)
 {
     struct settings *settings = reading->settings;
     const struct ast_expression *every = reading->statement->minimize.every;
+    const struct ast_expression *optimizer = reading->statement->minimize.optimizer;
     int64_t count = 1;
     settings->trains = true;
+    settings->optimizer = arena_printf(reading->e.arena, "%s%s%s", settings->optimizer ? settings->optimizer : "",
+                                       settings->optimizer ? ", " : "",
+                                       optimizer->kind == AST_CALL ? optimizer->call.callee : optimizer->name);
     if (every) {
         struct value value = evaluate_expression(&reading->e, every);
         if (!known_now(reading, &value, every, "every") ||
@@ -226,6 +230,17 @@ static bool read_keep(struct reading *reading)
     return true;
 }
 
+/* `keep 3` */
+static bool read_kept(struct reading *reading)
+{
+    const struct ast_expression *kept = reading->statement->every.kept;
+    if (!kept)
+        return true;
+    struct value value = evaluate_expression(&reading->e, kept);
+    return want_integer(&reading->e, &value, kept->span, "`keep`", &reading->settings->kept) &&
+           (reading->settings->kept > 0 || refuse(reading, "`keep` needs at least 1 checkpoint"));
+}
+
 static bool read_interval(struct reading *reading, struct interval *interval)
 {
     const struct ast_statement *statement = reading->statement;
@@ -256,7 +271,7 @@ static bool read_evaluate(struct reading *reading)
 
 static bool read_checkpoint(struct reading *reading)
 {
-    return read_interval(reading, &reading->settings->checkpoint) && read_keep(reading);
+    return read_interval(reading, &reading->settings->checkpoint) && read_keep(reading) && read_kept(reading);
 }
 
 static const struct entry entries[] = {{"data", true, read_data},

@@ -137,7 +137,7 @@ static bool allocate(struct stream *stream, struct error *error)
     return true;
 }
 
-static bool start(void *source, enum split split, int64_t pass, int64_t batch, struct error *error)
+static bool start(void *source, enum split split, int64_t pass, int64_t batch, int64_t first, struct error *error)
 {
     struct loader *loader = source;
     struct stream *stream = &loader->streams[split];
@@ -146,7 +146,7 @@ static bool start(void *source, enum split split, int64_t pass, int64_t batch, s
     stream->batch = batch;
     stream->examples = loader->dataset->splits[split].count;
     stream->batches = split == SPLIT_TRAIN ? stream->examples / batch : (stream->examples + batch - 1) / batch;
-    stream->filled = stream->given = 0;
+    stream->filled = stream->given = first;
     stream->cancelled = false;
     if (split == SPLIT_TRAIN && !stream->batches)
         return error_set(error, "the training set has %lld examples, too few for a batch of %lld",

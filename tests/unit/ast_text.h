@@ -197,6 +197,10 @@ static void text_statement(FILE *out, const struct ast_statement *s)
         fprintf(out, "%s ", s->every.word.name);
         text_expression(out, s->every.count);
         fprintf(out, " %s", s->every.unit.name);
+        if (s->every.kept) {
+            fputs(" keep ", out);
+            text_expression(out, s->every.kept);
+        }
         if (s->every.keep.name)
             fprintf(out, " keep %s %s", s->every.keep.name, s->every.measure.name);
         break;

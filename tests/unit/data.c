@@ -68,7 +68,7 @@ static void check_whole_pass(struct batches *batches, int64_t pass, int seen[TRA
     const void *fields[2];
     int64_t count;
     memset(seen, 0, sizeof(int) * TRAIN);
-    CHECK(batches->start(batches->source, SPLIT_TRAIN, pass, 4, &error));
+    CHECK(batches->start(batches->source, SPLIT_TRAIN, pass, 4, 0, &error));
     for (int batch = 0; batch < 2; batch++) {
         CHECK(batches->next(batches->source, SPLIT_TRAIN, fields, &count, &error) && count == 4);
         for (int i = 0; i < 4; i++) {
@@ -103,7 +103,7 @@ static void check_evaluation(struct batches *batches)
     struct error error = {0};
     const void *fields[2], *before[2] = {NULL, NULL};
     int64_t count, total = 0;
-    CHECK(batches->start(batches->source, SPLIT_TEST, 0, 4, &error));
+    CHECK(batches->start(batches->source, SPLIT_TEST, 0, 4, 0, &error));
     while (batches->next(batches->source, SPLIT_TEST, fields, &count, &error) && count) {
         CHECK(count == (total ? 3 : 4));
         for (int i = 0; i < count; i++)
@@ -132,8 +132,8 @@ static void check_idx(void)
     CHECK(batches.field_count == 2 && strcmp(batches.fields[1], "label") == 0 && batches.examples[0] == TRAIN);
     check_training(&batches);
     check_evaluation(&batches);
-    CHECK(batches.start(batches.source, SPLIT_TRAIN, 1, 4, &error)); /* left in the middle */
-    CHECK(!batches.start(batches.source, SPLIT_TRAIN, 1, 11, &error) && strstr(error.text, "too few"));
+    CHECK(batches.start(batches.source, SPLIT_TRAIN, 1, 4, 0, &error)); /* left in the middle */
+    CHECK(!batches.start(batches.source, SPLIT_TRAIN, 1, 11, 0, &error) && strstr(error.text, "too few"));
     loader_close(loader);
     data_close(dataset);
 }
@@ -151,7 +151,7 @@ static void check_shares(void)
     for (int split = 0; split < SPLIT_COUNT; split += 2) {
         const void *fields[1];
         int64_t count;
-        CHECK(batches.start(batches.source, (enum split)split, 0, 1, &error));
+        CHECK(batches.start(batches.source, (enum split)split, 0, 1, 0, &error));
         while (batches.next(batches.source, (enum split)split, fields, &count, &error) && count)
             seen[*(const int *)fields[0]]++;
     }
@@ -185,7 +185,7 @@ static int variants(struct batches *batches, enum split split, int64_t pass, int
     const void *fields[2];
     int64_t count;
     int shifted = 0;
-    batches->start(batches->source, split, pass, 2, &error);
+    batches->start(batches->source, split, pass, 2, 0, &error);
     while (batches->next(batches->source, split, fields, &count, &error) && count) {
         for (int i = 0; i < count; i++) {
             bool found = false;
@@ -432,7 +432,7 @@ static void check_npz(void)
     struct batches batches = loader_batches(loader);
     const void *fields[2];
     int64_t count;
-    CHECK(batches.start(batches.source, SPLIT_TRAIN, 0, 6, &error));
+    CHECK(batches.start(batches.source, SPLIT_TRAIN, 0, 6, 0, &error));
     CHECK(batches.next(batches.source, SPLIT_TRAIN, fields, &count, &error) && count == 6);
     for (int i = 0; i < 6; i++) {
         const float *row = (const float *)fields[0] + 2 * i;
@@ -545,7 +545,7 @@ static void check_synthetic(void)
     struct batches batches = loader_batches(loader);
     const void *data[3];
     int64_t count;
-    CHECK(batches.start(batches.source, SPLIT_TRAIN, 0, 1000, &error));
+    CHECK(batches.start(batches.source, SPLIT_TRAIN, 0, 1000, 0, &error));
     CHECK(batches.next(batches.source, SPLIT_TRAIN, data, &count, &error) && count == 1000);
     double sum = 0, squares = 0;
     int labels[3] = {0}, low = 255, high = 0;
@@ -588,7 +588,7 @@ static void check_fashion(void)
     const void *fields[2];
     int64_t count, labels[10] = {0};
     double sum = 0;
-    CHECK(batches.start(batches.source, SPLIT_TRAIN, 0, 96, &error));
+    CHECK(batches.start(batches.source, SPLIT_TRAIN, 0, 96, 0, &error));
     while (batches.next(batches.source, SPLIT_TRAIN, fields, &count, &error) && count) {
         for (int64_t i = 0; i < count; i++)
             labels[((const int *)fields[1])[i]]++;

@@ -124,6 +124,7 @@ static const char *const entries[][2] = {
     {"precision autocast(f16)", "(set precision (call autocast f16))"},
     {"evaluate every 1 epoch", "(evaluate 1 epoch)"},
     {"checkpoint every 500 steps keep best accuracy", "(checkpoint 500 steps keep best accuracy)"},
+    {"checkpoint every 1 epoch keep best accuracy keep 3", "(checkpoint 1 epoch keep 3 keep best accuracy)"},
     {"checkpoint every 2 * n steps", "(checkpoint (* 2 n) steps)"},
     {"minimize loss with adam", "(minimize loss (over) adam)"},
     {"minimize a + b over \"d.*\", not \"e\" with adam(lr = 1) {\n lr = 2 for rank < 2, \"x\"\n\n b = 3 for \"y\"; }",

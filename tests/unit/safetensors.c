@@ -117,7 +117,7 @@ static bool write_two(const char *path, struct error *error)
         {"empty \"name\"", PROGRAM_F16, 2, {3, 0}, NULL, 0},
         {"train/step", PROGRAM_I64, 0, {0}, wide, sizeof wide},
     };
-    return safetensors_write(path, tensors, 3, error);
+    return safetensors_write(path, tensors, 3, NULL, 0, error);
 }
 
 static void check_round_trip(void)

@@ -149,13 +149,13 @@ struct source {
     _Alignas(64) float values[4];
 };
 
-static bool start(void *own, enum split split, int64_t pass, int64_t batch, struct error *error)
+static bool start(void *own, enum split split, int64_t pass, int64_t batch, int64_t first, struct error *error)
 {
     struct source *from = own;
     (void)error;
     from->passes += split == SPLIT_TRAIN;
     CHECK(split != SPLIT_TRAIN || pass == from->passes - 1);
-    from->at[split] = 0;
+    from->at[split] = first * batch;
     from->batch[split] = batch;
     return true;
 }

@@ -53,7 +53,7 @@ static const char *load(struct executor *executor, const struct safetensors_tens
                         bool partial, struct error *error)
 {
     *error = (struct error){0};
-    CHECK(safetensors_write("w.safetensors", tensors, tensor_count, error));
+    CHECK(safetensors_write("w.safetensors", tensors, tensor_count, NULL, 0, error));
     CHECK(weights_load(executor, "w.safetensors", partial, error) == !error->code);
     return error->text;
 }
@@ -108,7 +108,7 @@ static const char *run(struct device *device, const struct program *program, con
                        int tensor_count, struct error *error)
 {
     *error = (struct error){0};
-    CHECK(safetensors_write("in.safetensors", tensors, tensor_count, error));
+    CHECK(safetensors_write("in.safetensors", tensors, tensor_count, NULL, 0, error));
     struct run_settings settings = {.entry = "eval", .feed = "in.safetensors", .fetch = "out.safetensors", .steps = 1};
     CHECK(run_program(device, program, &settings, error) == !error->code);
     return error->text;
