@@ -94,9 +94,8 @@ static bool record_with(struct recorder *recorder, const char *weights)
     const void **fields = calloc((size_t)batches->field_count + 1, sizeof *fields);
     if (!fields)
         abort();
-    bool done = environment &&
-                batches->start(batches->source, SPLIT_TRAIN, 0, session->compilation.settings->batch, 0,
-                               &recorder->error);
+    bool done = environment && batches->start(batches->source, SPLIT_TRAIN, 0, session->compilation.settings->batch, 0,
+                                              &recorder->error);
     graph_number(graph);
     for (int i = 0; done && i < BATCHES; i++) {
         int64_t count;

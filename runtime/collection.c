@@ -56,8 +56,8 @@ bool collection_add_variable_as(struct collection *collection, struct executor *
 
 bool collection_write(const struct collection *collection, const char *path, struct error *error)
 {
-    return safetensors_write(path, collection->tensors, collection->count, collection->notes,
-                             collection->note_count, error);
+    return safetensors_write(path, collection->tensors, collection->count, collection->notes, collection->note_count,
+                             error);
 }
 
 void collection_free(struct collection *collection)

@@ -55,7 +55,7 @@ void file_abandon(struct file_writer *writer)
 
 /* The rename is durable only once the folder that holds the name is. Not every file system can sync a folder, and the
  * file is complete by then, so a failure here is no error. */
-static void sync_folder(const char *path)
+void file_sync_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
     char *folder = slash ? file_text("%.*s", (int)(slash == path ? 1 : slash - path), path) : file_text(".");
@@ -92,7 +92,7 @@ bool file_commit(struct file_writer *writer, struct error *error)
         file_abandon(writer);
         return false;
     }
-    sync_folder(writer->path);
+    file_sync_name(writer->path);
     free(writer->path);
     free(writer->temporary);
     *writer = (struct file_writer){0};

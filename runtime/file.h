@@ -23,6 +23,9 @@ bool file_write(const char *path, const void *bytes, size_t size, struct error *
 /* A malloced copy of the whole file with a NUL behind it; NULL with an error set on failure. */
 char *file_read(const char *path, size_t *size, struct error *error);
 
+/* Syncs the folder that holds the name. */
+void file_sync_name(const char *path);
+
 /* Makes the folder and those above it; true when it is there afterwards. */
 bool file_make_folders(const char *path);
 /* printf into malloced memory; never NULL (out of memory ends the process). */

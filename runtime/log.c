@@ -39,10 +39,12 @@ bool log_reopen(struct log *log, const char *path, int64_t lines, FILE *copy, st
     return ftruncate(fileno(log->file), (off_t)kept) == 0 || error_set_system(error, path, "cannot write");
 }
 
-void log_sync(struct log *log)
+bool log_sync(struct log *log, struct error *error)
 {
     if (log->file && (fflush(log->file) != 0 || (fsync(fileno(log->file)) != 0 && errno != EINVAL)) && !log->failure)
         log->failure = errno;
+    errno = log->failure;
+    return !log->failure || error_set_system(error, log->path, "cannot write");
 }
 
 bool log_close(struct log *log, struct error *error)

@@ -11,15 +11,15 @@ struct log {
     FILE *copy; /* NULL: no copy */
     char *path;
     int64_t lines; /* written, those of a log that was gone on with among them */
-    int failure; /* errno of the first write that failed, 0: none */
+    int failure;   /* errno of the first write that failed, 0: none */
 };
 
 /* path NULL: no file. With `copy` the lines go to that stream too. */
 bool log_open(struct log *log, const char *path, FILE *copy, struct error *error);
 /* Goes on with a log: what it holds beyond so many lines belongs to steps that a resumed run takes again, and goes. */
 bool log_reopen(struct log *log, const char *path, int64_t lines, FILE *copy, struct error *error);
-/* Brings the lines so far to the disk. */
-void log_sync(struct log *log);
+/* Brings the lines so far to the disk; false when one of them is not there. */
+bool log_sync(struct log *log, struct error *error);
 /* False when a line could not be written. */
 bool log_close(struct log *log, struct error *error);
 

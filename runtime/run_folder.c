@@ -18,8 +18,10 @@ static char *make_named(const char *out, struct error *error)
         file_make_folders(path);
         *slash = '/';
     }
-    if (mkdir(path, 0777) == 0)
+    if (mkdir(path, 0777) == 0) {
+        file_sync_name(path);
         return path;
+    }
     if (errno == EEXIST) {
         error_set(error, "%s: exists already, and a run is never overwritten", out);
         error_hint(error, "give --out another name, or leave it out");
@@ -37,8 +39,10 @@ char *run_folder_make(const char *name, const char *out, struct error *error)
     file_make_folders("runs");
     for (int i = 1; i < RUNS_MAX; i++) {
         char *path = file_text("runs/%s.%d", name, i);
-        if (mkdir(path, 0777) == 0)
+        if (mkdir(path, 0777) == 0) {
+            file_sync_name(path);
             return path;
+        }
         if (errno != EEXIST) {
             error_set_system(error, path, "cannot make the run folder");
             free(path);

@@ -1,4 +1,5 @@
-/* The folder that a training run leaves behind: model.net, log.jsonl, last.safetensors, best.safetensors. */
+/* The folder that a training run leaves behind: model.net, log.jsonl, last.safetensors, best.safetensors, and
+ * step-N.safetensors, the checkpoints before the last one. */
 #ifndef CASTOR_RUNTIME_RUN_FOLDER_H
 #define CASTOR_RUNTIME_RUN_FOLDER_H
 

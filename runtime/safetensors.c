@@ -227,7 +227,8 @@ static bool check_sum(struct reader *reader)
         return true;
     make_checksum(file->tensors, file->count, file->notes, file->note_count, sum);
     return strcmp(told, sum) == 0 ||
-           error_set(reader->error, "%s: damaged: its checksum is %s, not the %.16s that it tells", file->path, sum, told);
+           error_set(reader->error, "%s: damaged: its checksum is %s, not the %.16s that it tells", file->path, sum,
+                     told);
 }
 
 static bool read_tensors(struct reader *reader, json_t *header)

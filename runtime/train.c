@@ -151,7 +151,8 @@ static bool open_trainer(struct trainer *trainer, struct device *device, struct 
     if (!choose_best(trainer, error) ||
         !feeder_open(&trainer->feeder, trainer->executor, accumulates ? "micro" : "train", trainer->batches, error) ||
         !executor_initialise(trainer->executor, settings->seed, settings->weights, settings->weights_partial, error) ||
-        (settings->resume && !trainer_resume(trainer, error)) || !plan_steps(trainer, error) || !open_files(trainer, error))
+        (settings->resume && !trainer_resume(trainer, error)) || !plan_steps(trainer, error) ||
+        !open_files(trainer, error))
         return false;
     trainer->progress = progress_begin(settings->quiet ? NULL : stderr, trainer->total, trainer->steps_per_epoch);
     announce(trainer);
@@ -340,12 +341,8 @@ static void close_trainer(struct trainer *trainer)
 bool train(struct device *device, const struct program *program, const struct batches *batches,
            const struct train_settings *settings, struct train_result *result, struct error *error)
 {
-    struct trainer trainer = {.settings = settings,
-                              .batches = batches,
-                              .program = program,
-                              .result = result,
-                              .pass = -1,
-                              .saved_step = -1};
+    struct trainer trainer = {
+        .settings = settings, .batches = batches, .program = program, .result = result, .pass = -1, .saved_step = -1};
     *result = (struct train_result){.scale = NAN, .best = NAN, .best_average = NAN};
     bool ok = open_trainer(&trainer, device, error);
     if (ok) {

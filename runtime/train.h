@@ -15,8 +15,8 @@ struct batches {
     int64_t examples[SPLIT_COUNT]; /* 0 where the source has no such set */
     int field_count;
     const char *const *fields; /* names, in the order in which `next` gives addresses */
-    /* Begins a pass over a set, at batch number `first`. Training: shuffled by (seed, pass), whole batches only. Else in
-     * order, the last batch may be smaller. */
+    /* Begins a pass over a set, at batch number `first`. Training: shuffled by (seed, pass), whole batches only. Else
+     * in order, the last batch may be smaller. */
     bool (*start)(void *source, enum split split, int64_t pass, int64_t batch, int64_t first, struct error *error);
     /* The next batch of the pass: fields[i] is the address of field i, aligned to 64 bytes, row-major in the element
      * type of the program's input of that name, unchanged until the call after the next one. *count: examples in it, 0

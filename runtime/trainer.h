@@ -44,8 +44,9 @@ struct trainer {
     double clock;         /* when the launch of the last step came back, or when the work on it began */
     double timed_seconds; /* of timed_steps steps, the first apart */
     int64_t timed_steps;
-    enum split best_split;       /* SPLIT_COUNT when there is nothing to evaluate on */
+    enum split best_split;                        /* SPLIT_COUNT when there is nothing to evaluate on */
     int64_t saved_step, saved_micro, saved_total; /* where the newest checkpoint stands; step -1: there is none */
+    bool saved_apart;            /* it has its step's name alone: last.safetensors is damaged or gone */
     char best_name[RESULT_NAME]; /* the loss or metric that chooses the best weights, once evaluated */
 };
 

@@ -52,13 +52,14 @@ void trainer_fixed_numbers(const struct trainer *trainer, struct fixed_number nu
 void trainer_notes(const struct trainer *trainer, struct safetensors_note notes[CHECKPOINT_NOTES])
 {
     const struct train_settings *settings = trainer->settings;
-    const struct safetensors_note all[CHECKPOINT_NOTES] = {{"format", CHECKPOINT_FORMAT},
-                                                {"version", CHECKPOINT_VERSION},
-                                                {"network", trainer->program->name},
-                                                {"device", trainer->program->target},
-                                                {"policy", settings->precision ? settings->precision : ""},
-                                                {"optimizer", settings->optimizer ? settings->optimizer : ""},
-                                                {"best", trainer->best_name}};
+    const struct safetensors_note all[CHECKPOINT_NOTES] = {
+        {"format", CHECKPOINT_FORMAT},
+        {"version", CHECKPOINT_VERSION},
+        {"network", trainer->program->name},
+        {"device", trainer->program->target},
+        {"policy", settings->precision ? settings->precision : ""},
+        {"optimizer", settings->optimizer ? settings->optimizer : ""},
+        {"best", trainer->best_name}};
     memcpy(notes, all, sizeof all);
     for (int i = 0; i < CHECKPOINT_NOTES; i++)
         notes[i].value = notes[i].value ? notes[i].value : "";
@@ -101,7 +102,8 @@ static bool add_lines(struct collection *collection, const struct divergence *di
 
 static bool add_result(struct collection *collection, const struct train_result *result)
 {
-    bool ok = add_values(collection, file_text(CHECKPOINT_PREFIX "best"), PROGRAM_F64, (double[]){result->best, result->best_average}, 2);
+    bool ok = add_values(collection, file_text(CHECKPOINT_PREFIX "best"), PROGRAM_F64,
+                         (double[]){result->best, result->best_average}, 2);
     for (int i = 0; i < result->score_count && ok; i++) {
         const struct score *score = &result->scores[i];
         char *name = file_text(CHECKPOINT_PREFIX "score/%s", score->name);

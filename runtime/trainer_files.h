@@ -1,5 +1,5 @@
-/* Checkpoints: trainer_checkpoint.c knows what is in one and writes it, trainer_resume.c goes on from it, trainer_save.c
- * knows which of them there are. */
+/* Checkpoints: trainer_checkpoint.c knows what is in one and writes it, trainer_resume.c goes on from it,
+ * trainer_save.c knows which of them there are. */
 #ifndef CASTOR_RUNTIME_TRAINER_FILES_H
 #define CASTOR_RUNTIME_TRAINER_FILES_H
 

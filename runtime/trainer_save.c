@@ -79,11 +79,27 @@ static int64_t *find_steps(const char *run, int *count, struct error *error)
     return folder ? steps : NULL;
 }
 
+/* Removes what a process that was killed left half-written. */
+static void remove_unfinished(const char *run)
+{
+    DIR *folder = opendir(run);
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        size_t length = strlen(entry->d_name);
+        if (length < 4 || strcmp(entry->d_name + length - 4, ".tmp") != 0)
+            continue;
+        char *path = file_text("%s/%s", run, entry->d_name);
+        unlink(path);
+        free(path);
+    }
+    if (folder)
+        closedir(folder);
+}
+
 /* The checkpoint called last gets its step as a second name, which it keeps when the new one takes the first. Where the
  * file system knows no second names it is renamed. */
 static bool keep_previous(const struct trainer *trainer, const char *last, struct error *error)
 {
-    if (trainer->saved_step < 0)
+    if (trainer->saved_step < 0 || trainer->saved_apart)
         return true;
     char *path = step_path(trainer->result->run, trainer->saved_step);
     bool ok = link(last, path) == 0 || (errno == EEXIST && unlink(path) == 0 && link(last, path) == 0) ||
@@ -113,17 +129,19 @@ static bool remove_old(const struct trainer *trainer, struct error *error)
 
 bool trainer_save_last(struct trainer *trainer, struct error *error)
 {
-    bool saved = trainer->saved_step == trainer->launched && trainer->saved_micro == trainer->micro;
+    bool saved =
+        trainer->saved_step == trainer->launched && trainer->saved_micro == trainer->micro && !trainer->saved_apart;
     if (trainer->settings->no_files || saved)
         return true;
-    log_sync(&trainer->log);
     char *last = last_path(trainer->result->run);
-    bool ok = keep_previous(trainer, last, error) && trainer_write_checkpoint(trainer, last, error);
+    bool ok = log_sync(&trainer->log, error) && keep_previous(trainer, last, error) &&
+              trainer_write_checkpoint(trainer, last, error);
     free(last);
     if (!ok)
         return false;
     trainer->saved_step = trainer->launched;
     trainer->saved_micro = trainer->micro;
+    trainer->saved_apart = false;
     return remove_old(trainer, error) &&
            (!has_averages(trainer->program) || save(trainer, "last", EVALUATED_AVERAGE, error));
 }
@@ -160,7 +178,7 @@ bool trainer_resume(struct trainer *trainer, struct error *error)
             first = reason;
         else if (!file && !none)
             error_print(&reason, stderr);
-        else if (file)
+        else if ((trainer->saved_apart = file))
             fprintf(stderr, "castor: %s\ncastor: going on from %s\n", first.text, file->path);
     }
     if (!steps)
@@ -172,6 +190,8 @@ bool trainer_resume(struct trainer *trainer, struct error *error)
     }
     bool ok = trainer_restore(trainer, file, error);
     safetensors_close(file);
+    if (ok)
+        remove_unfinished(run);
     return ok;
 }
 

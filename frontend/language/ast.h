@@ -276,9 +276,9 @@ struct ast_statement {
         struct {
             struct ast_name word; /* evaluate or checkpoint */
             struct ast_expression *count;
-            struct ast_name unit;    /* step, steps, epoch or epochs, not yet checked */
-            struct ast_name keep;    /* best, lowest, highest, not yet checked; its name is NULL without `keep` */
-            struct ast_name measure; /* what `keep` looks at */
+            struct ast_name unit;        /* step, steps, epoch or epochs, not yet checked */
+            struct ast_name keep;        /* best, lowest, highest, not yet checked; its name is NULL without `keep` */
+            struct ast_name measure;     /* what `keep` looks at */
             struct ast_expression *kept; /* `keep 3`: that many checkpoints; NULL: not said */
         } every;
     };

@@ -95,10 +95,10 @@ struct settings {
     struct keep_setting keep;
     int64_t kept;          /* checkpoints that stay; 0: not said */
     const char *optimizer; /* the names of the minimize lines' optimizers, "adam, sgd"; NULL: none */
-    struct span span; /* of the train block; file NULL when the file has none (defaults stand then) */
-    bool trains;      /* there is a minimize line */
-    int *every;       /* of each minimize line: it acts in every so many steps */
-    int line_count;   /* … how many lines */
+    struct span span;      /* of the train block; file NULL when the file has none (defaults stand then) */
+    bool trains;           /* there is a minimize line */
+    int *every;            /* of each minimize line: it acts in every so many steps */
+    int line_count;        /* … how many lines */
 };
 
 /* NULL after diagnostics. Overrides are the flags named like entries of the train block, and `lr`. Call it before
