@@ -343,7 +343,9 @@ static char *make_header(const struct safetensors_tensor *tensors, int count, co
 {
     json_t *header = json_object();
     json_int_t begin = 0;
-    bool ok = json_object_set_new(header, "__metadata__", make_notes(tensors, count, notes, note_count)) == 0;
+    bool ok = header;
+    if (note_count)
+        ok = json_object_set_new(header, "__metadata__", make_notes(tensors, count, notes, note_count)) == 0;
     for (int i = 0; i < count && ok; i++) {
         json_t *shape = json_array();
         json_int_t end = begin + (json_int_t)tensors[i].bytes;

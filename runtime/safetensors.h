@@ -2,8 +2,9 @@
  *
  * The reader is strict: everything the format demands is checked before a byte of data is used (length, header size,
  * no duplicate keys, types, shapes without overflow, offsets that cover the data without gap or overlap). The writer is
- * durable: a full disk or a crash leaves the old file as it was. What it writes carries a checksum among its notes (the
- * format's __metadata__), so that a file of ours whose bytes changed is refused; other programs' files have none. */
+ * durable: a full disk or a crash leaves the old file as it was. What it writes with notes (the format's __metadata__)
+ * carries a checksum among them, so that weights or a checkpoint of ours whose bytes changed are refused; other
+ * programs' files have none. */
 #ifndef CASTOR_RUNTIME_SAFETENSORS_H
 #define CASTOR_RUNTIME_SAFETENSORS_H
 

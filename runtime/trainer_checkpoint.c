@@ -53,7 +53,8 @@ void trainer_notes(const struct trainer *trainer, struct safetensors_note notes[
 {
     const struct train_settings *settings = trainer->settings;
     const struct safetensors_note all[CHECKPOINT_NOTES] = {
-        {"format", CHECKPOINT_FORMAT},
+        {"format", "pt"}, /* what other readers expect of such names and shapes */
+        {"castor", CHECKPOINT_FORMAT},
         {"version", CHECKPOINT_VERSION},
         {"network", trainer->program->name},
         {"device", trainer->program->target},

@@ -6,11 +6,11 @@
 #include "runtime/safetensors.h"
 #include "runtime/trainer.h"
 
-#define CHECKPOINT_FORMAT "castor checkpoint"
+#define CHECKPOINT_FORMAT "checkpoint"
 #define CHECKPOINT_VERSION "1"
 #define CHECKPOINT_PREFIX "train/run/" /* of what belongs to the loop */
 
-enum { CHECKPOINT_NAME = 512, CHECKPOINT_FIXED = 4, CHECKPOINT_NOTES = 7 };
+enum { CHECKPOINT_NAME = 512, CHECKPOINT_FIXED = 4, CHECKPOINT_NOTES = 8 };
 
 /* Number `number` of the integers that say where the loop stands, and its name; NULL past the last. */
 int64_t *trainer_position(struct trainer *trainer, int number, const char **name);

@@ -310,7 +310,7 @@ static bool take_positions(struct resuming *resuming)
 
 bool trainer_is_checkpoint(const struct safetensors *file, struct error *error)
 {
-    const char *format = safetensors_note(file, "format"), *version = safetensors_note(file, "version");
+    const char *format = safetensors_note(file, "castor"), *version = safetensors_note(file, "version");
     if (!format || strcmp(format, CHECKPOINT_FORMAT) != 0) {
         error_set(error, "%s: is no checkpoint", file->path);
         error_hint(error, "--weights %s begins a run with its weights", file->path);

@@ -167,7 +167,9 @@ static const struct program_variable *average_of(const struct program *program, 
 bool weights_save(struct executor *executor, const char *path, bool averaged, struct error *error)
 {
     const struct program *program = executor_program(executor);
-    struct collection collection = {0};
+    static const struct safetensors_note note = {"format",
+                                                 "pt"}; /* what readers expect of PyTorch's names and shapes */
+    struct collection collection = {.notes = &note, .note_count = 1};
     bool ok = true;
     for (int i = 0; i < program->variable_count && ok; i++) {
         const struct program_variable *variable = &program->variables[i];
