@@ -35,6 +35,7 @@ struct device_call {
     void *prepared;
     /* The strips to which the step belongs; NULL: none. Calls of one strip follow each other. */
     const struct program_strip *strip;
+    double *seconds; /* where a call in a strip adds the time that it took; NULL: nobody asks */
 };
 
 enum { DEVICE_SLOTS = 2 };

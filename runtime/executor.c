@@ -453,6 +453,24 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Runs the step, or all steps of the strip that it begins, and adds to `times`, `runs` apart, what each took. Returns
+ * how many they were; 0 on failure. */
+static int time_step(struct device *device, struct device_call *calls, double *times, int runs, double *now,
+                     struct error *error)
+{
+    int count = calls->strip ? calls->strip->count : 1;
+    for (int i = 0; i < count && calls->strip; i++)
+        calls[i].seconds = &times[i * runs];
+    bool ok = device->run(device, calls, count, error);
+    double before = *now;
+    *now = device->finish(device);
+    if (!calls->strip)
+        *times = device->host_memory ? *now - before : device->run_seconds;
+    for (int i = 0; i < count; i++)
+        calls[i].seconds = NULL;
+    return ok ? count : 0;
+}
+
 bool executor_profile(struct executor *executor, int number, const void *const *inputs, int runs,
                       struct executor_cost *costs, struct error *error)
 {
@@ -467,13 +485,10 @@ bool executor_profile(struct executor *executor, int number, const void *const *
         return error_set(error, "out of memory");
     bool ok = true;
     for (int run = 0; run < runs && ok; run++) {
-        double before = device->finish(device);
+        double now = device->finish(device);
         for (int i = 0, count; i < steps && ok; i += count) {
-            count = entry->calls[i].strip ? entry->calls[i].strip->count : 1;
-            ok = device->run(device, &entry->calls[i], count, error);
-            double after = device->finish(device);
-            times[i * runs + run] = device->host_memory ? after - before : device->run_seconds;
-            before = after;
+            count = time_step(device, &entry->calls[i], &times[i * runs + run], runs, &now, error);
+            ok = count > 0;
         }
     }
     ok = ok && !device->failed(device, error);

@@ -204,14 +204,10 @@ static void print_steps(const struct session *session, const struct program_entr
         const struct program_step *step = &entry->steps[i];
         double seconds = costs[i].seconds, time = seconds > 0 ? seconds : 1e-9;
         const char *kind = is_library(step) ? library : "kernel";
-        const struct program_strip *strip = program_find_strip(entry, i);
-        if (compilation->choice.kind == DEVICE_HOST && strip && strip->first != i) {
-            printf("%26s %19s%s %s, in the strip above\n", "", "", kind, step->name);
-            continue;
-        }
-        printf("%9.1f %5.1f%% %9.1f %8.2f %9.2f  %s %s\n", 1e6 * seconds, 100 * seconds / total,
+        bool strip = program_find_strip(entry, i);
+        printf("%9.1f %5.1f%% %9.1f %8.2f %9.2f  %s %s%s\n", 1e6 * seconds, 100 * seconds / total,
                1e6 * predicted_seconds(step, &compilation->target), 1e-9 * (double)step->bytes / time,
-               1e-9 * (double)step->flops / time, kind, step->name);
+               1e-9 * (double)step->flops / time, kind, step->name, strip ? ", by strips" : "");
         print_counts(&costs[i]);
     }
 }

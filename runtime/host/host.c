@@ -113,17 +113,30 @@ static bool host_prepare(struct device *device, void *kernels, struct device_cal
     }
 }
 
+/* The time since `before` was one of all threads'. Returns what time it is; 0 when nobody asks. */
+static double tell_time(const struct device_call *call, double before, int threads)
+{
+    if (!call->seconds)
+        return 0;
+    double now = clock_seconds();
+#pragma omp atomic
+    *call->seconds += (now - before) / threads;
+    return now;
+}
+
 /* One strip, from example `first` on, through all its calls. */
 static bool run_slice(const struct device_call *calls, int thread, int64_t first, bool again)
 {
     const struct program_strip *strip = calls->strip;
     const long slice[] = {(long)first, (long)(first + strip->size)};
+    double before = calls->seconds ? clock_seconds() : 0;
     for (int i = 0; i < strip->count; i++) {
         const struct host_call *own = calls[i].prepared;
         if (own->function)
             own->function(calls[i].buffers, own->integers, slice);
         else if (!onednn_slices_run(own->slices, thread, calls[i].buffers, first, again))
             return false;
+        before = tell_time(&calls[i], before, omp_get_num_threads());
     }
     return true;
 }
@@ -142,12 +155,14 @@ static bool run_strip(const struct device *device, const struct device_call *cal
             again = true;
         }
     }
+    double before = calls->seconds ? clock_seconds() : 0;
     for (int i = 0; i < strip->count; i++) {
         const struct host_call *own = calls[i].prepared;
         if (own->function)
             own->function(calls[i].buffers, own->integers, behind);
         else
             good = onednn_slices_finish(own->slices, calls[i].buffers) && good;
+        before = tell_time(&calls[i], before, 1);
     }
     return good || error_set(error, "oneDNN failed on a slice of a convolution");
 }
