@@ -88,7 +88,8 @@ bool cuda_is_aligned(const struct lowered *lowered, const struct affine *index, 
 
 struct accesses {
     const struct affine **indices; /* of what lies next to each other; stb_ds array */
-    bool narrow, scattered;        /* elements of at most 2 bytes; lanes that do not lie next to each other */
+    size_t widest;                 /* bytes of an element */
+    bool scattered;                /* lanes that do not lie next to each other */
     int64_t strides;               /* of slices whose number is read from memory, or-ed: their common power of two */
 };
 
@@ -105,7 +106,7 @@ static void add_access(struct accesses *accesses, const struct lowered *lowered,
             contiguous &= variable->kind == INDEX_LOOP && index->terms[i].factor == 1;
     }
     accesses->scattered |= !contiguous;
-    accesses->narrow |= element_bytes(element) <= 2;
+    accesses->widest = element_bytes(element) > accesses->widest ? element_bytes(element) : accesses->widest;
     accesses->strides |= slice >= 0 ? stride : 0;
     arrput(accesses->indices, index);
 }
@@ -133,7 +134,8 @@ static bool all_aligned(const struct lowered *lowered, const struct accesses *ac
     return accesses->strides % width == 0;
 }
 
-/* Several only where a body is all there is, so that its loads and stores can be taken together. */
+/* Several only where a body is all there is, so that its loads and stores can be taken together; no more than one
+ * access of 16 bytes takes, so that the threads of a warp leave no gaps between theirs. */
 static int choose_width(const struct lowered *lowered, const struct loop_nest *nest)
 {
     bool plain = nest->shape == NEST_LOOPS && nest->vector_inner && !nest->inner_count && arrlen(nest->phases) == 1 &&
@@ -141,7 +143,7 @@ static int choose_width(const struct lowered *lowered, const struct loop_nest *n
     if (!plain)
         return 1;
     struct accesses accesses = accesses_of(lowered, nest->phases[0].items);
-    int width = accesses.narrow && arrlen(accesses.indices) <= 6 ? 8 : 4;
+    int width = accesses.widest <= 2 && arrlen(accesses.indices) <= 6 ? 8 : accesses.widest <= 4 ? 4 : 2;
     while (width > 1 && (accesses.scattered || (nest->rows > 1 && nest->vector_extent % width) ||
                          !all_aligned(lowered, &accesses, width)))
         width /= 2;

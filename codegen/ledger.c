@@ -149,6 +149,38 @@ void ledger_free(struct ledger *ledger)
     arrfree(ledger->standalone);
 }
 
+/* ---- registers ---- */
+
+static bool is_of_step(const struct program_entry *entry)
+{
+    return strcmp(entry->name, "train") == 0 || strcmp(entry->name, "micro") == 0 || strcmp(entry->name, "update") == 0;
+}
+
+/* A kernel is counted once, however often it is launched. */
+void ledger_add_resources(struct ledger *ledger, const struct program *program,
+                          const struct ledger_resources *resources)
+{
+    bool *seen = NULL;
+    arrsetlen(seen, (size_t)program->kernel_count);
+    for (int i = 0; i < program->kernel_count; i++)
+        seen[i] = false;
+    for (int i = 0; i < program->entry_count; i++)
+        for (int k = 0; is_of_step(&program->entries[i]) && k < program->entries[i].step_count; k++) {
+            const struct program_step *step = &program->entries[i].steps[k];
+            if (step->kind != PROGRAM_KERNEL || seen[step->kernel])
+                continue;
+            const struct ledger_resources *own = &resources[step->kernel];
+            seen[step->kernel] = true;
+            ledger->spilling += own->spill_bytes > 0;
+            ledger->spill_bytes += (uint64_t)own->spill_bytes;
+            if (!ledger->most_registers || own->registers > ledger->registers) {
+                ledger->registers = own->registers;
+                ledger->most_registers = program->kernels[step->kernel].name;
+            }
+        }
+    arrfree(seen);
+}
+
 /* ---- printing ---- */
 
 static double ratio(uint64_t a, uint64_t b)
@@ -174,6 +206,9 @@ void ledger_print(const struct ledger *ledger, FILE *out)
     fprintf(out, "  time           %8.3f ms predicted\n", 1e3 * ledger->predicted_seconds);
     fprintf(out, "  casts          %8llu   fused, %llu standalone\n", (unsigned long long)ledger->casts_fused,
             (unsigned long long)ledger->casts_standalone);
+    if (ledger->most_registers)
+        fprintf(out, "  registers      %8d   at most, in %s; %d kernels spill %llu bytes\n", ledger->registers,
+                ledger->most_registers, ledger->spilling, (unsigned long long)ledger->spill_bytes);
     for (ptrdiff_t i = 0; i < arrlen(ledger->standalone); i++)
         fprintf(out, "    standalone: %s\n", ledger->standalone[i]);
 }
@@ -203,6 +238,11 @@ struct json_t *ledger_json(const struct ledger *ledger)
     json_object_set_new(object, "device", json_string(ledger->target));
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         json_object_set_new(object, numbers[i].name, json_integer((json_int_t)numbers[i].value));
+    if (ledger->most_registers) {
+        json_object_set_new(object, "registers", json_integer(ledger->registers));
+        json_object_set_new(object, "spilling_kernels", json_integer(ledger->spilling));
+        json_object_set_new(object, "spill_bytes", json_integer((json_int_t)ledger->spill_bytes));
+    }
     json_object_set_new(object, "predicted_ms", json_real(1e3 * ledger->predicted_seconds));
     for (ptrdiff_t i = 0; i < arrlen(ledger->standalone); i++)
         json_array_append_new(names, json_string(ledger->standalone[i]));

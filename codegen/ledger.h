@@ -8,6 +8,11 @@
 
 #include <stdio.h>
 
+/* Of a kernel of the program on a GPU: registers of a thread, and bytes that it stores and loads for want of them. */
+struct ledger_resources {
+    int registers, spill_bytes;
+};
+
 struct ledger {
     const char *name, *target;
     uint64_t launches; /* kernels and library calls; copies apart; the kernels of a strip are launched together */
@@ -23,6 +28,11 @@ struct ledger {
     uint64_t casts_standalone; /* in a kernel that does nothing else */
     double predicted_seconds;  /* by the cost model (passes/cost.h) */
     const char **standalone;   /* stb_ds array: their names with source lines, in the arena */
+    /* Where ledger_add_resources was given them: the most registers of a thread, and whose; kernels that spill, and
+     * the bytes of a thread in all of them. */
+    const char *most_registers; /* a kernel's name; NULL: not given */
+    int registers, spilling;
+    uint64_t spill_bytes;
 };
 
 /* Of one training step: the entry `train`, or as many runs of `micro` as are accumulated and one of `update`; a module
@@ -30,6 +40,9 @@ struct ledger {
  * assembled from them. Free with ledger_free. */
 struct ledger ledger_compute(const struct module *module, const struct program *program, const struct target *target,
                              struct arena *arena);
+/* Adds what the step's kernels take; `resources` by number of the kernel in the program. */
+void ledger_add_resources(struct ledger *ledger, const struct program *program,
+                          const struct ledger_resources *resources);
 void ledger_free(struct ledger *ledger);
 
 /* The fewest bytes that a run of the graph can move when contractions are library calls and all else is fused as far as

@@ -26,6 +26,14 @@ void cuda_print_store(struct printer *printer, const struct store *store);
 /* All of a body for `width` neighbours: what is next to each other in memory in one access of up to 16 bytes. */
 void cuda_print_packed(struct printer *printer, const struct item *items, int width);
 
+/* What a team keeps of a row in registers (print_cuda_keep.c): the steps that its loop over the row is unrolled to, 0
+ * where it is not; the registers; the load whose registers have the element that a phase would load again, -1 for none;
+ * whether a load's element is kept for later phases. In scope is `step`. */
+int64_t cuda_keep_steps(const struct printer *printer);
+void cuda_keep_declare(struct printer *printer);
+int cuda_keep_taken(struct printer *printer, int phase, const struct item *item);
+bool cuda_keep_gives(struct printer *printer, const struct item *item);
+
 /* One task, for the block number `block` (print_cuda_task.c). */
 void cuda_print_task(struct printer *printer, const struct cuda_task *task);
 /* The next value of a reduction. */

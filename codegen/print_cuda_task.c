@@ -43,6 +43,20 @@ static void print_phase(struct printer *printer, int number);
 
 static void print_items(struct printer *printer, const struct item *items);
 
+/* A value of a phase, which may be in registers since an earlier one. */
+static void print_phase_value(struct printer *printer, const struct item *item)
+{
+    int kept = cuda_keep_taken(printer, printer->phase, item);
+    const char *name = print_value_name(printer, item->number);
+    if (kept >= 0)
+        text_line(&printer->text, "const %s %s = kept_%d[step];",
+                  print_lane_type(printer, printer->lowered->values[item->number].lane), name, kept);
+    else
+        cuda_print_value(printer, item->number);
+    if (kept < 0 && cuda_keep_gives(printer, item))
+        text_line(&printer->text, "kept_%d[step] = %s;", item->number, name);
+}
+
 static void print_item(struct printer *printer, const struct item *item)
 {
     const struct store *store = &printer->lowered->stores[item->kind == ITEM_STORE ? item->number : 0];
@@ -51,7 +65,7 @@ static void print_item(struct printer *printer, const struct item *item)
         cuda_print_index(printer, item->number);
         break;
     case ITEM_VALUE:
-        cuda_print_value(printer, item->number);
+        print_phase_value(printer, item);
         break;
     case ITEM_STORE:
         cuda_print_store(printer, store);
@@ -109,7 +123,13 @@ static void open_team_loop(struct printer *printer)
     const struct loop_nest *nest = printer->nest;
     int vector = nest->vector;
     const char *type = cuda_integer(nest->vector_extent + LANES);
-    if (printer->task->scheme == CUDA_WHOLE)
+    if (cuda_keep_steps(printer)) {
+        text_add(&printer->text, "#pragma unroll\n");
+        text_open(&printer->text, "for (int step = 0; step < %lld; step++)", (long long)cuda_keep_steps(printer));
+        text_line(&printer->text, "const int i%d = step * LANES + lane;", vector);
+        if (nest->vector_extent % LANES)
+            text_line(&printer->text, "if (i%d >= %lld) break;", vector, (long long)nest->vector_extent);
+    } else if (printer->task->scheme == CUDA_WHOLE)
         text_open(&printer->text, "for (%s i%d = begin + lane; i%d < end; i%d += LANES)", type, vector, vector, vector);
     else
         text_open(&printer->text, "for (%s i%d = lane; i%d < %lld; i%d += LANES)", type, vector, vector,
@@ -119,6 +139,7 @@ static void open_team_loop(struct printer *printer)
 static void print_phase(struct printer *printer, int number)
 {
     const struct phase *phase = &printer->nest->phases[number];
+    printer->phase = number;
     bool team = printer->task->scheme == CUDA_ROWS || printer->task->scheme == CUDA_WHOLE ||
                 printer->task->scheme == CUDA_ROWS_COLUMNS;
     bool columns = printer->task->scheme == CUDA_COLUMNS;
@@ -330,6 +351,7 @@ static void print_team_row(struct printer *printer, bool last_phase)
     const struct loop_nest *nest = printer->nest;
     const struct item *items = nest->bodies[BODY_OUTER];
     print_row_indices(printer);
+    cuda_keep_declare(printer);
     for (ptrdiff_t i = 0; i < arrlen(items); i++) {
         bool last = items[i].kind == ITEM_PHASE && items[i].number == (int)arrlen(nest->phases) - 1;
         if (last && !last_phase)
@@ -435,6 +457,7 @@ static void print_rows_columns(struct printer *printer)
     text_open(&printer->text, "for (%s row = begin; row < end; row++)", type);
     print_row_indices(printer);
     print_saved(printer, false);
+    printer->phase = (int)arrlen(nest->phases) - 1;
     print_items(printer, arrlast(nest->phases).items);
     text_close(&printer->text);
     store_columns(printer, "block");
@@ -562,6 +585,7 @@ void cuda_print_task(struct printer *printer, const struct cuda_task *task)
     };
     printer->task = task;
     printer->nest = &printer->lowered->nests[task->nest];
+    printer->phase = 0;
     if (task->scheme != CUDA_CLEAR)
         print_items(printer, printer->nest->bodies[BODY_NEST]);
     schemes[task->scheme](printer);

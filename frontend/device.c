@@ -107,23 +107,46 @@ static struct device *make_gpu(const struct device_choice *choice, struct error 
     return cuda_device_new(&tables, &settings, error);
 }
 
-bool device_print_ptx(const struct device_choice *choice, const struct device_facts *facts,
-                      const struct program *program, FILE *out, struct error *error)
+/* The program compiled for the architecture. Free with cuda_code_free. */
+static struct cuda_code *compile_kernels(const struct device_choice *choice, const struct device_facts *facts,
+                                         const struct program *program, struct error *error)
 {
     struct nvrtc *nvrtc = nvrtc_open(error);
     struct device_facts host;
     struct error ignored = {0};
     if (!nvrtc)
-        return false;
+        return NULL;
     struct cuda_compile_settings settings = {nvrtc, facts->isa, choice->host.cache,
                                              host_describe(&choice->host, &host, &ignored) ? host.cores : 1};
     struct cuda_code *code = cuda_compile(&settings, program, error);
+    nvrtc->free(nvrtc);
+    return code;
+}
+
+bool device_print_ptx(const struct device_choice *choice, const struct device_facts *facts,
+                      const struct program *program, FILE *out, struct error *error)
+{
+    struct cuda_code *code = compile_kernels(choice, facts, program, error);
     for (int i = 0; code && i < code->unit_count; i++)
         fputs(code->units[i].ptx, out);
     bool ok = code;
     cuda_code_free(code);
-    nvrtc->free(nvrtc);
     return ok;
+}
+
+struct ledger_resources *device_resources(const struct device_choice *choice, const struct device_facts *facts,
+                                          const struct program *program, struct error *error)
+{
+    struct cuda_code *code = compile_kernels(choice, facts, program, error);
+    struct ledger_resources *resources = code ? calloc((size_t)program->kernel_count + 1, sizeof *resources) : NULL;
+    for (int i = 0; resources && i < program->kernel_count; i++) {
+        const struct cuda_resources *own = &code->resources[i];
+        resources[i] = (struct ledger_resources){own->registers, own->spill_stores + own->spill_loads};
+    }
+    if (code && !resources)
+        error_set(error, "out of memory");
+    cuda_code_free(code);
+    return resources;
 }
 
 static bool gpu_ready(const struct device_choice *choice, struct device_facts *facts, struct error *error)
@@ -174,6 +197,16 @@ bool device_print_ptx(const struct device_choice *choice, const struct device_fa
     (void)program;
     (void)out;
     return left_out(error);
+}
+
+struct ledger_resources *device_resources(const struct device_choice *choice, const struct device_facts *facts,
+                                          const struct program *program, struct error *error)
+{
+    (void)choice;
+    (void)facts;
+    (void)program;
+    left_out(error);
+    return NULL;
 }
 
 #endif

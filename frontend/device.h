@@ -3,6 +3,7 @@
 #ifndef CASTOR_FRONTEND_DEVICE_H
 #define CASTOR_FRONTEND_DEVICE_H
 
+#include "codegen/ledger.h"
 #include "frontend/cli/command.h"
 #include "ir/target.h"
 #include "runtime/device.h"
@@ -37,5 +38,9 @@ struct device *device_make(const struct device_choice *choice, struct error *err
 /* The PTX of a program that was made for a GPU; needs NVRTC, but no GPU. */
 bool device_print_ptx(const struct device_choice *choice, const struct device_facts *facts,
                       const struct program *program, FILE *out, struct error *error);
+/* What each kernel of such a program takes, as the assembler tells it; an array, the caller's to free. NULL with an
+ * error set on failure. */
+struct ledger_resources *device_resources(const struct device_choice *choice, const struct device_facts *facts,
+                                          const struct program *program, struct error *error);
 
 #endif

@@ -36,8 +36,10 @@ static const struct command commands[] = {
      "compare model.net --policy f32 --policy 'autocast(f16)' --policy mine.policy\n"
      "compare model.net --policy autocast --policy almost --epochs 2",
      command_compare},
-    {"ledger", "FILE", 1, 1, COMPILES | GROUP_JSON, "What one training step costs: launches, bytes, memory, casts.",
-     "ledger model.net\nledger model.net --policy 'autocast(bf16)' --json", command_ledger},
+    {"ledger", "FILE", 1, 1, COMPILES | GROUP_LEDGER | GROUP_JSON, "What one training step costs: launches, bytes, memory, casts.",
+     "ledger model.net\nledger model.net --policy 'autocast(bf16)' --json\n"
+     "ledger model.net --device sim --arch sm_90 --registers",
+     command_ledger},
     {"profile", "FILE", 1, 1, COMPILES | GROUP_JSON, "Time of each kernel and library call of a training step.",
      "profile model.net --steps 100", command_profile},
     {"ops", "", 0, 0, GROUP_JSON, "The operations of the graph.", "ops", command_ops},

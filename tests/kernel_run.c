@@ -2,7 +2,6 @@
 #include "tests/kernel_run.h"
 #include "passes/strips.h"
 #include "runtime/host/isa.h"
-#include "tests/kernel_cuda.h"
 
 #include <dlfcn.h>
 #include <math.h>
@@ -288,6 +287,27 @@ int64_t kernel_batch_different(const struct kernel_batch *a, const struct node *
     free(x);
     free(y);
     return different;
+}
+
+/* ---- what moves ---- */
+
+struct kernel_cuda_traffic kernel_batch_traffic(const struct kernel_batch *batch, int number)
+{
+    struct kernel_cuda_traffic sum = {0};
+    for (int i = 0; i < batch->graphs[number].set.count; i++) {
+        struct kernel_cuda_traffic own = kernel_cuda_traffic(batch->cuda, symbol(batch, number, i));
+        sum.bytes += own.bytes;
+        sum.sectors += own.sectors;
+    }
+    return sum;
+}
+
+uint64_t kernel_batch_bytes(const struct kernel_batch *batch, int number)
+{
+    uint64_t bytes = 0;
+    for (int i = 0; i < batch->graphs[number].set.count; i++)
+        bytes += batch->graphs[number].kernels[i].bytes_read + batch->graphs[number].kernels[i].bytes_written;
+    return bytes;
 }
 
 /* ---- running ---- */

@@ -5,6 +5,7 @@
 
 #include "codegen/kernel.h"
 #include "ir/evaluate.h"
+#include "tests/kernel_cuda.h"
 
 struct kernel_batch;
 
@@ -22,6 +23,10 @@ double *kernel_batch_value(const struct kernel_batch *batch, const struct node *
 /* How many elements that both batches' last runs stored for this node differ in their bits; all NaN are alike. */
 int64_t kernel_batch_different(const struct kernel_batch *a, const struct node *node, const struct kernel_batch *b,
                                const struct node *same);
+/* What the kernels of graph `number` have asked for and touched on the simulated GPU so far, and what the ledger counts
+ * for one run of them, in bytes. */
+struct kernel_cuda_traffic kernel_batch_traffic(const struct kernel_batch *batch, int number);
+uint64_t kernel_batch_bytes(const struct kernel_batch *batch, int number);
 const char *kernel_batch_text(const struct kernel_batch *batch);
 void kernel_batch_free(struct kernel_batch *batch);
 

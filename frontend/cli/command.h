@@ -23,7 +23,8 @@ enum flag_group {
     GROUP_POLICIES = 1 << 10,
     GROUP_JSON = 1 << 11,
     GROUP_DEVICE = 1 << 12,
-    GROUP_REDUCE = 1 << 13
+    GROUP_REDUCE = 1 << 13,
+    GROUP_LEDGER = 1 << 14
 };
 
 enum flag {

@@ -25,6 +25,7 @@ enum { KEY = 256 };
 #define JSON GROUP_JSON
 #define DEVICE GROUP_DEVICE
 #define REDUCE GROUP_REDUCE
+#define LEDGER GROUP_LEDGER
 
 static const struct {
     const char *spelling, *argument;

@@ -40,4 +40,8 @@ for model, limits in SIM.items() if sim["available"] else ():
         pin(where, row, limits)
         check(row["casts_standalone"] == 0, f"{where}: {row['casts_standalone']} standalone casts")
         check(row["copies"] == 0, f"{where}: {row['copies']} copies")
+if sim["available"]:
+    row = ledger("fashion_mlp", "autocast(f16)", "--device", "sim", "--arch", "sm_80", "--registers")
+    check(16 <= row["registers"] <= 128, f"a thread takes {row['registers']} registers at most")
+    check(row["spilling_kernels"] == row["spill_bytes"] == 0, f"{row['spilling_kernels']} kernels spill registers")
 finish()
