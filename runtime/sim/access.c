@@ -27,22 +27,6 @@ const struct hint *access_find(struct warp *warp, const struct op *op, uint64_t 
     return bytes <= hint->end - address ? hint : NULL;
 }
 
-static bool all_written(const uint8_t *shadow, int bytes)
-{
-    static const uint64_t ones = 0x0101010101010101;
-    uint64_t part = 0;
-    if (bytes < 8) {
-        memcpy(&part, shadow, (size_t)bytes);
-        return part == (ones & ((1ULL << (8 * bytes)) - 1));
-    }
-    for (int i = 0; i < bytes; i += 8) {
-        memcpy(&part, shadow + i, 8);
-        if (part != ones)
-            return false;
-    }
-    return true;
-}
-
 /* ---- between memory and registers ---- */
 
 /* Reads a value of 1 to 8 bytes; those that other threads may write meanwhile, atomically. */
@@ -126,16 +110,59 @@ static void store_lane(const struct warp *warp, const struct access *access, int
         write_value(to + i * access->bytes, access->bytes, access->ordered, get_cell(warp, access, i, lane));
 }
 
+/* Active lanes at `origin` plus their addresses. The sizes that kernels mostly use have loops of their own. */
+static void load_lanes(struct warp *warp, const struct access *access, const uint64_t *addresses, uint32_t active,
+                       uintptr_t origin)
+{
+    bool words = access->bytes == 4 && access->register_bits == 32;
+    bool halves = access->bytes == 2 && access->register_bits <= 32 && !access->is_signed;
+    for (int i = 0; i < access->count; i++) {
+        uint32_t *cells = warp_destination(warp, access->registers[i]);
+        uintptr_t from = origin + (uintptr_t)(i * access->bytes);
+        for (uint32_t left = active; left; left &= left - 1) {
+            int l = __builtin_ctz(left);
+            const uint8_t *place = (const uint8_t *)(from + addresses[l]);
+            if (words)
+                memcpy(&cells[l], place, 4);
+            else if (halves)
+                cells[l] = *(const uint16_t *)(const void *)place;
+            else
+                put_cell(warp, access, i, l, read_value(place, access->bytes, false));
+        }
+    }
+}
+
+static void store_lanes(const struct warp *warp, const struct access *access, const uint64_t *addresses,
+                        uint32_t active, uintptr_t origin)
+{
+    bool words = access->bytes == 4 && access->register_bits == 32;
+    bool halves = access->bytes == 2 && access->register_bits <= 32;
+    for (int i = 0; i < access->count; i++) {
+        const uint32_t *cells = warp_source(warp, access->registers[i]);
+        uintptr_t to = origin + (uintptr_t)(i * access->bytes);
+        for (uint32_t left = active; left; left &= left - 1) {
+            int l = __builtin_ctz(left);
+            uint8_t *place = (uint8_t *)(to + addresses[l]);
+            if (words)
+                memcpy(place, &cells[l], 4);
+            else if (halves)
+                *(uint16_t *)(void *)place = (uint16_t)cells[l];
+            else
+                write_value(place, access->bytes, false, get_cell(warp, access, i, l));
+        }
+    }
+}
+
 /* All lanes from one place. */
 static void load_same(struct warp *warp, const struct access *access, const uint8_t *from)
 {
     for (int i = 0; i < access->count; i++) {
         uint64_t value = extended(access, read_value(from + i * access->bytes, access->bytes, access->ordered));
         void *cells = warp_destination(warp, access->registers[i]);
-        for (int l = 0; access->register_bits == 64 && l < LANES; l++)
-            ((uint64_t *)cells)[l] = value;
-        for (int l = 0; access->register_bits != 64 && l < LANES; l++)
-            ((uint32_t *)cells)[l] = (uint32_t)value;
+        if (access->register_bits == 64)
+            warp->isa->fill64(cells, value);
+        else
+            warp->isa->fill32(cells, (uint32_t)value);
     }
 }
 
@@ -143,14 +170,16 @@ static void load_same(struct warp *warp, const struct access *access, const uint
 static void load_run(struct warp *warp, const struct access *access, const uint8_t *from)
 {
     int bytes = access->bytes, count = access->count;
+    if (bytes == 4 && access->register_bits == 32) {
+        uint32_t *cells[PTX_VECTOR_MAX];
+        for (int i = 0; i < count; i++)
+            cells[i] = warp_destination(warp, access->registers[i]);
+        warp->isa->load_vectors(cells, from, count);
+        return;
+    }
     for (int i = 0; i < count; i++) {
         uint32_t *cells = warp_destination(warp, access->registers[i]);
-        if (bytes == 4 && access->register_bits == 32 && count == 1) {
-            memcpy(cells, from, LANES * sizeof *cells);
-        } else if (bytes == 4 && access->register_bits == 32) {
-            for (int l = 0; l < LANES; l++)
-                memcpy(&cells[l], from + 4 * (l * count + i), 4);
-        } else if (bytes == 2 && !access->is_signed && access->register_bits == 16) {
+        if (bytes == 2 && !access->is_signed && access->register_bits == 16) {
             for (int l = 0; l < LANES; l++) {
                 uint16_t half;
                 memcpy(&half, from + 2 * (l * count + i), 2);
@@ -166,14 +195,16 @@ static void load_run(struct warp *warp, const struct access *access, const uint8
 static void store_run(const struct warp *warp, const struct access *access, uint8_t *to)
 {
     int bytes = access->bytes, count = access->count;
+    if (bytes == 4 && access->register_bits == 32) {
+        const uint32_t *cells[PTX_VECTOR_MAX];
+        for (int i = 0; i < count; i++)
+            cells[i] = warp_source(warp, access->registers[i]);
+        warp->isa->store_vectors(cells, to, count);
+        return;
+    }
     for (int i = 0; i < count; i++) {
         const uint32_t *cells = warp_source(warp, access->registers[i]);
-        if (bytes == 4 && access->register_bits == 32 && count == 1) {
-            memcpy(to, cells, LANES * sizeof *cells);
-        } else if (bytes == 4 && access->register_bits == 32) {
-            for (int l = 0; l < LANES; l++)
-                memcpy(to + 4 * (l * count + i), &cells[l], 4);
-        } else if (bytes == 2 && access->register_bits <= 32) {
+        if (bytes == 2 && access->register_bits <= 32) {
             for (int l = 0; l < LANES; l++) {
                 uint16_t half = (uint16_t)cells[l];
                 memcpy(to + 2 * (l * count + i), &half, 2);
@@ -192,23 +223,22 @@ static const char *verb(const struct access *access)
 
 /* ---- global memory ---- */
 
-/* Sectors of 32 bytes in the order in which lanes come to them; neighbours mostly share or follow. */
-void count_sectors(const uint64_t *addresses, uint32_t active, int bytes, uint64_t *sectors)
+/* Sectors of 32 bytes, of lanes in their order; neighbours mostly share one or follow. No access crosses a sector's
+ * end, since it is aligned. */
+void count_sectors(const uint64_t *addresses, uint32_t active, uint64_t *sectors)
 {
-    uint64_t seen[2 * LANES], highest = 0;
+    uint64_t seen[LANES], highest = 0, last = UINT64_MAX;
     int count = 0;
-    for (int l = 0; l < LANES; l++) {
-        if (!(active & (1U << l)))
+    for (uint32_t left = active; left; left &= left - 1) {
+        uint64_t sector = addresses[__builtin_ctz(left)] >> 5;
+        bool known = sector == last;
+        for (int i = count - 1; !known && sector <= highest && i >= 0; i--)
+            known = seen[i] == sector;
+        last = sector;
+        if (known)
             continue;
-        for (uint64_t sector = addresses[l] >> 5; sector <= (addresses[l] + (uint64_t)bytes - 1) >> 5; sector++) {
-            bool known = false;
-            for (int i = count - 1; count && sector <= highest && i >= 0 && !known; i--)
-                known = seen[i] == sector;
-            if (known || count == 2 * LANES)
-                continue;
-            seen[count++] = sector;
-            highest = sector > highest ? sector : highest;
-        }
+        seen[count++] = sector;
+        highest = sector > highest ? sector : highest;
     }
     *sectors += (uint64_t)count;
 }
@@ -225,25 +255,24 @@ static void count_global(struct warp *warp, const struct access *access, uint64_
     }
 }
 
-/* One run of bytes or one place for all lanes; false where the fast way cannot be taken, for whatever reason. */
-static bool global_run(struct warp *warp, const struct op *op, const struct access *access, uint64_t first,
-                       int lane_bytes, bool same)
+/* The whole warp at one run of bytes or, reading, at one place. False, with nothing done, where that cannot be, for
+ * whatever reason: then lane by lane. */
+static bool global_regular(struct warp *warp, const struct op *op, const struct access *access, uint64_t first,
+                           int lane_bytes, enum pattern pattern)
 {
+    bool same = pattern == PATTERN_SAME;
     uint64_t bytes = same ? (uint64_t)lane_bytes : (uint64_t)lane_bytes * LANES;
     const struct hint *hint = access_find(warp, op, first, bytes);
-    if (!hint || first & (uint64_t)(lane_bytes - 1) || access->ordered || (access->store && hint->read_only))
+    if (!hint || first & (uint64_t)(lane_bytes - 1) || (access->store && (same || hint->read_only)))
         return false;
     uint8_t *shadow = hint->written + (first - hint->begin), *place = (uint8_t *)(uintptr_t)first;
-    if (access->load) {
-        if (sim_written(shadow, bytes) != bytes)
-            return false;
-        if (same)
-            load_same(warp, access, place);
-        else
-            load_run(warp, access, place);
+    if (access->load && sim_written(shadow, bytes) != bytes)
+        return false;
+    if (same) {
+        load_same(warp, access, place);
+    } else if (access->load) {
+        load_run(warp, access, place);
     } else {
-        if (same)
-            return false;
         store_run(warp, access, place);
         sim_mark(shadow, bytes);
     }
@@ -264,7 +293,7 @@ static bool global_lane(struct warp *warp, const struct op *op, const struct acc
     if (access->store && hint->read_only)
         return warp_fault(warp, op, lane, "writes constant memory at 0x%llx", (unsigned long long)address);
     uint8_t *shadow = hint->written + (address - hint->begin), *place = (uint8_t *)(uintptr_t)address;
-    if (access->load && !all_written(shadow, bytes))
+    if (access->load && !sim_all_written(shadow, bytes))
         return warp_fault_address(warp, op, lane, "reads what nothing wrote:", address, bytes);
     if (access->operation)
         return atomic_lane(warp, op, lane, place, false);
@@ -272,7 +301,7 @@ static bool global_lane(struct warp *warp, const struct op *op, const struct acc
         load_lane(warp, access, lane, place);
     } else {
         store_lane(warp, access, lane, place);
-        if (!all_written(shadow, bytes))
+        if (!sim_all_written(shadow, bytes))
             memset(shadow, 1, (size_t)bytes);
     }
     return true;
@@ -291,18 +320,17 @@ static bool global_gather(struct warp *warp, const struct op *op, const struct a
         return false;
     uint8_t *shadow = hint->written;
     for (uint32_t left = access->load ? active : 0; left; left &= left - 1)
-        if (!all_written(shadow + (addresses[__builtin_ctz(left)] - hint->begin), bytes))
+        if (!sim_all_written(shadow + (addresses[__builtin_ctz(left)] - hint->begin), bytes))
             return false;
+    if (access->load) {
+        load_lanes(warp, access, addresses, active, 0);
+        return true;
+    }
+    store_lanes(warp, access, addresses, active, 0);
     for (uint32_t left = active; left; left &= left - 1) {
-        int l = __builtin_ctz(left);
-        uint8_t *place = (uint8_t *)(uintptr_t)addresses[l];
-        if (access->load) {
-            load_lane(warp, access, l, place);
-            continue;
-        }
-        store_lane(warp, access, l, place);
-        if (!all_written(shadow + (addresses[l] - hint->begin), bytes))
-            memset(shadow + (addresses[l] - hint->begin), 1, (size_t)bytes);
+        uint8_t *written = shadow + (addresses[__builtin_ctz(left)] - hint->begin);
+        if (!sim_all_written(written, bytes))
+            memset(written, 1, (size_t)bytes);
     }
     return true;
 }
@@ -311,15 +339,6 @@ static bool run_global(struct warp *warp, const struct op *op, const struct acce
                        uint32_t active)
 {
     int bytes = access->bytes * access->count;
-    if (active == UINT32_MAX && !access->operation) {
-        if (warp->isa->consecutive(addresses, (uint64_t)bytes)) {
-            if (global_run(warp, op, access, addresses[0], bytes, false))
-                return true;
-        } else if (warp->isa->consecutive(addresses, 0)) {
-            if (global_run(warp, op, access, addresses[0], bytes, true))
-                return true;
-        }
-    }
     uint32_t left = global_gather(warp, op, access, addresses, active, bytes) ? 0 : active;
     for (; left; left &= left - 1) {
         int l = __builtin_ctz(left);
@@ -327,7 +346,7 @@ static bool run_global(struct warp *warp, const struct op *op, const struct acce
             return false;
     }
     uint64_t sectors = 0;
-    count_sectors(addresses, active, bytes, &sectors);
+    count_sectors(addresses, active, &sectors);
     count_global(warp, access, (uint64_t)bytes * (uint64_t)__builtin_popcount(active), sectors);
     return true;
 }
@@ -339,16 +358,13 @@ static bool shared_lane(struct warp *warp, const struct op *op, const struct acc
 {
     uint8_t *place = warp->block->shared.bytes + address;
     if (access->operation)
-        return shared_atomic(warp, op, lane, address, bytes) && atomic_lane(warp, op, lane, place, true);
-    if (access->load) {
-        if (!shared_read(warp, op, lane, address, bytes))
-            return false;
-        load_lane(warp, access, lane, place);
-        return true;
-    }
-    if (!shared_write(warp, op, lane, address, bytes))
+        return shared_use(warp, op, lane, address, bytes, SHARED_UPDATE) && atomic_lane(warp, op, lane, place, true);
+    if (!shared_use(warp, op, lane, address, bytes, access->load ? SHARED_READ : SHARED_WRITE))
         return false;
-    store_lane(warp, access, lane, place);
+    if (access->load)
+        load_lane(warp, access, lane, place);
+    else
+        store_lane(warp, access, lane, place);
     return true;
 }
 
@@ -356,27 +372,41 @@ static bool run_shared(struct warp *warp, const struct op *op, const struct acce
                        uint32_t active)
 {
     int bytes = access->bytes * access->count;
-    if (active == UINT32_MAX && !access->operation && warp->isa->consecutive(addresses, (uint64_t)bytes) &&
-        shared_run(warp, op, addresses[0], bytes, access->store)) {
-        uint8_t *place = warp->block->shared.bytes + addresses[0];
-        if (access->load)
-            load_run(warp, access, place);
-        else
-            store_run(warp, access, place);
-        return true;
-    }
-    if (active == UINT32_MAX && access->load && !access->operation && warp->isa->consecutive(addresses, 0)) {
-        if (!shared_lane(warp, op, access, 0, addresses[0], bytes))
-            return false;
-        load_same(warp, access, warp->block->shared.bytes + addresses[0]);
-        return true;
-    }
-    for (uint32_t left = active; left; left &= left - 1) {
-        int l = __builtin_ctz(left);
-        if (!shared_lane(warp, op, access, l, addresses[l], bytes))
+    bool together = !access->operation && !access->ordered;
+    enum shared_use use = access->load ? SHARED_READ : SHARED_WRITE;
+    uint32_t left = together ? shared_lanes(warp, addresses, active, bytes, use) : active;
+    for (uint32_t rest = left; rest; rest &= rest - 1) {
+        int l = __builtin_ctz(rest);
+        if (together ? !shared_use(warp, op, l, addresses[l], bytes, use)
+                     : !shared_lane(warp, op, access, l, addresses[l], bytes))
             return false;
     }
+    uintptr_t origin = (uintptr_t)warp->block->shared.bytes;
+    if (together && access->load)
+        load_lanes(warp, access, addresses, active, origin);
+    else if (together)
+        store_lanes(warp, access, addresses, active, origin);
     count_conflicts(warp, addresses, active, bytes);
+    return true;
+}
+
+/* The whole warp at one run of bytes or, reading, at one place: as global_regular. */
+static bool shared_regular(struct warp *warp, const struct op *op, const struct access *access, uint64_t first,
+                           int lane_bytes, enum pattern pattern)
+{
+    uint8_t *place = warp->block->shared.bytes + first;
+    if (pattern == PATTERN_SAME) {
+        if (access->store || !shared_use(warp, op, 0, first, lane_bytes, SHARED_READ))
+            return false;
+        load_same(warp, access, place);
+        return true;
+    }
+    if (!shared_run(warp, first, lane_bytes, access->load ? SHARED_READ : SHARED_WRITE))
+        return false;
+    if (access->load)
+        load_run(warp, access, place);
+    else
+        store_run(warp, access, place);
     return true;
 }
 
@@ -393,7 +423,7 @@ static bool local_lane(struct warp *warp, const struct op *op, const struct acce
         return warp_fault(warp, op, lane, "%s %d bytes at %llu of local memory, which is misaligned", verb(access),
                           bytes, (unsigned long long)address);
     size_t at = (size_t)lane * size + address;
-    if (access->load && !all_written(warp->local_written + at, bytes))
+    if (access->load && !sim_all_written(warp->local_written + at, bytes))
         return warp_fault(warp, op, lane, "reads what nothing wrote: %d bytes at %llu of local memory", bytes,
                           (unsigned long long)address);
     if (access->operation)
@@ -435,12 +465,6 @@ static bool in_space(struct warp *warp, const struct op *op, enum ptx_space spac
     if (space == PTX_SHARED)
         return run_shared(warp, op, access, addresses, active);
     int bytes = access->bytes * access->count;
-    if (space == PTX_PARAM && active == UINT32_MAX && warp->isa->consecutive(addresses, 0)) {
-        if (!parameter_lane(warp, op, access, 0, addresses[0], bytes))
-            return false;
-        load_same(warp, access, warp->block->launch->parameters + addresses[0]);
-        return true;
-    }
     for (uint32_t left = active; left; left &= left - 1) {
         int l = __builtin_ctz(left);
         bool good = space == PTX_LOCAL ? local_lane(warp, op, access, l, addresses[l], bytes)
@@ -477,12 +501,40 @@ static bool run_generic(struct warp *warp, const struct op *op, uint64_t *addres
     return warp_fault_address(warp, op, lane, verb(access), addresses[lane], access->bytes * access->count);
 }
 
+/* The fast way for whole warps whose addresses follow each other or are the same; false where it cannot be taken. */
+static bool run_regular(struct warp *warp, const struct op *op, const struct access *access)
+{
+    const void *base = warp_source(warp, op->a);
+    int bytes = access->bytes * access->count;
+    enum pattern pattern = access->wide_address ? warp->isa->pattern64(base, (uint64_t)bytes)
+                                                : warp->isa->pattern32(base, (uint32_t)bytes);
+    if (pattern == PATTERN_ANY)
+        return false;
+    uint64_t first = access->wide_address ? *(const uint64_t *)base + op->immediate
+                                          : (uint32_t)(*(const uint32_t *)base + (uint32_t)op->immediate);
+    return access->space == PTX_SHARED ? shared_regular(warp, op, access, first, bytes, pattern)
+                                       : global_regular(warp, op, access, first, bytes, pattern);
+}
+
 bool run_access(struct warp *warp, const struct op *op, uint32_t active)
 {
     const struct access *access = op->detail;
     uint64_t addresses[LANES];
+    if (active == UINT32_MAX && access->regular && run_regular(warp, op, access))
+        return true;
     access_addresses(warp, op->a, access->wide_address, op->immediate, addresses);
     if (access->space == PTX_GENERIC)
         return run_generic(warp, op, addresses, active);
     return in_space(warp, op, access->space, addresses, active);
+}
+
+bool run_parameter(struct warp *warp, const struct op *op, uint32_t active)
+{
+    const struct access *access = op->detail;
+    const uint8_t *place = warp->block->launch->parameters + op->immediate;
+    if (active == UINT32_MAX)
+        load_same(warp, access, place);
+    for (uint32_t left = active == UINT32_MAX ? 0 : active; left; left &= left - 1)
+        load_lane(warp, access, __builtin_ctz(left), place);
+    return true;
 }

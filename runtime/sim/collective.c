@@ -173,13 +173,13 @@ bool run_select(struct warp *warp, const struct op *op, uint32_t active)
     const void *a = warp_source(warp, op->a), *b = warp_source(warp, op->b);
     uint32_t mask = warp->predicates[op->c];
     bool full = active == UINT32_MAX;
-    void *d = full ? warp_destination(warp, op->d) : warp->scratch;
+    void *d = warp_destination(warp, full ? op->d : REGISTER_BLEND);
     if (op->wide)
         warp->isa->select64(d, a, b, mask);
     else
         warp->isa->select32(d, a, b, mask);
     if (!full)
-        warp_set_register(warp, op->d, op->wide, active, warp->scratch);
+        warp_set_register(warp, op->d, op->wide, active, warp_source(warp, REGISTER_BLEND));
     return true;
 }
 
@@ -222,11 +222,11 @@ bool run_space_test(struct warp *warp, const struct op *op, uint32_t active)
 
 bool run_clock(struct warp *warp, const struct op *op, uint32_t active)
 {
-    uint64_t wide[LANES];
+    uint64_t wide[LANES], now = warp->executed + (uint64_t)(op - warp->straight);
     uint32_t narrow[LANES];
     for (int l = 0; l < LANES; l++) {
-        wide[l] = warp->executed;
-        narrow[l] = (uint32_t)(op->immediate ? warp->executed >> 32 : warp->executed);
+        wide[l] = now;
+        narrow[l] = (uint32_t)(op->immediate ? now >> 32 : now);
     }
     warp_set_register(warp, op->d, op->wide, active, op->wide ? (const void *)wide : narrow);
     return true;

@@ -32,28 +32,65 @@ static bool source_bytes(struct warp *warp, const struct op *op, int lane, int *
     return true;
 }
 
+/* Checks all sources at once where they lie in one allocation; false where each has to be looked at. */
+static bool check_sources(struct warp *warp, const struct op *op, const struct pending_copy *copy, uint32_t reading,
+                          int all)
+{
+    uint64_t low, high, bits;
+    warp->isa->range(copy->from, reading, &low, &high, &bits);
+    const struct hint *hint =
+        high - low > (uint64_t)1 << 40 ? NULL : access_find(warp, op, low, high - low + (uint64_t)all);
+    if (!hint || bits & (uint64_t)(all - 1))
+        return false;
+    for (uint32_t left = reading; left; left &= left - 1) {
+        int l = __builtin_ctz(left);
+        if (copy->bytes[l] != all || !sim_all_written(hint->written + (copy->from[l] - hint->begin), all))
+            return false;
+    }
+    return true;
+}
+
+static bool read_sources(struct warp *warp, const struct op *op, struct pending_copy *copy)
+{
+    const struct transfer *transfer = op->detail;
+    uint32_t reading = 0;
+    uint64_t asked = 0;
+    for (uint32_t left = copy->mask; left; left &= left - 1) {
+        int l = __builtin_ctz(left);
+        if (!source_bytes(warp, op, l, &copy->bytes[l]))
+            return false;
+        reading |= copy->bytes[l] ? 1U << l : 0;
+        asked += (uint64_t)copy->bytes[l];
+    }
+    if (!reading || !check_sources(warp, op, copy, reading, transfer->bytes))
+        for (uint32_t left = copy->mask; left; left &= left - 1) {
+            int l = __builtin_ctz(left);
+            if (!check_source(warp, op, l, copy->from[l], copy->bytes[l], transfer->bytes))
+                return false;
+        }
+    warp->counters->load_bytes += asked;
+    count_sectors(copy->from, reading, &warp->counters->load_sectors);
+    return true;
+}
+
 bool run_copy(struct warp *warp, const struct op *op, uint32_t active)
 {
     const struct transfer *transfer = op->detail;
-    struct pending_copy copy = {.op = op, .mask = active, .group = warp->open_group};
-    access_addresses(warp, op->a, transfer->to_wide, transfer->to_offset, copy.to);
-    access_addresses(warp, op->b, transfer->from_wide, transfer->from_offset, copy.from);
-    uint32_t reading = 0;
-    uint64_t asked = 0;
-    for (uint32_t left = active; left; left &= left - 1) {
+    struct pending_copy *copy = arraddnptr(warp->copies, 1);
+    copy->op = op;
+    copy->mask = active;
+    copy->group = warp->open_group;
+    access_addresses(warp, op->a, transfer->to_wide, transfer->to_offset, copy->to);
+    access_addresses(warp, op->b, transfer->from_wide, transfer->from_offset, copy->from);
+    if (!read_sources(warp, op, copy))
+        return false;
+    for (uint32_t left = shared_lanes(warp, copy->to, active, transfer->bytes, SHARED_RESERVE); left;
+         left &= left - 1) {
         int l = __builtin_ctz(left);
-        if (!source_bytes(warp, op, l, &copy.bytes[l]) ||
-            !check_source(warp, op, l, copy.from[l], copy.bytes[l], transfer->bytes) ||
-            !shared_reserve(warp, op, l, copy.to[l], transfer->bytes))
+        if (!shared_use(warp, op, l, copy->to[l], transfer->bytes, SHARED_RESERVE))
             return false;
-        reading |= copy.bytes[l] ? 1U << l : 0;
-        asked += (uint64_t)copy.bytes[l];
     }
-    warp->counters->load_bytes += asked;
-    if (reading)
-        count_sectors(copy.from, reading, transfer->bytes, &warp->counters->load_sectors);
-    count_conflicts(warp, copy.to, active, transfer->bytes);
-    arrput(warp->copies, copy);
+    count_conflicts(warp, copy->to, active, transfer->bytes);
     return true;
 }
 
@@ -69,16 +106,17 @@ static void arrive(struct warp *warp, const struct pending_copy *copy)
 {
     const struct transfer *transfer = copy->op->detail;
     struct shared *shared = &warp->block->shared;
-    uint16_t tag = (uint16_t)(shared->epoch * TAG_EPOCH + warp->number);
     for (uint32_t left = copy->mask; left; left &= left - 1) {
         int l = __builtin_ctz(left);
         uint8_t *to = shared->bytes + copy->to[l];
-        memset(to, 0, (size_t)transfer->bytes);
-        if (copy->bytes[l])
-            memcpy(to, (const void *)(uintptr_t)copy->from[l], (size_t)copy->bytes[l]);
-        memset(shared->state + copy->to[l], SHARED_WRITTEN, (size_t)transfer->bytes);
-        for (int i = 0; i < transfer->bytes; i++)
-            shared->writer[copy->to[l] + (uint64_t)i] = tag;
+        if (copy->bytes[l] == 16) {
+            memcpy(to, (const void *)(uintptr_t)copy->from[l], 16);
+        } else {
+            memset(to, 0, (size_t)transfer->bytes);
+            if (copy->bytes[l])
+                memcpy(to, (const void *)(uintptr_t)copy->from[l], (size_t)copy->bytes[l]);
+        }
+        shared_arrive(warp, copy->to[l], transfer->bytes);
     }
 }
 
@@ -97,33 +135,37 @@ bool run_wait(struct warp *warp, const struct op *op, uint32_t active)
 
 /* ---- ldmatrix ---- */
 
-/* Row r of matrix m lies where lane 8 m + r says. Lane l gets elements 2 (l % 4) and the next of row l / 4, or, when
- * transposed, of column l / 4 (PTX, ldmatrix). */
+/* Row r of matrix m lies where lane 8 m + r says. Lane l gets elements 2 (l % 4) and the next of row l / 4, so rows in
+ * order fill the cells in order; or, when transposed, of column l / 4 (PTX, ldmatrix). */
+static void load_matrix(const struct warp *warp, const uint64_t *rows, bool transposed, uint32_t *cells)
+{
+    uint16_t plain[8][8];
+    for (int r = 0; r < 8; r++)
+        memcpy(plain[r], warp->block->shared.bytes + rows[r], sizeof plain[r]);
+    if (transposed)
+        warp->isa->turn_halves(cells, plain);
+    else
+        memcpy(cells, plain, sizeof plain);
+}
+
 bool run_ldmatrix(struct warp *warp, const struct op *op, uint32_t active)
 {
     const struct matrix_load *load = op->detail;
     uint64_t rows[LANES];
+    int count = 8 * load->count;
     if (active != UINT32_MAX)
         return warp_fault(warp, op, __builtin_ctz(~active), "ldmatrix needs all lanes of the warp");
     access_addresses(warp, op->a, load->wide_address, op->immediate, rows);
-    for (int l = 0; l < 8 * load->count; l++) {
-        rows[l] -= load->shared ? 0 : WINDOW(WINDOW_SHARED);
-        if (!shared_read(warp, op, l, rows[l], 16))
+    for (int l = 0; l < count && !load->shared; l++)
+        rows[l] -= WINDOW(WINDOW_SHARED);
+    uint32_t used = load->count == 4 ? UINT32_MAX : (1U << count) - 1;
+    for (uint32_t left = shared_lanes(warp, rows, used, 16, SHARED_READ); left; left &= left - 1) {
+        int l = __builtin_ctz(left);
+        if (!shared_use(warp, op, l, rows[l], 16, SHARED_READ))
             return false;
     }
-    uint32_t used = load->count == 4 ? UINT32_MAX : (1U << (8 * load->count)) - 1;
     count_conflicts(warp, rows, used, 16);
-    for (int m = 0; m < load->count; m++) {
-        uint32_t *cells = warp_destination(warp, load->registers[m]);
-        for (int l = 0; l < LANES; l++) {
-            uint16_t pair[2];
-            for (int i = 0; i < 2; i++) {
-                int row = load->transposed ? 2 * (l % 4) + i : l / 4,
-                    column = load->transposed ? l / 4 : 2 * (l % 4) + i;
-                memcpy(&pair[i], warp->block->shared.bytes + rows[8 * m + row] + 2 * column, 2);
-            }
-            cells[l] = (uint32_t)pair[1] << 16 | pair[0];
-        }
-    }
+    for (int m = 0; m < load->count; m++)
+        load_matrix(warp, rows + 8 * m, load->transposed, warp_destination(warp, load->registers[m]));
     return true;
 }

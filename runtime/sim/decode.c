@@ -198,6 +198,7 @@ static bool place_registers(struct decoder *decoder)
 {
     struct sim_kernel *kernel = decoder->kernel;
     kernel->predicate_count = PREDICATE_FIRST;
+    kernel->register_bytes = REGISTER_FIRST;
     for (ptrdiff_t i = 0; i < arrlen(decoder->ptx->registers); i++) {
         const struct ptx_register *declared = &decoder->ptx->registers[i];
         if (declared->type.bits > 64)
@@ -315,14 +316,15 @@ static bool decode_code(struct decoder *decoder)
 static bool finish(struct decoder *decoder)
 {
     struct sim_kernel *kernel = decoder->kernel;
-    size_t bytes = (arrlenu(decoder->constant_bytes) + 63) / 64 * 64;
-    kernel->constants = aligned_alloc(64, bytes ? bytes : 64);
-    if (!kernel->constants)
+    kernel->image = calloc(1, kernel->register_bytes);
+    if (!kernel->image || !sim_flow(kernel))
         return error_set(decoder->error, "no memory for a kernel");
-    if (bytes)
-        memcpy(kernel->constants, decoder->constant_bytes, arrlenu(decoder->constant_bytes));
-    if (!sim_flow(kernel))
-        return error_set(decoder->error, "no memory for a kernel");
+    for (ptrdiff_t i = 0; i < hmlen(decoder->constants); i++) {
+        const struct constant *constant = &decoder->constants[i];
+        for (int l = 0; l < LANES; l++)
+            memcpy(kernel->image + constant->value + (size_t)l * constant->key.width, &constant->key.bits,
+                   constant->key.width);
+    }
     return true;
 }
 
@@ -343,7 +345,6 @@ struct sim_kernel *sim_kernel_decode(struct sim_module *module, const struct ptx
                 decode_code(&decoder) && finish(&decoder);
     arrfree(decoder.places);
     arrfree(decoder.shared_places);
-    arrfree(decoder.constant_bytes);
     hmfree(decoder.constants);
     hmfree(decoder.rows);
     if (good)
@@ -362,6 +363,6 @@ void sim_kernel_free(struct sim_kernel *kernel)
     arrfree(kernel->ops);
     arrfree(kernel->specials);
     arrfree(kernel->parameter_offsets);
-    free(kernel->constants);
+    free(kernel->image);
     free(kernel);
 }

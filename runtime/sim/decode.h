@@ -32,7 +32,6 @@ struct decoder {
     uint32_t *places;       /* by register: its offset, or its number as a predicate */
     int64_t *shared_places; /* by variable: its offset in shared or local memory, -1 while unknown */
     struct constant *constants;
-    uint8_t *constant_bytes;
     struct row_of *rows;
 };
 
@@ -86,7 +85,7 @@ struct decoded_type decode_type(const char *name);
 
 /* Executing functions that decoders refer to. */
 op_function run_select, run_space_test, run_predicate_logic, run_move_predicate, run_clock;
-op_function run_access, run_copy, run_commit, run_wait, run_ldmatrix;
+op_function run_access, run_parameter, run_copy, run_commit, run_wait, run_ldmatrix;
 op_function run_matrix, run_shuffle, run_vote, run_match, run_redux, run_active_mask, run_trap, run_sync_warp,
     run_fence;
 

@@ -95,6 +95,14 @@ static bool read_address(struct decoder *decoder, int operand, struct access *ac
     return true;
 }
 
+/* Whether a load names a place among the parameters, with no register, and keeps within them. */
+static bool known_parameter(const struct decoder *decoder, int operand, const struct access *access, uint64_t offset)
+{
+    uint64_t bytes = (uint64_t)(access->bytes * access->count), all = (uint64_t)decoder->kernel->parameter_bytes;
+    return access->load && access->space == PTX_PARAM && offset % bytes == 0 && offset < all && bytes <= all - offset &&
+           decoder->instruction->operands[operand].values[0].kind == PTX_VARIABLE;
+}
+
 static bool decode_plain(struct decoder *decoder, bool load)
 {
     struct access *access = decode_detail(decoder, sizeof *access);
@@ -109,6 +117,10 @@ static bool decode_plain(struct decoder *decoder, bool load)
     if (!load && (access->space == PTX_PARAM || access->space == PTX_CONST))
         return decode_unknown(decoder);
     op.wide = access->register_bits == 64;
+    access->regular =
+        !access->ordered && (access->space == PTX_GLOBAL || access->space == PTX_CONST || access->space == PTX_SHARED);
+    if (known_parameter(decoder, load ? 1 : 0, access, op.immediate))
+        op.run = run_parameter;
     decode_emit(decoder, op);
     return true;
 }

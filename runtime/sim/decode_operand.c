@@ -50,7 +50,9 @@ void decode_emit(struct decoder *decoder, struct op op)
     op.class = decoder->class;
     decoder->class = CLASS_NONE;
     op.guard = guard < 0 ? PREDICATE_TRUE : decoder->places[guard];
-    op.guard_flip = guard >= 0 && decoder->instruction->guard_negated;
+    op.guard_flip = guard >= 0 && decoder->instruction->guard_negated ? UINT32_MAX : 0;
+    if (op.control)
+        op.kind = op.kind == OP_LANE ? OP_ROUNDED : OP_ROUNDED_COMPARE;
     op.instruction = (uint32_t)(decoder->instruction - decoder->ptx->code);
     arrput(decoder->kernel->ops, op);
 }
@@ -101,12 +103,8 @@ uint32_t decode_constant(struct decoder *decoder, uint64_t bits, int width)
     ptrdiff_t known = hmgeti(decoder->constants, constant.key);
     if (known >= 0)
         return decoder->constants[known].value;
-    size_t at = arrlenu(decoder->constant_bytes), cell = (size_t)constant.key.width, all = LANES * cell;
-    constant.value = (uint32_t)at | OPERAND_CONSTANT;
+    constant.value = decode_scratch(decoder, width);
     hmputs(decoder->constants, constant);
-    uint8_t *cells = arraddnptr(decoder->constant_bytes, all);
-    for (int l = 0; l < LANES; l++)
-        memcpy(cells + (size_t)l * cell, &constant.key.bits, cell);
     return constant.value;
 }
 

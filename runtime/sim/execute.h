@@ -76,20 +76,27 @@ struct matrix_product {
 
 /* ---- shared memory and its shadow ---- */
 
-/* Bits of a byte's state. */
-enum { SHARED_WRITTEN = 1, SHARED_PENDING = 2 };
+/* Who wrote and who read last, since when. A tag is the epoch, which every barrier ends, times 64, plus the warp, plus
+ * 32 where several warps read or where atomics wrote; 0 is nobody. */
+enum { TAG_WARP = 31, TAG_MANY = 32, TAG_EPOCH = 64, EPOCHS = 1023 };
+/* In a writer's place: a copy is under way; the word's bytes have tags of their own. */
+#define TAG_PENDING ((uint32_t)1 << 31)
+#define TAG_MIXED ((uint32_t)1 << 30)
 
-/* Of each byte: whether it was written or a copy to it is under way, and who wrote and read it last since when. A tag
- * is the epoch, which every barrier ends, times 64, plus the warp, plus 32 where several warps read or by atomics
- * wrote. */
+struct byte_tags {
+    uint32_t writer[4], reader[4];
+};
+
+/* The shadow has tags for each word of 4 bytes, and for bytes of words that were not used whole. */
 struct shared {
-    uint8_t *bytes, *state;
-    uint16_t *writer, *reader;
+    uint8_t *bytes;
+    uint32_t *writer, *reader; /* by word */
+    struct byte_tags *mixed;   /* by word, where its writer is MIXED */
     size_t size, capacity;
     uint32_t epoch;
 };
 
-enum { TAG_WARP = 31, TAG_MANY = 32, TAG_EPOCH = 64, EPOCHS = 1023 };
+enum shared_use { SHARED_READ, SHARED_WRITE, SHARED_UPDATE, SHARED_RESERVE };
 
 /* ---- warps ---- */
 
@@ -116,10 +123,8 @@ struct barrier {
 };
 
 struct warp {
-    const uint8_t *base[2]; /* registers and constants, as an operand's lowest bit chooses */
     uint8_t *registers;
     uint32_t *predicates;
-    uint8_t *scratch; /* a register for results that are blended in */
     struct block *block;
     const struct sim_isa *isa;
     struct sim_counters *counters;
@@ -127,10 +132,11 @@ struct warp {
     uint32_t pc, reconverge, mask, live;
     struct split *splits; /* stb_ds: the ways that wait, the innermost last */
     enum warp_state state;
-    uint32_t barrier;      /* waited for */
-    bool released;         /* the barrier that it stands at has been passed */
-    struct barrier passed; /* … with these results */
-    uint64_t executed, sleeps;
+    uint32_t barrier;               /* waited for */
+    bool released;                  /* the barrier that it stands at has been passed */
+    struct barrier passed;          /* … with these results */
+    uint64_t executed, sleeps;      /* instructions, up to `straight` */
+    const struct op *straight;      /* where the ops that run now one after the other began */
     uint8_t *local, *local_written; /* of all lanes, one after the other */
     struct pending_copy *copies;    /* stb_ds, in the order of issue */
     int open_group, done_group;
@@ -185,10 +191,10 @@ struct launch {
     char fault[ERROR_TEXT];
 };
 
-/* The register or constant that an operand means. */
+/* The register that an operand means. */
 static inline const void *warp_source(const struct warp *warp, uint32_t operand)
 {
-    return warp->base[operand & OPERAND_CONSTANT] + (operand & ~(uint32_t)OPERAND_CONSTANT);
+    return warp->registers + operand;
 }
 
 static inline void *warp_destination(const struct warp *warp, uint32_t operand)
@@ -229,17 +235,19 @@ bool warp_fault_address(struct warp *warp, const struct op *op, int lane, const 
 /* access.c: memory of the block and of the warp's lanes. */
 const struct hint *access_find(struct warp *warp, const struct op *op, uint64_t address, uint64_t bytes);
 void access_addresses(const struct warp *warp, uint32_t base, bool wide, uint64_t offset, uint64_t *addresses);
-/* Checks and marks the bytes of a lane in shared memory. */
-bool shared_read(struct warp *warp, const struct op *op, int lane, uint64_t address, int bytes);
-bool shared_write(struct warp *warp, const struct op *op, int lane, uint64_t address, int bytes);
-bool shared_atomic(struct warp *warp, const struct op *op, int lane, uint64_t address, int bytes);
-/* The whole warp's `bytes` in one run from an address on. */
-bool shared_run(struct warp *warp, const struct op *op, uint64_t address, int bytes, bool write);
-bool shared_reserve(struct warp *warp, const struct op *op, int lane, uint64_t address, int bytes);
+/* Checks and marks the bytes that a lane uses in shared memory. */
+bool shared_use(struct warp *warp, const struct op *op, int lane, uint64_t address, int bytes, enum shared_use use);
+/* The whole warp's run of `bytes` a lane: false, with no report, where a check of each lane has to find what is wrong.
+ */
+bool shared_run(struct warp *warp, uint64_t address, int bytes, enum shared_use use);
+/* Does the same for active lanes, in order, and gives those from the first on that must be checked one by one. */
+uint32_t shared_lanes(struct warp *warp, const uint64_t *addresses, uint32_t active, int bytes, enum shared_use use);
+/* The copies of a lane have arrived. */
+void shared_arrive(struct warp *warp, uint64_t address, int bytes);
 void shared_epoch(struct shared *shared);
 void shared_reset(struct shared *shared, size_t bytes);
 void count_conflicts(struct warp *warp, const uint64_t *addresses, uint32_t active, int bytes);
-void count_sectors(const uint64_t *addresses, uint32_t active, int bytes, uint64_t *sectors);
+void count_sectors(const uint64_t *addresses, uint32_t active, uint64_t *sectors);
 
 bool atomic_lane(struct warp *warp, const struct op *op, int lane, void *place, bool shared);
 

@@ -25,9 +25,9 @@ static void block_free(struct block *block)
     }
     free(block->memory);
     free(block->shared.bytes);
-    free(block->shared.state);
     free(block->shared.writer);
     free(block->shared.reader);
+    free(block->shared.mixed);
     free(block);
 }
 
@@ -36,10 +36,10 @@ static bool shared_new(struct shared *shared, size_t bytes)
     size_t room = aligned(bytes ? bytes : 1);
     shared->capacity = room;
     shared->bytes = aligned_alloc(64, room);
-    shared->state = calloc(1, room);
-    shared->writer = calloc(room, sizeof *shared->writer);
-    shared->reader = calloc(room, sizeof *shared->reader);
-    return shared->bytes && shared->state && shared->writer && shared->reader;
+    shared->writer = calloc(room / 4, sizeof *shared->writer);
+    shared->reader = calloc(room / 4, sizeof *shared->reader);
+    shared->mixed = malloc(room / 4 * sizeof *shared->mixed);
+    return shared->bytes && shared->writer && shared->reader && shared->mixed;
 }
 
 /* Memory for the warps of one block: registers, predicates, local memory with its shadow. */
@@ -52,24 +52,22 @@ static struct block *block_new(struct launch *launch, struct worker *worker)
     block->launch = launch;
     block->worker = worker;
     block->warp_count = (launch->thread_count + LANES - 1) / LANES;
-    size_t registers = aligned(kernel->register_bytes + 64), predicates = aligned(kernel->predicate_count * 4);
-    size_t local = aligned((size_t)kernel->local_bytes * LANES), scratch = LANES * 8;
-    size_t each = registers + predicates + 2 * local + scratch;
+    size_t registers = aligned(kernel->register_bytes), predicates = aligned(kernel->predicate_count * 4);
+    size_t local = aligned((size_t)kernel->local_bytes * LANES);
+    size_t each = registers + predicates + 2 * local;
     block->memory = aligned_alloc(64, each * block->warp_count);
     if (!block->memory || !shared_new(&block->shared, launch->shared_bytes)) {
         block_free(block);
         return NULL;
     }
-    memset(block->memory, 0, each * block->warp_count);
     for (uint32_t w = 0; w < block->warp_count; w++) {
         struct warp *warp = &block->warps[w];
         uint8_t *memory = block->memory + w * each;
+        memcpy(memory, kernel->image, kernel->register_bytes);
+        memset(memory + registers, 0, each - registers);
         warp->registers = memory;
-        warp->base[0] = memory;
-        warp->base[1] = kernel->constants;
         warp->predicates = (uint32_t *)(void *)(memory + registers);
-        warp->scratch = memory + registers + predicates;
-        warp->local = warp->scratch + scratch;
+        warp->local = memory + registers + predicates;
         warp->local_written = warp->local + local;
         warp->block = block;
         warp->number = w;

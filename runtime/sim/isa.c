@@ -1,12 +1,21 @@
 /* Which of the CPU's instruction sets the lane functions use. */
 #include "runtime/sim/lanes.h"
 
+#include <cpuid.h>
+
+/* Not every compiler has a name for it. */
+static bool has_f16c(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && c & bit_F16C;
+}
+
 const struct sim_isa *sim_isa_best(void)
 {
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512dq"))
         return &sim_isa_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c())
         return &sim_isa_avx2;
     return &sim_isa_baseline;
 }

@@ -78,17 +78,43 @@
 #define TYPE_f16 u16
 #define TYPE_bf16 u16
 
+/* NaN is made the one of PTX afterwards, where there is any, so that it does not keep others waiting. */
+#define IS_NAN_u8(value) 0
+#define IS_NAN_s8(value) 0
+#define IS_NAN_u16(value) 0
+#define IS_NAN_s16(value) 0
+#define IS_NAN_u32(value) 0
+#define IS_NAN_s32(value) 0
+#define IS_NAN_f32(value) ((value) != (value))
+#define IS_NAN_u64(value) 0
+#define IS_NAN_s64(value) 0
+#define IS_NAN_f64(value) 0
+
 #define TO_WHOLE(d, value, low, high, nan_bits, limit)                                                                 \
     ((value) != (value) ? (d)(nan_bits) : (value) >= (limit) ? (d)(high) : (value) <= (low) ? (d)(low) : (d)(value))
 
+static void quiet_all(u32 place, u8 *registers)
+{
+    f32 *cells = (void *)(registers + place);
+    EACH_LANE cells[l] = quiet(cells[l]);
+}
+
+/* Registers begin at multiples of 64 bytes. The letters have names, since those of the macros below are types. */
+#define PLACE_A places->a
+#define PLACE_B places->b
+#define PLACE_C places->c
+#define PLACE_E places->e
+#define CELLS(place) __builtin_assume_aligned(registers + (place), 64)
+
 #define LANE(name, pattern, class, d, a, b, c, e, expression)                                                          \
-    static void lane_##name(void *to, const void *from_a, const void *from_b, const void *from_c, const void *from_e)  \
+    static void lane_##name(u8 *registers, const struct places *places, u32 to)                                        \
     {                                                                                                                  \
-        CELL_##d *result = to;                                                                                         \
-        const CELL_##a *cells_a = from_a;                                                                              \
-        const CELL_##b *cells_b = from_b;                                                                              \
-        const CELL_##c *cells_c = from_c;                                                                              \
-        const CELL_##e *cells_e = from_e;                                                                              \
+        CELL_##d *result = CELLS(to);                                                                                  \
+        const CELL_##a *cells_a = CELLS(PLACE_A);                                                                      \
+        const CELL_##b *cells_b = CELLS(PLACE_B);                                                                      \
+        const CELL_##c *cells_c = CELLS(PLACE_C);                                                                      \
+        const CELL_##e *cells_e = CELLS(PLACE_E);                                                                      \
+        u32 nan = 0;                                                                                                   \
         (void)cells_b, (void)cells_c, (void)cells_e;                                                                   \
         EACH_LANE                                                                                                      \
         {                                                                                                              \
@@ -97,18 +123,21 @@
             TYPE_##c C = READ_##c(cells_c);                                                                            \
             TYPE_##e E = READ_##e(cells_e);                                                                            \
             (void)B, (void)C, (void)E;                                                                                 \
-            result[l] = CUT_##d(expression);                                                                           \
+            CELL_##d value = CUT_##d(expression);                                                                      \
+            nan |= IS_NAN_##d(value) ? UINT32_MAX : 0;                                                                 \
+            result[l] = value;                                                                                         \
         }                                                                                                              \
+        if (__builtin_expect(nan != 0, 0))                                                                             \
+            quiet_all(to, registers);                                                                                  \
     }
 #define ROUNDED LANE
 
 /* One half, or the two of a pair, through f64. */
 #define HALF_LANE(name, read, round, expression)                                                                       \
-    static void lane_##name(void *to, const void *from_a, const void *from_b, const void *from_c, const void *from_e)  \
+    static void lane_##name(u8 *registers, const struct places *places, u32 to)                                        \
     {                                                                                                                  \
-        u32 *result = to;                                                                                              \
-        const u32 *cells_a = from_a, *cells_b = from_b, *cells_c = from_c;                                             \
-        (void)from_e;                                                                                                  \
+        u32 *result = CELLS(to);                                                                                       \
+        const u32 *cells_a = CELLS(PLACE_A), *cells_b = CELLS(PLACE_B), *cells_c = CELLS(PLACE_C);                     \
         EACH_LANE                                                                                                      \
         {                                                                                                              \
             f64 A = read((u16)cells_a[l]), B = read((u16)cells_b[l]), C = read((u16)cells_c[l]);                       \
@@ -116,12 +145,10 @@
             result[l] = round(round_to_odd(expression));                                                               \
         }                                                                                                              \
     }                                                                                                                  \
-    static void lane_##name##x2(void *to, const void *from_a, const void *from_b, const void *from_c,                  \
-                                const void *from_e)                                                                    \
+    static void lane_##name##x2(u8 *registers, const struct places *places, u32 to)                                    \
     {                                                                                                                  \
-        u32 *result = to;                                                                                              \
-        const u32 *cells_a = from_a, *cells_b = from_b, *cells_c = from_c;                                             \
-        (void)from_e;                                                                                                  \
+        u32 *result = CELLS(to);                                                                                       \
+        const u32 *cells_a = CELLS(PLACE_A), *cells_b = CELLS(PLACE_B), *cells_c = CELLS(PLACE_C);                     \
         EACH_LANE                                                                                                      \
         {                                                                                                              \
             u32 halves[2];                                                                                             \
@@ -159,10 +186,10 @@ static uint32_t mask_of(const u32 *cells)
 }
 
 #define COMPARE(name, operator, type, expression)                                                                      \
-    static uint32_t compare_##name(const void *from_a, const void *from_b)                                             \
+    static uint32_t compare_##name(const u8 *registers, const struct places *places)                                   \
     {                                                                                                                  \
-        const CELL_##type *cells_a = from_a;                                                                           \
-        const CELL_##type *cells_b = from_b;                                                                           \
+        const CELL_##type *cells_a = CELLS(PLACE_A);                                                                   \
+        const CELL_##type *cells_b = CELLS(PLACE_B);                                                                   \
         u32 cells[LANES];                                                                                              \
         EACH_LANE                                                                                                      \
         {                                                                                                              \
@@ -172,6 +199,70 @@ static uint32_t mask_of(const u32 *cells)
         return mask_of(cells);                                                                                         \
     }
 #include "runtime/sim/opcodes.def"
+
+#ifdef __F16C__
+/* The CPU's own conversions, of which only NaN is other than PTX's: then the table's function does it again. */
+
+static void fast_cvt_f32_f16(u8 *registers, const struct places *places, u32 to)
+{
+    const __m128i *halves = CELLS(PLACE_A);
+    f32 *result = CELLS(to);
+    __m256 values[4], nan = _mm256_setzero_ps();
+    for (int i = 0; i < 4; i++) {
+        values[i] = _mm256_cvtph_ps(_mm_packus_epi32(halves[2 * i], halves[2 * i + 1]));
+        nan = _mm256_or_ps(nan, _mm256_cmp_ps(values[i], values[i], _CMP_UNORD_Q));
+    }
+    if (_mm256_movemask_ps(nan)) {
+        lane_cvt_f32_f16(registers, places, to);
+        return;
+    }
+    for (int i = 0; i < 4; i++)
+        _mm256_store_ps(result + 8 * i, values[i]);
+}
+
+static void fast_cvt_rn_f16_f32(u8 *registers, const struct places *places, u32 to)
+{
+    const f32 *values = CELLS(PLACE_A);
+    __m256i *result = CELLS(to), halves[4];
+    __m256 nan = _mm256_setzero_ps();
+    for (int i = 0; i < 4; i++) {
+        __m256 part = _mm256_load_ps(values + 8 * i);
+        halves[i] = _mm256_cvtepu16_epi32(_mm256_cvtps_ph(part, _MM_FROUND_TO_NEAREST_INT));
+        nan = _mm256_or_ps(nan, _mm256_cmp_ps(part, part, _CMP_UNORD_Q));
+    }
+    if (_mm256_movemask_ps(nan)) {
+        lane_cvt_rn_f16_f32(registers, places, to);
+        return;
+    }
+    for (int i = 0; i < 4; i++)
+        result[i] = halves[i];
+}
+
+static void fast_cvt_rn_f16x2(u8 *registers, const struct places *places, u32 to)
+{
+    const f32 *high = CELLS(PLACE_A), *low = CELLS(PLACE_B);
+    __m128i *result = CELLS(to), pairs[8];
+    __m256 nan = _mm256_setzero_ps();
+    for (int i = 0; i < 4; i++) {
+        __m256 upper = _mm256_load_ps(high + 8 * i), lower = _mm256_load_ps(low + 8 * i);
+        __m128i above = _mm256_cvtps_ph(upper, _MM_FROUND_TO_NEAREST_INT);
+        __m128i below = _mm256_cvtps_ph(lower, _MM_FROUND_TO_NEAREST_INT);
+        pairs[2 * i] = _mm_unpacklo_epi16(below, above);
+        pairs[2 * i + 1] = _mm_unpackhi_epi16(below, above);
+        nan = _mm256_or_ps(nan, _mm256_cmp_ps(upper, lower, _CMP_UNORD_Q));
+    }
+    if (_mm256_movemask_ps(nan)) {
+        lane_cvt_rn_f16x2(registers, places, to);
+        return;
+    }
+    for (int i = 0; i < 8; i++)
+        result[i] = pairs[i];
+}
+
+#define lane_cvt_f32_f16 fast_cvt_f32_f16
+#define lane_cvt_rn_f16_f32 fast_cvt_rn_f16_f32
+#define lane_cvt_rn_f16x2 fast_cvt_rn_f16x2
+#endif
 
 static lane_function *const lanes[LANE_COUNT] = {
 #define LANE(name, ...) lane_##name,
@@ -203,6 +294,18 @@ static void select64(void *d, const void *a, const void *b, uint32_t mask)
     EACH_LANE to[l] = mask & (1U << l) ? yes[l] : no[l];
 }
 
+static void fill32(void *d, uint32_t value)
+{
+    u32 *to = d;
+    EACH_LANE to[l] = value;
+}
+
+static void fill64(void *d, uint64_t value)
+{
+    u64 *to = d;
+    EACH_LANE to[l] = value;
+}
+
 static void blend32(void *d, const void *s, uint32_t mask)
 {
     select32(d, s, d, mask);
@@ -213,12 +316,79 @@ static void blend64(void *d, const void *s, uint32_t mask)
     select64(d, s, d, mask);
 }
 
-static bool consecutive(const uint64_t *addresses, uint64_t step)
+static enum pattern pattern64(const void *from, uint64_t step)
 {
-    uint64_t differs = 0, first = addresses[0];
-    for (int l = 0; l < LANES; l++)
-        differs |= addresses[l] ^ (first + (uint64_t)l * step);
-    return differs == 0;
+    const u64 *cells = from;
+    u64 not_run = 0, not_same = 0, first = cells[0];
+    for (int l = 0; l < LANES; l++) {
+        not_run |= cells[l] ^ (first + (u64)l * step);
+        not_same |= cells[l] ^ first;
+    }
+    return !not_run ? PATTERN_RUN : !not_same ? PATTERN_SAME : PATTERN_ANY;
+}
+
+static enum pattern pattern32(const void *from, uint32_t step)
+{
+    const u32 *cells = from;
+    u32 not_run = 0, not_same = 0, first = cells[0];
+    for (int l = 0; l < LANES; l++) {
+        not_run |= cells[l] ^ (first + (u32)l * step);
+        not_same |= cells[l] ^ first;
+    }
+    return !not_run ? PATTERN_RUN : !not_same ? PATTERN_SAME : PATTERN_ANY;
+}
+
+static void load_vectors(uint32_t *const *cells, const uint8_t *from, int count)
+{
+    const u32 *values = (const void *)from;
+    if (count == 1) {
+        memcpy(cells[0], values, LANES * sizeof *values);
+    } else if (count == 2) {
+        u32 *first = cells[0], *second = cells[1];
+        EACH_LANE
+        {
+            first[l] = values[2 * l];
+            second[l] = values[2 * l + 1];
+        }
+    } else {
+        u32 *first = cells[0], *second = cells[1], *third = cells[2], *fourth = cells[3];
+        EACH_LANE
+        {
+            first[l] = values[4 * l];
+            second[l] = values[4 * l + 1];
+            third[l] = values[4 * l + 2];
+            fourth[l] = values[4 * l + 3];
+        }
+    }
+}
+
+static void store_vectors(const uint32_t *const *cells, uint8_t *to, int count)
+{
+    u32 *values = (void *)to;
+    if (count == 1) {
+        memcpy(values, cells[0], LANES * sizeof *values);
+    } else if (count == 2) {
+        const u32 *first = cells[0], *second = cells[1];
+        EACH_LANE
+        {
+            values[2 * l] = first[l];
+            values[2 * l + 1] = second[l];
+        }
+    } else {
+        const u32 *first = cells[0], *second = cells[1], *third = cells[2], *fourth = cells[3];
+        EACH_LANE
+        {
+            values[4 * l] = first[l];
+            values[4 * l + 1] = second[l];
+            values[4 * l + 2] = third[l];
+            values[4 * l + 3] = fourth[l];
+        }
+    }
+}
+
+static void bank_bits(const uint64_t *addresses, int shift, uint32_t mask, uint32_t *bits)
+{
+    EACH_LANE bits[l] = 1U << ((u32)addresses[l] >> shift & mask);
 }
 
 static void range(const uint64_t *addresses, uint32_t active, uint64_t *low, uint64_t *high, uint64_t *bits)
@@ -253,6 +423,28 @@ static void offset32(uint64_t *addresses, const void *base, uint64_t offset)
 
 enum { ROWS = 16, COLUMNS = 8, INNER = 16 };
 
+/* Eight rows of eight halves become columns. */
+static void turn_halves(void *to, const void *from)
+{
+    const __m128i *rows = from;
+    __m128i *columns = to, pairs[8], fours[8];
+    for (int i = 0; i < 4; i++) {
+        __m128i first = _mm_loadu_si128(rows + 2 * i), second = _mm_loadu_si128(rows + 2 * i + 1);
+        pairs[i] = _mm_unpacklo_epi16(first, second);
+        pairs[4 + i] = _mm_unpackhi_epi16(first, second);
+    }
+    for (int i = 0; i < 4; i++) {
+        fours[2 * i] = _mm_unpacklo_epi32(pairs[2 * i], pairs[2 * i + 1]);
+        fours[2 * i + 1] = _mm_unpackhi_epi32(pairs[2 * i], pairs[2 * i + 1]);
+    }
+    for (int half = 0; half < 2; half++)
+        for (int i = 0; i < 2; i++) {
+            __m128i left = fours[4 * half + i], right = fours[4 * half + 2 + i];
+            _mm_storeu_si128(columns + 4 * half + 2 * i, _mm_unpacklo_epi64(left, right));
+            _mm_storeu_si128(columns + 4 * half + 2 * i + 1, _mm_unpackhi_epi64(left, right));
+        }
+}
+
 /* PTX, "Matrix fragments for mma": a register of a warp is a block of 8 x 8 halves, or 8 x 4 of tf32, with lane l
  * holding elements 2 (l % 4) and the next of row l / 4, or l % 4 alone. So the cells in order are the rows in order.
  * For B, rows of the block are columns of the matrix. */
@@ -263,12 +455,17 @@ static inline void widen(char input, const void *cells, f32 *values)
     memcpy(halves, cells, sizeof halves);
     if (input == 't')
         EACH_LANE values[l] = float_of(words[l] & 0xffffe000);
-    else if (input == 'h')
-        for (int i = 0; i < 2 * LANES; i++)
-            values[i] = float_of_half(halves[i]);
-    else
+    else if (input == 'b')
         for (int i = 0; i < 2 * LANES; i++)
             values[i] = float_of_bfloat(halves[i]);
+    else
+#ifdef __F16C__
+        for (int i = 0; i < 2 * LANES; i += 8)
+            _mm256_storeu_ps(values + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(halves + i))));
+#else
+        for (int i = 0; i < 2 * LANES; i++)
+            values[i] = float_of_half(halves[i]);
+#endif
 }
 
 static inline void gather_sums(char result, const void *const *registers, f32 sums[ROWS][COLUMNS])
@@ -313,23 +510,31 @@ static inline row row_at(const f32 *from)
     return value;
 }
 
-static inline row times(f32 x, row values)
+/* Products of two f16 are exact in f32, so that fusing changes nothing; others may be subnormal. */
+static inline row add_times(char input, row sums, f32 x, row values)
 {
-    return (row){x, x, x, x, x, x, x, x} * values;
+    row factor = {x, x, x, x, x, x, x, x};
+#ifdef __FMA__
+    if (input == 'h')
+        return (row)_mm256_fmadd_ps((__m256)factor, (__m256)values, (__m256)sums);
+#endif
+    (void)input;
+    return sums + factor * values;
 }
 
 /* Four rows at a time, named one by one so that their sums stay in the CPU's registers. */
-static inline void multiply(int inner, f32 left[ROWS][INNER], f32 right[INNER][COLUMNS], f32 sums[ROWS][COLUMNS])
+static inline void multiply(char input, int inner, f32 left[ROWS][INNER], f32 right[INNER][COLUMNS],
+                            f32 sums[ROWS][COLUMNS])
 {
     for (int i = 0; i < ROWS; i += 4) {
         row first = row_at(sums[i]), second = row_at(sums[i + 1]), third = row_at(sums[i + 2]);
         row fourth = row_at(sums[i + 3]);
         for (int k = 0; k < inner; k++) {
             row across = row_at(right[k]);
-            first += times(left[i][k], across);
-            second += times(left[i + 1][k], across);
-            third += times(left[i + 2][k], across);
-            fourth += times(left[i + 3][k], across);
+            first = add_times(input, first, left[i][k], across);
+            second = add_times(input, second, left[i + 1][k], across);
+            third = add_times(input, third, left[i + 2][k], across);
+            fourth = add_times(input, fourth, left[i + 3][k], across);
         }
         memcpy(sums[i], &first, sizeof first);
         memcpy(sums[i + 1], &second, sizeof second);
@@ -351,13 +556,19 @@ __attribute__((always_inline)) static inline void matrix_of(int inner, char inpu
             memcpy(&left[(i & 1 ? 8 : 0) + g][i / 2 * step], values + g * step, (size_t)step * sizeof *values);
     }
     for (int i = 0; i < inner / step; i++) {
+        if (input != 't') {
+            u32 turned[LANES];
+            turn_halves(turned, b[i]);
+            widen(input, turned, right[i * step]);
+            continue;
+        }
         widen(input, b[i], values);
         for (int k = 0; k < step; k++)
             for (int g = 0; g < COLUMNS; g++)
                 right[i * step + k][g] = values[g * step + k];
     }
     gather_sums(result, c, sums);
-    multiply(inner, left, right, sums);
+    multiply(input, inner, left, right, sums);
     scatter_sums(result, d, sums);
 }
 
@@ -392,11 +603,18 @@ const struct sim_isa NAME(SIM_ISA) = {
     .compares = compares,
     .blend32 = blend32,
     .blend64 = blend64,
+    .fill32 = fill32,
+    .fill64 = fill64,
     .select32 = select32,
     .select64 = select64,
-    .consecutive = consecutive,
+    .pattern64 = pattern64,
+    .pattern32 = pattern32,
+    .load_vectors = load_vectors,
+    .store_vectors = store_vectors,
+    .bank_bits = bank_bits,
     .range = range,
     .offset64 = offset64,
     .offset32 = offset32,
+    .turn_halves = turn_halves,
     .matrix = matrix,
 };

@@ -12,8 +12,17 @@
 
 enum { LANES = 32 };
 
-typedef void lane_function(void *d, const void *a, const void *b, const void *c, const void *e);
-typedef uint32_t compare_function(const void *a, const void *b);
+/* Where the operands of an instruction stand: offsets in bytes into the warp's registers. */
+struct places {
+    uint32_t d, a, b, c, e;
+};
+
+/* Writes the result to the register at `d`: places->d, or one from which it is blended in. */
+typedef void lane_function(uint8_t *registers, const struct places *places, uint32_t d);
+typedef uint32_t compare_function(const uint8_t *registers, const struct places *places);
+
+/* How the cells of a register stand to each other: all the same, or each the one before plus a step. */
+enum pattern { PATTERN_ANY, PATTERN_SAME, PATTERN_RUN };
 
 enum lane_index {
 #define LANE(name, ...) LANE_##name,
@@ -45,17 +54,27 @@ struct sim_isa {
     /* Lanes of the mask get the new cells, the others keep theirs. */
     void (*blend32)(void *d, const void *s, uint32_t mask);
     void (*blend64)(void *d, const void *s, uint32_t mask);
+    /* All lanes get the value. */
+    void (*fill32)(void *d, uint32_t value);
+    void (*fill64)(void *d, uint64_t value);
     /* d = mask ? a : b */
     void (*select32)(void *d, const void *a, const void *b, uint32_t mask);
     void (*select64)(void *d, const void *a, const void *b, uint32_t mask);
-    /* Whether each address is the one of the lane before plus the step. */
-    bool (*consecutive)(const uint64_t *addresses, uint64_t step);
+    enum pattern (*pattern64)(const void *cells, uint64_t step);
+    enum pattern (*pattern32)(const void *cells, uint32_t step);
+    /* Between a run of vectors of `count` (1, 2, 4) elements of 4 bytes and that many registers. */
+    void (*load_vectors)(uint32_t *const *cells, const uint8_t *from, int count);
+    void (*store_vectors)(const uint32_t *const *cells, uint8_t *to, int count);
+    /* For each lane the bit (address >> shift) & mask, of at most 32. */
+    void (*bank_bits)(const uint64_t *addresses, int shift, uint32_t mask, uint32_t *bits);
     /* The lowest and the highest address of the active lanes, of which there must be one, and all their bits together.
      */
     void (*range)(const uint64_t *addresses, uint32_t active, uint64_t *low, uint64_t *high, uint64_t *bits);
     /* addresses = base + offset; the base has cells of 8 or of 4 bytes. */
     void (*offset64)(uint64_t *addresses, const void *base, uint64_t offset);
     void (*offset32)(uint64_t *addresses, const void *base, uint64_t offset);
+    /* Eight rows of eight halves become columns. */
+    void (*turn_halves)(void *to, const void *from);
     /* D = A × B + C on a warp's fragments: registers of 32 cells each. Sums run over k in ascending order, each product
      * added to the f32 accumulator with one rounding; products of f16, bf16 and tf32 are exact in f32 but for bf16's
      * and tf32's extremes. */

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* The highest byte of a generic address tells its window. */
 enum { WINDOW_SHIFT = 56, WINDOW_SHARED = 1, WINDOW_LOCAL = 2, WINDOW_PARAM = 3 };
@@ -40,6 +41,30 @@ void sim_memory_protect(struct sim_memory *memory, uint64_t address);
 
 /* Where the first byte stands that nothing wrote, or `bytes`. */
 size_t sim_written(const uint8_t *shadow, size_t bytes);
+/* Whether all of 1, 2, 4, 8 or 16 bytes were written. */
+static inline bool sim_all_written(const uint8_t *shadow, int bytes)
+{
+    static const uint64_t ones = 0x0101010101010101;
+    uint64_t words[2] = {ones, ones};
+    switch (bytes) {
+    case 1:
+        return *shadow == 1;
+    case 2:
+        memcpy(words, shadow, 2);
+        break;
+    case 4:
+        memcpy(words, shadow, 4);
+        break;
+    case 8:
+        memcpy(words, shadow, 8);
+        break;
+    default:
+        memcpy(words, shadow, 16);
+        break;
+    }
+    return words[0] == ones && words[1] == ones;
+}
+
 /* Marks bytes as written. Shadows that stand already are only read, since others may read them too. */
 void sim_mark(uint8_t *shadow, size_t bytes);
 

@@ -1,7 +1,7 @@
 /* A decoded instruction, and kernels made of them.
  *
- * An operand is an offset in bytes into the warp's registers, or, with its lowest bit set, into the kernel's constants.
- * Predicates are masks of 32 lanes, numbered apart. */
+ * An operand is an offset in bytes into the warp's registers, among which constants have theirs. Predicates are masks
+ * of 32 lanes, numbered apart. */
 #ifndef CASTOR_RUNTIME_SIM_OP_H
 #define CASTOR_RUNTIME_SIM_OP_H
 
@@ -16,27 +16,36 @@ struct op;
 typedef bool op_function(struct warp *warp, const struct op *op, uint32_t active);
 
 enum op_kind {
-    OP_LANE,    /* `lane` on registers */
-    OP_COMPARE, /* `compare`, then a predicate */
-    OP_RUN,     /* `run` */
-    OP_BRANCH,
+    OP_LANE,            /* `lane` on registers */
+    OP_COMPARE,         /* `compare`, then a predicate */
+    OP_RUN,             /* `run` */
+    OP_ROUNDED,         /* as OP_LANE and OP_COMPARE, under the op's `control` */
+    OP_ROUNDED_COMPARE, /* */
+    OP_CONTROL,         /* from here on: what changes which lanes run, or where */
+    OP_BRANCH = OP_CONTROL,
     OP_EXIT,
     OP_BARRIER, /* waits for the block */
     OP_YIELD    /* lets other warps and blocks run */
 };
 
+/* Where every kernel's registers begin: one that holds results until they are blended in. */
+enum { REGISTER_BLEND = 0, REGISTER_FIRST = LANES * 8 };
+
 /* Predicates that every kernel has: always true, and one that nothing reads. */
 enum { PREDICATE_TRUE, PREDICATE_SINK, PREDICATE_FIRST };
 
-enum { OPERAND_CONSTANT = 1 };
-
 struct op {
     uint8_t kind, class;
-    bool wide;        /* the destination has cells of 8 bytes */
-    bool guard_flip;  /* @!p */
-    uint32_t guard;   /* a predicate */
-    uint32_t control; /* bits for the CPU's floating-point control register: rounding and flushing; 0 mostly */
-    uint32_t d, a, b, c, e;
+    bool wide;           /* the destination has cells of 8 bytes */
+    uint32_t guard;      /* a predicate */
+    uint32_t guard_flip; /* all ones for @!p */
+    union {
+        struct places places;
+        struct {
+            uint32_t d, a, b, c, e;
+        };
+    };
+    uint32_t control;     /* bits for the CPU's floating-point control register: rounding and flushing; 0 mostly */
     uint32_t instruction; /* of the kernel's PTX, for messages */
     uint32_t target;      /* of a branch: an op */
     uint32_t reconverge;  /* of a branch: the op where its ways meet again */
@@ -53,6 +62,7 @@ struct op {
 struct access {
     enum ptx_space space;
     bool load, store, is_signed, ordered; /* ordered: volatile, relaxed, acquire, release */
+    bool regular;                         /* global, const or shared memory without order: may go the fast way */
     bool wide_address;
     int bytes, count;  /* of an element; elements of a vector */
     int register_bits; /* 16, 32, 64: of data registers */
@@ -84,7 +94,7 @@ struct sim_kernel {
     struct op *ops;
     int instruction_count;
     uint32_t register_bytes, predicate_count;
-    uint8_t *constants; /* cells of all lanes, aligned to 64 bytes */
+    uint8_t *image; /* what a warp's registers hold at the start: constants, and zeros */
     struct special *specials;
     void **details;
     int64_t *parameter_offsets, parameter_bytes;

@@ -63,26 +63,17 @@ static void branch(struct warp *warp, const struct op *op, uint32_t taken)
     }
 }
 
-static void run_lane(struct warp *warp, const struct op *op, uint32_t active)
+/* With some lanes left out: the result is blended in. */
+static void run_partial(struct warp *warp, const struct op *op, uint32_t active)
 {
-    const void *a = warp_source(warp, op->a), *b = warp_source(warp, op->b);
-    const void *c = warp_source(warp, op->c), *e = warp_source(warp, op->e);
-    void *d = warp_destination(warp, op->d);
-    if (active == UINT32_MAX) {
-        op->lane(d, a, b, c, e);
-        return;
-    }
-    op->lane(warp->scratch, a, b, c, e);
-    if (op->wide)
-        warp->isa->blend64(d, warp->scratch, active);
-    else
-        warp->isa->blend32(d, warp->scratch, active);
+    op->lane(warp->registers, &op->places, REGISTER_BLEND);
+    warp_set_register(warp, op->d, op->wide, active, warp_source(warp, REGISTER_BLEND));
 }
 
 static void run_compare(struct warp *warp, const struct op *op, uint32_t active)
 {
     const struct comparison *comparison = op->detail;
-    uint32_t result = op->compare(warp_source(warp, op->a), warp_source(warp, op->b));
+    uint32_t result = op->compare(warp->registers, &op->places);
     uint32_t with = warp->predicates[comparison->with] ^ (comparison->with_flip ? UINT32_MAX : 0);
     uint32_t opposite = ~result;
     switch (comparison->combine) {
@@ -106,16 +97,56 @@ static void run_compare(struct warp *warp, const struct op *op, uint32_t active)
         warp_set_predicate(warp, comparison->q, active, opposite);
 }
 
-/* The same with the CPU's rounding mode and flushing set as the instruction says. */
-static void run_controlled(struct warp *warp, const struct op *op, uint32_t active)
+/* With the CPU's rounding mode and flushing set as the instruction says. */
+static void run_rounded(struct warp *warp, const struct op *op, uint32_t active)
 {
     uint32_t before = get_control();
     set_control((before & ~0xe040U) | op->control);
-    if (op->kind == OP_LANE)
-        run_lane(warp, op, active);
+    if (op->kind == OP_ROUNDED)
+        run_partial(warp, op, active);
     else
         run_compare(warp, op, active);
     set_control(before);
+}
+
+/* What does not change which lanes run, for those that do; false after a fault. */
+static bool run_op(struct warp *warp, const struct op *op, uint32_t active)
+{
+    switch (op->kind) {
+    case OP_RUN:
+        return op->run(warp, op, active);
+    case OP_LANE:
+        run_partial(warp, op, active);
+        return true;
+    case OP_COMPARE:
+        run_compare(warp, op, active);
+        return true;
+    default:
+        run_rounded(warp, op, active);
+        return true;
+    }
+}
+
+/* Runs ops one after the other up to a meeting point or one that changes which lanes run; false after a fault. */
+static bool run_straight(struct warp *warp, const struct op *ops)
+{
+    const struct op *op = ops + warp->pc, *meeting = warp->reconverge == UINT32_MAX ? NULL : ops + warp->reconverge;
+    uint64_t *counts = warp->counters->instructions;
+    uint8_t *registers = warp->registers;
+    const uint32_t *predicates = warp->predicates;
+    uint32_t mask = warp->mask;
+    warp->straight = op;
+    for (; op->kind < OP_CONTROL && op != meeting; op++) {
+        uint32_t active = mask & (predicates[op->guard] ^ op->guard_flip);
+        counts[op->class]++;
+        if (op->kind == OP_LANE && active == UINT32_MAX)
+            op->lane(registers, &op->places, op->d);
+        else if (active && !run_op(warp, op, active))
+            return false;
+    }
+    warp->executed += (uint64_t)(op - warp->straight);
+    warp->pc = (uint32_t)(op - ops);
+    return true;
 }
 
 static bool run_exit(struct warp *warp, uint32_t active)
@@ -145,66 +176,48 @@ static bool run_barrier(struct warp *warp, const struct op *op, uint32_t active,
     return false;
 }
 
-/* Everything but the fast kinds; false when the warp's turn ends. */
-static bool run_other(struct warp *warp, const struct op *op, uint32_t active, bool *good)
+/* False when the warp's turn ends. */
+static bool run_control(struct warp *warp, const struct op *op, bool *good)
 {
-    switch (op->kind) {
-    case OP_LANE:
-    case OP_COMPARE:
-        run_controlled(warp, op, active);
+    uint32_t active = warp->mask & (warp->predicates[op->guard] ^ op->guard_flip);
+    if (!warp->released) { /* else it has been counted */
+        warp->counters->instructions[op->class]++;
+        warp->executed++;
+    }
+    if (op->kind == OP_BRANCH) {
+        branch(warp, op, active);
+        return true;
+    }
+    if (!active) {
         warp->pc++;
         return true;
-    case OP_EXIT:
-        return run_exit(warp, active);
-    case OP_BARRIER:
-        return run_barrier(warp, op, active, good);
-    default: /* OP_YIELD */
-        warp->pc++;
-        if (++warp->sleeps > SLEEPS_MAX)
-            *good = warp_fault(warp, op, -1, "sleeps for ever: nobody does what it waits for");
-        return false;
     }
+    if (op->kind == OP_EXIT)
+        return run_exit(warp, active);
+    if (op->kind == OP_BARRIER)
+        return run_barrier(warp, op, active, good);
+    warp->pc++; /* OP_YIELD */
+    if (++warp->sleeps > SLEEPS_MAX)
+        *good = warp_fault(warp, op, -1, "sleeps for ever: nobody does what it waits for");
+    return false;
 }
 
 bool warp_run(struct warp *warp)
 {
     const struct op *ops = warp->block->launch->kernel->ops;
-    uint64_t *counts = warp->counters->instructions;
-    uint64_t patience = warp->block->launch->patience;
+    uint64_t patience = warp->block->launch->patience, end = warp->executed + TURN;
     bool good = true;
     if (patience && warp->executed > patience)
         return warp_fault(warp, &ops[warp->pc], -1, "has executed %llu instructions and does not end",
                           (unsigned long long)warp->executed);
-    for (int turn = 0; turn < TURN; turn++) {
+    while (warp->executed < end) {
         while (warp->pc == warp->reconverge)
             if (!pop(warp))
                 return warp_fault(warp, &ops[warp->pc], -1, "lanes meet where none are left");
-        const struct op *op = &ops[warp->pc];
-        uint32_t active = warp->mask & (warp->predicates[op->guard] ^ (op->guard_flip ? UINT32_MAX : 0));
-        if (!(op->kind == OP_BARRIER && warp->released))
-            counts[op->class]++;
-        warp->executed++;
-        if (op->kind == OP_BRANCH) {
-            branch(warp, op, active);
-            continue;
-        }
-        if (!active) {
-            warp->pc++;
-            continue;
-        }
-        if (op->kind == OP_LANE && !op->control) {
-            run_lane(warp, op, active);
-            warp->pc++;
-        } else if (op->kind == OP_RUN) {
-            if (!op->run(warp, op, active))
-                return false;
-            warp->pc++;
-        } else if (op->kind == OP_COMPARE && !op->control) {
-            run_compare(warp, op, active);
-            warp->pc++;
-        } else if (!run_other(warp, op, active, &good)) {
+        if (!run_straight(warp, ops))
+            return false;
+        if (warp->pc != warp->reconverge && !run_control(warp, &ops[warp->pc], &good))
             return good;
-        }
     }
     return true;
 }

@@ -1,5 +1,5 @@
 /* castor_bench_sim: how fast the simulated GPU is on one thread, in warp instructions and mma a second of processor
- * time. Checks are on, as always. usage: castor_bench_sim [REPEATS] */
+ * time. Checks are on, as always. usage: castor_bench_sim [REPEATS [KERNEL]] */
 #include "cuda_run.h"
 
 #include "runtime/cuda/nvrtc.h"
@@ -122,10 +122,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "castor_bench_sim: %s\n", ptx && driver ? driver->problem(driver) : "NVRTC is not here");
         return 1;
     }
-    static const char *const names[] = {"pointwise", "halves", "partial", "transcendental"};
+    static const char *const names[] = {"pointwise", "halves", "partial", "transcendental", "products"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        measure(driver, module, names[i], repeats, false);
-    measure(driver, module, "products", repeats, true);
+        if (argc < 3 || strcmp(argv[2], names[i]) == 0)
+            measure(driver, module, names[i], repeats, strcmp(names[i], "products") == 0);
     driver->free(driver);
     free(ptx);
     return 0;

@@ -67,6 +67,20 @@ static const char source[] =
     "__global__ void shuffled(float *x, int n) {\n"                                             /* 58 */
     "    if (threadIdx.x < n) x[threadIdx.x] = __shfl_sync(~0u, x[threadIdx.x], 1);\n"          /* 59 */
     "}\n"                                                                                       /* 60 */
+    "__global__ void bytes(float *x, int n) {\n"                                                /* 61 */
+    "    __shared__ unsigned char s[64];\n"                                                     /* 62 */
+    "    s[(threadIdx.x & 31) * 2 + (threadIdx.x >> 5)] = threadIdx.x;\n"                       /* 63 */
+    "    if (threadIdx.x == 32 && !n) s[0] = 1;\n"                                              /* 64 */
+    "    __syncthreads();\n"                                                                    /* 65 */
+    "    x[threadIdx.x] = s[threadIdx.x];\n"                                                    /* 66 */
+    "}\n"                                                                                       /* 67 */
+    "__global__ void epochs(float *x, int n) {\n"                                               /* 68 */
+    "    __shared__ float s[64]; __shared__ unsigned char b[128];\n"                            /* 69 */
+    "    s[threadIdx.x] = n; b[2 * threadIdx.x] = n;\n"                                         /* 70 */
+    "    for (int i = 0; i < 1100; i++) __syncthreads();\n"                                     /* 71 */
+    "    x[threadIdx.x] = s[63 - threadIdx.x] + b[127 - 2 * threadIdx.x - (n != 2)];\n"         /* 72 */
+    "    if (!n) s[threadIdx.x] = 1;\n"                                                         /* 73 */
+    "}\n"                                                                                       /* 74 */
     "}\n";
 
 static void check_fault(const char *kernel, int n, unsigned threads, bool unwritten, const char *const *words)
@@ -124,6 +138,13 @@ static void check_shared(void)
     FAULT("war", 0, 64, false, "test.cu:21", "race: writes byte", "read since the last barrier");
     FAULT("empty", 1, 64, false, "test.cu:29", "thread (0,0,0)", "reads what nothing wrote: byte 252 of shared memory");
     FAULT("outside", 0, 32, false, "test.cu:33", "writes 4 bytes at 0 of 0 bytes of shared memory");
+    /* Bytes of one word are told apart. */
+    FINE("bytes", 1, 64);
+    FAULT("bytes", 0, 64, false, "test.cu:64", "race: writes byte 0 of shared memory, which warp 0 wrote");
+    /* More barriers than tags tell apart. */
+    FINE("epochs", 1, 64);
+    FAULT("epochs", 0, 64, false, "test.cu:72", "race: reads byte", "which warp 0 wrote since the last barrier");
+    FAULT("epochs", 2, 64, false, "test.cu:72", "reads what nothing wrote: byte");
     FINE("hasty", 1, 64);
     FAULT("hasty", 0, 64, false, "test.cu:49", "while cp.async copies to it");
 }
