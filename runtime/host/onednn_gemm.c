@@ -32,8 +32,8 @@ bool onednn_gemm_fits(const struct program_matmul *matmul)
 }
 
 /* bias, relu that keeps NaN, addend: on rows × columns of the result at `d`. */
-static void finish_slice(const struct program_matmul *matmul, float *d, const float *bias, const float *addend,
-                         int64_t rows, int64_t columns)
+static void finish_slice(const struct program_matmul *matmul, float *restrict d, const float *restrict bias,
+                         const float *restrict addend, int64_t rows, int64_t columns)
 {
     for (int64_t i = 0; i < rows; i++, d += matmul->d_stride[1]) {
         if (matmul->epilogue & PROGRAM_EPILOGUE_BIAS)
