@@ -298,6 +298,31 @@ INLINE shorts narrow_bf16(floats x)
 {
     return __builtin_convertvector((words)x >> 16, shorts);
 }
+#if defined __AVX2__ && !defined __AVX512F__ && !defined __clang__ /* GCC would go byte by byte */
+INLINE ints widen_byte(bytes x)
+{
+    typedef char sixteen __attribute__((vector_size(16)));
+    typedef int part __attribute__((vector_size(32), may_alias));
+    const bytes high = __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15);
+    ints wide;
+    part *parts = (part *)&wide;
+    parts[0] = __builtin_ia32_pmovzxbd256((sixteen)x);
+    parts[1] = __builtin_ia32_pmovzxbd256((sixteen)high);
+    return wide;
+}
+INLINE bytes narrow_byte(ints x)
+{
+    typedef int part __attribute__((vector_size(32), may_alias));
+    typedef long long pairs __attribute__((vector_size(32)));
+    typedef short half __attribute__((vector_size(16), may_alias));
+    x &= 255; /* so that the instructions, which saturate, do not */
+    const part *parts = (const part *)&x;
+    pairs words = (pairs)__builtin_ia32_packusdw256(parts[0], parts[1]);
+    words = __builtin_shufflevector(words, words, 0, 2, 1, 3);
+    const half *halves = (const half *)&words;
+    return (bytes)__builtin_ia32_packuswb128(halves[0], halves[1]);
+}
+#else
 INLINE ints widen_byte(bytes x)
 {
     return __builtin_convertvector(x, ints);
@@ -306,13 +331,14 @@ INLINE bytes narrow_byte(ints x)
 {
     return __builtin_convertvector(x, bytes);
 }
+#endif
 INLINE ints widen_bool(bytes x)
 {
-    return int_ne(__builtin_convertvector(x, ints), splat_int(0));
+    return int_ne(widen_byte(x), splat_int(0));
 }
 INLINE bytes narrow_bool(ints x)
 {
-    return __builtin_convertvector(x & 1, bytes);
+    return narrow_byte(x & 1);
 }
 
 MEMORY(f32, float, floats, floats, same_float, same_float)
@@ -424,11 +450,28 @@ INLINE ints low_ints(longs x)
 {
     return __builtin_convertvector(x, ints);
 }
+#if defined __AVX2__ && !defined __AVX512F__ &&                                                                        \
+    !defined __clang__ /* GCC would multiply by 64 bits, three products each */
+INLINE words high_word(words a, unsigned b)
+{
+    typedef int part __attribute__((vector_size(32)));
+    typedef unsigned long long wide __attribute__((vector_size(32), may_alias));
+    const part by = (int)b - (part){0};
+    wide *parts = (wide *)&a;
+    for (int i = 0; i < 2; i++) {
+        const wide even = (wide)__builtin_ia32_pmuludq256((part)parts[i], by);
+        const wide odd = (wide)__builtin_ia32_pmuludq256((part)(parts[i] >> 32), by);
+        parts[i] = even >> 32 | (odd & 0xffffffff00000000ull);
+    }
+    return a;
+}
+#else
 INLINE words high_word(words a, unsigned b)
 {
     quads product = __builtin_convertvector(a, quads) * b;
     return __builtin_convertvector(product >> 32, words);
 }
+#endif
 
 #define ROTATE(x, distance)                                                                                            \
     __builtin_shufflevector(x, x, 0 ^ (distance), 1 ^ (distance), 2 ^ (distance), 3 ^ (distance), 4 ^ (distance),      \
@@ -457,15 +500,34 @@ typedef struct {
     float values[64];
 } uniform_stock;
 
+/* Lanes i of four vectors next to each other, for all lanes: 64 numbers. */
+INLINE void interleave(const floats from[4], float *to)
+{
+    typedef float four __attribute__((vector_size(16), may_alias));
+    typedef four four_memory __attribute__((aligned(4)));
+    const four *parts = (const four *)from;
+    for (int i = 0; i < 4; i++) {
+        const four a = parts[i], b = parts[i + 4], c = parts[i + 8], d = parts[i + 12];
+        const four low[] = {__builtin_shufflevector(a, b, 0, 4, 1, 5), __builtin_shufflevector(c, d, 0, 4, 1, 5)};
+        const four high[] = {__builtin_shufflevector(a, b, 2, 6, 3, 7), __builtin_shufflevector(c, d, 2, 6, 3, 7)};
+        four_memory *place = (four_memory *)to + 4 * i;
+        place[0] = __builtin_shufflevector(low[0], low[1], 0, 1, 4, 5);
+        place[1] = __builtin_shufflevector(low[0], low[1], 2, 3, 6, 7);
+        place[2] = __builtin_shufflevector(high[0], high[1], 0, 1, 4, 5);
+        place[3] = __builtin_shufflevector(high[0], high[1], 2, 3, 6, 7);
+    }
+}
+
 /* Elements base to base + 15, base being a multiple of 16. */
 INLINE floats uniform_from(uniform_stock *stock, longs seed, longs attempt, long long key, long base)
 {
     if (base - base % 64 != stock->start) {
         stock->start = base - base % 64;
-        blocks made = random_blocks(seed, attempt, key, int_to_long(lane) + (long long)(stock->start / 4));
-        for (int i = 0; i < 16; i++)
-            for (int k = 0; k < 4; k++)
-                stock->values[4 * i + k] = (float)(int)(made.word[k][i] >> 8) * 0x1p-24f;
+        const blocks made = random_blocks(seed, attempt, key, int_to_long(lane) + (long long)(stock->start / 4));
+        floats numbers[4];
+        for (int i = 0; i < 4; i++)
+            numbers[i] = bits_to_uniform(made.word[i]);
+        interleave(numbers, stock->values);
     }
     return *(const floats_memory *)(stock->values + base % 64);
 }
