@@ -263,8 +263,8 @@ int device_choose(const struct invocation *invocation, struct device_choice *cho
     *choice = (struct device_choice){.tf32 = flag_given(invocation, FLAG_tf32)};
     if (!flag_integer(invocation, FLAG_threads, 1, &threads))
         return EXIT_USAGE;
-    choice->host =
-        (struct host_settings){(int)threads, flag_text(invocation, FLAG_isa), flag_text(invocation, FLAG_cache)};
+    choice->host = (struct host_settings){
+        .threads = (int)threads, .isa = flag_text(invocation, FLAG_isa), .cache = flag_text(invocation, FLAG_cache)};
     if (choice->host.isa && !isa_find(choice->host.isa))
         return usage_error(invocation, "--isa takes native, avx512, avx2 or baseline, not '%s'", choice->host.isa);
     if (!choice->host.isa)

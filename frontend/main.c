@@ -17,6 +17,10 @@ static const struct command commands[] = {
      "train models/fashion_mlp.net\ntrain model.net --policy 'autocast(bf16)' --epochs 3\n"
      "train model.net --set width=512 --lr '1e-3 * cosine(step, steps)'",
      command_train},
+    {"build", "FILE", 1, 1, COMPILES | GROUP_BUILD,
+     "Make a trainer: an executable that needs neither castor nor a compiler.",
+     "build models/fashion_mlp.net -o trainer\nbuild model.net --policy 'autocast(bf16)' --set width=512 -o trainer",
+     command_build},
     {"eval", "FILE", 1, 1, COMPILES | GROUP_WEIGHTS | GROUP_JSON, "Losses and metrics on the test data.",
      "eval model.net --weights runs/model.1/best.safetensors", command_eval},
     {"run", "FILE", 1, 1, COMPILES | GROUP_RUN, "One execution of a graph on tensors from a file.",

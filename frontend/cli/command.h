@@ -24,7 +24,8 @@ enum flag_group {
     GROUP_JSON = 1 << 11,
     GROUP_DEVICE = 1 << 12,
     GROUP_REDUCE = 1 << 13,
-    GROUP_LEDGER = 1 << 14
+    GROUP_LEDGER = 1 << 14,
+    GROUP_BUILD = 1 << 15
 };
 
 enum flag {
@@ -77,6 +78,7 @@ int usage_error(const struct invocation *invocation, const char *format, ...) __
 COMMAND(check)
 COMMAND(fmt)
 COMMAND(train)
+COMMAND(build)
 COMMAND(eval)
 COMMAND(run)
 COMMAND(dump)

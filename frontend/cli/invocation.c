@@ -26,6 +26,7 @@ enum { KEY = 256 };
 #define DEVICE GROUP_DEVICE
 #define REDUCE GROUP_REDUCE
 #define LEDGER GROUP_LEDGER
+#define BUILD GROUP_BUILD
 
 static const struct {
     const char *spelling, *argument;
@@ -192,6 +193,9 @@ int invocation_parse(struct invocation *invocation, const struct command *comman
     struct argp_option *options = options_of(command);
     struct argp argp = {.options = options, .parser = take, .args_doc = command->words};
     int code = -1;
+    for (int i = 1; i < argc; i++) /* the one short flag that everybody's fingers know */
+        if (strcmp(argv[i], "-o") == 0 && takes(command, FLAG_output))
+            argv[i] = (char *)"--output";
     for (int i = 1; i < argc; i++)
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
             code = 0;

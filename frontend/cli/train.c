@@ -1,6 +1,7 @@
 /* castor train, eval and profile: compile, open the data, and hand both to the runtime's loops. */
 #include "frontend/record.h"
 #include "runtime/file.h"
+#include "runtime/shell.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -26,19 +27,6 @@ static int record(struct session *session, const char *run)
     return code;
 }
 
-/* A word as a shell reads it. */
-static void put_word(FILE *out, const char *word)
-{
-    if (*word && !word[strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./,:=+@%")]) {
-        fputs(word, out);
-        return;
-    }
-    fputc('\'', out);
-    for (; *word; word++)
-        fprintf(out, *word == '\'' ? "'\\''" : "%c", *word);
-    fputc('\'', out);
-}
-
 /* The command that goes on with this run, but for its --resume; malloced. */
 static char *command_again(const struct invocation *invocation)
 {
@@ -49,7 +37,7 @@ static char *command_again(const struct invocation *invocation)
     if (!out)
         return NULL;
     fputs("castor train ", out);
-    put_word(out, invocation->words[0]);
+    shell_put_word(out, invocation->words[0]);
     for (int flag = 0; flag < FLAG_COUNT; flag++) {
         bool out_of_place = false;
         for (size_t i = 0; i < sizeof left_out / sizeof *left_out; i++)
@@ -58,7 +46,7 @@ static char *command_again(const struct invocation *invocation)
             fprintf(out, " --%s", flag_spelling((enum flag)flag));
             if (*invocation->given[flag][i]) {
                 fputc(' ', out);
-                put_word(out, invocation->given[flag][i]);
+                shell_put_word(out, invocation->given[flag][i]);
             }
         }
     }

@@ -25,6 +25,8 @@ void unit_free(struct unit *unit);
 
 /* An option of the file or its imports, for --help and error messages. NULL past the last. */
 const char *unit_option(const struct unit *unit, int index);
+/* Its value as text, for --help. */
+const char *unit_option_text(const struct unit *unit, int index);
 
 /* The names that may stand in the scope of a node: definitions of the file, its imports and the prelude, and built-in
  * functions that are made of several ops. *count of them, in the arena. */

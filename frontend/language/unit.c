@@ -90,6 +90,28 @@ static bool load_prelude(struct loading *loading)
     return true;
 }
 
+static const char *value_text(struct arena *arena, const struct value *value)
+{
+    const char *text = "";
+    switch (value->kind) {
+    case VALUE_NUMBER:
+        return arena_printf(arena, "%.17g", value->number);
+    case VALUE_BOOL:
+        return value->number != 0 ? "true" : "false";
+    case VALUE_STRING:
+        return arena_printf(arena, "\"%s\"", value->text);
+    default:
+        for (int i = 0; i < value->count; i++)
+            text = arena_printf(arena, "%s%s%s", text, i ? ", " : "", value_text(arena, &value->items[i]));
+        return arena_printf(arena, "[%s]", text);
+    }
+}
+
+const char *unit_option_text(const struct unit *unit, int index)
+{
+    return value_text(unit->arena, &unit->options[index].value);
+}
+
 /* ---- options ---- */
 
 static const char *const kind_words[] = {

@@ -12,7 +12,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-enum { UNIT_BYTES = 24 * 1024, UNIT_MAX = 64, ARGUMENT_MAX = 32, COMMAND_BYTES = 256 };
+enum { UNIT_BYTES = 24 * 1024, ARGUMENT_MAX = COMPILE_WORDS + 6 };
 
 struct unit {
     int first, last; /* kernels first … last - 1 */
@@ -26,34 +26,57 @@ struct build {
     const struct compile_settings *settings;
     const struct program *program;
     struct cache cache;
-    char command[COMMAND_BYTES]; /* its words are arguments[0 …] */
+    char command[COMPILE_BUFFER]; /* its words are arguments[0 …] */
     char *arguments[ARGUMENT_MAX];
     int argument_count;
     char *identity; /* what the compiler says of itself, flags, processor */
     int unit_count, compiled;
-    struct unit units[UNIT_MAX];
+    struct unit units[COMPILE_UNITS];
 };
 
-static void add_argument(struct build *build, const char *argument)
+int compile_words(const char *isa, char buffer[COMPILE_BUFFER], char *words[COMPILE_WORDS])
 {
-    if (argument && build->argument_count < ARGUMENT_MAX - 6)
-        build->arguments[build->argument_count++] = (char *)argument;
+    static const char *const flags[] = {
+        "-std=gnu17",         "-O3",        "-fopenmp", "-ffp-contract=off", "-fno-math-errno",
+        "-fno-trapping-math", "-Wno-psabi", "-fPIC"};
+    enum { FLAGS = sizeof flags / sizeof *flags };
+    const char *wanted = getenv("CC");
+    int count = 0;
+    char *rest = NULL;
+    snprintf(buffer, COMPILE_BUFFER, "%s", wanted && wanted[0] ? wanted : "cc");
+    for (char *word = strtok_r(buffer, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
+        if (count < COMPILE_WORDS - FLAGS - 2)
+            words[count++] = word;
+    for (int i = 0; i < FLAGS; i++)
+        words[count++] = (char *)flags[i];
+    if (isa_find(isa)->flags)
+        words[count++] = (char *)isa_find(isa)->flags;
+    words[count] = NULL;
+    return count;
 }
 
-/* The compiler ($CC, else cc; it may hold words behind the command) and the flags that all units share. */
+int compile_split(const struct program *program, int ends[COMPILE_UNITS])
+{
+    size_t total = 0, done = 0;
+    int units = 0;
+    for (int i = 0; i < program->kernel_count; i++)
+        total += strlen(program->kernels[i].source);
+    size_t count = total / UNIT_BYTES + 1 < COMPILE_UNITS ? total / UNIT_BYTES + 1 : COMPILE_UNITS;
+    for (int i = 0; i < program->kernel_count; units++) {
+        size_t end = total * (size_t)(units + 1) / count;
+        do
+            done += strlen(program->kernels[i++].source);
+        while (i < program->kernel_count && (done < end || (size_t)(units + 1) == count));
+        ends[units] = i;
+    }
+    return units;
+}
+
+/* The words that all units share. */
 static void set_command(struct build *build)
 {
-    const char *wanted = getenv("CC");
-    snprintf(build->command, sizeof build->command, "%s", wanted && wanted[0] ? wanted : "cc");
-    char *rest = NULL;
-    for (char *word = strtok_r(build->command, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
-        add_argument(build, word);
-    static const char *const flags[] = {
-        "-std=gnu17", "-O3",   "-fopenmp", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math",
-        "-Wno-psabi", "-fPIC", "-shared"};
-    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
-        add_argument(build, flags[i]);
-    add_argument(build, isa_find(build->settings->isa)->flags);
+    build->argument_count = compile_words(build->settings->isa, build->command, build->arguments);
+    build->arguments[build->argument_count++] = (char *)"-shared";
 }
 
 static bool no_compiler(const struct build *build, const char *reason, struct error *error)
@@ -124,24 +147,16 @@ static char *unit_text(const struct program *program, const struct unit *unit)
     return text;
 }
 
-/* Cuts the kernels into units of about equal length; how many depends on the text alone, so that the same program
- * always finds the same cache entries. */
+/* The same program always gives the same units, and so finds the same cache entries. */
 static void split(struct build *build)
 {
-    const struct program *program = build->program;
-    size_t total = 0, done = 0;
-    for (int i = 0; i < program->kernel_count; i++)
-        total += strlen(program->kernels[i].source);
-    size_t count = total / UNIT_BYTES + 1 < UNIT_MAX ? total / UNIT_BYTES + 1 : UNIT_MAX;
-    for (int i = 0; i < program->kernel_count;) {
-        struct unit *unit = &build->units[build->unit_count++];
-        size_t end = total * (size_t)build->unit_count / count;
-        unit->first = i;
-        do
-            done += strlen(program->kernels[i++].source);
-        while (i < program->kernel_count && (done < end || (size_t)build->unit_count == count));
-        unit->last = i;
-        unit->text = unit_text(program, unit);
+    int ends[COMPILE_UNITS];
+    build->unit_count = compile_split(build->program, ends);
+    for (int i = 0; i < build->unit_count; i++) {
+        struct unit *unit = &build->units[i];
+        unit->first = i ? ends[i - 1] : 0;
+        unit->last = ends[i];
+        unit->text = unit_text(build->program, unit);
         name_unit(build, unit);
     }
 }
@@ -209,7 +224,7 @@ static bool finish_unit(struct build *build, struct unit *unit, struct error *er
 /* Runs the compiler on every unit that the cache lacks, at most `jobs` at a time. */
 static bool compile_missing(struct build *build, struct error *error)
 {
-    struct unit *missing[UNIT_MAX];
+    struct unit *missing[COMPILE_UNITS];
     int count = 0, started = 0, finished = 0;
     for (int i = 0; i < build->unit_count; i++)
         if (!cache_holds(build->units[i].path))
@@ -262,6 +277,20 @@ static bool build_library(struct build *build, struct kernel_library *library, s
     return true;
 }
 
+/* Looks every kernel up among those that were compiled before. */
+static bool take_built(const struct compile_settings *settings, const struct program *program,
+                       struct kernel_library *library, struct error *error)
+{
+    for (const struct host_unit *unit = settings->built; unit->isa; unit++)
+        for (int i = 0; strcmp(unit->isa, settings->isa) == 0 && i < unit->count; i++)
+            if (unit->first + i < program->kernel_count)
+                library->functions[unit->first + i] = unit->functions[i];
+    for (int i = 0; i < program->kernel_count; i++)
+        if (!library->functions[i])
+            return error_set(error, "this trainer holds no kernel %s for %s", program->kernels[i].name, settings->isa);
+    return true;
+}
+
 struct kernel_library *compile_kernels(const struct compile_settings *settings, const struct program *program,
                                        struct error *error)
 {
@@ -271,13 +300,13 @@ struct kernel_library *compile_kernels(const struct compile_settings *settings, 
     if (ok) {
         *build = (struct build){.settings = settings, .program = program};
         library->functions = calloc((size_t)program->kernel_count + 1, sizeof *library->functions);
-        library->handles = calloc(UNIT_MAX, sizeof *library->handles);
+        library->handles = calloc(COMPILE_UNITS, sizeof *library->handles);
         ok = library->functions && library->handles;
     }
     if (!ok)
         error_set(error, "out of memory");
     else if (program->kernel_count)
-        ok = build_library(build, library, error);
+        ok = settings->built ? take_built(settings, program, library, error) : build_library(build, library, error);
     if (build) {
         for (int i = 0; i < build->unit_count; i++) {
             free(build->units[i].text);

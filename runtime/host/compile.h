@@ -6,15 +6,13 @@
 #ifndef CASTOR_RUNTIME_HOST_COMPILE_H
 #define CASTOR_RUNTIME_HOST_COMPILE_H
 
-#include "runtime/error.h"
-#include "runtime/program.h"
-
-typedef void (*kernel_function)(char *const *buffers, const long long *integers, const long *strip);
+#include "runtime/host/host.h"
 
 struct compile_settings {
-    const char *isa;   /* a name that isa_find knows */
-    const char *cache; /* folder, "off", or NULL for the user's own */
-    int jobs;          /* compilers side by side */
+    const char *isa;               /* a name that isa_find knows */
+    const char *cache;             /* folder, "off", or NULL for the user's own */
+    int jobs;                      /* compilers side by side */
+    const struct host_unit *built; /* where nothing is to be compiled; NULL */
 };
 
 struct kernel_library {
@@ -26,6 +24,16 @@ struct kernel_library {
 
 struct kernel_library *compile_kernels(const struct compile_settings *settings, const struct program *program,
                                        struct error *error);
+/* The compiler and what it needs to know of all kernels, as words into `words` and ended by NULL; $CC is copied into
+ * `buffer`. `isa` gives the last of them. How many. */
+enum { COMPILE_WORDS = 32, COMPILE_BUFFER = 256 };
+int compile_words(const char *isa, char buffer[COMPILE_BUFFER], char *words[COMPILE_WORDS]);
+
+/* Cuts the kernels into units of about equal length: ends[i] is the first kernel behind unit i. How many units; it
+ * depends on the text alone. */
+enum { COMPILE_UNITS = 64 };
+int compile_split(const struct program *program, int ends[COMPILE_UNITS]);
+
 void kernel_library_free(struct kernel_library *library);
 
 #endif

@@ -43,11 +43,27 @@ static void read_processor_line(const char *key, char *text, size_t size)
         fclose(file);
 }
 
+/* What isas need, asked of the processor itself: where /proc is not. */
+static void ask_processor(char *flags, size_t size)
+{
+#if defined __x86_64__
+    if (__builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
+        snprintf(flags, size, "sse2 avx2 avx512vl");
+    else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
+        snprintf(flags, size, "sse2 avx2");
+#else
+    (void)flags;
+    (void)size;
+#endif
+}
+
 void isa_processor(char *flags, size_t size)
 {
     read_processor_line("flags", flags, size);
     if (!flags[0])
         read_processor_line("Features", flags, size);
+    if (!flags[0])
+        ask_processor(flags, size);
 }
 
 /* Whether the flags hold this word. */
@@ -58,6 +74,17 @@ static bool has_flag(const char *flags, const char *word)
         if ((at == flags || at[-1] == ' ') && (at[length] == ' ' || at[length] == '\0'))
             return true;
     return false;
+}
+
+const char *host_unit_isa(const struct host_unit *units)
+{
+    char flags[4096];
+    isa_processor(flags, sizeof flags);
+    for (size_t i = 0; i < sizeof isas / sizeof *isas; i++)
+        for (const struct host_unit *unit = units; unit->isa; unit++)
+            if (strcmp(unit->isa, isas[i].name) == 0 && (!isas[i].needs || has_flag(flags, isas[i].needs)))
+                return isas[i].name;
+    return NULL;
 }
 
 static int count_cores(void)

@@ -4,10 +4,24 @@
 
 #include "runtime/device.h"
 
+/* A compiled kernel (program.h says what it takes). */
+typedef void (*kernel_function)(char *const *buffers, const long long *integers, const long *strip);
+
+/* Kernels that were compiled before: number `first` and so many after it, built for an instruction set. */
+struct host_unit {
+    const char *isa; /* NULL ends a list */
+    int first, count;
+    const kernel_function *functions;
+};
+
+/* The widest instruction set of the list that this processor has; NULL: none of them. */
+const char *host_unit_isa(const struct host_unit *units);
+
 struct host_settings {
-    int threads;       /* 0: as many as cores */
-    const char *isa;   /* native, avx512, avx2, baseline; NULL: the variable CASTOR_ISA, else native */
-    const char *cache; /* folder, "off", or NULL: $XDG_CACHE_HOME/castor, ~/.cache/castor */
+    int threads;                   /* 0: as many as cores */
+    const char *isa;               /* native, avx512, avx2, baseline; NULL: the variable CASTOR_ISA, else native */
+    const char *cache;             /* folder, "off", or NULL: $XDG_CACHE_HOME/castor, ~/.cache/castor */
+    const struct host_unit *built; /* nothing is compiled then; NULL: kernels are compiled where they run */
 };
 
 /* What the CPU is and has, without creating a device. False with an error when the isa is unknown or not there. */

@@ -1,0 +1,347 @@
+/* Source files in a temporary folder, the system's compiler on each, and its linker on all with the runtime's archive,
+ * which lies in lib/castor beside or above castor itself. */
+#include "frontend/embed.h"
+#include "runtime/cache.h"
+#include "runtime/file.h"
+#include "runtime/host/compile.h"
+#include "runtime/host/process.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <link.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char *const sets[] = {"avx512", "avx2", "baseline"};
+
+enum { SETS = sizeof sets / sizeof *sets, OBJECTS = SETS * COMPILE_UNITS + 1, LIBRARIES = 32, LINK_WORDS = 64 };
+
+struct embedding {
+    const struct program *program;
+    struct error *error;
+    struct cache folder; /* temporary */
+    char *library;       /* folder of shipped libraries */
+    int ends[COMPILE_UNITS], unit_count;
+    int object_count;
+    char *objects[OBJECTS];
+    pid_t processes[OBJECTS];
+    int library_count;
+    char *libraries[LIBRARIES]; /* as shipped */
+};
+
+static char *scratch(const struct embedding *embedding, const char *name, const char *suffix)
+{
+    return file_text("%s/%s%s", embedding->folder.scratch, name, suffix);
+}
+
+static bool write_scratch(struct embedding *embedding, const char *name, const char *suffix, const void *bytes,
+                          size_t size)
+{
+    char *path = scratch(embedding, name, suffix);
+    bool ok = file_write(path, bytes, size, embedding->error);
+    free(path);
+    return ok;
+}
+
+/* ---- compiling ---- */
+
+static bool no_compiler(struct embedding *embedding, const char *compiler)
+{
+    error_set(embedding->error, "cannot run the C compiler `%s`: %s", compiler, strerror(errno));
+    error_hint(embedding->error,
+               "trainers are compiled and linked on this machine: install gcc, or name a C compiler in "
+               "the variable CC");
+    return false;
+}
+
+static bool compiler_failed(struct embedding *embedding, const char *what, const char *log)
+{
+    struct error ignored = {0};
+    size_t size;
+    char *text = file_read(log, &size, &ignored);
+    const char *line = text ? strstr(text, "error") : NULL;
+    while (line && line > text && line[-1] != '\n')
+        line--;
+    line = line ? line : text ? text : "";
+    error_set(embedding->error, "%s failed: %.*s", what, (int)strcspn(line, "\n"), line);
+    free(text);
+    return false;
+}
+
+/* Starts the compiler on NAME.c, which becomes the next object. */
+static bool start_object(struct embedding *embedding, const char *name, const char *isa)
+{
+    char buffer[COMPILE_BUFFER], *words[COMPILE_WORDS + 8];
+    int count = compile_words(isa, buffer, words);
+    char *source = scratch(embedding, name, ".c"), *log = scratch(embedding, name, ".log");
+    char *include = file_text("-Wa,-I,%s", embedding->folder.scratch);
+    int at = embedding->object_count++;
+    embedding->objects[at] = scratch(embedding, name, ".o");
+    char *const own[] = {"-c", "-g0", include, "-o", embedding->objects[at], source, NULL};
+    memcpy(words + count, own, sizeof own);
+    embedding->processes[at] = process_start(words, log);
+    bool ok = embedding->processes[at] || no_compiler(embedding, words[0]);
+    free(source);
+    free(log);
+    free(include);
+    return ok;
+}
+
+static bool finish_object(struct embedding *embedding, int at)
+{
+    bool ok = !embedding->processes[at] || process_wait(embedding->processes[at]);
+    embedding->processes[at] = 0;
+    if (ok)
+        return true;
+    char *log = file_text("%.*slog", (int)strlen(embedding->objects[at]) - 1, embedding->objects[at]);
+    compiler_failed(embedding, "the C compiler on a trainer's kernels", log);
+    free(log);
+    return false;
+}
+
+/* The kernels of a unit become functions of the file alone, so that those of several instruction sets do not meet; a
+ * table behind them is what the linker sees. */
+static char *unit_source(const struct program *program, const char *name, int first, int last)
+{
+    size_t size = 0;
+    char *text = NULL;
+    FILE *out = open_memstream(&text, &size);
+    if (!out)
+        return NULL;
+    for (int i = first; i < last; i++)
+        fprintf(out, "static void %s(char *const *, const long long *, const long *);\n", program->kernels[i].name);
+    fputs(program->source, out);
+    for (int i = first; i < last; i++)
+        fprintf(out, "\n%s", program->kernels[i].source);
+    fprintf(out, "\nvoid (*const castor_%s[])(char *const *, const long long *, const long *) = {\n", name);
+    for (int i = first; i < last; i++)
+        fprintf(out, "    %s,\n", program->kernels[i].name);
+    fputs("};\n", out);
+    return fclose(out) == 0 ? text : NULL;
+}
+
+static bool start_unit(struct embedding *embedding, int set, int unit)
+{
+    char *name = file_text("%s_%d", sets[set], unit);
+    int first = unit ? embedding->ends[unit - 1] : 0;
+    char *text = unit_source(embedding->program, name, first, embedding->ends[unit]);
+    bool ok = text
+                  ? write_scratch(embedding, name, ".c", text, strlen(text)) && start_object(embedding, name, sets[set])
+                  : error_set(embedding->error, "out of memory");
+    free(text);
+    free(name);
+    return ok;
+}
+
+static bool compile_units(struct embedding *embedding, int jobs)
+{
+    int total = SETS * embedding->unit_count, finished = 0;
+    bool ok = true;
+    for (int i = 0; i < total && ok; i++) {
+        if (i - finished >= jobs)
+            ok = finish_object(embedding, finished++);
+        ok = ok && start_unit(embedding, i / embedding->unit_count, i % embedding->unit_count);
+    }
+    while (finished < embedding->object_count)
+        ok = finish_object(embedding, finished++) && ok;
+    return ok;
+}
+
+/* ---- the payload ---- */
+
+/* The program without the text of its kernels, which is compiled. */
+static bool write_program(struct embedding *embedding)
+{
+    struct program bare = *embedding->program;
+    void *bytes = NULL;
+    size_t size = 0;
+    bare.source = "";
+    bare.kernels = calloc((size_t)bare.kernel_count + 1, sizeof *bare.kernels);
+    for (int i = 0; bare.kernels && i < bare.kernel_count; i++) {
+        bare.kernels[i] = embedding->program->kernels[i];
+        bare.kernels[i].source = "";
+    }
+    bool ok = (bare.kernels && program_write(&bare, &bytes, &size)) || error_set(embedding->error, "out of memory");
+    ok = ok && write_scratch(embedding, "program", "", bytes, size);
+    free(bytes);
+    free(bare.kernels);
+    return ok;
+}
+
+static void put_blob(FILE *out, const char *name)
+{
+    fprintf(out,
+            "__asm__(\".section .rodata\\n.balign 16\\n.globl castor_%s\\ncastor_%s:\\n.incbin \\\"%s\\\"\\n\"\n"
+            "        \".globl castor_%s_end\\ncastor_%s_end:\\n.byte 0\\n.text\\n\");\n",
+            name, name, name, name, name);
+}
+
+/* castor_program, castor_payload and castor_units, as runtime/standalone/main.c declares them. */
+static char *payload_source(const struct embedding *embedding)
+{
+    size_t size = 0;
+    char *text = NULL;
+    FILE *out = open_memstream(&text, &size);
+    if (!out)
+        return NULL;
+    put_blob(out, "program");
+    put_blob(out, "payload");
+    fputs("typedef void kernel(char *const *, const long long *, const long *);\n", out);
+    for (int i = 0; i < SETS; i++)
+        for (int k = 0; k < embedding->unit_count; k++)
+            fprintf(out, "extern kernel *const castor_%s_%d[];\n", sets[i], k);
+    fputs("const struct {\n    const char *isa;\n    int first, count;\n    kernel *const *functions;\n} "
+          "castor_units[] = {\n",
+          out);
+    for (int i = 0; i < SETS; i++)
+        for (int k = 0; k < embedding->unit_count; k++) {
+            int first = k ? embedding->ends[k - 1] : 0;
+            fprintf(out, "    {\"%s\", %d, %d, castor_%s_%d},\n", sets[i], first, embedding->ends[k] - first, sets[i],
+                    k);
+        }
+    fputs("    {0, 0, 0, 0}};\n", out);
+    return fclose(out) == 0 ? text : NULL;
+}
+
+static bool write_payload(struct embedding *embedding, const struct payload *payload)
+{
+    char *json = payload_text(payload), *source = payload_source(embedding);
+    bool ok = json && source && write_scratch(embedding, "payload", "", json, strlen(json)) &&
+              write_program(embedding) && write_scratch(embedding, "payload", ".c", source, strlen(source)) &&
+              start_object(embedding, "payload", "baseline") && finish_object(embedding, embedding->object_count - 1);
+    if (!json || !source)
+        error_set(embedding->error, "out of memory");
+    free(json);
+    free(source);
+    return ok;
+}
+
+/* ---- shared libraries ---- */
+
+/* What every system has, and what the archive or the linker brings in whole. */
+static bool is_left_out(const char *name)
+{
+    static const char *const names[] = {"ld-linux",    "linux-vdso", "libc.",    "libm.",       "libgomp.",
+                                        "libpthread.", "libdl.",     "librt.",   "libjansson.", "libxxhash.",
+                                        "libz.",       "libstb.",    "libasan.", "libubsan.",   "libtsan."};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strncmp(name, names[i], strlen(names[i])) == 0)
+            return true;
+    return !*name || !strstr(name, ".so");
+}
+
+/* Castor uses the same libraries as a trainer: those that it has loaded are the ones to ship. */
+static int copy_library(struct dl_phdr_info *info, size_t size, void *own)
+{
+    (void)size;
+    struct embedding *embedding = own;
+    const char *slash = strrchr(info->dlpi_name, '/'), *name = slash ? slash + 1 : info->dlpi_name;
+    size_t bytes = 0;
+    if (is_left_out(name) || embedding->library_count == LIBRARIES)
+        return 0;
+    char *path = file_text("%s/%s", embedding->library, name);
+    char *content = file_read(info->dlpi_name, &bytes, embedding->error);
+    bool ok = content && file_write(path, content, bytes, embedding->error);
+    free(content);
+    embedding->libraries[embedding->library_count++] = path;
+    return !ok;
+}
+
+/* lib/castor with the runtime's archive, beside or above castor; malloced, NULL with an error set. */
+static char *find_archive(struct embedding *embedding)
+{
+    char own[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", own, sizeof own - 1);
+    for (int up = 0; length > 0 && up < 2; up++) {
+        own[length] = 0;
+        char *slash = strrchr(own, '/');
+        if (!slash)
+            break;
+        length = slash - own;
+        char *path = file_text("%.*s/lib/castor/libcastor_trainer.a", (int)length, own);
+        if (access(path, R_OK) == 0)
+            return path;
+        free(path);
+    }
+    error_set(embedding->error, "lib/castor/libcastor_trainer.a is not beside castor: the installation is not whole");
+    return NULL;
+}
+
+/* ---- linking ---- */
+
+static bool link_trainer(struct embedding *embedding, const char *path)
+{
+    char buffer[COMPILE_BUFFER], *compiler[COMPILE_WORDS];
+    char *archive = find_archive(embedding), *words[OBJECTS + LIBRARIES + LINK_WORDS];
+    if (!archive)
+        return false;
+    compile_words("baseline", buffer, compiler);
+    char *output = file_text("%s.%d.tmp", path, getpid()), *log = scratch(embedding, "link", ".log");
+    char *place = file_text("-L%.*s", (int)(strrchr(archive, '/') - archive), archive);
+    char *libraries = file_text("-Wl,-rpath-link,%s", embedding->library);
+    int count = 0;
+    for (int i = 0; compiler[i] && strcmp(compiler[i], "-std=gnu17") != 0; i++)
+        words[count++] = compiler[i];
+    char *const before[] = {"-fopenmp",
+                            "-s",
+                            "-Wl,--build-id=none",
+                            "-Wl,--disable-new-dtags",
+                            "-Wl,-rpath,$ORIGIN/lib",
+                            "-Wl,--as-needed",
+                            "-o",
+                            output,
+                            place,
+                            libraries};
+    char *const after[] = {archive, "-Wl,-Bstatic", "-ljansson", "-lxxhash", "-lz", "-Wl,-Bdynamic", "-lm"};
+    for (size_t i = 0; i < sizeof before / sizeof *before; i++)
+        words[count++] = before[i];
+    for (int i = 0; i < embedding->object_count; i++)
+        words[count++] = embedding->objects[i];
+    for (size_t i = 0; i < sizeof after / sizeof *after; i++)
+        words[count++] = after[i];
+    for (int i = 0; i < embedding->library_count; i++)
+        words[count++] = embedding->libraries[i];
+    words[count] = NULL;
+    pid_t process = process_start(words, log);
+    bool ok = process ? process_wait(process) || compiler_failed(embedding, "the linker", log)
+                      : no_compiler(embedding, words[0]);
+    ok = ok && (rename(output, path) == 0 || error_set_system(embedding->error, path, "cannot write"));
+    if (!ok)
+        unlink(output);
+    char *const owned[] = {archive, output, log, place, libraries};
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
+        free(owned[i]);
+    return ok;
+}
+
+static bool ship_libraries(struct embedding *embedding, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    embedding->library = slash ? file_text("%.*s/lib", (int)(slash - path), path) : file_text("lib");
+    if (!file_make_folders(embedding->library))
+        return error_set_system(embedding->error, embedding->library, "cannot make the folder");
+    return dl_iterate_phdr(copy_library, embedding) == 0;
+}
+
+bool embed_trainer(const char *path, const struct program *program, const struct payload *payload, int jobs,
+                   struct error *error)
+{
+    struct embedding *embedding = calloc(1, sizeof *embedding);
+    if (!embedding)
+        return error_set(error, "out of memory");
+    embedding->program = program;
+    embedding->error = error;
+    embedding->unit_count = compile_split(program, embedding->ends);
+    bool ok = cache_open(&embedding->folder, "off", error) && compile_units(embedding, jobs > 0 ? jobs : 1) &&
+              write_payload(embedding, payload) && ship_libraries(embedding, path) && link_trainer(embedding, path);
+    for (int i = 0; i < embedding->object_count; i++)
+        free(embedding->objects[i]);
+    for (int i = 0; i < embedding->library_count; i++)
+        free(embedding->libraries[i]);
+    free(embedding->library);
+    cache_close(&embedding->folder);
+    free(embedding);
+    return ok;
+}

@@ -1,0 +1,255 @@
+/* A trainer that stands alone: the main function of what `castor build` links, around program, kernels and train block
+ * that it puts beside it. It trains as `castor train` does, by the same loop, and needs neither castor nor a compiler.
+ */
+#include "runtime/host/host.h"
+#include "runtime/shell.h"
+#include "runtime/standalone/payload.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { EXIT_USAGE = 2 };
+
+/* What the linker brings (frontend/embed.c writes it). */
+extern const char castor_program[], castor_program_end[], castor_payload[], castor_payload_end[];
+extern const struct host_unit castor_units[];
+
+enum flag {
+#define FLAG(identifier, spelling, argument, help) FLAG_##identifier,
+#include "runtime/standalone/flags.def"
+#undef FLAG
+    FLAG_COUNT
+};
+
+static const struct {
+    const char *spelling, *argument, *help;
+} flags[] = {
+#define FLAG(identifier, spelling, argument, help) {spelling, argument, help},
+#include "runtime/standalone/flags.def"
+#undef FLAG
+};
+
+struct words {
+    const char *name;              /* argv[0] */
+    const char *given[FLAG_COUNT]; /* the argument, "" of a switch, NULL: not given */
+};
+
+/* ---- the command line ---- */
+
+static void print_help(const struct payload *payload, const char *name)
+{
+    printf("Train %s, compiled from %s.\n\nusage: %s [flags]\n\n", payload->settings.name, payload->file, name);
+    for (int i = 0; i < FLAG_COUNT; i++) {
+        char left[64];
+        snprintf(left, sizeof left, "--%s%s%s", flags[i].spelling, flags[i].argument ? "=" : "",
+                 flags[i].argument ? flags[i].argument : "");
+        printf("  %-28s %s\n", left, flags[i].help);
+    }
+    printf("\nDecided when it was built:\n\n");
+    printf("  %-28s %s\n", "policy", payload->settings.precision);
+    if (payload->settings.optimizer)
+        printf("  %-28s %s\n", "optimizer", payload->settings.optimizer);
+    for (int i = 0; i < payload->option_count; i++)
+        printf("  option %-21s %s\n", payload->options[i].name, payload->options[i].value);
+}
+
+static int usage(const struct words *words, const char *text, const char *word)
+{
+    fprintf(stderr, "%s: %s%s\ntry: %s --help\n", words->name, text, word, words->name);
+    return EXIT_USAGE;
+}
+
+static int find_flag(const char *word)
+{
+    size_t length = strcspn(word, "=");
+    for (int i = 0; i < FLAG_COUNT; i++)
+        if (strlen(flags[i].spelling) == length && strncmp(flags[i].spelling, word, length) == 0)
+            return i;
+    return FLAG_COUNT;
+}
+
+/* 0, or an exit code after a message. */
+static int read_words(struct words *words, int argc, char **argv)
+{
+    words->name = argv[0];
+    for (int i = 1; i < argc; i++) {
+        int flag = strncmp(argv[i], "--", 2) == 0 ? find_flag(argv[i] + 2) : FLAG_COUNT;
+        const char *joined = strchr(argv[i], '=');
+        if (flag == FLAG_COUNT)
+            return usage(words,
+                         "it takes no such word (what --help does not list was decided when it was built): ", argv[i]);
+        if (!flags[flag].argument && joined)
+            return usage(words, "no value goes with --", flags[flag].spelling);
+        if (flags[flag].argument && !joined && i + 1 == argc)
+            return usage(words, "a value is missing after ", argv[i]);
+        words->given[flag] = !flags[flag].argument ? "" : joined ? joined + 1 : argv[++i];
+    }
+    static const enum flag others[] = {FLAG_out, FLAG_weights, FLAG_weights_partial};
+    for (size_t i = 0; words->given[FLAG_resume] && i < sizeof others / sizeof *others; i++)
+        if (words->given[others[i]])
+            return usage(words, "--resume goes on with a run as it stands: it takes no --", flags[others[i]].spelling);
+    return 0;
+}
+
+/* The command that goes on with this run, but for its --resume; malloced. */
+static char *command_again(const struct words *words)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (!out)
+        return NULL;
+    shell_put_word(out, words->name);
+    for (int i = 0; i < FLAG_COUNT; i++) {
+        if (!words->given[i] || i == FLAG_out || i == FLAG_resume || i == FLAG_weights || i == FLAG_weights_partial)
+            continue;
+        fprintf(out, " --%s", flags[i].spelling);
+        if (flags[i].argument) {
+            fputc(' ', out);
+            shell_put_word(out, words->given[i]);
+        }
+    }
+    return fclose(out) == 0 ? text : NULL;
+}
+
+/* ---- settings ---- */
+
+static bool take_number(const struct words *words, enum flag flag, int64_t least, int64_t *value)
+{
+    const char *text = words->given[flag];
+    char *end;
+    if (!text)
+        return true;
+    errno = 0;
+    long long number = strtoll(text, &end, 10);
+    if (!*text || *end || errno || number < least) {
+        usage(words, "a whole number is needed after --", flags[flag].spelling);
+        return false;
+    }
+    *value = number;
+    return true;
+}
+
+/* "1 epoch", "500 steps", with or without "every". */
+static bool take_interval(const struct words *words, enum flag flag, int64_t *steps, int64_t *epochs)
+{
+    const char *text = words->given[flag];
+    char *unit;
+    if (!text)
+        return true;
+    if (strncmp(text, "every ", 6) == 0)
+        text += 6;
+    long long count = strtoll(text, &unit, 10);
+    bool of_steps = strcmp(unit, " step") == 0 || strcmp(unit, " steps") == 0;
+    if (count < 1 || (!of_steps && strcmp(unit, " epoch") != 0 && strcmp(unit, " epochs") != 0)) {
+        usage(words, "'1 epoch' or '500 steps' is needed after --", flags[flag].spelling);
+        return false;
+    }
+    *steps = of_steps ? count : 0;
+    *epochs = of_steps ? 0 : count;
+    return true;
+}
+
+static bool take_settings(const struct words *words, struct payload *payload, int64_t *threads)
+{
+    struct train_settings *settings = &payload->settings;
+    int64_t seed = (int64_t)settings->seed;
+    if (words->given[FLAG_epochs] && words->given[FLAG_steps]) {
+        usage(words, "it takes --epochs or --steps, not both", "");
+        return false;
+    }
+    if (words->given[FLAG_epochs])
+        settings->steps = 0;
+    if (words->given[FLAG_data])
+        payload->data.path = words->given[FLAG_data];
+    settings->weights = words->given[FLAG_weights];
+    settings->weights_partial = words->given[FLAG_weights_partial];
+    settings->out = words->given[FLAG_out];
+    settings->resume = words->given[FLAG_resume];
+    settings->quiet = words->given[FLAG_quiet];
+    settings->json = words->given[FLAG_json];
+    settings->check = words->given[FLAG_check];
+    bool ok = take_number(words, FLAG_epochs, 1, &settings->epochs) &&
+              take_number(words, FLAG_steps, 1, &settings->steps) && take_number(words, FLAG_seed, 0, &seed) &&
+              take_number(words, FLAG_threads, 1, threads) &&
+              take_interval(words, FLAG_eval_every, &settings->evaluate_steps, &settings->evaluate_epochs) &&
+              take_interval(words, FLAG_checkpoint_every, &settings->checkpoint_steps, &settings->checkpoint_epochs);
+    settings->seed = (uint64_t)seed;
+    return ok;
+}
+
+/* ---- training ---- */
+
+/* The entry that takes batches. */
+static const struct program_entry *batch_entry(const struct program *program)
+{
+    const struct program_entry *entry = program_find_entry(program, "train");
+    return entry ? entry : program_find_entry(program, "micro");
+}
+
+static bool train_on_host(const struct payload *payload, const struct program *program,
+                          const struct host_settings *host, struct error *error)
+{
+    const struct program_entry *entry = batch_entry(program);
+    struct device *device = host_device_new(host, error);
+    struct dataset *dataset = device ? data_open(&payload->data, error) : NULL;
+    struct loader *loader =
+        dataset ? loader_open(dataset, entry->inputs, entry->input_count, payload->settings.seed, error) : NULL;
+    struct train_result *result = calloc(1, sizeof *result);
+    bool ok = loader && result;
+    if (ok) {
+        struct batches batches = loader_batches(loader);
+        ok = train(device, program, &batches, &payload->settings, result, error);
+    }
+    free(result);
+    loader_close(loader);
+    data_close(dataset);
+    if (device)
+        device->free(device);
+    return ok;
+}
+
+static int run(const struct words *words, struct payload *payload)
+{
+    struct error error = {0};
+    char problem[256];
+    int64_t threads = 0;
+    if (!take_settings(words, payload, &threads))
+        return EXIT_USAGE;
+    char *again = command_again(words);
+    payload->settings.command = again;
+    struct host_settings host = {.threads = (int)threads,
+                                 .isa = words->given[FLAG_isa] ? words->given[FLAG_isa] : host_unit_isa(castor_units),
+                                 .built = castor_units};
+    struct program *program =
+        program_read(castor_program, (size_t)(castor_program_end - castor_program), problem, sizeof problem);
+    bool ok = program ? train_on_host(payload, program, &host, &error)
+                      : error_set(&error, "this trainer is damaged: %s", problem);
+    if (!ok)
+        error_print(&error, stderr);
+    program_free(program);
+    free(again);
+    return ok ? 0 : error.code ? error.code : ERROR_RUNTIME;
+}
+
+int main(int argc, char **argv)
+{
+    struct words words = {0};
+    struct payload payload;
+    struct error error = {0};
+    signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes shows as a failed write */
+    int code = 0;
+    if (!payload_read(&payload, castor_payload, (size_t)(castor_payload_end - castor_payload), &error)) {
+        error_print(&error, stderr);
+        code = error.code;
+    } else if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        print_help(&payload, argv[0]);
+    } else {
+        code = read_words(&words, argc, argv);
+        code = code ? code : run(&words, &payload);
+    }
+    payload_free(&payload);
+    return fflush(stdout) == 0 || code ? code : ERROR_RUNTIME;
+}

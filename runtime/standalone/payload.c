@@ -1,0 +1,201 @@
+/* Fields by name, in tables that writer and reader share. */
+#include "runtime/standalone/payload.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SETTING_TEXTS(X) X(name) X(model_text) X(precision) X(optimizer) X(best)
+#define SETTING_NUMBERS(X)                                                                                             \
+    X(epochs) X(steps) X(evaluate_steps) X(evaluate_epochs) X(checkpoint_steps) X(checkpoint_epochs) X(keep)
+
+/* All that is read hangs on one list of blocks and on the JSON tree, whose strings are used as they are. */
+struct memory {
+    json_t *root;
+    void **blocks;
+    size_t count;
+};
+
+/* ---- writing ---- */
+
+static void set_text(json_t *object, const char *key, const char *value)
+{
+    if (value)
+        json_object_set_new(object, key, json_string(value));
+}
+
+static json_t *write_settings(const struct train_settings *settings)
+{
+    json_t *object = json_object();
+#define TEXT(field) set_text(object, #field, settings->field);
+#define NUMBER(field) json_object_set_new(object, #field, json_integer(settings->field));
+    SETTING_TEXTS(TEXT)
+    SETTING_NUMBERS(NUMBER)
+#undef TEXT
+#undef NUMBER
+    json_object_set_new(object, "seed", json_integer((json_int_t)settings->seed));
+    json_object_set_new(object, "best_direction", json_integer(settings->best_direction));
+    return object;
+}
+
+static json_t *write_reals(const double *values, int count)
+{
+    json_t *array = json_array();
+    for (int i = 0; i < count; i++)
+        json_array_append_new(array, json_real(values[i]));
+    return array;
+}
+
+static json_t *write_data(const struct data_description *data)
+{
+    json_t *fields = json_array(), *renames = json_array(), *stages = json_array();
+    for (int i = 0; i < data->synthetic_count; i++) {
+        const struct data_synthetic_field *field = &data->synthetic[i];
+        json_array_append_new(fields, json_pack("{s:s, s:i, s:f, s:f}", "name", field->name, "distribution",
+                                                (int)field->distribution, "a", field->a, "b", field->b));
+    }
+    for (int i = 0; i < data->rename_count; i++)
+        json_array_append_new(renames,
+                              json_pack("{s:s, s:s}", "name", data->renames[i].name, "field", data->renames[i].field));
+    for (int i = 0; i < data->stage_count; i++) {
+        const struct data_stage *stage = &data->stages[i];
+        json_array_append_new(stages, json_pack("{s:i, s:i, s:o, s:o}", "kind", (int)stage->kind, "pad", stage->pad,
+                                                "mean", write_reals(stage->mean, stage->channels), "deviation",
+                                                write_reals(stage->deviation, stage->channels)));
+    }
+    json_t *object =
+        json_pack("{s:i, s:I, s:I, s:f, s:f, s:o, s:o, s:o}", "kind", (int)data->kind, "examples",
+                  (json_int_t)data->examples, "test", (json_int_t)data->test, "test_share", data->test_share,
+                  "validate_share", data->validate_share, "synthetic", fields, "renames", renames, "stages", stages);
+    set_text(object, "path", data->path);
+    return object;
+}
+
+char *payload_text(const struct payload *payload)
+{
+    json_t *options = json_array();
+    for (int i = 0; i < payload->option_count; i++)
+        json_array_append_new(
+            options, json_pack("{s:s, s:s}", "name", payload->options[i].name, "value", payload->options[i].value));
+    json_t *root =
+        json_pack("{s:s, s:o, s:o, s:o}", "file", payload->file, "settings", write_settings(&payload->settings), "data",
+                  write_data(&payload->data), "options", options);
+    char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
+    json_decref(root);
+    return text;
+}
+
+/* ---- reading ---- */
+
+static void *allocate(struct memory *memory, size_t count, size_t size)
+{
+    void **blocks = realloc(memory->blocks, sizeof *blocks * (memory->count + 1));
+    void *block = calloc(count + 1, size);
+    if (!blocks || !block)
+        abort();
+    memory->blocks = blocks;
+    return memory->blocks[memory->count++] = block;
+}
+
+static int64_t number(const json_t *object, const char *key)
+{
+    return json_integer_value(json_object_get(object, key));
+}
+
+static double real(const json_t *object, const char *key)
+{
+    return json_number_value(json_object_get(object, key));
+}
+
+static const char *text(const json_t *object, const char *key)
+{
+    return json_string_value(json_object_get(object, key));
+}
+
+static void read_settings(struct train_settings *settings, const json_t *object)
+{
+#define TEXT(field) settings->field = text(object, #field);
+#define NUMBER(field) settings->field = number(object, #field);
+    SETTING_TEXTS(TEXT)
+    SETTING_NUMBERS(NUMBER)
+#undef TEXT
+#undef NUMBER
+    settings->seed = (uint64_t)number(object, "seed");
+    settings->best_direction = (int)number(object, "best_direction");
+}
+
+static const double *read_reals(struct memory *memory, const json_t *array)
+{
+    double *values = allocate(memory, json_array_size(array), sizeof *values);
+    for (size_t i = 0; i < json_array_size(array); i++)
+        values[i] = json_number_value(json_array_get(array, i));
+    return values;
+}
+
+static void read_data(struct memory *memory, struct data_description *data, const json_t *object)
+{
+    const json_t *fields = json_object_get(object, "synthetic"), *renames = json_object_get(object, "renames");
+    const json_t *stages = json_object_get(object, "stages"), *item;
+    struct data_synthetic_field *own_fields = allocate(memory, json_array_size(fields), sizeof *own_fields);
+    struct data_rename *own_renames = allocate(memory, json_array_size(renames), sizeof *own_renames);
+    struct data_stage *own_stages = allocate(memory, json_array_size(stages), sizeof *own_stages);
+    *data = (struct data_description){.kind = (enum data_kind)number(object, "kind"),
+                                      .path = text(object, "path"),
+                                      .examples = number(object, "examples"),
+                                      .test = number(object, "test"),
+                                      .test_share = real(object, "test_share"),
+                                      .validate_share = real(object, "validate_share"),
+                                      .synthetic = own_fields,
+                                      .renames = own_renames,
+                                      .stages = own_stages};
+    size_t i;
+    json_array_foreach(fields, i, item) own_fields[data->synthetic_count++] = (struct data_synthetic_field){
+        text(item, "name"), (enum data_distribution)number(item, "distribution"), real(item, "a"), real(item, "b")};
+    json_array_foreach(renames, i, item) own_renames[data->rename_count++] =
+        (struct data_rename){text(item, "name"), text(item, "field")};
+    json_array_foreach(stages, i, item)
+    {
+        const json_t *mean = json_object_get(item, "mean");
+        own_stages[data->stage_count++] =
+            (struct data_stage){.kind = (enum data_stage_kind)number(item, "kind"),
+                                .pad = (int)number(item, "pad"),
+                                .channels = (int)json_array_size(mean),
+                                .mean = read_reals(memory, mean),
+                                .deviation = read_reals(memory, json_object_get(item, "deviation"))};
+    }
+}
+
+bool payload_read(struct payload *payload, const char *text_bytes, size_t size, struct error *error)
+{
+    json_error_t problem;
+    struct memory *memory = calloc(1, sizeof *memory);
+    *payload = (struct payload){.memory = memory};
+    if (!memory)
+        return error_set(error, "out of memory");
+    memory->root = json_loadb(text_bytes, size, 0, &problem);
+    if (!memory->root)
+        return error_set(error, "this trainer is damaged: %s", problem.text);
+    const json_t *options = json_object_get(memory->root, "options"), *item;
+    payload->file = text(memory->root, "file");
+    read_settings(&payload->settings, json_object_get(memory->root, "settings"));
+    read_data(memory, &payload->data, json_object_get(memory->root, "data"));
+    struct payload_option *own = allocate(memory, json_array_size(options), sizeof *own);
+    size_t i;
+    json_array_foreach(options, i, item) own[payload->option_count++] =
+        (struct payload_option){text(item, "name"), text(item, "value")};
+    payload->options = own;
+    return true;
+}
+
+void payload_free(struct payload *payload)
+{
+    struct memory *memory = payload->memory;
+    for (size_t i = 0; memory && i < memory->count; i++)
+        free(memory->blocks[i]);
+    if (memory) {
+        free(memory->blocks);
+        json_decref(memory->root);
+    }
+    free(memory);
+    *payload = (struct payload){0};
+}
