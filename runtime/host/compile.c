@@ -63,10 +63,10 @@ int compile_split(const struct program *program, int ends[COMPILE_UNITS])
         total += strlen(program->kernels[i].source);
     size_t count = total / UNIT_BYTES + 1 < COMPILE_UNITS ? total / UNIT_BYTES + 1 : COMPILE_UNITS;
     for (int i = 0; i < program->kernel_count; units++) {
-        size_t end = total * (size_t)(units + 1) / count;
+        size_t number = (size_t)units + 1, end = total * number / count;
         do
             done += strlen(program->kernels[i++].source);
-        while (i < program->kernel_count && (done < end || (size_t)(units + 1) == count));
+        while (i < program->kernel_count && (done < end || number == count));
         ends[units] = i;
     }
     return units;
@@ -150,7 +150,7 @@ static char *unit_text(const struct program *program, const struct unit *unit)
 /* The same program always gives the same units, and so finds the same cache entries. */
 static void split(struct build *build)
 {
-    int ends[COMPILE_UNITS];
+    int ends[COMPILE_UNITS] = {0};
     build->unit_count = compile_split(build->program, ends);
     for (int i = 0; i < build->unit_count; i++) {
         struct unit *unit = &build->units[i];

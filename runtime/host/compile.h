@@ -16,7 +16,7 @@ struct compile_settings {
 };
 
 struct kernel_library {
-    kernel_function *functions; /* by kernel number */
+    host_kernel *functions; /* by kernel number */
     int unit_count;
     void **handles;
     int compiled; /* units that were not in the cache */

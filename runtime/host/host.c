@@ -19,7 +19,7 @@ struct host {
 
 /* What a call needs besides its addresses. */
 struct host_call {
-    kernel_function function;
+    host_kernel function;
     long long *integers;
     struct onednn_plan *plan;
     struct onednn_slices *slices; /* of a convolution in a strip */

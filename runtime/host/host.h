@@ -5,13 +5,13 @@
 #include "runtime/device.h"
 
 /* A compiled kernel (program.h says what it takes). */
-typedef void (*kernel_function)(char *const *buffers, const long long *integers, const long *strip);
+typedef void (*host_kernel)(char *const *buffers, const long long *integers, const long *strip);
 
 /* Kernels that were compiled before: number `first` and so many after it, built for an instruction set. */
 struct host_unit {
     const char *isa; /* NULL ends a list */
     int first, count;
-    const kernel_function *functions;
+    const host_kernel *functions;
 };
 
 /* The widest instruction set of the list that this processor has; NULL: none of them. */
