@@ -38,6 +38,12 @@ int64_t cuda_saved_offset(const struct cuda_plan *plan, int value)
     return -1;
 }
 
+/* Of a nest: not its own work, but what is left when all its blocks are done. */
+static bool is_end(const struct cuda_task *task)
+{
+    return task->scheme == CUDA_FINISH || task->scheme == CUDA_FINISH_WAYS || task->scheme == CUDA_TOTAL;
+}
+
 /* ---- schemes ---- */
 
 struct traits {
@@ -222,9 +228,9 @@ static void add_tasks(struct cuda_plan *plan, const struct lowered *lowered, int
     }
     arrput(plan->tasks, task);
     if (arrlen(nest->bodies[BODY_FINISH])) {
-        end.scheme = CUDA_FINISH;
+        end.scheme = nest_blocks(nest) > MERGE_ORDERED ? CUDA_FINISH_WAYS : CUDA_FINISH;
         end.items = cuda_columns(lowered, nest);
-        end.blocks = divide_up(end.items, CUDA_THREADS);
+        end.blocks = end.scheme == CUDA_FINISH ? divide_up(end.items, CUDA_THREADS) : end.items;
         arrput(plan->tasks, end);
     }
     if (arrlen(nest->bodies[BODY_TOTAL])) {
@@ -263,8 +269,8 @@ static struct use use_of(const struct lowered *lowered, const struct cuda_task *
         return use;
     }
     add_use(&use, lowered, nest->bodies[BODY_NEST]);
-    if (task->scheme == CUDA_FINISH || task->scheme == CUDA_TOTAL) {
-        add_use(&use, lowered, nest->bodies[task->scheme == CUDA_FINISH ? BODY_FINISH : BODY_TOTAL]);
+    if (is_end(task)) {
+        add_use(&use, lowered, nest->bodies[task->scheme == CUDA_TOTAL ? BODY_TOTAL : BODY_FINISH]);
         return use;
     }
     add_use(&use, lowered, nest->bodies[BODY_OUTER]);
@@ -301,9 +307,7 @@ static bool any_shared(const struct lowered *lowered, const int *a, const int *b
 static bool must_wait(const struct lowered *lowered, const struct cuda_task *tasks, const struct use *uses, int task,
                       int other)
 {
-    bool end = tasks[task].scheme == CUDA_FINISH || tasks[task].scheme == CUDA_TOTAL;
-    bool other_end = tasks[other].scheme == CUDA_FINISH || tasks[other].scheme == CUDA_TOTAL;
-    if (end && !other_end && tasks[task].nest == tasks[other].nest)
+    if (is_end(&tasks[task]) && !is_end(&tasks[other]) && tasks[task].nest == tasks[other].nest)
         return true;
     return any_shared(lowered, uses[task].loads, uses[other].stores) ||
            any_shared(lowered, uses[task].stores, uses[other].loads) ||
@@ -339,6 +343,7 @@ static int64_t task_work(const struct lowered *lowered, const struct cuda_task *
     case CUDA_CLEAR:
         return task->items;
     case CUDA_FINISH:
+    case CUDA_FINISH_WAYS:
         return task->items * (nest_blocks(nest) + 1);
     case CUDA_TOTAL:
         return task->parts;
@@ -425,7 +430,7 @@ static void place_values(struct cuda_plan *plan, const struct lowered *lowered)
     for (ptrdiff_t i = 0; i < arrlen(plan->tasks); i++) {
         const struct loop_nest *nest = &lowered->nests[plan->tasks[i].nest];
         int stage = plan->tasks[i].stage;
-        bool end = plan->tasks[i].scheme == CUDA_FINISH || plan->tasks[i].scheme == CUDA_TOTAL;
+        bool end = is_end(&plan->tasks[i]);
         need_items(plan, lowered, nest->bodies[BODY_NEST], stage);
         for (int body = BODY_OUTER; body < BODY_COUNT; body++)
             if (end == (body == BODY_FINISH || body == BODY_TOTAL))
@@ -509,6 +514,7 @@ struct cuda_plan cuda_plan_make(const struct lowered *lowered)
     struct cuda_plan plan = {.workspace = lowered->workspace};
     for (int i = 0; i < arrlen(lowered->nests); i++)
         add_tasks(&plan, lowered, i);
+    cuda_plan_again(&plan, lowered);
     choose_stages(&plan, lowered);
     choose_joint(&plan, lowered);
     place_values(&plan, lowered);
@@ -525,4 +531,5 @@ void cuda_plan_free(struct cuda_plan *plan)
     arrfree(plan->value_stage);
     arrfree(plan->totals);
     arrfree(plan->saved);
+    arrfree(plan->kept);
 }

@@ -148,12 +148,13 @@ static void count_work(struct kernel *kernel, const struct kernel_use *use)
     kernel->only_casts = kernel->casts > 0 && others == 0;
 }
 
-static void print_body(struct kernel *kernel, const struct lowered *lowered, struct arena *arena)
+/* Bytes that it does not load though a nest reads them. */
+static uint64_t print_body(struct kernel *kernel, const struct lowered *lowered, struct arena *arena)
 {
     if (lowered->target->language == LANGUAGE_C) {
         kernel->body = print_host(lowered, arena);
         kernel->workspace_bytes = lowered->workspace;
-        return;
+        return 0;
     }
     struct cuda_kernel printed = print_cuda(lowered, arena);
     kernel->name = arena_printf(arena, "%s_kernel", kernel->name); /* CUDA has functions of its own: rsqrt, max */
@@ -162,6 +163,8 @@ static void print_body(struct kernel *kernel, const struct lowered *lowered, str
     kernel->threads = printed.threads;
     kernel->blocks = printed.blocks;
     kernel->cooperative = printed.cooperative;
+    kernel->residents = printed.residents;
+    return printed.spared;
 }
 
 struct kernel kernel_generate(const struct kernel_use *use, const struct target *target, struct arena *arena)
@@ -170,13 +173,14 @@ struct kernel kernel_generate(const struct kernel_use *use, const struct target 
     struct kernel kernel = {.main = main_store(use)};
     kernel.name = text_identifier(kernel.main, arena);
     kernel.comment = make_comment(use, arena);
-    print_body(&kernel, &lowered, arena);
+    uint64_t spared = print_body(&kernel, &lowered, arena);
     kernel.integer_count = (int)arrlen(lowered.integers);
     kernel.integers = arena_copy(arena, lowered.integers, sizeof *lowered.integers * arrlenu(lowered.integers));
     kernel.watched_count = (int)arrlen(lowered.watched);
     kernel.watched = arena_copy(arena, lowered.watched, sizeof *lowered.watched * arrlenu(lowered.watched));
     list_buffers(&kernel, &lowered, arena);
     count_reads(&kernel, &lowered, arena);
+    kernel.bytes_read -= spared;
     count_work(&kernel, use);
     lowered_free(&lowered);
     return kernel;
@@ -186,6 +190,6 @@ const char *kernel_function(const struct kernel *kernel, const char *name, struc
 {
     if (!kernel->threads)
         return arena_printf(arena, "%svoid %s%s", kernel->comment, name, kernel->body);
-    return arena_printf(arena, "%sextern \"C\" __global__ void __launch_bounds__(%d, 1) %s%s", kernel->comment,
-                        kernel->threads, name, kernel->body);
+    return arena_printf(arena, "%sextern \"C\" __global__ void __launch_bounds__(%d, %d) %s%s", kernel->comment,
+                        kernel->threads, kernel->residents, name, kernel->body);
 }

@@ -26,13 +26,15 @@ struct kernel {
     const struct node **watched; /* nodes whose overflow the kernel tells, by id + 1, in train/overflow */
     int watched_count;
 
-    int threads;      /* CUDA: of a block; 0 on the host, as the next two */
+    int threads;      /* CUDA: of a block; 0 on the host, as the next three */
     int64_t blocks;   /* that have work */
     bool cooperative; /* its blocks wait for each other */
+    int residents;    /* of them a multiprocessor is to hold at a time */
 
     uint64_t workspace_bytes; /* when not 0 the function takes one more buffer, the last: scratch of this size */
 
-    /* As stored: reads of each nest, caches not counted, but of nothing that is carried; every write once. */
+    /* As stored: reads of each nest, caches not counted, but of nothing that is carried or kept on the chip; every
+     * write once. */
     uint64_t bytes_read, bytes_written;
     uint64_t flops;
     int casts;               /* cast nodes computed inside */

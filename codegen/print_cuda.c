@@ -54,8 +54,9 @@ static void print_kernel_items(struct printer *printer, int stage)
     }
 }
 
-/* The tasks of a stage one after the other: `next` numbers the blocks of all of them, and each task counts `block` from
- * its own first one. A loop a task, so that the compiler holds the addresses of no other in registers. */
+/* The tasks of a stage one after the other, those first that keep values or take them: so block b of the grid is the
+ * one that does their block b. `next` numbers the blocks of all of them, and each task counts `block` from its own
+ * first one. A loop a task, so that the compiler holds the addresses of no other in registers. */
 static void print_stage(struct printer *printer, int stage, bool joint)
 {
     const struct cuda_plan *plan = printer->plan;
@@ -63,9 +64,10 @@ static void print_stage(struct printer *printer, int stage, bool joint)
     print_kernel_items(printer, stage);
     text_open_block(&printer->text);
     text_line(&printer->text, joint ? "int next = blockIdx.x;" : "int next = 0;");
-    for (ptrdiff_t i = 0; i < arrlen(plan->tasks); i++) {
-        const struct cuda_task *task = &plan->tasks[i];
-        if (task->stage != stage || !task->blocks)
+    for (ptrdiff_t i = 0; i < 2 * arrlen(plan->tasks); i++) {
+        const struct cuda_task *task = &plan->tasks[i % arrlen(plan->tasks)];
+        bool leads = task->keeps || task->scheme == CUDA_AGAIN;
+        if (task->stage != stage || !task->blocks || leads != (i < arrlen(plan->tasks)))
             continue;
         text_open(&printer->text, joint ? "for (; next < %lld; next += gridDim.x)" : "for (; next < %lld; next++)",
                   (long long)(first + task->blocks));
@@ -81,6 +83,9 @@ static void print_stage(struct printer *printer, int stage, bool joint)
 static void print_stages(struct printer *printer)
 {
     const struct cuda_plan *plan = printer->plan;
+    for (ptrdiff_t i = 0; i < arrlen(plan->kept); i++)
+        text_line(&printer->text, "__shared__ alignas(16) char again_%d[%lld];", plan->kept[i].to,
+                  (long long)plan->kept[i].bytes);
     if (plan->joint && plan->stages > 1)
         text_line(&printer->text, "static __device__ unsigned grid[2];");
     for (int stage = 0; stage < plan->joint; stage++) {
@@ -116,7 +121,9 @@ struct cuda_kernel print_cuda(const struct lowered *lowered, struct arena *arena
                                  .threads = CUDA_THREADS,
                                  .blocks = plan.blocks,
                                  .cooperative = plan.joint > 1,
-                                 .workspace = plan.workspace};
+                                 .workspace = plan.workspace,
+                                 .residents = plan.residents ? plan.residents : 1,
+                                 .spared = plan.spared};
     cuda_plan_free(&plan);
     return kernel;
 }

@@ -11,6 +11,8 @@ struct cuda_kernel {
     int64_t blocks;
     bool cooperative;
     uint64_t workspace; /* bytes */
+    int residents;      /* blocks that a multiprocessor is to hold */
+    uint64_t spared;    /* bytes that are not loaded a second time */
 };
 
 struct cuda_kernel print_cuda(const struct lowered *lowered, struct arena *arena);
@@ -22,6 +24,8 @@ const char *cuda_index(struct printer *printer, const struct affine *index);
 /* Statements (print_cuda_value.c). */
 void cuda_print_index(struct printer *printer, int number);
 void cuda_print_value(struct printer *printer, int number);
+/* A load as an expression. */
+const char *cuda_print_load(struct printer *printer, int number);
 void cuda_print_store(struct printer *printer, const struct store *store);
 /* All of a body for `width` neighbours: what is next to each other in memory in one access of up to 16 bytes. */
 void cuda_print_packed(struct printer *printer, const struct item *items, int width);

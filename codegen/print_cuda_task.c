@@ -43,9 +43,41 @@ static void print_phase(struct printer *printer, int number);
 
 static void print_items(struct printer *printer, const struct item *items);
 
-/* A value of a phase, which may be in registers since an earlier one. */
+/* Where a thread keeps its element of the row for a later task (cuda_again.c). */
+static const char again_place[] = "(row - begin) * 256 + thread";
+
+/* A value that stays in shared memory: loaded and put there, or taken from it. */
+static void print_again(struct printer *printer, const struct cuda_kept *kept, int number)
+{
+    const struct value *value = &printer->lowered->values[number];
+    const char *element = element_name(value->element), *name = print_value_name(printer, number);
+    if (number != kept->to) {
+        cuda_print_value(printer, number);
+        text_line(&printer->text, "if (mine) store_%s(again_%d, %s, %s);", element, kept->to, again_place, name);
+        return;
+    }
+    text_line(&printer->text, "%s %s;", print_lane_type(printer, value->lane), name);
+    text_line(&printer->text, "if (mine) %s = load_%s(again_%d, %s);", name, element, kept->to, again_place);
+    text_line(&printer->text, "else %s = %s;", name, cuda_print_load(printer, number));
+}
+
+static void print_again_store(struct printer *printer, int number)
+{
+    const struct store *store = &printer->lowered->stores[number];
+    const struct cuda_kept *kept = cuda_kept_store(printer->plan, number);
+    if (kept)
+        text_line(&printer->text, "if (mine) store_%s(again_%d, %s, %s);", element_name(store->element), kept->to,
+                  again_place, print_value_name(printer, store->value));
+}
+
+/* A value of a phase, which may be in registers since an earlier one, or on the chip since an earlier task. */
 static void print_phase_value(struct printer *printer, const struct item *item)
 {
+    const struct cuda_kept *again = cuda_kept_load(printer->plan, item->number);
+    if (again) {
+        print_again(printer, again, item->number);
+        return;
+    }
     int kept = cuda_keep_taken(printer, printer->phase, item);
     const char *name = print_value_name(printer, item->number);
     if (kept >= 0)
@@ -69,6 +101,7 @@ static void print_item(struct printer *printer, const struct item *item)
         break;
     case ITEM_STORE:
         cuda_print_store(printer, store);
+        print_again_store(printer, item->number);
         break;
     case ITEM_STEP:
         cuda_print_step(printer, item->number);
@@ -142,7 +175,7 @@ static void print_phase(struct printer *printer, int number)
     printer->phase = number;
     bool team = printer->task->scheme == CUDA_ROWS || printer->task->scheme == CUDA_WHOLE ||
                 printer->task->scheme == CUDA_ROWS_COLUMNS;
-    bool columns = printer->task->scheme == CUDA_COLUMNS;
+    bool columns = printer->task->scheme == CUDA_COLUMNS || printer->task->scheme == CUDA_AGAIN;
     for (ptrdiff_t i = 0; i < arrlen(phase->reductions); i++)
         start_accumulator(printer, phase->reductions[i]);
     if (!columns)
@@ -203,7 +236,8 @@ static void print_column_indices(struct printer *printer)
 /* Begin and end of a block of rows or elements. */
 static void print_block_bounds(struct printer *printer, const char *number)
 {
-    const struct loop_nest *nest = printer->nest;
+    bool again = printer->task->scheme == CUDA_AGAIN;
+    const struct loop_nest *nest = again ? &printer->lowered->nests[printer->task->model] : printer->nest;
     long long length = nest->rows ? print_nest_length(nest) : 0, block = nest->block;
     const char *type = cuda_integer(length + block);
     text_line(&printer->text, "const %s begin = (%s)%s * %lld;", type, type, number, block);
@@ -384,11 +418,14 @@ static void print_rows(struct printer *printer)
     end_totals(printer);
 }
 
+/* CUDA_AGAIN walks the same way, but has no sums over the rows. */
 static void print_columns(struct printer *printer)
 {
     const struct loop_nest *nest = printer->nest;
     long long columns = cuda_columns(printer->lowered, nest), items = printer->task->items;
     start_totals(printer, REDUCTION_FULL);
+    if (printer->task->keeps || printer->task->scheme == CUDA_AGAIN)
+        text_line(&printer->text, "const bool mine = block == blockIdx.x;");
     const char *type = cuda_integer(items + CUDA_THREADS);
     text_line(&printer->text, "const %s item = (%s)block * %d + thread;", type, type, CUDA_THREADS);
     text_open(&printer->text, "if (item < %lld)", items);
@@ -543,6 +580,30 @@ static void print_finish(struct printer *printer)
     text_close(&printer->text);
 }
 
+static void print_finish_ways(struct printer *printer)
+{
+    const struct loop_nest *nest = printer->nest;
+    long long blocks = print_nest_blocks(nest), columns = cuda_columns(printer->lowered, nest);
+    text_line(&printer->text, "const int column = block;");
+    print_column_indices(printer);
+    declare_results(printer, REDUCTION_COLUMN);
+    for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++) {
+        int number = nest->totals[i];
+        const char *type = print_accumulator(printer, reduction_of(printer, number));
+        if (reduction_of(printer, number)->kind != REDUCTION_COLUMN)
+            continue;
+        text_line(&printer->text, "%s a%d = %s_start();", type, number, type);
+        text_open(&printer->text, "for (int part = thread; part < %lld; part += %d)", blocks, MERGE_WAYS);
+        text_line(&printer->text, "a%d = %s_merge(a%d, t%d[part * %lld + column]);", number, type, number, number,
+                  columns);
+        text_close(&printer->text);
+        text_line(&printer->text, "a%d = %s_teams(%s_lanes(a%d));", number, type, type, number);
+    }
+    text_open(&printer->text, "if (thread == 0)");
+    print_items(printer, nest->bodies[BODY_FINISH]);
+    text_close(&printer->text);
+}
+
 /* The order of the parts counts for some reductions: these are merged by every thread alike, the others by all. */
 static void merge_parts(struct printer *printer, int number)
 {
@@ -582,6 +643,7 @@ void cuda_print_task(struct printer *printer, const struct cuda_task *task)
         [CUDA_ELEMENTS] = print_elements,         [CUDA_ROWS] = print_rows,     [CUDA_COLUMNS] = print_columns,
         [CUDA_ROWS_COLUMNS] = print_rows_columns, [CUDA_WHOLE] = print_whole,   [CUDA_CLEAR] = print_clear,
         [CUDA_SCATTER] = print_scatter,           [CUDA_FINISH] = print_finish, [CUDA_TOTAL] = print_total,
+        [CUDA_FINISH_WAYS] = print_finish_ways,   [CUDA_AGAIN] = print_columns,
     };
     printer->task = task;
     printer->nest = &printer->lowered->nests[task->nest];

@@ -124,6 +124,11 @@ static const char *print_expression(struct printer *printer, const struct value 
     }
 }
 
+const char *cuda_print_load(struct printer *printer, int number)
+{
+    return print_expression(printer, &printer->lowered->values[number]);
+}
+
 void cuda_print_value(struct printer *printer, int number)
 {
     const struct value *value = &printer->lowered->values[number];

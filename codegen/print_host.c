@@ -295,32 +295,66 @@ static void declare_totals(struct printer *printer)
     }
 }
 
-/* The blocks' results merged in their order; `slot` is where they lie in each block. */
+/* "a5", from the results of more blocks than are merged in order (passes/nests.h). */
+static void merge_ways(struct printer *printer, int number, const char *slot)
+{
+    const struct reduction *reduction = reduction_of(printer, number);
+    const char *type = print_accumulator(printer, reduction);
+    struct text *text = &printer->text;
+    text_line(text, "%s m%d[%d];", type, number, MERGE_WAYS);
+    text_open(text, "for (int way = 0; way < %d; way++)", MERGE_WAYS);
+    text_line(text, "m%d[way] = %s_start();", number, type);
+    text_close(text);
+    text_open(text, "for (long block = 0; block < %lld; block++)", (long long)print_nest_blocks(printer->nest));
+    text_line(text, "m%d[block %% %d] = %s_merge(m%d[block %% %d], t%d[block * %lld + (%s)]);", number, MERGE_WAYS,
+              type, number, MERGE_WAYS, number, (long long)reduction->slots, slot);
+    text_close(text);
+    text_open(text, "for (int side = 1; side < %d; side *= %d)", MERGE_WAYS, LANES);
+    text_open(text, "for (int way = 0; way < %d; way += %d * side)", MERGE_WAYS, LANES);
+    text_open(text, "for (int half = %d; half; half /= 2)", LANES / 2);
+    text_open(text, "for (int i = 0; i < half; i++)");
+    text_line(text, "m%d[way + i * side] = %s_merge(m%d[way + i * side], m%d[way + (i + half) * side]);", number, type,
+              number, number);
+    for (int i = 0; i < 4; i++)
+        text_close(text);
+    text_line(text, "%s a%d = m%d[0];", type, number, number);
+}
+
+static void merge_in_order(struct printer *printer, int number, const char *slot)
+{
+    const struct reduction *reduction = reduction_of(printer, number);
+    const char *type = print_accumulator(printer, reduction);
+    long long blocks = print_nest_blocks(printer->nest);
+    text_line(&printer->text, "%s a%d = %s_start();", type, number, type);
+    if (blocks > 0)
+        text_line(&printer->text, "a%d = t%d[%s];", number, number, slot);
+    if (blocks > 1) {
+        text_open(&printer->text, "for (long block = 1; block < %lld; block++)", blocks);
+        text_line(&printer->text, "a%d = %s_merge(a%d, t%d[block * %lld + (%s)]);", number, type, number, number,
+                  (long long)reduction->slots, slot);
+        text_close(&printer->text);
+    }
+}
+
+/* The blocks' results of all reductions of a kind; those of a column lie at a slot of each block. */
 static void merge_blocks(struct printer *printer, enum reduction_kind kind)
 {
     const struct loop_nest *nest = printer->nest;
-    long long blocks = print_nest_blocks(nest);
     for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++) {
         int number = nest->totals[i];
         const struct reduction *reduction = reduction_of(printer, number);
         if (reduction->kind != kind)
             continue;
-        const char *type = print_accumulator(printer, reduction);
         const char *slot = "0";
         if (kind == REDUCTION_COLUMN) {
             slot = print_place(printer, reduction, number);
             slot = arena_printf(printer->arena, "&%s - p%d", slot, number);
-            text_line(&printer->text, "%s *const p%d = t%d;", type, number, number);
+            text_line(&printer->text, "%s *const p%d = t%d;", print_accumulator(printer, reduction), number, number);
         }
-        text_line(&printer->text, "%s a%d = %s_start();", type, number, type);
-        if (blocks > 0)
-            text_line(&printer->text, "a%d = t%d[%s];", number, number, slot);
-        if (blocks > 1) {
-            text_open(&printer->text, "for (long block = 1; block < %lld; block++)", blocks);
-            text_line(&printer->text, "a%d = %s_merge(a%d, t%d[block * %lld + (%s)]);", number, type, number, number,
-                      (long long)reduction->slots, slot);
-            text_close(&printer->text);
-        }
+        if (kind == REDUCTION_COLUMN && print_nest_blocks(nest) > MERGE_ORDERED)
+            merge_ways(printer, number, slot);
+        else
+            merge_in_order(printer, number, slot);
     }
 }
 

@@ -328,6 +328,16 @@ static void set_figures(const struct device_choice *choice, const struct device_
     figures_apply(&figures, target);
 }
 
+/* No calibration measures these. */
+static void set_multiprocessors(const struct device_facts *facts, struct target *target)
+{
+    struct figures figures;
+    if (figures_find(facts->processor, false, &figures) || figures_find(facts->isa, false, &figures)) {
+        target->processors = figures.processors;
+        target->shared_bytes = figures.shared_bytes;
+    }
+}
+
 struct target device_target(const struct device_choice *choice, const struct device_facts *facts)
 {
     bool host = choice->kind == DEVICE_HOST;
@@ -348,6 +358,8 @@ struct target device_target(const struct device_choice *choice, const struct dev
     if (!facts->bf16)
         target.storage[ELEMENT_BF16] = ELEMENT_F32;
     set_figures(choice, facts, &target);
+    if (!host)
+        set_multiprocessors(facts, &target);
     return target;
 }
 

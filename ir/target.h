@@ -29,6 +29,8 @@ struct target {
     int64_t cache_bytes;   /* last level cache, for tiling */
     bool strips;           /* runs kernels one after the other on a few examples at a time (passes/strips.h) */
     int threads;
+    int processors; /* of a GPU, and the shared memory of each; 0 when unknown */
+    int64_t shared_bytes;
     /* For the cost model (passes/figures.h fills them); 0 when unknown. */
     double bandwidth;            /* bytes a second */
     double vector_flops;         /* pointwise arithmetic in f32, a second */

@@ -7,9 +7,10 @@
 static const struct row {
     const char *name, *architecture;
     double bandwidth, vector, tf32, f16, bf16, launch;
+    int processors, shared;
 } rows[] = {
-#define FIGURES(name, architecture, bandwidth, vector, tf32, f16, bf16, launch)                                        \
-    {name, architecture, bandwidth, vector, tf32, f16, bf16, launch},
+#define FIGURES(name, architecture, bandwidth, vector, tf32, f16, bf16, launch, processors, shared)                    \
+    {name, architecture, bandwidth, vector, tf32, f16, bf16, launch, processors, shared},
 #include "passes/figures.def"
 #undef FIGURES
 };
@@ -44,7 +45,9 @@ bool figures_find(const char *name, bool tf32, struct figures *figures)
     *figures = (struct figures){.name = found->name,
                                 .bandwidth = giga * found->bandwidth,
                                 .vector_flops = tera * found->vector,
-                                .launch_seconds = micro * found->launch};
+                                .launch_seconds = micro * found->launch,
+                                .processors = found->processors,
+                                .shared_bytes = (int64_t)found->shared << 10};
     figures->flops[ELEMENT_F16] = tera * found->f16;
     figures->flops[ELEMENT_BF16] = tera * found->bf16;
     figures->flops[ELEMENT_F32] = tera * (tf32 ? found->tf32 : found->vector);

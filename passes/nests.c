@@ -66,6 +66,9 @@ int64_t reduction_items(int64_t count)
     return items > 0 ? items : 1;
 }
 
+/* So many sums of a column, each a thread's on a GPU, and at least so many rows in each. */
+enum { COLUMN_SUMS = 65536, COLUMN_ROWS = 12 };
+
 int64_t column_block(const struct node *node)
 {
     const struct type *type = &node->operands[0]->type;
@@ -79,7 +82,12 @@ int64_t column_block(const struct node *node)
     }
     if (rows <= 0 || rows == outermost || outermost / reduction_items(outermost) < 8)
         return reduction_block(rows);
-    return rows / outermost * reduction_items(outermost);
+    int64_t share = rows / outermost * reduction_items(outermost);
+    int64_t block = shape_elements(&type->shape) / COLUMN_SUMS;
+    block = block < COLUMN_ROWS ? COLUMN_ROWS : block;
+    while (block < share && share % block)
+        block++;
+    return block < share ? block : share;
 }
 
 bool reduction_ordered(const struct node *node)

@@ -117,7 +117,7 @@ static bool whole_blocks(const struct nest *nest, int64_t items, int64_t size)
         if (!(nest->outer >> i & 1) && nest->space.shape.dimension[i] > 0)
             rows /= nest->space.shape.dimension[i];
     if (nest->block)
-        return nest->block % rows == 0 && size % (nest->block / rows) == 0;
+        return rows * size % nest->block == 0;
     return (nest->outer_fixed && !(nest->outer >> vector & 1)) || rows * size % 16 == 0;
 }
 
