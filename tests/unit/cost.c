@@ -18,7 +18,7 @@ static struct target round_target(void)
                             .alignment = 64,
                             .cache_bytes = 1 << 20,
                             .threads = 1};
-    struct figures figures = {"round", 1e9, 1e10, {0}, 1e-6};
+    struct figures figures = {.name = "round", .bandwidth = 1e9, .vector_flops = 1e10, .launch_seconds = 1e-6};
     for (enum element element = 0; element < ELEMENT_COUNT; element++)
         target.storage[element] = element;
     figures.flops[ELEMENT_F32] = 1e11;
