@@ -102,7 +102,7 @@ void lower_watch(struct lowerer *lowerer)
 {
     struct lowered *out = &lowerer->out;
     out->overflow = -1;
-    if (!lowerer->use->overflow || out->target->language != LANGUAGE_C)
+    if (!lowerer->use->overflow)
         return;
     struct watching watching = {.lowerer = lowerer, .first = arrlen(out->integers)};
     for (ptrdiff_t i = 0; i < arrlen(out->nests); i++) {

@@ -106,9 +106,11 @@ static void print_item(struct printer *printer, const struct item *item)
     case ITEM_STEP:
         cuda_print_step(printer, item->number);
         break;
-    case ITEM_WATCH: /* lower_watch makes none for CUDA */
     case ITEM_PHASE:
         print_phase(printer, item->number);
+        break;
+    case ITEM_WATCH:
+        print_watch(printer, &printer->lowered->watches[item->number]);
         break;
     }
 }

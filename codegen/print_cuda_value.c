@@ -218,6 +218,9 @@ static void print_neighbour(struct printer *printer, const struct item *item, in
         text_line(&printer->text, "stored_%d[k] = %s;", item->number,
                   print_value_name(printer, printer->lowered->stores[item->number].value));
         break;
+    case ITEM_WATCH:
+        print_watch(printer, &printer->lowered->watches[item->number]);
+        break;
     default:
         cuda_print_step(printer, item->number);
     }

@@ -51,37 +51,6 @@ static void print_step(struct printer *printer, int number)
     text_line(&printer->text, "%s = %s;", place, step);
 }
 
-/* ---- watches ---- */
-
-/* Lanes in which the value is not finite though its float operands are. */
-static const char *print_begins(struct printer *printer, int number)
-{
-    const struct value *value = &printer->lowered->values[number];
-    const char *lanes = arena_printf(printer->arena, "nonfinite(%s)", print_value_name(printer, number));
-    for (int i = 0; i < value->operand_count; i++)
-        if (printer->lowered->values[value->operands[i]].lane == LANE_FLOAT)
-            lanes = arena_printf(printer->arena, "%s & ~nonfinite(%s)", lanes,
-                                 print_value_name(printer, value->operands[i]));
-    return lanes;
-}
-
-static void print_watch(struct printer *printer, const struct watch *watch)
-{
-    const char *triggers = NULL;
-    for (ptrdiff_t i = 0; i < arrlen(watch->triggers); i++) {
-        const char *name = print_value_name(printer, watch->triggers[i]);
-        bool check = printer->lowered->values[watch->triggers[i]].lane == LANE_MASK;
-        triggers = arena_printf(printer->arena, "%s%s%s(%s)", triggers ? triggers : "", triggers ? " | " : "",
-                                check ? "mask_not" : "nonfinite", name);
-    }
-    text_open(&printer->text, "if (any_lane(%s, %d))", triggers, printer->lanes);
-    for (ptrdiff_t i = 0; i < arrlen(watch->values); i++)
-        text_line(&printer->text, "tell_origin(%s, %s, %d, integers[%d]);",
-                  print_buffer_name(printer, printer->lowered->overflow), print_begins(printer, watch->values[i].value),
-                  printer->lanes, watch->values[i].slot);
-    text_close(&printer->text);
-}
-
 /* ---- bodies ---- */
 
 static void print_phase(struct printer *printer, const struct phase *phase);

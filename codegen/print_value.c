@@ -2,6 +2,7 @@
 #include "codegen/print.h"
 
 #include <math.h>
+#include <stb/stb_ds.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -264,4 +265,35 @@ const char *print_step_more(struct printer *printer, const struct reduction *red
     if (count)
         return arena_printf(printer->arena, ", splat(1.0f / (float)(%s))", count);
     return arena_printf(printer->arena, ", 1.0f / (%s.count + 1.0f)", place);
+}
+
+/* ---- watches ---- */
+
+/* Lanes in which the value is not finite though its float operands are. */
+static const char *print_begins(struct printer *printer, int number)
+{
+    const struct value *value = &printer->lowered->values[number];
+    const char *lanes = arena_printf(printer->arena, "nonfinite(%s)", print_value_name(printer, number));
+    for (int i = 0; i < value->operand_count; i++)
+        if (printer->lowered->values[value->operands[i]].lane == LANE_FLOAT)
+            lanes = arena_printf(printer->arena, "%s & ~nonfinite(%s)", lanes,
+                                 print_value_name(printer, value->operands[i]));
+    return lanes;
+}
+
+void print_watch(struct printer *printer, const struct watch *watch)
+{
+    const char *triggers = NULL;
+    for (ptrdiff_t i = 0; i < arrlen(watch->triggers); i++) {
+        const char *name = print_value_name(printer, watch->triggers[i]);
+        bool check = printer->lowered->values[watch->triggers[i]].lane == LANE_MASK;
+        triggers = arena_printf(printer->arena, "%s%s%s(%s)", triggers ? triggers : "", triggers ? " | " : "",
+                                check ? "mask_not" : "nonfinite", name);
+    }
+    text_open(&printer->text, "if (any_lane(%s, %d))", triggers, printer->lanes);
+    for (ptrdiff_t i = 0; i < arrlen(watch->values); i++)
+        text_line(&printer->text, "tell_origin(%s, %s, %d, %s[%d]);",
+                  print_buffer_name(printer, printer->lowered->overflow), print_begins(printer, watch->values[i].value),
+                  printer->lanes, printer->scalar ? "given.integer" : "integers", watch->values[i].slot);
+    text_close(&printer->text);
 }

@@ -30,6 +30,23 @@ template <int buffer_count> struct arguments<buffer_count, 0> {
     char *buffer[buffer_count];
 };
 
+/* ---- where overflows begin ---- */
+
+INLINE int nonfinite(float x)
+{
+    return (__float_as_int(x) & 0x7f800000) == 0x7f800000;
+}
+INLINE int any_lane(int mask, int)
+{
+    return mask;
+}
+/* The smallest number told is kept. */
+INLINE void tell_origin(char *place, int mask, int, long long number)
+{
+    if (mask & 1)
+        atomicMin((int *)place, (int)number);
+}
+
 /* ---- lanes of a team ---- */
 
 INLINE unsigned team_mask()

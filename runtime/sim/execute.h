@@ -218,7 +218,9 @@ static inline void warp_set_register(struct warp *warp, uint32_t d, bool wide, u
 
 /* Runs a warp until it ends, waits, or has had its turn; false after a fault (warp.c). */
 bool warp_run(struct warp *warp);
-bool warp_start(struct warp *warp);
+/* Sets the special registers that differ from block to block, or those that stay. */
+void warp_set_specials(struct warp *warp, bool of_block);
+void warp_start(struct warp *warp);
 
 /* barrier.c: arriving gives false after a fault; `barrier_settle` lets go on whoever may, and faults when nobody can.
  */

@@ -73,6 +73,7 @@ static struct block *block_new(struct launch *launch, struct worker *worker)
         warp->number = w;
         warp->isa = launch->isa;
         warp->counters = &worker->counters;
+        warp_set_specials(warp, false);
     }
     return block;
 }

@@ -19,8 +19,8 @@ enum op_kind {
     OP_LANE,            /* `lane` on registers */
     OP_COMPARE,         /* `compare`, then a predicate */
     OP_RUN,             /* `run` */
-    OP_ROUNDED,         /* as OP_LANE and OP_COMPARE, under the op's `control` */
-    OP_ROUNDED_COMPARE, /* */
+    OP_ROUNDED,         /* as OP_LANE, under the op's `control` */
+    OP_ROUNDED_COMPARE, /* as OP_COMPARE, likewise */
     OP_CONTROL,         /* from here on: what changes which lanes run, or where */
     OP_BRANCH = OP_CONTROL,
     OP_EXIT,
@@ -81,7 +81,7 @@ struct comparison {
     char combine; /* '&' '|' '^' */
 };
 
-/* A special register: its cells are set when a warp starts. */
+/* A special register: its cells are set before a warp starts. */
 struct special {
     int which;
     uint32_t register_offset;

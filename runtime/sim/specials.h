@@ -10,6 +10,12 @@ enum special_register {
     SPECIAL_COUNT
 };
 
+/* Whether it differs from block to block. */
+static inline bool special_of_block(int which)
+{
+    return (which >= SPECIAL_CTAID_X && which <= SPECIAL_CTAID_Z) || which == SPECIAL_SMID;
+}
+
 static inline uint32_t special_of_warp(const struct warp *warp, int which)
 {
     const struct launch *launch = warp->block->launch;

@@ -269,19 +269,21 @@ static void set_special(struct warp *warp, int which, uint32_t *cells)
         for (int l = 0; l < LANES; l++)
             cells[l] = special_of_lane(which, l);
     } else {
-        uint32_t value = special_of_warp(warp, which);
-        for (int l = 0; l < LANES; l++)
-            cells[l] = value;
+        warp->isa->fill32(cells, special_of_warp(warp, which));
     }
 }
 
-bool warp_start(struct warp *warp)
+void warp_set_specials(struct warp *warp, bool of_block)
 {
     const struct sim_kernel *kernel = warp->block->launch->kernel;
-    for (ptrdiff_t i = 0; i < arrlen(kernel->specials); i++) {
-        uint32_t *cells = warp_destination(warp, kernel->specials[i].register_offset);
-        set_special(warp, kernel->specials[i].which, cells);
-    }
+    for (ptrdiff_t i = 0; i < arrlen(kernel->specials); i++)
+        if (special_of_block(kernel->specials[i].which) == of_block)
+            set_special(warp, kernel->specials[i].which, warp_destination(warp, kernel->specials[i].register_offset));
+}
+
+void warp_start(struct warp *warp)
+{
+    warp_set_specials(warp, true);
     uint32_t first = warp->number * LANES, threads = warp->block->launch->thread_count;
     uint32_t lanes = threads - first < LANES ? threads - first : LANES;
     warp->mask = warp->live = lanes == LANES ? UINT32_MAX : (1U << lanes) - 1;
@@ -294,5 +296,4 @@ bool warp_start(struct warp *warp)
     warp->open_group = warp->done_group = 0;
     arrsetlen(warp->splits, 0);
     arrsetlen(warp->copies, 0);
-    return true;
 }

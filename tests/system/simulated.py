@@ -11,11 +11,24 @@ import subprocess
 import sys
 import tempfile
 
-from castor import ROOT, castor, check, finish
+from castor import CASTOR, ROOT, castor, check, finish
 
 SKIPPED = 77
 DATA = "synthetic(examples = 256, test = 64, image = uniform(0, 255), label = classes)"
 CNN_DATA = "synthetic(examples = 64, test = 8, image = uniform(0, 255), label = classes)"
+SCALED = """
+model (x: f32[batch, 4], label: class(3)[batch]) {
+    loss = cross_entropy(x |> linear(8) as hidden |> relu |> linear(3) as fc, label)
+}
+train {
+    data      synthetic(examples = 64, test = 8, x = normal(0, 1), label = classes)
+    batch     8
+    epochs    1
+    minimize  loss with sgd(lr = 0.1)
+    precision autocast(f16)
+    scale     dynamic(init = 4194304)
+}
+"""
 
 
 def train(folder, name, model, device, *flags):
@@ -44,12 +57,36 @@ def equal_bytes(folder, flags, other):
         check(a.read() == b.read(), f"the same weights with {' '.join(other)}")
 
 
-def main():
+def need_sim():
     listed = json.loads(subprocess.run([sys.argv[1], "devices", "--json"], check=True, capture_output=True).stdout)
     sim = next(row for row in listed if row["name"] == "sim")
     if not sim["available"]:
         print(f"skipped: {sim['reason']}")
         sys.exit(SKIPPED)
+
+
+def overflow_lines(folder, device, *flags):
+    """What is told of each overflowed step: line by line, the place where it began and whose fault it was."""
+    done = subprocess.run([CASTOR, "train", "--device", device, "--steps", "3", "--batch", "8", "--out",
+                           os.path.join(folder, f"overflow-{device}-{len(flags)}"), *flags], cwd=ROOT,
+                          capture_output=True, text=True)
+    return [line for line in done.stderr.splitlines() if line.startswith("step ")]
+
+
+def compare_overflows(folder):
+    """Forward: squares that f16 cannot hold. Backward: gradients too large only for the scale."""
+    net = os.path.join(folder, "scaled.net")
+    with open(net, "w") as file:
+        file.write(SCALED)
+    forward = ("models/overflow.net", "--data", DATA)
+    for cause, flags in ("the forward pass itself", forward), ("the scale is too large", (net,)):
+        host, sim = overflow_lines(folder, "host", *flags), overflow_lines(folder, "sim", *flags)
+        check(host == sim and sim and all(cause in line and "first at" in line for line in sim),
+              f"overflows with the same origin: {sim} on sim, {host} on host")
+
+
+def main():
+    need_sim()
     with tempfile.TemporaryDirectory() as folder:
         steps = ("--steps", "50", "--batch", "32", "--data", DATA)
         compare(folder, "fashion_mlp", "f32", 1e-4, *steps)
@@ -59,6 +96,7 @@ def main():
         compare(folder, "fashion_cnn", "f32", 1e-4, *few)
         compare(folder, "fashion_cnn", "autocast(f16)", 2e-2, *few)
         short = ("--policy", "autocast(f16)", "--steps", "5", "--batch", "16", "--data", DATA)
+        compare_overflows(folder)
         equal_bytes(folder, short, ("--threads", "3"))
         equal_bytes(folder, short, ("--threads", "2", "--check"))
         equal_bytes(folder, short + ("--accumulate", "2"), ("--threads", "2"))
