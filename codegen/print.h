@@ -15,8 +15,9 @@ struct printer {
     int lanes;                    /* host: of the vector loop's body now printed: LANES, or what is left at its end */
     const struct cuda_task *task; /* CUDA: now printed */
     const struct cuda_plan *plan;
-    int phase;   /* CUDA: of the nest, now printed */
-    bool packed; /* CUDA: the vector variable stands for the first of several neighbours */
+    int phase;                       /* CUDA: of the nest, now printed */
+    bool *fixed_value, *fixed_index; /* CUDA: by number: stands before the loop over the rows now printed */
+    bool packed;                     /* CUDA: the vector variable stands for the first of several neighbours */
 };
 
 /* C expressions (print_value.c); in the arena. */

@@ -38,6 +38,11 @@ void cuda_keep_declare(struct printer *printer);
 int cuda_keep_taken(struct printer *printer, int phase, const struct item *item);
 bool cuda_keep_gives(struct printer *printer, const struct item *item);
 
+/* What is the same in all rows (print_cuda_fixed.c): printed before the loop over them, left out inside. */
+void cuda_fixed_begin(struct printer *printer);
+void cuda_fixed_end(struct printer *printer);
+bool cuda_is_fixed(const struct printer *printer, const struct item *item);
+
 /* One task, for the block number `block` (print_cuda_task.c). */
 void cuda_print_task(struct printer *printer, const struct cuda_task *task);
 /* The next value of a reduction. */

@@ -92,6 +92,8 @@ static void print_phase_value(struct printer *printer, const struct item *item)
 static void print_item(struct printer *printer, const struct item *item)
 {
     const struct store *store = &printer->lowered->stores[item->kind == ITEM_STORE ? item->number : 0];
+    if (cuda_is_fixed(printer, item))
+        return;
     switch (item->kind) {
     case ITEM_INDEX:
         cuda_print_index(printer, item->number);
@@ -435,10 +437,12 @@ static void print_columns(struct printer *printer)
     print_block_bounds(printer, "part");
     print_column_indices(printer);
     start_totals(printer, REDUCTION_COLUMN);
+    cuda_fixed_begin(printer);
     text_open(&printer->text, "for (%s row = begin; row < end; row++)", cuda_integer(nest->rows));
     print_row_indices(printer);
     print_items(printer, nest->bodies[BODY_OUTER]);
     text_close(&printer->text);
+    cuda_fixed_end(printer);
     store_columns(printer, "part");
     text_close(&printer->text);
     end_totals(printer);
