@@ -3,8 +3,7 @@
 
 #if CASTOR_CUDA
 
-#include "runtime/sim/cublaslt.h"
-#include "runtime/sim/sim.h"
+#include "test_driver.h"
 
 static const char common[] = "#define N 6\n#define EACH(i) (int i = blockIdx.x * blockDim.x + threadIdx.x; i < N; "
                              "i += gridDim.x * blockDim.x)\n";
@@ -148,9 +147,9 @@ bool hand_tables(struct cuda_tables *tables, struct error *error)
     *tables = (struct cuda_tables){.nvrtc = nvrtc_open(error)};
     if (!tables->nvrtc)
         return false;
-    tables->driver = sim_driver_new(&(struct sim_settings){.architecture = "sm_80", .threads = 2}, error);
+    tables->driver = test_driver(&(struct sim_settings){.architecture = "sm_80", .threads = 2}, error);
     if (tables->driver)
-        tables->cublaslt = sim_cublaslt_new(tables->driver);
+        tables->cublaslt = test_cublaslt(tables->driver, error);
     if (tables->cublaslt)
         return true;
     if (tables->driver)

@@ -1,4 +1,4 @@
-/* Generated CUDA kernels on the simulated GPU. See kernel_cuda.h. */
+/* Generated CUDA kernels on the GPU of test_driver.h. See kernel_cuda.h. */
 #include "tests/kernel_cuda.h"
 
 #include "frontend/device.h"
@@ -14,7 +14,7 @@ struct target kernel_cuda_target(void)
 
 #if CASTOR_CUDA
 #include "runtime/cuda/nvrtc.h"
-#include "runtime/sim/sim.h"
+#include "test_driver.h"
 
 #include <stb/stb_ds.h>
 #include <stdlib.h>
@@ -86,7 +86,7 @@ struct kernel_cuda *kernel_cuda_new(const char *const *texts, int count)
     struct error error = {0};
     struct nvrtc *nvrtc = nvrtc_open(&error);
     struct kernel_cuda *cuda = calloc(1, sizeof *cuda);
-    cuda->driver = nvrtc ? sim_driver_new(&(struct sim_settings){.threads = 1}, &error) : NULL;
+    cuda->driver = nvrtc ? test_driver(&(struct sim_settings){.threads = 1}, &error) : NULL;
     bool good = cuda->driver;
     if (!good)
         error_print(&error, stderr);

@@ -1,0 +1,34 @@
+/* Which GPU tests run on. See test_driver.h. */
+#if CASTOR_CUDA
+#include "test_driver.h"
+
+#include "runtime/sim/cublaslt.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool on_gpu(void)
+{
+    const char *device = getenv("CASTOR_TEST_DEVICE");
+    return device && strcmp(device, "cuda") == 0;
+}
+
+struct driver *test_driver(const struct sim_settings *settings, struct error *error)
+{
+    struct driver *driver = on_gpu() ? driver_open(error) : sim_driver_new(settings, error);
+    CUdevice device;
+    CUcontext context;
+    if (driver && (!driver_good(driver, driver->DeviceGet(driver, &device, 0), "finding a GPU", error) ||
+                   !driver_good(driver, driver->DevicePrimaryCtxRetain(driver, &context, device), "a context", error) ||
+                   !driver_good(driver, driver->CtxSetCurrent(driver, context), "a context", error))) {
+        driver->free(driver);
+        return NULL;
+    }
+    return driver;
+}
+
+struct cublaslt *test_cublaslt(struct driver *driver, struct error *error)
+{
+    return on_gpu() ? cublaslt_open(error) : sim_cublaslt_new(driver);
+}
+#endif

@@ -1,0 +1,14 @@
+/* The driver that tests of the cuda device run on: a simulated GPU, or the machine's own where the variable
+ * CASTOR_TEST_DEVICE says cuda. */
+#ifndef CASTOR_TESTS_TEST_DRIVER_H
+#define CASTOR_TESTS_TEST_DRIVER_H
+
+#include "runtime/cuda/cublaslt.h"
+#include "runtime/cuda/driver.h"
+#include "runtime/sim/sim.h"
+
+/* With a current context. NULL with the error set. */
+struct driver *test_driver(const struct sim_settings *settings, struct error *error);
+struct cublaslt *test_cublaslt(struct driver *driver, struct error *error);
+
+#endif
