@@ -48,7 +48,12 @@ static void describe_source(struct arena *arena, const struct setting_call *sour
     result->test_share = number(source, "test", 0);
     if (strcmp(source->name, "idx") == 0) {
         result->kind = DATA_IDX;
-    } else if (strcmp(source->name, "npz") == 0) {
+    } else if (strcmp(source->name, "csv") == 0) {
+        result->kind = DATA_CSV;
+        result->label = text(source, "label");
+    } else if (strcmp(source->name, "safetensors") == 0) {
+        result->kind = DATA_TENSORS;
+    } else if (strcmp(source->name, "npz") == 0 || strcmp(source->name, "npy") == 0) {
         result->kind = DATA_NUMPY;
     } else {
         result->kind = DATA_SYNTHETIC;

@@ -26,7 +26,12 @@ struct signature {
 
 static const struct signature sources[] = {
     {"idx", {{"path", PARAMETER_STRING, false}}, EXTRA_NONE},
+    {"csv",
+     {{"path", PARAMETER_STRING, false}, {"label", PARAMETER_STRING, true}, {"test", PARAMETER_NUMBER, true}},
+     EXTRA_NONE},
     {"npz", {{"path", PARAMETER_STRING, false}, {"test", PARAMETER_NUMBER, true}}, EXTRA_NONE},
+    {"npy", {{"path", PARAMETER_STRING, false}, {"test", PARAMETER_NUMBER, true}}, EXTRA_NONE},
+    {"safetensors", {{"path", PARAMETER_STRING, false}, {"test", PARAMETER_NUMBER, true}}, EXTRA_NONE},
     {"synthetic", {{"examples", PARAMETER_NUMBER, false}, {"test", PARAMETER_NUMBER, true}}, EXTRA_DISTRIBUTIONS},
     {0}};
 

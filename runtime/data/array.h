@@ -31,6 +31,26 @@ bool idx_read(const char *path, int rank, struct data_array *array, struct error
 bool npy_parse(const char *where, void *memory, size_t size, struct data_array *array, struct error *error);
 bool npy_read(const char *path, struct data_array *array, struct error *error);
 
+/* A CSV file. `columns` have i32, f64, or the numbers of words as classes. */
+struct csv_column {
+    char *name;
+    bool words;
+    struct data_array array;
+};
+
+struct csv {
+    char *path;
+    int count;
+    struct csv_column *columns;
+};
+
+/* csv_free releases it, whether these succeed or not. */
+bool csv_read(struct csv *csv, const char *path, struct error *error);
+bool csv_parse(struct csv *csv, const char *path, const char *text, size_t size, struct error *error);
+void csv_free(struct csv *csv);
+/* All columns but one (NULL: all) side by side as f32. False with an error set when one of them holds words. */
+bool csv_features(const struct csv *csv, const char *label, struct data_array *array, struct error *error);
+
 /* A zip archive's entries. */
 struct zip_entry {
     char *name;

@@ -1,5 +1,6 @@
 /* Opening: the source's files become fields, and the examples are divided into sets. */
 #include "runtime/data/dataset.h"
+#include "runtime/safetensors.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -156,6 +157,126 @@ static bool open_numpy(struct dataset *dataset, struct error *error)
            npy_read(path, &dataset->fields[0].part[PART_TRAIN], error);
 }
 
+/* ---- csv ---- */
+
+/* A field with an array that was read; takes the array over. */
+static bool add_array(struct dataset *dataset, const char *name, struct data_array *array, struct error *error)
+{
+    for (int i = 0; i < dataset->field_count; i++)
+        if (strcmp(dataset->fields[i].name, renamed(dataset->description, name)) == 0)
+            return error_set(error, "%s: two fields are called `%s`", array->file, dataset->fields[i].name);
+    if (!add_field(dataset, renamed(dataset->description, name), error) || !dataset->fields)
+        return false;
+    dataset->fields[dataset->field_count - 1].part[PART_TRAIN] = *array;
+    *array = (struct data_array){0};
+    return true;
+}
+
+static bool copy_array(const struct data_array *from, struct data_array *to)
+{
+    size_t bytes = (size_t)data_array_examples(from) * data_array_row(from);
+    *to = *from;
+    to->memory = to->bytes = malloc(bytes + 1);
+    to->file = strdup(from->file);
+    if (to->memory)
+        memcpy(to->memory, from->bytes, bytes);
+    return to->memory && to->file;
+}
+
+static struct csv_column *find_column(const struct csv *csv, const char *name)
+{
+    for (int i = 0; i < csv->count; i++)
+        if (strcmp(csv->columns[i].name, name) == 0)
+            return &csv->columns[i];
+    return NULL;
+}
+
+static bool add_features(struct dataset *dataset, const struct csv *csv, const char *label, struct error *error)
+{
+    struct data_array features = {0};
+    struct error reason = {0};
+    if (!csv_features(csv, label, &features, &reason)) {
+        dataset->no_features = strdup(reason.text);
+        return dataset->no_features || error_set(error, "out of memory");
+    }
+    bool ok = find_column(csv, "features") || add_array(dataset, "features", &features, error);
+    data_array_free(&features);
+    return ok;
+}
+
+/* Every column is a field, the label's under the name `label`. */
+static bool add_columns(struct dataset *dataset, struct csv *csv, struct error *error)
+{
+    const char *wanted = dataset->description->label, *label = wanted ? wanted : "label";
+    struct csv_column *column = find_column(csv, label);
+    if (wanted && !column) {
+        error_set(error, "%s: has no column `%s`", csv->path, wanted);
+        for (int i = 0; i < csv->count && i < 8; i++)
+            snprintf(error->hint + strlen(error->hint), sizeof error->hint - strlen(error->hint), "%s%s",
+                     i ? ", " : "it has ", csv->columns[i].name);
+        return false;
+    }
+    if (!add_features(dataset, csv, column ? label : NULL, error))
+        return false;
+    bool other_name = column && strcmp(label, "label") != 0; /* the label has its own name, too */
+    struct data_array copy = {0};
+    bool ok = !other_name || (copy_array(&column->array, &copy) ? add_array(dataset, label, &copy, error)
+                                                                : error_set(error, "out of memory"));
+    data_array_free(&copy);
+    for (int i = 0; i < csv->count && ok; i++)
+        if (!add_array(dataset, &csv->columns[i] == column ? "label" : csv->columns[i].name, &csv->columns[i].array,
+                       error))
+            return false;
+    return ok;
+}
+
+static bool open_csv(struct dataset *dataset, struct error *error)
+{
+    struct csv csv;
+    bool ok = csv_read(&csv, dataset->description->path, error) && add_columns(dataset, &csv, error);
+    csv_free(&csv);
+    return ok;
+}
+
+/* ---- safetensors ---- */
+
+static bool add_tensor(struct dataset *dataset, const struct safetensors *file, const struct safetensors_tensor *tensor,
+                       struct error *error)
+{
+    if (!is_wanted(dataset->description, renamed(dataset->description, tensor->name)))
+        return true;
+    if (!tensor->rank)
+        return error_set(error, "%s: %s is a single number; an array whose first axis counts examples is expected",
+                         file->path, tensor->name);
+    struct data_array array = {.element = tensor->element, .rank = tensor->rank, .memory = malloc(tensor->bytes + 1)};
+    size_t room = strlen(file->path) + strlen(tensor->name) + 3;
+    array.file = malloc(room);
+    bool ok = false;
+    if (!array.memory || !array.file) {
+        error_set(error, "out of memory");
+    } else {
+        memcpy(array.dimension, tensor->dimension, sizeof array.dimension);
+        memcpy(array.memory, tensor->data, tensor->bytes);
+        array.bytes = array.memory;
+        snprintf(array.file, room, "%s: %s", file->path, tensor->name);
+        ok = add_array(dataset, tensor->name, &array, error);
+    }
+    data_array_free(&array);
+    return ok;
+}
+
+static bool open_tensors(struct dataset *dataset, struct error *error)
+{
+    struct safetensors *file = safetensors_open(dataset->description->path, error);
+    bool ok = file;
+    for (int i = 0; ok && i < file->count; i++)
+        ok = add_tensor(dataset, file, &file->tensors[i], error);
+    if (ok && !dataset->field_count)
+        ok = error_set(error, "%s: holds none of the arrays that the model takes", file->path);
+    safetensors_close(file);
+    return ok;
+}
+
 /* ---- the numbers of examples ---- */
 
 static bool count_part(struct dataset *dataset, enum data_part part, struct error *error)
@@ -192,7 +313,8 @@ static bool divide(struct dataset *dataset, struct error *error)
 {
     const struct data_description *description = dataset->description;
     int64_t all = dataset->examples[PART_TRAIN];
-    int64_t test = description->kind == DATA_NUMPY ? (int64_t)((double)all * description->test_share) : 0;
+    bool shares = description->kind != DATA_IDX && description->kind != DATA_SYNTHETIC;
+    int64_t test = shares ? (int64_t)((double)all * description->test_share) : 0;
     int64_t validate = (int64_t)((double)(all - test) * description->validate_share), train = all - test - validate;
     struct data_split *splits = dataset->splits;
     splits[SPLIT_TRAIN] = (struct data_split){PART_TRAIN, train, NULL};
@@ -224,9 +346,11 @@ struct dataset *data_open(const struct data_description *description, struct err
         return NULL;
     }
     dataset->description = description;
-    bool good = description->kind == DATA_IDX     ? open_idx(dataset, error)
-                : description->kind == DATA_NUMPY ? open_numpy(dataset, error)
-                                                  : true;
+    bool good = description->kind == DATA_IDX       ? open_idx(dataset, error)
+                : description->kind == DATA_CSV     ? open_csv(dataset, error)
+                : description->kind == DATA_TENSORS ? open_tensors(dataset, error)
+                : description->kind == DATA_NUMPY   ? open_numpy(dataset, error)
+                                                    : true;
     if (good && count_examples(dataset, error) && divide(dataset, error))
         return dataset;
     data_close(dataset);
@@ -243,6 +367,7 @@ void data_close(struct dataset *dataset)
         free(dataset->fields[i].name);
     }
     free(dataset->fields);
+    free(dataset->no_features);
     free(dataset->rows);
     free(dataset);
 }

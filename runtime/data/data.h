@@ -17,6 +17,8 @@
 
 enum data_kind {
     DATA_IDX,      /* a folder with files by the MNIST names, gzipped or not: fields image and label */
+    DATA_CSV,      /* a header line and a line an example: fields features, label, and each column by its name */
+    DATA_TENSORS,  /* a safetensors file, its tensors are the fields */
     DATA_NUMPY,    /* an .npz file, its arrays are the fields; an .npy file, one field named after the file */
     DATA_SYNTHETIC /* drawn from distributions, in the shapes that the model's inputs have */
 };
@@ -52,9 +54,10 @@ struct data_stage {
 
 struct data_description {
     enum data_kind kind;
-    const char *path;       /* idx: folder; numpy: file */
+    const char *path;       /* idx: folder; else the file */
+    const char *label;      /* csv: the column that is the label; NULL: one called so, if any */
     int64_t examples, test; /* synthetic */
-    double test_share;      /* numpy: share of the examples kept as test set, 0: none */
+    double test_share;      /* a file's share of the examples kept as test set, 0: none */
     double validate_share;  /* share of the training set kept for choosing the best weights, 0: none */
     int synthetic_count;
     const struct data_synthetic_field *synthetic;

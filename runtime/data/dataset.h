@@ -24,6 +24,7 @@ struct dataset {
     const struct data_description *description;
     struct data_field *fields;
     int field_count;
+    char *no_features; /* why a CSV file gives no field features; NULL: it does, or it is none */
     int64_t examples[PART_COUNT];
     struct data_split splits[SPLIT_COUNT];
     int64_t *rows; /* all rows of the training part, shuffled, where splits take shares of them */

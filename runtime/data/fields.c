@@ -13,6 +13,10 @@ const struct data_field *field_find(const struct dataset *dataset, const char *n
         if (strcmp(dataset->fields[i].name, name) == 0)
             return &dataset->fields[i];
     error_set(error, "%s: no field %s for the model's input of that name", dataset->description->path, name);
+    if (dataset->no_features && strcmp(name, "features") == 0) {
+        error_hint(error, "%s; a model may take columns one by one, each by its name", dataset->no_features);
+        return NULL;
+    }
     char list[ERROR_HINT / 2] = "";
     for (int i = 0; i < dataset->field_count; i++)
         snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "", dataset->fields[i].name);

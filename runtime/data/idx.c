@@ -7,7 +7,7 @@
 #include <string.h>
 #include <zlib.h>
 
-enum { IDX_U8 = 8, CHUNK = 1 << 24 };
+enum { IDX_U8 = 8, CHUNK_LEAST = 1 << 16, CHUNK_MOST = 1 << 24 };
 
 /* Reads `size` bytes into memory that grows as they come, so that a damaged header allocates nothing large. */
 static unsigned char *read_growing(gzFile file, size_t size, size_t *got)
@@ -15,7 +15,9 @@ static unsigned char *read_growing(gzFile file, size_t size, size_t *got)
     unsigned char *bytes = NULL;
     *got = 0;
     while (*got < size) {
-        size_t step = size - *got < CHUNK ? size - *got : CHUNK;
+        size_t step = *got < CHUNK_LEAST ? CHUNK_LEAST : *got < CHUNK_MOST ? *got : CHUNK_MOST;
+        if (step > size - *got)
+            step = size - *got;
         unsigned char *more = realloc(bytes, *got + step);
         if (!more)
             break;

@@ -66,6 +66,8 @@ static bool read_directory(struct zip *zip, const unsigned char *end, struct err
 {
     size_t size = u32(end + 12), used = 0;
     int count = (int)u16(end + 10);
+    if ((size_t)count * ENTRY_BYTES > size)
+        return damaged(zip, "its directory is too short for its entries", error);
     unsigned char *directory = calloc(size + 1, 1);
     zip->entries = calloc((size_t)count + 1, sizeof *zip->entries);
     if (!directory || !zip->entries) {

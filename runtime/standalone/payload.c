@@ -68,6 +68,7 @@ static json_t *write_data(const struct data_description *data)
                   (json_int_t)data->examples, "test", (json_int_t)data->test, "test_share", data->test_share,
                   "validate_share", data->validate_share, "synthetic", fields, "renames", renames, "stages", stages);
     set_text(object, "path", data->path);
+    set_text(object, "label", data->label);
     return object;
 }
 
@@ -141,6 +142,7 @@ static void read_data(struct memory *memory, struct data_description *data, cons
     struct data_stage *own_stages = allocate(memory, json_array_size(stages), sizeof *own_stages);
     *data = (struct data_description){.kind = (enum data_kind)number(object, "kind"),
                                       .path = text(object, "path"),
+                                      .label = text(object, "label"),
                                       .examples = number(object, "examples"),
                                       .test = number(object, "test"),
                                       .test_share = real(object, "test_share"),
