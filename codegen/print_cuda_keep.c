@@ -47,7 +47,8 @@ static int find_equal(const struct printer *printer, ptrdiff_t from, ptrdiff_t u
     return -1;
 }
 
-/* Calls for each value that is kept, up to what registers hold; whether `number` is one of them. */
+/* Whether `number` is kept: values are, in the order of their first loads, up to what registers hold. To declare them
+ * all is the same walk. */
 static bool is_kept(struct printer *printer, int number, bool declare)
 {
     int64_t steps = cuda_keep_steps(printer), kept = 0;

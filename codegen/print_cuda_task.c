@@ -44,7 +44,10 @@ static void print_phase(struct printer *printer, int number);
 static void print_items(struct printer *printer, const struct item *items);
 
 /* Where a thread keeps its element of the row for a later task (cuda_again.c). */
-static const char again_place[] = "(row - begin) * 256 + thread";
+static const char *again_place(struct printer *printer)
+{
+    return arena_printf(printer->arena, "(row - begin) * %d + thread", CUDA_THREADS);
+}
 
 /* A value that stays in shared memory: loaded and put there, or taken from it. */
 static void print_again(struct printer *printer, const struct cuda_kept *kept, int number)
@@ -53,11 +56,12 @@ static void print_again(struct printer *printer, const struct cuda_kept *kept, i
     const char *element = element_name(value->element), *name = print_value_name(printer, number);
     if (number != kept->to) {
         cuda_print_value(printer, number);
-        text_line(&printer->text, "if (mine) store_%s(again_%d, %s, %s);", element, kept->to, again_place, name);
+        text_line(&printer->text, "if (mine) store_%s(again_%d, %s, %s);", element, kept->to, again_place(printer),
+                  name);
         return;
     }
     text_line(&printer->text, "%s %s;", print_lane_type(printer, value->lane), name);
-    text_line(&printer->text, "if (mine) %s = load_%s(again_%d, %s);", name, element, kept->to, again_place);
+    text_line(&printer->text, "if (mine) %s = load_%s(again_%d, %s);", name, element, kept->to, again_place(printer));
     text_line(&printer->text, "else %s = %s;", name, cuda_print_load(printer, number));
 }
 
@@ -67,7 +71,7 @@ static void print_again_store(struct printer *printer, int number)
     const struct cuda_kept *kept = cuda_kept_store(printer->plan, number);
     if (kept)
         text_line(&printer->text, "if (mine) store_%s(again_%d, %s, %s);", element_name(store->element), kept->to,
-                  again_place, print_value_name(printer, store->value));
+                  again_place(printer), print_value_name(printer, store->value));
 }
 
 /* A value of a phase, which may be in registers since an earlier one, or on the chip since an earlier task. */

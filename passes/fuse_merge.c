@@ -36,7 +36,7 @@ void fuse_float(struct fuser *fuser)
     hmfree(latest);
 }
 
-/* Is the group moved in less time than a launch takes? Then it is worth a launch of its own nowhere. */
+/* Does it move its bytes in less than half the time of a launch? */
 static bool is_brief(const struct fuser *fuser, const struct group *group)
 {
     const struct target *target = fuser->context->target;
