@@ -40,10 +40,11 @@ static struct variable *copy_of(struct module *module, const struct variable *pa
     copy->module = parameter->module;
     struct copy_entry entry = {.key = parameter->name};
     ptrdiff_t at = shgeti(*added, parameter->name);
-    if (at >= 0)
-        entry = (*added)[at];
-    entry.value[element == ELEMENT_BF16] = copy;
-    shputs(*added, entry);
+    if (at < 0) { /* shputs may spoil the key of an entry that is there */
+        shputs(*added, entry);
+        at = shgeti(*added, parameter->name);
+    }
+    (*added)[at].value[element == ELEMENT_BF16] = copy;
     return copy;
 }
 

@@ -168,13 +168,14 @@ static void note_uses(const struct module *module, const struct node *node, stru
             continue;
         struct weight_use use = {.key = (char *)operand->attributes->symbol};
         ptrdiff_t at = shgeti(*uses, use.key);
-        if (at >= 0)
-            use = (*uses)[at];
+        if (at < 0) { /* shputs may spoil the key of an entry that is there */
+            shputs(*uses, use);
+            at = shgeti(*uses, use.key);
+        }
         if (is_conv(node) && !is_activation(node, i))
-            use.value.weight = true;
+            (*uses)[at].value.weight = true;
         else
-            use.value.other = true;
-        shputs(*uses, use);
+            (*uses)[at].value.other = true;
     }
 }
 
