@@ -27,6 +27,14 @@ static const struct node *operand_at(const struct node *node, int i)
     return node->operands[i];
 }
 
+/* The text of a symbol: the same name may be interned in two arenas, a module's and the one that it was copied from. */
+static const char *symbol_of(const struct node *node, const struct attribute_field *field)
+{
+    const char *symbol;
+    memcpy(&symbol, attribute_of(node->attributes, field), sizeof symbol);
+    return symbol ? symbol : "";
+}
+
 /* Bytes of an attribute that count. */
 static size_t field_bytes(const struct node *node, const struct attribute_field *field)
 {
@@ -44,8 +52,6 @@ static size_t field_bytes(const struct node *node, const struct attribute_field 
         return sizeof(int64_t) * (size_t)attribute_length(node, field);
     case FORM_COUNT:
         return sizeof(int64_t);
-    case FORM_SYMBOL:
-        return sizeof(const char *); /* interned */
     case FORM_KEY:
         return sizeof(uint64_t);
     default: /* axis, kind, gate, index */
@@ -66,7 +72,13 @@ static uint64_t hash(const struct node *node)
     enum attribute_kind kind = op_info(node->op)->attributes;
     for (int i = 0; i < attribute_field_count(kind); i++) {
         const struct attribute_field *field = attribute_field(kind, i);
-        value = XXH3_64bits_withSeed(attribute_of(node->attributes, field), field_bytes(node, field), value);
+        const void *bytes = attribute_of(node->attributes, field);
+        size_t size = field_bytes(node, field);
+        if (field->form == FORM_SYMBOL) {
+            bytes = symbol_of(node, field);
+            size = strlen(bytes);
+        }
+        value = XXH3_64bits_withSeed(bytes, size, value);
     }
     return value;
 }
@@ -81,7 +93,9 @@ static bool equal(const struct node *a, const struct node *b)
     enum attribute_kind kind = op_info(a->op)->attributes;
     for (int i = 0; i < attribute_field_count(kind); i++) {
         const struct attribute_field *field = attribute_field(kind, i);
-        if (memcmp(attribute_of(a->attributes, field), attribute_of(b->attributes, field), field_bytes(a, field)) != 0)
+        if (field->form == FORM_SYMBOL ? strcmp(symbol_of(a, field), symbol_of(b, field)) != 0
+                                       : memcmp(attribute_of(a->attributes, field), attribute_of(b->attributes, field),
+                                                field_bytes(a, field)) != 0)
             return false;
     }
     return true;

@@ -56,6 +56,28 @@ static void test_dce(void)
     check_rewrite(body, " %a = exp(%x)\n %w = write(%a, \"v\", gate=all)\n", -1, dce);
 }
 
+/* A read built in a copy of the module, in an arena of its own, is the read that the copy came with. */
+static void test_copy(void)
+{
+    struct arena *arena = arena_new(), *other = arena_new();
+    struct module *module = case_parse(arena, " %a = read(\"v\") : f32[4,6]\n %o = output(%a, \"o\", kind=value)\n");
+    struct module *copy = module_copy(module, other);
+    struct graph *graph = copy->graphs[0];
+    struct builder builder = {.graph = graph, .scope = ""};
+    const struct variable *variable = module_find_variable(copy, "v");
+    ptrdiff_t before = arrlen(graph->nodes);
+    build_output(&builder, "q", build_read(&builder, variable), OUTPUT_VALUE);
+    struct attributes *attributes = arena_copy(other, graph->nodes[before]->attributes, sizeof *attributes);
+    attributes->symbol = arena_intern(other, "v");
+    graph->nodes[before]->attributes = attributes;
+    pass_cse(graph, &(struct pass_context){.limit = -1});
+    CHECK(arrlen(graph->nodes) == before + 1);
+    module_free(copy);
+    module_free(module);
+    arena_free(other);
+    arena_free(arena);
+}
+
 /* 100,000 nodes, half of them equal to others, in time that a quadratic pass would not keep. */
 static void test_linear(void)
 {
@@ -89,6 +111,7 @@ int main(void)
         check_rewrite(different[i], different[i], -1, cse);
     check_rewrite(merges[0].before, merges[0].before, 0, cse);
     test_dce();
+    test_copy();
     test_linear();
     return check_result();
 }
