@@ -15,7 +15,8 @@ struct bench {
     struct executor *executor;
     const struct program *program;
     const struct program_entry *entry;
-    int number; /* of the entry */
+    int number;     /* of the entry */
+    uint64_t state; /* of the draws */
     void **inputs;
     double **values; /* of each input, row-major */
 };
@@ -43,18 +44,27 @@ static double made_up(const struct program_input *input, uint64_t *state)
     }
 }
 
-static bool make_input(struct bench *bench, int number, uint64_t *state, struct error *error)
+static bool allocate_input(struct bench *bench, int number, struct error *error)
 {
     const struct program_input *input = &bench->entry->inputs[number];
     size_t count = (size_t)program_tensor_elements(&input->tensor);
     size_t bytes = (program_tensor_bytes(&input->tensor) + 63) / 64 * 64;
     bench->inputs[number] = aligned_alloc(64, bytes ? bytes : 64);
     bench->values[number] = malloc((count + 1) * sizeof(double));
-    if (!bench->inputs[number] || !bench->values[number])
-        return error_set(error, "out of memory");
-    for (size_t i = 0; i < count; i++)
-        bench->values[number][i] = tensor_round(input->tensor.element, made_up(input, state));
-    return tensor_store(&input->tensor, bench->inputs[number], PROGRAM_F64, bench->values[number], input->name, error);
+    return (bench->inputs[number] && bench->values[number]) || error_set(error, "out of memory");
+}
+
+static bool draw_inputs(struct bench *bench, struct error *error)
+{
+    bool done = true;
+    for (int i = 0; i < bench->entry->input_count && done; i++) {
+        const struct program_input *input = &bench->entry->inputs[i];
+        int64_t count = program_tensor_elements(&input->tensor);
+        for (int64_t k = 0; k < count; k++)
+            bench->values[i][k] = tensor_round(input->tensor.element, made_up(input, &bench->state));
+        done = tensor_store(&input->tensor, bench->inputs[i], PROGRAM_F64, bench->values[i], input->name, error);
+    }
+    return done;
 }
 
 static void bench_free(struct bench *bench)
@@ -83,11 +93,11 @@ static bool bench_open(struct bench *bench, struct device *device, const struct 
     bench->values = calloc((size_t)bench->entry->input_count + 1, sizeof *bench->values);
     if (!bench->inputs || !bench->values)
         return error_set(error, "out of memory");
-    uint64_t state = seed + 1;
+    bench->state = seed + 1;
     for (int i = 0; i < bench->entry->input_count; i++)
-        if (!make_input(bench, i, &state, error))
+        if (!allocate_input(bench, i, error))
             return false;
-    if (!executor_initialise(bench->executor, seed, NULL, false, error))
+    if (!draw_inputs(bench, error) || !executor_initialise(bench->executor, seed, NULL, false, error))
         return false;
     executor_set(bench->executor, "train/steps", 1000);
     return true;
@@ -257,16 +267,20 @@ static void add_difference(struct sum *sum, const double *a, const double *b, in
     sum->count += count;
 }
 
+/* Sums over all batches: how far the device is off, how far op by op is, and of the exact values. */
+struct errors {
+    struct sum loss[3], gradient[3];
+};
+
 static void compare(const struct bench *bench, const struct evaluation *exact, const struct evaluation *rounded,
-                    struct accuracy *accuracy)
+                    struct errors *errors)
 {
-    struct sum loss[3] = {{0}}, gradient[3] = {{0}}; /* off; op by op off; exact */
     for (int i = 0; i < bench->entry->output_count; i++) {
         const struct program_output *output = &bench->entry->outputs[i];
         bool of_gradient = is_gradient(output->name);
         if (!of_gradient && output->kind != PROGRAM_LOSS)
             continue;
-        struct sum *sums = of_gradient ? gradient : loss;
+        struct sum *sums = of_gradient ? errors->gradient : errors->loss;
         int64_t count = program_tensor_elements(&output->tensor);
         const double *wanted = evaluation_output(exact, output->name)->values;
         double *got = output_values(bench, i);
@@ -275,30 +289,38 @@ static void compare(const struct bench *bench, const struct evaluation *exact, c
         add_difference(&sums[2], wanted, NULL, count);
         free(got);
     }
-    *accuracy = (struct accuracy){.loss = root_mean(&loss[0]),
-                                  .gradient = root_mean(&gradient[0]),
-                                  .loss_magnitude = root_mean(&loss[2]),
-                                  .gradient_magnitude = root_mean(&gradient[2]),
-                                  .rounded_loss = root_mean(&loss[1]),
-                                  .rounded_gradient = root_mean(&gradient[1])};
+}
+
+static bool measure_batch(struct bench *bench, const struct module *module, struct errors *errors, struct error *error)
+{
+    if (!run_in_range(bench, error))
+        return false;
+    const struct graph *graph = module_find_graph(module, bench->entry->name);
+    struct environment *environment = environment_of(bench);
+    struct evaluation *rounded = evaluate_graph(graph, environment, EVALUATE_ROUNDED);
+    copies_exact(module, environment);
+    struct evaluation *exact = evaluate_graph(graph, environment, EVALUATE_EXACT);
+    compare(bench, exact, rounded, errors);
+    evaluation_free(exact);
+    evaluation_free(rounded);
+    environment_free(environment);
+    return true;
 }
 
 bool measure_accuracy(struct device *device, const struct program *program, const struct module *module, uint64_t seed,
                       struct accuracy *accuracy, struct error *error)
 {
     struct bench bench;
-    bool done = bench_open(&bench, device, program, seed, error) && run_in_range(&bench, error);
-    if (done) {
-        const struct graph *graph = module_find_graph(module, bench.entry->name);
-        struct environment *environment = environment_of(&bench);
-        struct evaluation *rounded = evaluate_graph(graph, environment, EVALUATE_ROUNDED);
-        copies_exact(module, environment);
-        struct evaluation *exact = evaluate_graph(graph, environment, EVALUATE_EXACT);
-        compare(&bench, exact, rounded, accuracy);
-        evaluation_free(exact);
-        evaluation_free(rounded);
-        environment_free(environment);
-    }
+    struct errors errors = {0};
+    bool done = bench_open(&bench, device, program, seed, error);
+    for (int i = 0; i < MEASURE_BATCHES && done; i++)
+        done = (i == 0 || draw_inputs(&bench, error)) && measure_batch(&bench, module, &errors, error);
+    *accuracy = (struct accuracy){.loss = root_mean(&errors.loss[0]),
+                                  .gradient = root_mean(&errors.gradient[0]),
+                                  .loss_magnitude = root_mean(&errors.loss[2]),
+                                  .gradient_magnitude = root_mean(&errors.gradient[2]),
+                                  .rounded_loss = root_mean(&errors.loss[1]),
+                                  .rounded_gradient = root_mean(&errors.gradient[1])};
     bench_free(&bench);
     return done;
 }

@@ -16,9 +16,12 @@ struct environment;
 struct environment *measure_environment(struct device *device, const struct program *program, uint64_t seed,
                                         const char *weights, struct error *error);
 
-/* Root mean square errors, against the evaluator in f64 on the same inputs and parameters. */
+/* Root mean square errors over several batches, since one loss alone is off by much or little as it happens: against
+ * the evaluator in f64 on the same inputs and parameters. */
+enum { MEASURE_BATCHES = 16 };
+
 struct accuracy {
-    double loss;                               /* over all losses */
+    double loss;                               /* over all losses of all batches */
     double gradient;                           /* over all elements of all gradients */
     double loss_magnitude, gradient_magnitude; /* root mean squares of the exact values */
     double rounded_loss, rounded_gradient;     /* the same errors of the evaluator that rounds at each node, op by op */

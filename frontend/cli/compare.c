@@ -101,10 +101,10 @@ static int count_and_time(struct table *table, struct row *row, const char *poli
     return compilation_close(&compilation, code);
 }
 
-/* So few examples that the evaluator, which is slow, is done in seconds. */
+/* So few examples a batch that the evaluator, which is slow, is done in seconds. */
 static int64_t few_examples(const struct ledger *ledger, int64_t batch)
 {
-    const double enough = 2e8;
+    const double enough = 2e8 / MEASURE_BATCHES;
     double share = ledger->flops ? enough / (double)ledger->flops : 1;
     int64_t examples = (int64_t)((double)batch * share);
     return examples < 2 ? (batch < 2 ? batch : 2) : examples < batch ? examples : batch;
