@@ -333,7 +333,7 @@ bool embed_trainer(const char *path, const struct program *program, const struct
         return error_set(error, "out of memory");
     embedding->program = program;
     embedding->error = error;
-    embedding->unit_count = compile_split(program, embedding->ends);
+    embedding->unit_count = compile_split(program, 0, embedding->ends);
     bool ok = cache_open(&embedding->folder, "off", error) && compile_units(embedding, jobs > 0 ? jobs : 1) &&
               write_payload(embedding, payload) && ship_libraries(embedding, path) && link_trainer(embedding, path);
     for (int i = 0; i < embedding->object_count; i++)

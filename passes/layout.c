@@ -6,8 +6,8 @@
  * first towards the users, then, to nodes that have none yet, towards the operands. A reshape that joins the channels
  * with other axes (flatten) ends it: such a value is row-major, and whoever computes it reads in one order and stores
  * in the other, so that no kernel only copies. Batch fields, variables, outputs and matrix products stay row-major;
- * where a convolution takes one of those as it is, a reshape to its own shape is inserted, which says that a copy in
- * the other order is needed.
+ * where a convolution takes one of those as it is, or a product takes what lies in an order that its library can't
+ * read, a reshape to its own shape is inserted, which says that a copy in the other order is needed.
  *
  * Convolutions that are kernels of our own (LANGUAGE_CUDA) read a weight best with its inputs innermost. The half
  * copies of parameters lie so, where convolutions read them as weights and nothing else does: the optimizer's kernel
@@ -16,6 +16,7 @@
  * Requires: no markers. Preserves: values; only layouts change, and such reshapes appear. Reductions add in the order
  * of memory, so the last bits of sums may change. */
 #include "passes/pass.h"
+#include "passes/view.h"
 
 #include <stb/stb_ds.h>
 
@@ -222,17 +223,18 @@ static void order_weights(struct graph *graph)
     shfree(uses);
 }
 
-/* A copy of the operand in the order that the convolution wants; the operand itself where that is its order. One copy
- * serves all: it is kept in `copies` at operand->mark. */
-static struct node *reordered(struct graph *graph, struct node *conv, struct node *operand, struct node **copies)
+/* A copy of the operand with axis `channels` innermost, NO_CHANNELS: row-major; the operand itself where that is its
+ * order. One copy serves all: it is kept in `copies` at operand->mark. */
+static struct node *reordered(struct graph *graph, struct node *user, struct node *operand, int channels,
+                              struct node **copies)
 {
     struct type wanted = operand->type;
-    set_order(&wanted, 1);
+    set_order(&wanted, channels);
     if (type_equal(&wanted, &operand->type))
         return operand;
     if (copies[operand->mark])
         return copies[operand->mark];
-    struct builder builder = builder_at(graph, conv);
+    struct builder builder = builder_at(graph, user);
     struct node *copy = build(&builder, OP_reshape, &operand, 1, NULL, &operand->type);
     copy->type = wanted;
     return copies[operand->mark] = copy;
@@ -242,13 +244,17 @@ static void insert_copies(struct graph *graph)
 {
     struct arena *arena = arena_new();
     struct node **nodes = graph_take_nodes(graph), **copies = ARENA_ARRAY(arena, struct node *, arrlen(nodes));
+    struct node **matrices = ARENA_ARRAY(arena, struct node *, arrlen(nodes));
     for (ptrdiff_t i = 0; i < arrlen(nodes); i++)
         nodes[i]->mark = i;
     for (ptrdiff_t i = 0; i < arrlen(nodes); i++) {
-        for (int j = 0; is_conv(nodes[i]) && j < 2; j++)
-            if (is_activation(nodes[i], j))
-                nodes[i]->operands[j] = reordered(graph, nodes[i], nodes[i]->operands[j], copies);
-        graph_append(graph, nodes[i]);
+        struct node *node = nodes[i];
+        for (int j = 0; op_is(node->op, CLASS_CONTRACTION) && j < node->operand_count; j++) {
+            struct node **kept = is_conv(node) ? copies : matrices;
+            if (is_conv(node) ? is_activation(node, j) : !view_contraction_operand(node, j))
+                node->operands[j] = reordered(graph, node, node->operands[j], is_conv(node) ? 1 : NO_CHANNELS, kept);
+        }
+        graph_append(graph, node);
     }
     arena_free(arena);
     arrfree(nodes);

@@ -14,6 +14,7 @@ struct overwrite {
     int *reached;        /* by node id: the last nest, counted over all kernels, that came here */
     int *kernel;         /* by node id: the kernel for which maker and last_nest were set */
     int *uniform;        /* by node id: the last kernel in which a value of one element needed it */
+    int *gathered;       /* by node id: the last kernel that takes elements of it by an index */
     int nests, number;   /* nests seen so far; the kernel inspected */
     struct node **found; /* stb_ds array: nodes of the nest being walked */
     struct node **stack; /* stb_ds array */
@@ -30,8 +31,9 @@ struct overwrite *overwrite_new(size_t node_count)
     arrsetlen(overwrite->reached, node_count);
     arrsetlen(overwrite->kernel, node_count);
     arrsetlen(overwrite->uniform, node_count);
+    arrsetlen(overwrite->gathered, node_count);
     for (size_t i = 0; i < node_count; i++)
-        overwrite->reached[i] = overwrite->kernel[i] = overwrite->uniform[i] = 0;
+        overwrite->reached[i] = overwrite->kernel[i] = overwrite->uniform[i] = overwrite->gathered[i] = 0;
     return overwrite;
 }
 
@@ -43,6 +45,7 @@ void overwrite_free(struct overwrite *overwrite)
     arrfree(overwrite->reached);
     arrfree(overwrite->kernel);
     arrfree(overwrite->uniform);
+    arrfree(overwrite->gathered);
     arrfree(overwrite->found);
     arrfree(overwrite->stack);
     free(overwrite);
@@ -185,6 +188,9 @@ void overwrite_inspect(struct overwrite *overwrite, const struct kernel_use *use
             overwrite->kernel[id] = use->number;
             overwrite->maker[id] = (int)i;
         }
+    for (int i = 0; i < use->computed_count; i++)
+        if (use->computed[i]->op == OP_gather)
+            overwrite->gathered[use->computed[i]->operands[0]->id] = use->number;
     for (ptrdiff_t i = 0; i < arrlen(nests); i++) {
         walk_nest(overwrite, &nests[i]);
         carry_spread(overwrite, &nests[i], (int)i);
@@ -197,8 +203,8 @@ bool overwrite_allowed(const struct overwrite *overwrite, const struct node *sto
     bool known = overwrite->kernel[store->id] == overwrite->number && overwrite->kernel[load->id] == overwrite->number;
     if (!known || store->kernel != overwrite->number)
         return false;
-    if (shape_elements(&load->type.shape) == 1)
-        return true;
+    if (shape_elements(&load->type.shape) == 1) /* read before all else, unless an index says where */
+        return overwrite->gathered[load->id] != overwrite->number;
     if (overwrite->uniform[load->id] == overwrite->number)
         return false;
     int reader = overwrite->last_nest[load->id], writer = overwrite->maker[store->id];

@@ -11,6 +11,8 @@ struct generator {
     struct random_options options;
     uint64_t state;
     struct node **pool; /* stb_ds array: what may be an operand */
+    const char *prefix; /* of variables */
+    ptrdiff_t first;    /* variable of its own */
     int names;
 };
 
@@ -46,7 +48,8 @@ static struct shape draw_shape(struct generator *g, int rank)
     struct shape shape = {.rank = rank};
     int64_t elements = 1;
     for (int i = 0; i < rank; i++) {
-        int64_t size = draw_size(g);
+        bool batch = i == 0 && g->options.batch && chance(g, 70);
+        int64_t size = batch ? g->options.batch : draw_size(g);
         shape.dimension[i] = elements * size <= g->options.elements ? size : 1;
         elements *= shape.dimension[i];
     }
@@ -62,7 +65,7 @@ static struct node *add_input(struct generator *g, enum element element, struct 
 
 static struct node *add_read(struct generator *g, struct shape shape)
 {
-    const char *name = arena_printf(g->module->arena, "v%d", g->names++);
+    const char *name = arena_printf(g->module->arena, "%sv%d", g->prefix, g->names++);
     return build_read(&g->builder, module_add_variable(g->module, name, type_make(ELEMENT_F32, shape),
                                                        VARIABLE_PARAMETER, (struct span){0}));
 }
@@ -487,14 +490,14 @@ static void round_some(struct generator *g, struct node *node)
 static void add_write(struct generator *g, struct node *value)
 {
     const struct variable *variable = NULL;
-    for (ptrdiff_t i = 0; i < arrlen(g->module->variables) && !variable; i++) {
+    for (ptrdiff_t i = g->first; i < arrlen(g->module->variables) && !variable; i++) {
         const struct variable *old = g->module->variables[i];
         bool free = old->kind == VARIABLE_PARAMETER && !old->frozen;
         if (free && shape_equal(&old->type.shape, &value->type.shape) && chance(g, 50))
             variable = old;
     }
     if (!variable)
-        variable = module_add_variable(g->module, arena_printf(g->module->arena, "v%d", g->names++),
+        variable = module_add_variable(g->module, arena_printf(g->module->arena, "%sv%d", g->prefix, g->names++),
                                        type_make(ELEMENT_F32, value->type.shape), VARIABLE_PARAMETER, (struct span){0});
     module_find_variable(g->module, variable->name)->frozen = true; /* written: not again */
     build_write(&g->builder, variable, cast_to(g, value, ELEMENT_F32), GATE_NEVER);
@@ -522,16 +525,19 @@ static void add_effects(struct generator *g)
     graph_number(g->builder.graph);
 }
 
-struct module *random_module(struct arena *arena, uint64_t seed, const struct random_options *options)
+static struct graph *generate(struct module *module, const char *name, const char *prefix, uint64_t seed,
+                              const struct random_options *options)
 {
-    struct generator g = {.module = module_new(arena, diagnostics_new(arena), "random"),
+    struct generator g = {.module = module,
                           .options = options ? *options : (struct random_options){0},
+                          .prefix = prefix,
+                          .first = arrlen(module->variables),
                           .state = seed};
     if (!g.options.steps)
         g.options.steps = 24;
     if (!g.options.elements)
         g.options.elements = 600;
-    g.builder = (struct builder){.graph = module_add_graph(g.module, "train"), .scope = ""};
+    g.builder = (struct builder){.graph = module_add_graph(module, name), .scope = ""};
     for (int i = 0; i < 3; i++)
         arrput(g.pool, add_leaf(&g));
     for (int i = 0; i < g.options.steps; i++) {
@@ -542,7 +548,19 @@ struct module *random_module(struct arena *arena, uint64_t seed, const struct ra
     }
     add_effects(&g);
     arrfree(g.pool);
-    return g.module;
+    return g.builder.graph;
+}
+
+struct graph *random_graph(struct module *module, const char *name, uint64_t seed, const struct random_options *options)
+{
+    return generate(module, name, arena_printf(module->arena, "%s.", name), seed, options);
+}
+
+struct module *random_module(struct arena *arena, uint64_t seed, const struct random_options *options)
+{
+    struct module *module = module_new(arena, diagnostics_new(arena), "random");
+    generate(module, "train", "", seed, options);
+    return module;
 }
 
 /* ---- values ---- */

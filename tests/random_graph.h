@@ -9,6 +9,7 @@
 struct random_options {
     int steps;        /* ops drawn; each adds the nodes that make its operands fit (default 24) */
     int64_t elements; /* the largest tensor, roughly (default 600) */
+    int64_t batch;    /* most tensors have it as their first axis; 0: none in particular */
     bool halves;      /* some nodes are rounded to f16 or bf16 */
     unsigned without; /* bit i: no ops of class i (enum op_class) */
 };
@@ -16,6 +17,10 @@ struct random_options {
 /* A module of one graph, "train": inputs, variables that are read, written or both, draws of train/seed and
  * train/attempt, several outputs and writes. Every op of the table but the markers can occur. */
 struct module *random_module(struct arena *arena, uint64_t seed, const struct random_options *options);
+
+/* Adds such a graph to a module, with variables of its own but for the seed's. */
+struct graph *random_graph(struct module *module, const char *name, uint64_t seed,
+                           const struct random_options *options);
 
 /* Gives every input and variable of the module values: floats around 0 that their type holds exactly, indices in
  * their range. */

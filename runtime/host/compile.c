@@ -55,13 +55,14 @@ int compile_words(const char *isa, char buffer[COMPILE_BUFFER], char *words[COMP
     return count;
 }
 
-int compile_split(const struct program *program, int ends[COMPILE_UNITS])
+int compile_split(const struct program *program, size_t unit_bytes, int ends[COMPILE_UNITS])
 {
     size_t total = 0, done = 0;
     int units = 0;
     for (int i = 0; i < program->kernel_count; i++)
         total += strlen(program->kernels[i].source);
-    size_t count = total / UNIT_BYTES + 1 < COMPILE_UNITS ? total / UNIT_BYTES + 1 : COMPILE_UNITS;
+    size_t count = total / (unit_bytes ? unit_bytes : UNIT_BYTES) + 1;
+    count = count < COMPILE_UNITS ? count : COMPILE_UNITS;
     for (int i = 0; i < program->kernel_count; units++) {
         size_t number = (size_t)units + 1, end = total * number / count;
         do
@@ -151,7 +152,7 @@ static char *unit_text(const struct program *program, const struct unit *unit)
 static void split(struct build *build)
 {
     int ends[COMPILE_UNITS] = {0};
-    build->unit_count = compile_split(build->program, ends);
+    build->unit_count = compile_split(build->program, build->settings->unit_bytes, ends);
     for (int i = 0; i < build->unit_count; i++) {
         struct unit *unit = &build->units[i];
         unit->first = i ? ends[i - 1] : 0;

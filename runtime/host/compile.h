@@ -12,6 +12,7 @@ struct compile_settings {
     const char *isa;               /* a name that isa_find knows */
     const char *cache;             /* folder, "off", or NULL for the user's own */
     int jobs;                      /* compilers side by side */
+    size_t unit_bytes;             /* as compile_split takes it */
     const struct host_unit *built; /* where nothing is to be compiled; NULL */
 };
 
@@ -29,10 +30,10 @@ struct kernel_library *compile_kernels(const struct compile_settings *settings, 
 enum { COMPILE_WORDS = 32, COMPILE_BUFFER = 256 };
 int compile_words(const char *isa, char buffer[COMPILE_BUFFER], char *words[COMPILE_WORDS]);
 
-/* Cuts the kernels into units of about equal length: ends[i] is the first kernel behind unit i. How many units; it
- * depends on the text alone. */
+/* Cuts the kernels into units of about equal length, `unit_bytes` or, where that is 0, what compiles fast when it is
+ * optimised: ends[i] is the first kernel behind unit i. How many units; it depends on the text alone. */
 enum { COMPILE_UNITS = 64 };
-int compile_split(const struct program *program, int ends[COMPILE_UNITS]);
+int compile_split(const struct program *program, size_t unit_bytes, int ends[COMPILE_UNITS]);
 
 void kernel_library_free(struct kernel_library *library);
 

@@ -235,7 +235,8 @@ struct device *host_device_new(const struct host_settings *settings, struct erro
                                    .discard = host_discard,
                                    .run = host_run,
                                    .finish = host_finish};
-    host->compile = (struct compile_settings){.cache = host->cache, .jobs = facts.cores, .built = settings->built};
+    host->compile = (struct compile_settings){
+        .cache = host->cache, .jobs = facts.cores, .unit_bytes = settings->unit_bytes, .built = settings->built};
     host->compile.isa = host->device.facts.isa;
     omp_set_num_threads(facts.threads);
     host->onednn = onednn_new(facts.threads);

@@ -332,8 +332,8 @@ int main(int argc, char **argv)
         if (host)
             kernel_batch_add(host, suite.graphs[i]);
     }
-    bool compiled = kernel_batch_compile(batch, "-O0 -DINLINE=static");
-    compiled = compiled && (!host || kernel_batch_compile(host, "-O0 -DINLINE=static"));
+    bool compiled = kernel_batch_compile(batch, "-O0 '-DINLINE=static inline'");
+    compiled = compiled && (!host || kernel_batch_compile(host, "-O0 '-DINLINE=static inline'"));
     CHECK(compiled);
     for (int i = 0; i < (int)arrlen(suite.graphs) && compiled && check_failures < 20; i++)
         run(&suite, batch, host, i);

@@ -97,7 +97,8 @@ int main(int argc, char **argv)
         kernel_batch_add(batch, a[i] = fused(modules[i], false));
         kernel_batch_add(plain, b[i] = fused(modules[i], true));
     }
-    CHECK(kernel_batch_compile(batch, "-O0 -DINLINE=static") && kernel_batch_compile(plain, "-O0 -DINLINE=static"));
+    CHECK(kernel_batch_compile(batch, "-O0 '-DINLINE=static inline'") &&
+          kernel_batch_compile(plain, "-O0 '-DINLINE=static inline'"));
     for (int i = 0; i < count && !check_failures; i++) {
         struct environment *environment = environment_new();
         random_fill(environment, modules[i], (uint64_t)first + (uint64_t)i);
