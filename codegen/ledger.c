@@ -161,13 +161,12 @@ void ledger_add_resources(struct ledger *ledger, const struct program *program,
                           const struct ledger_resources *resources)
 {
     bool *seen = NULL;
-    arrsetlen(seen, (size_t)program->kernel_count);
     for (int i = 0; i < program->kernel_count; i++)
-        seen[i] = false;
+        arrput(seen, false);
     for (int i = 0; i < program->entry_count; i++)
         for (int k = 0; is_of_step(&program->entries[i]) && k < program->entries[i].step_count; k++) {
             const struct program_step *step = &program->entries[i].steps[k];
-            if (step->kind != PROGRAM_KERNEL || seen[step->kernel])
+            if (step->kind != PROGRAM_KERNEL || !seen || seen[step->kernel])
                 continue;
             const struct ledger_resources *own = &resources[step->kernel];
             seen[step->kernel] = true;
