@@ -109,8 +109,9 @@ INLINE floats float_log(floats x)
 {
     masks tiny = float_lt(x, splat(0x1p-126f));
     floats y = choose(tiny, x * 0x1p23f, x);
-    ints bits = bits_of_float(y), exponent = (bits - 0x3f3504f3) >> 23; /* mantissa in sqrt(1/2) to sqrt(2) */
-    floats f = float_of_bits(bits - (exponent << 23)) - 1.0f;
+    words bits = (words)bits_of_float(y);
+    ints exponent = (ints)(bits - 0x3f3504f3u) >> 23; /* mantissa in sqrt(1/2) to sqrt(2) */
+    floats f = float_of_bits((ints)(bits - ((words)exponent << 23))) - 1.0f;
     floats e = int_to_float(exponent - choose_int(tiny, splat_int(23), splat_int(0)));
     floats p = f * 6.939926473e-02f - 1.170839731e-01f;
     p = p * f + 1.181515920e-01f;

@@ -211,7 +211,7 @@ INLINE floats round_f16(floats x)
 INLINE floats round_f16(floats x)
 {
     ints bits = (ints)x, sign = bits & (-2147483647 - 1), size = bits ^ sign;
-    ints rounded = (size + 0xfff + ((size >> 13) & 1)) & ~0x1fff;
+    ints rounded = (ints)(((words)size + 0xfffu + (((words)size >> 13) & 1u)) & ~0x1fffu);
     rounded = choose_int(int_ge(rounded, splat_int(0x47800000)), splat_int(0x7f800000), rounded);
     ints small = (ints)(((floats)size + 0.5f) - 0.5f);
     rounded = choose_int(int_lt(size, splat_int(0x38800000)), small, rounded);

@@ -152,6 +152,10 @@ int main(void)
         check_case(batch, i, graphs[i], host, on_host[i]);
     kernel_batch_free(batch);
     kernel_batch_free(host);
+    for (size_t i = 0; i < CASES; i++) {
+        module_free(graphs[i]->module);
+        module_free(on_host[i]->module);
+    }
     arena_free(arena);
     return check_result();
 }

@@ -474,16 +474,17 @@ static void check_power(int stride)
     CHECK(train_with("--out", "run") == 0);
     int total = disk.operation_count;
     memcpy(kept, disk.operations, sizeof kept);
+    disk.operation_count = 0; /* they are `kept`'s now */
     for (int count = 1; count <= total; count += stride)
         for (int loss = 0; loss < LOSSES; loss++) {
             clear();
-            disk.operation_count = 0; /* what was noted of the run before is not ours to free */
             watch(0, 0, 0);
             memcpy(disk.operations, kept, sizeof kept);
             disk.operation_count = total;
             lose_power(count, (enum loss)loss, (unsigned)count);
             bool safe = was_safe(count);
             memset(disk.operations, 0, sizeof disk.operations);
+            disk.operation_count = 0;
             if (safe) {
                 resume("power lost after call", count);
                 continue;
