@@ -358,7 +358,8 @@ static int lower_gather(struct lowerer *lowerer, const struct node *node, const 
     int64_t last = value.high;
     int slice = load_buffer(lowerer, table, buffer, value);
     int nothing = lower_constant(lowerer, element_is_float(table->type.element) ? NAN : 0, table->type.element, node);
-    return lower_select(lowerer, lower_within(lowerer, number, last), slice, nothing);
+    int taken = lower_select(lowerer, lower_within(lowerer, number, last), slice, nothing);
+    return node->type.element == table->type.element ? taken : lower_convert(lowerer, taken, node->type.element, node);
 }
 
 /* ---- leaves and the rest ---- */
