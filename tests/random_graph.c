@@ -608,3 +608,35 @@ void random_fill(struct environment *environment, const struct module *module, u
     }
     arena_free(arena);
 }
+
+bool random_gradients(struct graph *graph, int order)
+{
+    struct node *y = NULL, **inputs = NULL;
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
+        struct node *node = graph->nodes[i];
+        if (node->op == OP_output && element_is_float(node->type.element))
+            y = node->operands[0];
+        if (node->op == OP_input && element_is_float(node->type.element))
+            arrput(inputs, node);
+    }
+    struct builder builder = {.graph = graph, .scope = ""};
+    for (ptrdiff_t i = 0; y && i < arrlen(inputs); i++) {
+        struct node *gradient = y;
+        for (int k = 0; k < order; k++)
+            gradient = build(&builder, OP_grad, (struct node *[]){gradient, inputs[i]}, 2, NULL, NULL);
+        build_output(&builder, arena_internf(graph->module->arena, "d%d", (int)i), gradient, OUTPUT_VALUE);
+    }
+    arrfree(inputs);
+    graph_number(graph);
+    return y != NULL;
+}
+
+void random_fill_copies(struct environment *environment, const struct module *module)
+{
+    for (ptrdiff_t i = 0; i < arrlen(module->variables); i++) {
+        const struct variable *variable = module->variables[i];
+        if (variable->kind == VARIABLE_COPY)
+            environment_set_variable(environment, variable->name, &variable->type,
+                                     environment_variable(environment, variable->source)->values);
+    }
+}

@@ -22,9 +22,15 @@ struct module *random_module(struct arena *arena, uint64_t seed, const struct ra
 struct graph *random_graph(struct module *module, const char *name, uint64_t seed,
                            const struct random_options *options);
 
+/* Adds gradients of this order, by every floating input, of the last floating output. False where there is none. */
+bool random_gradients(struct graph *graph, int order);
+
 /* Gives every input and variable of the module values: floats around 0 that their type holds exactly, indices in
  * their range. */
 void random_fill(struct environment *environment, const struct module *module, uint64_t seed);
+
+/* Half copies of parameters, as graph refresh would make them of what random_fill gave. */
+void random_fill_copies(struct environment *environment, const struct module *module);
 
 /* The inputs of one graph alone. */
 void random_fill_inputs(struct environment *environment, const struct graph *graph, uint64_t seed);

@@ -176,24 +176,13 @@ static void run_anywhere(struct round *round, struct pass_context *context)
         run(round, names[draw(round, 3)], context);
 }
 
-/* Half copies of parameters, as graph refresh would make them. */
-static void set_copies(struct round *round)
-{
-    for (ptrdiff_t i = 0; i < arrlen(round->module->variables); i++) {
-        const struct variable *variable = round->module->variables[i];
-        if (variable->kind == VARIABLE_COPY)
-            environment_set_variable(round->environment, variable->name, &variable->type,
-                                     environment_variable(round->environment, variable->source)->values);
-    }
-}
-
 static void run_passes(struct round *round, struct pass_context *context)
 {
     run(round, "gradients", context);
     run_anywhere(round, context);
     run(round, "precision", context);
     run(round, "casts", context);
-    set_copies(round);
+    random_fill_copies(round->environment, round->module);
     check_text(round);
     struct arena *arena = arena_new();
     struct module *before = module_copy(round->module, arena);
@@ -207,27 +196,6 @@ static void run_passes(struct round *round, struct pass_context *context)
     evaluation_free(wanted);
     module_free(before);
     arena_free(arena);
-}
-
-/* Gradients, by every floating input, of the last floating output. */
-static void add_gradients(struct round *round)
-{
-    struct graph *graph = round->module->graphs[0];
-    struct node *y = NULL, **inputs = NULL;
-    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
-        struct node *node = graph->nodes[i];
-        if (node->op == OP_output && element_is_float(node->type.element))
-            y = node->operands[0];
-        if (node->op == OP_input && element_is_float(node->type.element))
-            arrput(inputs, node);
-    }
-    struct builder builder = {.graph = graph, .scope = ""};
-    for (ptrdiff_t i = 0; y && i < arrlen(inputs); i++) {
-        struct node *gradient = build(&builder, OP_grad, (struct node *[]){y, inputs[i]}, 2, NULL, NULL);
-        build_output(&builder, arena_internf(round->arena, "d%d", (int)i), gradient, OUTPUT_VALUE);
-    }
-    arrfree(inputs);
-    graph_number(graph);
 }
 
 static struct target draw_target(struct round *round)
@@ -255,7 +223,7 @@ static void play(uint64_t seed)
     round.environment = environment_new();
     random_fill(round.environment, round.module, seed);
     if (draw(&round, 2))
-        add_gradients(&round);
+        random_gradients(round.module->graphs[0], 1);
     struct target target = draw_target(&round);
     const struct policy *policy = policy_choose(draw_policy(&round), round.module, &target);
     struct pass_context context = {

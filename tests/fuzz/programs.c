@@ -138,26 +138,6 @@ static void draw_passes(struct subject *subject, uint64_t *state)
     subject->unfused = draw(state, 3) == 0;
 }
 
-/* The sum of the gradients, by every floating input, of the last floating output. */
-static void add_gradients(struct graph *graph)
-{
-    struct node *y = NULL, **inputs = NULL;
-    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
-        struct node *node = graph->nodes[i];
-        if (node->op == OP_output && element_is_float(node->type.element))
-            y = node->operands[0];
-        if (node->op == OP_input && element_is_float(node->type.element))
-            arrput(inputs, node);
-    }
-    struct builder builder = {.graph = graph, .scope = ""};
-    for (ptrdiff_t i = 0; y && i < arrlen(inputs); i++) {
-        struct node *gradient = build(&builder, OP_grad, (struct node *[]){y, inputs[i]}, 2, NULL, NULL);
-        build_output(&builder, arena_internf(graph->module->arena, "d%d", (int)i), gradient, OUTPUT_VALUE);
-    }
-    arrfree(inputs);
-    graph_number(graph);
-}
-
 static const struct policy *draw_policy(struct round *round, uint64_t *state)
 {
     static const char *const names[] = {"f32", "autocast", "almost", "paint"}; /* half would take all variables along */
@@ -195,7 +175,7 @@ static void add_subject(struct round *round, uint64_t seed, const struct target 
     struct graph *graph = random_graph(round->module, name, seed, &options);
     bool trains = draw(&state, 3) == 0;
     if (trains)
-        add_gradients(graph);
+        random_gradients(graph, 1);
     struct pass_context context = {.target = target, .limit = -1, .policy = trains ? draw_policy(round, &state) : NULL};
     if (!trains)
         return;
@@ -462,17 +442,6 @@ static bool compare(struct round *round, int number, const struct built *plain, 
 
 /* ---- a round ---- */
 
-/* Half copies of parameters, as graph refresh would make them. */
-static void set_copies(struct round *round)
-{
-    for (ptrdiff_t i = 0; i < arrlen(round->module->variables); i++) {
-        const struct variable *variable = round->module->variables[i];
-        if (variable->kind == VARIABLE_COPY)
-            environment_set_variable(round->environment, variable->name, &variable->type,
-                                     environment_variable(round->environment, variable->source)->values);
-    }
-}
-
 static void judge(struct round *round, const struct machine *host, const struct machine *other)
 {
     for (int i = 0; i < arrlen(round->subjects); i++)
@@ -526,7 +495,7 @@ static void play(uint64_t seed, int graphs, const struct machine *host, const st
         add_subject(&round, seed + (uint64_t)i, &other->target);
     put_refresh_last(round.module);
     random_fill(round.environment, round.module, seed);
-    set_copies(&round);
+    random_fill_copies(round.environment, round.module);
     judge(&round, host, other);
     close_round(&round);
 }
@@ -552,7 +521,7 @@ static int check_file(const char *path, const char *passes, const struct machine
     subject.unfused = unfused;
     arrput(round.subjects, subject);
     random_fill(round.environment, round.module, 1);
-    set_copies(&round);
+    random_fill_copies(round.environment, round.module);
     now = NULL; /* no file of a file */
     judge(&round, host, other);
     close_round(&round);

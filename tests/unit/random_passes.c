@@ -86,31 +86,9 @@ static ptrdiff_t check_sequences(const struct module *module, struct environment
     return left;
 }
 
-/* Adds the gradients, by every floating input, of the sum of a floating output. */
-static bool add_gradients(struct graph *graph, int order)
-{
-    struct node *y = NULL, **inputs = NULL;
-    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
-        struct node *node = graph->nodes[i];
-        if (node->op == OP_output && element_is_float(node->type.element))
-            y = node->operands[0];
-        if (node->op == OP_input && element_is_float(node->type.element))
-            arrput(inputs, node);
-    }
-    struct builder builder = {.graph = graph, .scope = ""};
-    for (ptrdiff_t i = 0; y && i < arrlen(inputs); i++) {
-        struct node *gradient = y;
-        for (int k = 0; k < order; k++)
-            gradient = build(&builder, OP_grad, (struct node *[]){gradient, inputs[i]}, 2, NULL, NULL);
-        build_output(&builder, arena_internf(graph->module->arena, "d%d", (int)i), gradient, OUTPUT_VALUE);
-    }
-    arrfree(inputs);
-    return y != NULL;
-}
-
 static void check_gradients(struct module *module, struct environment *environment, uint64_t seed)
 {
-    if (!add_gradients(module->graphs[0], seed % 4 == 0 ? 2 : 1))
+    if (!random_gradients(module->graphs[0], seed % 4 == 0 ? 2 : 1))
         return;
     pass_gradients(module->graphs[0], &(struct pass_context){.limit = -1});
     verify_or_bug(module, "pass gradients");
