@@ -175,6 +175,8 @@ static void size_scatter(struct cuda_task *task, const struct lowered *lowered, 
     for (ptrdiff_t i = 0; i < arrlen(nest->phases[0].items); i++)
         if (nest->phases[0].items[i].kind == ITEM_STORE)
             store = &lowered->stores[nest->phases[0].items[i].number];
+    if (!store)
+        castor_bug("a scatter stores nothing");
     task->parts = 1;
     while (2 * task->parts <= store->last + 1 && task->parts < PARTS_MAX && task->parts * nest->vector_extent < 65536)
         task->parts *= 2;

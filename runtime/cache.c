@@ -92,8 +92,9 @@ bool cache_holds(const char *path)
 {
     size_t size = 0;
     char *bytes = cache_read(path, &size);
+    bool whole = bytes;
     free(bytes);
-    return bytes;
+    return whole;
 }
 
 bool cache_keep(const char *scratch_path, const char *path, struct error *error)

@@ -237,7 +237,7 @@ static bool evaluate_on(struct trainer *trainer, enum split split, struct evalua
                         struct error *error)
 {
     bool averages = has_averages(trainer->program);
-    for (int i = 0; i <= averages; i++)
+    for (int i = 0; i < (averages ? 2 : 1); i++)
         if (!evaluate(trainer->executor, trainer->batches, split, (enum evaluated)i, &evaluations[i], error))
             return false;
     keep_scores(trainer, &evaluations[EVALUATED_WEIGHTS]);
