@@ -88,7 +88,8 @@ static void make_matmul(struct contraction *contraction, const struct node *node
     fold_batch(matmul);
     tidy_strides(matmul->m, matmul->k, matmul->a_stride);
     tidy_strides(matmul->k, matmul->n, matmul->b_stride);
-    tidy_strides(matmul->m, matmul->n, matmul->d_stride);
+    if (matmul->n > 1) /* a single column lies by rows as it is, which is where a bias can be added */
+        tidy_strides(matmul->m, matmul->n, matmul->d_stride);
     matmul->a = (enum program_element)target->storage[a.type.element];
     matmul->b = (enum program_element)target->storage[b.type.element];
     matmul->d = (enum program_element)target->storage[result->type.element];

@@ -347,6 +347,7 @@ struct target device_target(const struct device_choice *choice, const struct dev
                             .epilogues =
                                 EPILOGUE_BIAS | EPILOGUE_RELU | EPILOGUE_ADD | (host ? 0 : EPILOGUE_STATISTICS),
                             .matmul_bias_only = !host,
+                            .one_type = !host,
                             .strips = host,
                             .alignment = host ? 64 : 256,
                             .cache_bytes = (int64_t)facts->cache_bytes,

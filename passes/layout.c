@@ -1,4 +1,4 @@
-/* Pass layout: the memory order of each value.
+/* Pass layout: how each value lies in memory.
  *
  * Where the target wants it, the activations of convolutions lie with their channels innermost ({0,2,3,1} for four
  * axes); all else is row-major. One fact is carried through the graph: the axis that lies innermost. It starts at the
@@ -13,8 +13,11 @@
  * copies of parameters lie so, where convolutions read them as weights and nothing else does: the optimizer's kernel
  * stores them in that order.
  *
- * Requires: no markers. Preserves: values; only layouts change, and such reshapes appear. Reductions add in the order
- * of memory, so the last bits of sums may change. */
+ * Before that, contractions get the types that the library of the target multiplies (library_types.h).
+ *
+ * Requires: no markers. Preserves: values; only layouts change, and such reshapes and casts appear. Reductions add in
+ * the order of memory, so the last bits of sums may change. */
+#include "passes/library_types.h"
 #include "passes/pass.h"
 #include "passes/view.h"
 
@@ -264,6 +267,8 @@ void pass_layout(struct graph *graph, struct pass_context *context)
 {
     bool channels_last = context->target->channels_last && pass_may_rewrite(context);
     graph_number(graph);
+    if (context->target->one_type)
+        fit_library_types(graph);
     if (channels_last) {
         seed(graph);
         flow_forward(graph);

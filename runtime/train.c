@@ -363,20 +363,35 @@ bool train(struct device *device, const struct program *program, const struct ba
     return ok;
 }
 
+/* One run more, for its losses. */
+static bool find_finite(struct executor *executor, const struct feeder *feeder, bool *finite, struct error *error)
+{
+    uint64_t ticket = executor_launch(executor, feeder->entry, feeder->inputs, error);
+    const double *results = ticket ? executor_results(executor, ticket, error) : NULL;
+    *finite = true;
+    for (int i = 0; results && i < feeder->program->output_count; i++)
+        *finite &= feeder->program->outputs[i].kind != PROGRAM_LOSS || isfinite(results[i]);
+    return results;
+}
+
 bool train_profile(struct device *device, const struct program *program, const struct batches *batches, uint64_t seed,
-                   int runs, const char *entry, struct executor_cost *costs, double *load_seconds, struct error *error)
+                   int runs, const char *entry, struct executor_cost *costs, struct train_profile *profile,
+                   struct error *error)
 {
     struct feeder feeder = {0};
     int64_t count = 0;
     double start = device->finish(device);
     struct executor *executor = executor_new(device, program, false, error);
-    *load_seconds = device->finish(device) - start;
+    profile->load_seconds = device->finish(device) - start;
     bool ok = executor && feeder_open(&feeder, executor, entry, batches, error) &&
               executor_initialise(executor, seed, NULL, false, error);
+    if (ok)
+        executor_set(executor, "train/steps", runs);
     if (ok && feeder.program->input_count)
         ok = batches->start(batches->source, SPLIT_TRAIN, 0, feeder.program->batch, 0, error) &&
              feeder_next(&feeder, SPLIT_TRAIN, &count, error);
-    ok = ok && executor_profile(executor, feeder.entry, feeder.inputs, runs, costs, error);
+    ok = ok && executor_profile(executor, feeder.entry, feeder.inputs, runs, costs, error) &&
+         find_finite(executor, &feeder, &profile->finite, error);
     feeder_close(&feeder);
     executor_free(executor);
     return ok;

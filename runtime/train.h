@@ -106,9 +106,16 @@ bool evaluate_weights(struct device *device, const struct program *program, cons
                       const char *weights, bool partial, uint64_t seed, struct evaluation *evaluation,
                       struct error *error);
 
-/* The command `profile`: what each step of the entry `train` (or micro) costs over `runs` batches, and the seconds that
- * it took to compile or fetch the kernels and to prepare the steps. */
+/* Beside what each step costs. */
+struct train_profile {
+    double load_seconds; /* to compile or fetch the kernels and to prepare the steps */
+    bool finite;         /* the losses were numbers to the end */
+};
+
+/* The command `profile`: what each step of the entry `train` (or micro) costs, over `runs` runs on one batch that
+ * begin as training does. */
 bool train_profile(struct device *device, const struct program *program, const struct batches *batches, uint64_t seed,
-                   int runs, const char *entry, struct executor_cost *costs, double *load_seconds, struct error *error);
+                   int runs, const char *entry, struct executor_cost *costs, struct train_profile *profile,
+                   struct error *error);
 
 #endif

@@ -237,14 +237,17 @@ int command_profile(const struct invocation *invocation)
     if (!code) {
         const struct program_entry *entry = session_entry(session.compilation.program);
         struct executor_cost *costs = calloc((size_t)entry->step_count + 1, sizeof *costs);
-        double load_seconds = 0;
+        struct train_profile profile = {0};
         struct error error = {0};
         if (costs && train_profile(session.compilation.device, session.compilation.program, &session.batches,
                                    (uint64_t)session.compilation.settings->seed, (int)runs, entry->name, costs,
-                                   &load_seconds, &error))
-            print_profile(&session, entry, costs, load_seconds);
+                                   &profile, &error))
+            print_profile(&session, entry, costs, profile.load_seconds);
         else
             code = runtime_failure(&error);
+        if (!code && !profile.finite)
+            fprintf(stderr, "castor: the loss became inf or NaN in these steps: telling where takes time that training "
+                            "does not\n");
         free(costs);
     }
     return session_close(&session, code);

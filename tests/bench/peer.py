@@ -2,7 +2,8 @@
 
 The same network, batch and optimizer as the `.net` file of that name; eager and torch.compile, f32 and autocast bf16,
 channels-first and channels-last, on all cores of this process. Data is in memory and the same batch is used again, so
-only the step is timed: the median over rounds of ten steps.
+only the step is timed: the median over rounds of ten steps, at least three rounds and at most so many as half a minute
+holds.
 """
 import json
 import sys
@@ -74,7 +75,8 @@ def time_step(name, element, compiled, last, steps):
     for _ in range(5):
         step()
     rounds = []
-    while len(rounds) * 10 < steps:
+    end = time.monotonic() + 30
+    while len(rounds) < 3 or (len(rounds) * 10 < steps and time.monotonic() < end):
         start = time.perf_counter()
         for _ in range(10):
             step()

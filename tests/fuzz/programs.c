@@ -163,8 +163,6 @@ static void add_subject(struct round *round, uint64_t seed, const struct target 
     struct random_options options = {.steps = 4 + (int)draw(&state, 20), .halves = draw(&state, 2), .elements = 300};
     options.without = draw(&state, 3) ? 1u << CLASS_CONTRACTION : 0;
     options.batch = draw(&state, 2) ? 2 + (int)draw(&state, 30) : 0;
-    if (target->language == LANGUAGE_CUDA && options.halves) /* cuBLASLt mixes no two half types */
-        options.without |= 1u << CLASS_CONTRACTION;
     if (options.batch)
         options.elements = 1000;
     struct subject subject = {.seed = seed};

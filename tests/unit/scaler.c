@@ -4,48 +4,20 @@
  *
  *   usage: test_scaler [SEQUENCES] */
 #include "tests/net_case.h"
+#include "tests/scaler_model.h"
 #include "tests/unit/check.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-/* In f32, as the graph keeps them. */
-struct setting {
-    float init, growth, backoff, interval, min, max, hysteresis;
-};
-
-struct model {
-    float scale, clean, left;
-};
-
-/* What the scale must do: with hysteresis 1, min 0 and no max this is PyTorch's GradScaler. */
-static void model_step(struct model *model, const struct setting *setting, bool found_inf)
-{
-    if (found_inf) {
-        model->clean = 0;
-        model->left = model->left > 0 ? model->left - 1 : 0;
-        if (model->left == 0 && model->scale > setting->min)
-            model->scale = fmaxf(model->scale * setting->backoff, setting->min);
-        return;
-    }
-    model->left = setting->hysteresis;
-    if (++model->clean < setting->interval)
-        return;
-    model->clean = 0;
-    float larger = model->scale * setting->growth;
-    if (larger <= setting->max && isfinite(larger))
-        model->scale = larger;
-}
-
 static struct net_case open_rule(const struct setting *s)
 {
-    char text[1024];
+    char text[1024], scale[SETTING_TEXT];
+    setting_text(s, scale, sizeof scale);
     snprintf(text, sizeof text,
              "model (x: f32[batch, 4]) { loss = mean(linear(x, 1)) }\n"
-             "train { batch 4; steps 1; minimize loss with sgd(lr = 1)\n"
-             "scale dynamic(init = %.9g, growth = %.9g, backoff = %.9g, interval = %.9g, min = %.9g, max = %.9g, "
-             "hysteresis = %.9g) }\n",
-             s->init, s->growth, s->backoff, s->interval, s->min, s->max, s->hysteresis);
+             "train { batch 4; steps 1; minimize loss with sgd(lr = 1)\nscale %s }\n",
+             scale);
     struct net_case net = net_case_open(text, (struct elaborate_request){.batch = 4}, NULL, NULL);
     if (!net.module)
         diagnostics_print(net.diagnostics, stderr);
@@ -65,12 +37,6 @@ static double rule_step(const struct net_case *net, struct environment *environm
     evaluation_commit(evaluation, environment);
     evaluation_free(evaluation);
     return scale;
-}
-
-static double draw(uint64_t *random)
-{
-    *random = *random * 6364136223846793005u + 1442695040888963407u;
-    return (double)(*random >> 11) * 0x1p-53;
 }
 
 /* One sequence from fresh state; gives how many steps were wrong. `rarity`: the share of overflows. */
@@ -95,15 +61,12 @@ static void compare(const struct setting *setting, int sequences, int steps, uin
 {
     static const double rarities[] = {0, 0.01, 0.1, 0.3, 0.6, 0.95, 1};
     struct net_case net = open_rule(setting);
+    char scale[SETTING_TEXT];
     int wrong = 0;
     for (int i = 0; i < sequences && net.module; i++)
         wrong += run_sequence(&net, setting, rarities[i % 7], steps, random);
     if (wrong)
-        fprintf(stderr,
-                "dynamic(init = %.9g, growth = %.9g, backoff = %.9g, interval = %.9g, min = %.9g, max = %.9g, "
-                "hysteresis = %.9g)\n",
-                setting->init, setting->growth, setting->backoff, setting->interval, setting->min, setting->max,
-                setting->hysteresis);
+        fprintf(stderr, "%s\n", setting_text(setting, scale, sizeof scale));
     CHECK(wrong == 0);
     net_case_close(&net);
 }
@@ -166,13 +129,8 @@ int main(int argc, char **argv)
     int sequences = argc > 1 ? atoi(argv[1]) : 10000;
     uint64_t random = 7;
     compare_with_pytorch();
-    static const struct setting settings[] = {
-        {65536, 2, 0.5, 4, 1, 16777216, 1},    {65536, 2, 0.5, 7, 1, 16777216, 3}, {1024, 1.5, 0.75, 3, 0.001, 3e38, 2},
-        {8e37, 2, 0.5, 1, 1e-30, INFINITY, 1}, {1, 4, 0.25, 2, 1, 64, 1},          {1e-37, 2, 0.5, 2, 1.2e-38, 1, 1},
-        {0.25, 2, 0.5, 3, 1, 64, 1},           {1e9, 2, 0.5, 3, 1, 64, 2},
-    };
-    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
-        compare(&settings[i], 14, 300, &random);
+    for (size_t i = 0; i < sizeof scaler_settings / sizeof *scaler_settings; i++)
+        compare(&scaler_settings[i], 14, 300, &random);
     for (int done = 0; done < sequences; done += EACH) {
         struct setting setting = random_setting(&random);
         compare(&setting, EACH, STEPS, &random);

@@ -1,0 +1,48 @@
+/* Operands of two types meet in f32. A result of another half type than its operands' is summed into f32, and the cast
+ * behind it is fused with the users as any other. */
+#include "passes/library_types.h"
+
+#include <stb/stb_ds.h>
+
+static const char reason[] = "the library takes operands of one type, and gives that or f32";
+
+static void join_operands(struct graph *graph, struct node *node)
+{
+    struct builder builder = builder_at(graph, node);
+    builder.reason = reason;
+    if (node->operands[0]->type.element == node->operands[1]->type.element)
+        return;
+    for (int i = 0; i < 2; i++)
+        if (node->operands[i]->type.element != ELEMENT_F32)
+            node->operands[i] = build_cast(&builder, node->operands[i], ELEMENT_F32);
+}
+
+/* The same contraction in f32, cast to the type asked for; NULL where the library gives that itself. */
+static struct node *widened(struct graph *graph, const struct node *node)
+{
+    struct builder builder = builder_at(graph, node);
+    struct type type = node->type;
+    if (type.element == node->operands[0]->type.element || type.element == ELEMENT_F32)
+        return NULL;
+    builder.reason = reason;
+    type.element = ELEMENT_F32;
+    struct node *wide = build(&builder, node->op, node->operands, node->operand_count, node->attributes, &type);
+    return build_cast(&builder, wide, node->type.element);
+}
+
+void fit_library_types(struct graph *graph)
+{
+    struct node **nodes = graph_take_nodes(graph);
+    for (ptrdiff_t i = 0; i < arrlen(nodes); i++) {
+        struct node *node = nodes[i];
+        graph_map_operands(node);
+        if (op_is(node->op, CLASS_CONTRACTION)) {
+            join_operands(graph, node);
+            node->replacement = widened(graph, node);
+        }
+        if (!node->replacement)
+            graph_append(graph, node);
+    }
+    arrfree(nodes);
+    graph_number(graph);
+}
