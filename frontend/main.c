@@ -1,4 +1,4 @@
-/* castor: the table of commands. */
+/* castor: finds the command and runs it. */
 #include "frontend/cli/command.h"
 #include "ir/diagnostic.h"
 
@@ -6,82 +6,25 @@
 #include <signal.h>
 #include <string.h>
 
-enum { COMPILES = GROUP_LANGUAGE | GROUP_COMPILE | GROUP_BLOCK };
-
-static const struct command commands[] = {
-    {"check", "FILE", 1, 1, GROUP_LANGUAGE | GROUP_JSON, "Parse a .net file and check names, shapes and types.",
-     "check model.net\ncheck model.net --json", command_check},
-    {"fmt", "FILE", 1, 1, GROUP_FORMAT, "Print a .net file in the standard layout.",
-     "fmt model.net\nfmt model.net --write", command_fmt},
-    {"train", "FILE", 1, 1, COMPILES | GROUP_WEIGHTS | GROUP_TRAIN | GROUP_JSON, "Compile a .net file and train it.",
-     "train models/fashion_mlp.net\ntrain model.net --policy 'autocast(bf16)' --epochs 3\n"
-     "train model.net --set width=512 --lr '1e-3 * cosine(step, steps)'",
-     command_train},
-    {"build", "FILE", 1, 1, COMPILES | GROUP_BUILD,
-     "Make a trainer: an executable that needs neither castor nor a compiler.",
-     "build models/fashion_mlp.net -o trainer\nbuild model.net --policy 'autocast(bf16)' --set width=512 -o trainer",
-     command_build},
-    {"eval", "FILE", 1, 1, COMPILES | GROUP_WEIGHTS | GROUP_JSON, "Losses and metrics on the test data.",
-     "eval model.net --weights runs/model.1/best.safetensors", command_eval},
-    {"run", "FILE", 1, 1, COMPILES | GROUP_RUN, "One execution of a graph on tensors from a file.",
-     "run model.net --graph eval --feed in.safetensors --fetch out.safetensors\n"
-     "run model.net --graph train --feed in.safetensors --fetch out.safetensors --steps 10",
-     command_run},
-    {"dump", "FILE", 1, 1, COMPILES | GROUP_DUMP, "Print what a .net file compiles to.",
-     "dump model.net --emit ir --after precision\ndump model.net --emit svg --after casts --only train >model.svg\n"
-     "dump model.net --emit c",
-     command_dump},
-    {"opt", "FILE", 1, 1, GROUP_PASSES | GROUP_DUMP | GROUP_COMPILE, "Read IR text, run passes on it, print it again.",
-     "opt graph.ir --passes simplify,cse,dce\ndump model.net --emit ir --after casts | castor opt - --passes fuse",
-     command_opt},
-    {"explain", "FILE [NODE]", 1, 2, COMPILES, "Why a node has its precision; or what an error code means.",
-     "explain model.net fc1.y\nexplain E0203", command_explain},
-    {"compare", "FILE", 1, 1, COMPILES | GROUP_JSON, "Policies side by side: casts, launches, bytes, time, error.",
-     "compare model.net --policy f32 --policy 'autocast(f16)' --policy mine.policy\n"
-     "compare model.net --policy autocast --policy almost --epochs 2",
-     command_compare},
-    {"ledger", "FILE", 1, 1, COMPILES | GROUP_LEDGER | GROUP_JSON, "What one training step costs: launches, bytes, memory, casts.",
-     "ledger model.net\nledger model.net --policy 'autocast(bf16)' --json\n"
-     "ledger model.net --device sim --arch sm_90 --registers",
-     command_ledger},
-    {"profile", "FILE", 1, 1, COMPILES | GROUP_JSON, "Time of each kernel and library call of a training step.",
-     "profile model.net --steps 100", command_profile},
-    {"ops", "", 0, 0, GROUP_JSON, "The operations of the graph.", "ops", command_ops},
-    {"passes", "", 0, 0, GROUP_JSON, "The passes, in the order in which they run.", "passes", command_passes},
-    {"policies", "", 0, 0, GROUP_POLICIES | GROUP_JSON, "The built-in casting policies.",
-     "policies\npolicies --explain autocast", command_policies},
-    {"reduce", "FILE", 1, 1, GROUP_REDUCE,
-     "The smallest .net or .ir file on which a command still fails as it does now.",
-     "reduce model.net --keep 'castor ledger' >small.net\n"
-     "reduce graph.ir --keep 'castor opt {} --passes fuse --verify-each' >small.ir",
-     command_reduce},
-    {"calibrate", "", 0, 0, GROUP_DEVICE | GROUP_JSON, "Measure this device for the cost model.",
-     "calibrate\ncalibrate --threads 4", command_calibrate},
-    {"devices", "", 0, 0, GROUP_JSON, "The devices that programs can run on here.", "devices", command_devices},
-};
-
-const struct command *command_table(size_t *count)
-{
-    *count = sizeof commands / sizeof *commands;
-    return commands;
-}
-
 static void print_commands(FILE *out)
 {
     fprintf(out, "castor: compiles .net files into mixed precision trainers\n\nexamples:\n"
                  "  castor train models/fashion_mlp.net\n"
                  "  castor dump models/fashion_mlp.net --emit ir --after precision\n\n"
                  "usage: castor COMMAND FILE [flags]\n\n");
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+    size_t count;
+    const struct command *commands = command_table(&count);
+    for (size_t i = 0; i < count; i++)
         fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].help);
     fprintf(out, "\nflags of a command: castor COMMAND --help\n");
 }
 
 static int unknown_command(const char *word)
 {
-    const char *names[sizeof commands / sizeof *commands];
-    size_t count = sizeof commands / sizeof *commands;
-    for (size_t i = 0; i < count; i++)
+    const char *names[64];
+    size_t count;
+    const struct command *commands = command_table(&count);
+    for (size_t i = 0; i < count && i < sizeof names / sizeof *names; i++)
         names[i] = commands[i].name;
     const char *near = suggest(word, names, count);
     fprintf(stderr, "castor: unknown command '%s'", word);
@@ -101,7 +44,9 @@ static bool output_written(void)
 
 static const struct command *find_command(const char *name)
 {
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+    size_t count;
+    const struct command *commands = command_table(&count);
+    for (size_t i = 0; i < count; i++)
         if (strcmp(commands[i].name, name) == 0)
             return &commands[i];
     return NULL;
@@ -130,6 +75,10 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         print_commands(stdout);
+        return 0;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("castor %s\n", CASTOR_VERSION);
         return 0;
     }
     const struct command *command = find_command(argv[1]);

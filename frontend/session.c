@@ -1,6 +1,7 @@
 /* Opening and closing sessions. */
 #include "frontend/session.h"
 #include "frontend/data.h"
+#include "frontend/run_record.h"
 
 #include <string.h>
 
@@ -140,6 +141,8 @@ struct train_settings session_train_settings(const struct session *session)
     const struct settings *settings = compilation->settings;
     struct train_settings result = {.name = compilation->module->name,
                                     .model_text = compilation->text,
+                                    .run_text = run_record_text(compilation),
+                                    .policy_text = run_record_policy(compilation),
                                     .out = flag_text(invocation, FLAG_out),
                                     .precision = compilation_policy_text(compilation),
                                     .epochs = (int64_t)settings->epochs,

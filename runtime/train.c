@@ -71,12 +71,28 @@ static void compare_model(const char *path, const char *text)
     free(kept);
 }
 
+/* How it was begun: a run that goes on tells how it was gone on with. */
+static bool write_record(const struct train_settings *settings, const char *run, struct error *error)
+{
+    const struct {
+        const char *name, *text;
+    } files[] = {{"run.json", settings->run_text}, {"run.policy", settings->policy_text}};
+    bool ok = true;
+    for (size_t i = 0; i < sizeof files / sizeof *files && ok; i++) {
+        char *path = file_text("%s/%s", run, files[i].name);
+        ok = !files[i].text || file_write(path, files[i].text, strlen(files[i].text), error);
+        free(path);
+    }
+    return ok;
+}
+
 static bool reopen_files(struct trainer *trainer, struct error *error)
 {
     const struct train_settings *settings = trainer->settings;
     snprintf(trainer->result->run, sizeof trainer->result->run, "%s", settings->resume);
     char *log = file_text("%s/log.jsonl", settings->resume), *model = file_text("%s/model.net", settings->resume);
-    bool ok = log_reopen(&trainer->log, log, trainer->log.lines, settings->json ? stdout : NULL, error);
+    bool ok = log_reopen(&trainer->log, log, trainer->log.lines, settings->json ? stdout : NULL, error) &&
+              write_record(settings, settings->resume, error);
     if (ok && settings->model_text)
         compare_model(model, settings->model_text);
     free(log);
@@ -100,6 +116,7 @@ static bool open_files(struct trainer *trainer, struct error *error)
     bool ok = log_open(&trainer->log, log, copy, error);
     if (ok && settings->model_text)
         ok = file_write(model, settings->model_text, strlen(settings->model_text), error);
+    ok = ok && write_record(settings, run, error);
     free(log);
     free(model);
     free(run);

@@ -25,12 +25,14 @@ struct batches {
 };
 
 struct train_settings {
-    const char *name;       /* of the model: run folders are runs/NAME.1, … */
-    const char *model_text; /* copied to RUN/model.net; NULL: no copy */
-    const char *out;        /* run folder, must not exist; NULL: the next free one below runs/ */
-    const char *precision;  /* for messages: "autocast(f16)"; may be NULL */
-    int64_t epochs;         /* used when steps is 0 */
-    int64_t steps;          /* the planned total; 0: epochs times the steps of an epoch */
+    const char *name;        /* of the model: run folders are runs/NAME.1, … */
+    const char *model_text;  /* copied to RUN/model.net; NULL: no copy */
+    const char *run_text;    /* RUN/run.json: how this training was begun; NULL: no such file */
+    const char *policy_text; /* RUN/run.policy: the policy, where it came from a file; else NULL */
+    const char *out;         /* run folder, must not exist; NULL: the next free one below runs/ */
+    const char *precision;   /* for messages: "autocast(f16)"; may be NULL */
+    int64_t epochs;          /* used when steps is 0 */
+    int64_t steps;           /* the planned total; 0: epochs times the steps of an epoch */
     uint64_t seed;
     const char *weights; /* loaded after init; NULL: none */
     bool weights_partial;

@@ -25,7 +25,8 @@ enum flag_group {
     GROUP_DEVICE = 1 << 12,
     GROUP_REDUCE = 1 << 13,
     GROUP_LEDGER = 1 << 14,
-    GROUP_BUILD = 1 << 15
+    GROUP_BUILD = 1 << 15,
+    GROUP_REPORT = 1 << 16
 };
 
 enum flag {
@@ -34,6 +35,19 @@ enum flag {
 #undef FLAG
     FLAG_COUNT
 };
+
+/* A row of flags.def. */
+struct flag_info {
+    const char *spelling, *argument; /* argument: NULL for a switch */
+    unsigned groups;
+    const char *help;
+};
+
+const struct flag_info *flag_info(enum flag flag);
+
+/* The sections of --help, in their order: a flag stands in one of them. NULL past the last. */
+const char *flag_section_title(int section);
+int flag_section(enum flag flag);
 
 /* The words of one command line. Everything points into argv. */
 struct invocation {
@@ -70,6 +84,7 @@ bool flag_integer(const struct invocation *invocation, enum flag flag, int64_t l
 bool flag_share(const struct invocation *invocation, enum flag flag, double *value);
 const char *flag_spelling(enum flag flag);
 bool flag_in(enum flag flag, enum flag_group group);
+bool command_takes(const struct command *command, enum flag flag);
 
 /* "castor COMMAND: …" to stderr; gives EXIT_USAGE. */
 int usage_error(const struct invocation *invocation, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -93,6 +108,8 @@ COMMAND(devices)
 COMMAND(calibrate)
 COMMAND(compare)
 COMMAND(reduce)
+COMMAND(report)
+COMMAND(new)
 #undef COMMAND
 
 #endif

@@ -27,16 +27,18 @@ enum { KEY = 256 };
 #define REDUCE GROUP_REDUCE
 #define LEDGER GROUP_LEDGER
 #define BUILD GROUP_BUILD
+#define REPORT GROUP_REPORT
 
-static const struct {
-    const char *spelling, *argument;
-    unsigned groups;
-    const char *help;
-} flags[FLAG_COUNT] = {
+static const struct flag_info flags[FLAG_COUNT] = {
 #define FLAG(identifier, spelling, argument, groups, help) {spelling, argument, groups, help},
 #include "frontend/cli/flags.def"
 #undef FLAG
 };
+
+const struct flag_info *flag_info(enum flag flag)
+{
+    return &flags[flag];
+}
 
 const char *flag_spelling(enum flag flag)
 {
@@ -76,7 +78,7 @@ static error_t take(int key, char *argument, struct argp_state *state)
     return 0;
 }
 
-static bool takes(const struct command *command, enum flag flag)
+bool command_takes(const struct command *command, enum flag flag)
 {
     return (flags[flag].groups & command->groups) != 0;
 }
@@ -86,7 +88,7 @@ static enum flag find_flag(const struct command *command, const char *word)
 {
     size_t length = strcspn(word, "=");
     for (int i = 0; i < FLAG_COUNT; i++)
-        if (takes(command, (enum flag)i) && strlen(flags[i].spelling) == length &&
+        if (command_takes(command, (enum flag)i) && strlen(flags[i].spelling) == length &&
             strncmp(flags[i].spelling, word, length) == 0)
             return (enum flag)i;
     return FLAG_COUNT;
@@ -112,7 +114,7 @@ static int check_flags(const struct invocation *invocation, int argc, char **arg
         const char *names[FLAG_COUNT];
         size_t count = 0;
         for (int k = 0; k < FLAG_COUNT; k++)
-            if (takes(command, (enum flag)k))
+            if (command_takes(command, (enum flag)k))
                 names[count++] = flags[k].spelling;
         const char *near = suggest(word, names, count);
         return usage_error(invocation, near ? "unknown flag %s; did you mean --%s?" : "unknown flag %s", argv[i], near);
@@ -120,21 +122,26 @@ static int check_flags(const struct invocation *invocation, int argc, char **arg
     return -1;
 }
 
-/* The sections of --help: a flag stands in the first that one of its groups belongs to. */
+/* The sections of --help: a flag stands in the last that one of its groups belongs to. */
 static const struct {
     unsigned groups;
     const char *title;
-} sections[] = {{GROUP_BLOCK, "Entries of the train block, written as in the file:"},
+} sections[] = {{~0u, "Of this command:"},
                 {GROUP_LANGUAGE | GROUP_COMPILE | GROUP_PASSES | GROUP_DEVICE, "How it is compiled:"},
-                {~0u, "Of this command:"}};
+                {GROUP_BLOCK, "Entries of the train block, written as in the file:"}};
 enum { SECTION_COUNT = sizeof sections / sizeof *sections };
 
-static int section_of(enum flag flag)
+const char *flag_section_title(int section)
 {
-    for (int i = 0; i < SECTION_COUNT - 1; i++)
-        if (flags[flag].groups & sections[i].groups)
-            return i;
-    return SECTION_COUNT - 1;
+    return section < SECTION_COUNT ? sections[section].title : NULL;
+}
+
+int flag_section(enum flag flag)
+{
+    int section = SECTION_COUNT - 1;
+    while (!(flags[flag].groups & sections[section].groups))
+        section--;
+    return section;
 }
 
 /* Options for argp, the command's own first, ended by an empty row; malloced. */
@@ -143,19 +150,19 @@ static struct argp_option *options_of(const struct command *command)
     struct argp_option *options = calloc(FLAG_COUNT + SECTION_COUNT + 1, sizeof *options);
     if (!options)
         abort();
-    for (int section = SECTION_COUNT - 1, at = 0; section >= 0; section--) {
+    for (int section = 0, at = 0; section < SECTION_COUNT; section++) {
         int first = at++;
         for (int i = 0; i < FLAG_COUNT; i++)
-            if (takes(command, (enum flag)i) && section_of((enum flag)i) == section)
+            if (command_takes(command, (enum flag)i) && flag_section((enum flag)i) == section)
                 options[at++] = (struct argp_option){.name = flags[i].spelling,
                                                      .key = KEY + i,
                                                      .arg = flags[i].argument,
                                                      .doc = flags[i].help,
-                                                     .group = SECTION_COUNT - section};
+                                                     .group = section + 1};
         if (at == first + 1)
             at = first;
         else
-            options[first] = (struct argp_option){.doc = sections[section].title, .group = SECTION_COUNT - section};
+            options[first] = (struct argp_option){.doc = sections[section].title, .group = section + 1};
     }
     return options;
 }
@@ -194,7 +201,7 @@ int invocation_parse(struct invocation *invocation, const struct command *comman
     struct argp argp = {.options = options, .parser = take, .args_doc = command->words};
     int code = -1;
     for (int i = 1; i < argc; i++) /* the one short flag that everybody's fingers know */
-        if (strcmp(argv[i], "-o") == 0 && takes(command, FLAG_output))
+        if (strcmp(argv[i], "-o") == 0 && command_takes(command, FLAG_output))
             argv[i] = (char *)"--output";
     for (int i = 1; i < argc; i++)
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
