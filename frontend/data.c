@@ -1,4 +1,4 @@
-/* The data line as plain data. Names and arguments were checked by the elaborator, so nothing can be wrong here. */
+/* The data lines as plain data. Names and arguments were checked by the elaborator, so nothing can be wrong here. */
 #include "frontend/data.h"
 
 #include <string.h>
@@ -42,29 +42,38 @@ static struct data_synthetic_field synthetic_field(const struct setting_argument
     return result;
 }
 
-static void describe_source(struct arena *arena, const struct setting_call *source, struct data_description *result)
+static enum data_kind find_kind(const char *name)
 {
-    result->path = text(source, "path");
-    result->test_share = number(source, "test", 0);
-    if (strcmp(source->name, "idx") == 0) {
-        result->kind = DATA_IDX;
-    } else if (strcmp(source->name, "csv") == 0) {
-        result->kind = DATA_CSV;
-        result->label = text(source, "label");
-    } else if (strcmp(source->name, "safetensors") == 0) {
-        result->kind = DATA_TENSORS;
-    } else if (strcmp(source->name, "npz") == 0 || strcmp(source->name, "npy") == 0) {
-        result->kind = DATA_NUMPY;
-    } else {
-        result->kind = DATA_SYNTHETIC;
-        result->examples = (int64_t)number(source, "examples", 0);
-        result->test = (int64_t)number(source, "test", 0);
-        struct data_synthetic_field *fields = ARENA_ARRAY(arena, struct data_synthetic_field, source->argument_count);
-        for (int i = 0; i < source->argument_count; i++)
-            if (source->arguments[i].kind == SETTING_CALL)
-                fields[result->synthetic_count++] = synthetic_field(&source->arguments[i]);
-        result->synthetic = fields;
-    }
+    static const struct {
+        const char *name;
+        enum data_kind kind;
+    } kinds[] = {{"idx", DATA_IDX},       {"csv", DATA_CSV},   {"safetensors", DATA_TENSORS},
+                 {"npz", DATA_NUMPY},     {"npy", DATA_NUMPY}, {"synthetic", DATA_SYNTHETIC},
+                 {"images", DATA_IMAGES}, {"text", DATA_TEXT}, {"command", DATA_COMMAND}};
+    size_t at = 0;
+    while (strcmp(kinds[at].name, name) != 0)
+        at++;
+    return kinds[at].kind;
+}
+
+static void describe_source(struct arena *arena, const struct setting_call *source, struct data_source *result)
+{
+    const char *tokens = text(source, "tokens");
+    bool synthetic = strcmp(source->name, "synthetic") == 0;
+    result->kind = find_kind(source->name);
+    result->path = text(source, result->kind == DATA_COMMAND ? "command" : "path");
+    result->label = text(source, "label");
+    result->examples = (int64_t)number(source, "examples", 0);
+    result->test = synthetic ? (int64_t)number(source, "test", 0) : 0;
+    result->test_share = synthetic ? 0 : number(source, "test", 0);
+    result->window = (int64_t)number(source, "window", 0);
+    result->stride = (int64_t)number(source, "stride", (double)result->window);
+    result->characters = tokens && strcmp(tokens, "characters") == 0;
+    struct data_synthetic_field *fields = ARENA_ARRAY(arena, struct data_synthetic_field, source->argument_count);
+    for (int i = 0; i < source->argument_count; i++)
+        if (source->arguments[i].kind == SETTING_CALL)
+            fields[result->synthetic_count++] = synthetic_field(&source->arguments[i]);
+    result->synthetic = fields;
 }
 
 /* One value or a list of them. */
@@ -88,17 +97,16 @@ static struct data_stage describe_stage(struct arena *arena, const struct settin
     return stage;
 }
 
-struct data_description *data_describe(struct arena *arena, const struct data_setting *setting)
+static void describe_line(struct arena *arena, const struct data_line *line, struct data_source *result)
 {
-    struct data_description *result = ARENA_NEW(arena, struct data_description);
-    describe_source(arena, &setting->source, result);
+    describe_source(arena, &line->source, result);
     int renames = 0;
-    for (int i = 0; i < setting->stage_count; i++)
-        renames += setting->stages[i].argument_count;
-    struct data_stage *stages = ARENA_ARRAY(arena, struct data_stage, setting->stage_count);
+    for (int i = 0; i < line->stage_count; i++)
+        renames += line->stages[i].argument_count;
+    struct data_stage *stages = ARENA_ARRAY(arena, struct data_stage, line->stage_count);
     struct data_rename *rename = ARENA_ARRAY(arena, struct data_rename, renames);
-    for (int i = 0; i < setting->stage_count; i++) {
-        const struct setting_call *call = &setting->stages[i];
+    for (int i = 0; i < line->stage_count; i++) {
+        const struct setting_call *call = &line->stages[i];
         if (strcmp(call->name, "rename") != 0) {
             stages[result->stage_count++] = describe_stage(arena, call);
             continue;
@@ -108,5 +116,15 @@ struct data_description *data_describe(struct arena *arena, const struct data_se
     }
     result->stages = stages;
     result->renames = rename;
+}
+
+struct data_description *data_describe(struct arena *arena, const struct data_setting *setting)
+{
+    struct data_description *result = ARENA_NEW(arena, struct data_description);
+    struct data_source *sources = ARENA_ARRAY(arena, struct data_source, setting->count);
+    for (int i = 0; i < setting->count; i++)
+        describe_line(arena, &setting->lines[i], &sources[i]);
+    result->sources = sources;
+    result->source_count = setting->count;
     return result;
 }

@@ -1,4 +1,4 @@
-/* From the `data` line, as the elaborator checked it, to the plain description that the runtime's loader opens. */
+/* From the `data` lines, as the elaborator checked them, to the plain description that the runtime's loader opens. */
 #ifndef CASTOR_FRONTEND_DATA_H
 #define CASTOR_FRONTEND_DATA_H
 

@@ -225,7 +225,8 @@ static bool is_left_out(const char *name)
 {
     static const char *const names[] = {"ld-linux",    "linux-vdso", "libc.",    "libm.",       "libgomp.",
                                         "libpthread.", "libdl.",     "librt.",   "libjansson.", "libxxhash.",
-                                        "libz.",       "libstb.",    "libasan.", "libubsan.",   "libtsan."};
+                                        "libz.",       "libpng16.",  "libjpeg.", "libstb.",     "libasan.",
+                                        "libubsan.",   "libtsan."};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strncmp(name, names[i], strlen(names[i])) == 0)
             return true;
@@ -294,7 +295,8 @@ static bool link_trainer(struct embedding *embedding, const char *path)
                             output,
                             place,
                             libraries};
-    char *const after[] = {archive, "-Wl,-Bstatic", "-ljansson", "-lxxhash", "-lz", "-Wl,-Bdynamic", "-lm"};
+    char *const after[] = {archive,  "-Wl,-Bstatic", "-ljansson",     "-lxxhash", "-lpng",
+                           "-ljpeg", "-lz",          "-Wl,-Bdynamic", "-lm"};
     for (size_t i = 0; i < sizeof before / sizeof *before; i++)
         words[count++] = before[i];
     for (int i = 0; i < embedding->object_count; i++)

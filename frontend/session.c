@@ -42,7 +42,7 @@ static int bind_data(struct session *session)
     const struct program_entry *entry = session_entry(session->compilation.program);
     struct error error = {0};
     session->loader = loader_open(session->dataset, entry->inputs, entry->input_count,
-                                  (uint64_t)session->compilation.settings->seed, &error);
+                                  (uint64_t)session->compilation.settings->seed, 0, &error);
     if (!session->loader)
         return runtime_failure(&error);
     session->batches = loader_batches(session->loader);

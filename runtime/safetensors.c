@@ -11,7 +11,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-enum { LENGTH_BYTES = 8, HEADER_MAX = 100 * 1000 * 1000, CHECKSUM_TEXT = 17 };
+enum { LENGTH_BYTES = 8, CHECKSUM_TEXT = 17 };
 
 static const char checksum_key[] = "checksum";
 
@@ -252,10 +252,10 @@ static bool read_header(struct safetensors *file, struct error *error)
     uint64_t length = 0, room = file->mapping_bytes - LENGTH_BYTES;
     for (int i = 0; i < LENGTH_BYTES; i++)
         length |= (uint64_t)bytes[i] << (8 * i);
-    if (length > HEADER_MAX)
+    if (length > SAFETENSORS_HEADER_MAX)
         return error_set(error,
                          "%s: is no safetensors file, or damaged: a header of %llu bytes is too large (at most %d)",
-                         file->path, (unsigned long long)length, HEADER_MAX);
+                         file->path, (unsigned long long)length, SAFETENSORS_HEADER_MAX);
     if (length > room)
         return error_set(error, "%s: truncated: the header has %llu bytes, the file %zu", file->path,
                          (unsigned long long)length, file->mapping_bytes);
@@ -285,6 +285,24 @@ struct safetensors *safetensors_open(const char *path, struct error *error)
     return NULL;
 }
 
+struct safetensors *safetensors_take(const char *name, void *memory, size_t size, struct error *error)
+{
+    struct safetensors *file = calloc(1, sizeof *file);
+    if (!file) {
+        free(memory);
+        error_set(error, "out of memory");
+        return NULL;
+    }
+    *file =
+        (struct safetensors){.path = file_text("%s", name), .mapping = memory, .mapping_bytes = size, .owned = true};
+    bool whole = size >= LENGTH_BYTES + 2 ||
+                 error_set(error, "%s: %zu bytes are too few for a safetensors file", file->path, size);
+    if (whole && read_header(file, error))
+        return file;
+    safetensors_close(file);
+    return NULL;
+}
+
 void safetensors_close(struct safetensors *file)
 {
     if (!file)
@@ -295,7 +313,9 @@ void safetensors_close(struct safetensors *file)
         free((char *)file->notes[i].key);
         free((char *)file->notes[i].value);
     }
-    if (file->mapping)
+    if (file->owned)
+        free(file->mapping);
+    else if (file->mapping)
         munmap(file->mapping, file->mapping_bytes);
     free(file->tensors);
     free(file->notes);

@@ -33,11 +33,18 @@ struct safetensors {
     struct safetensors_note *notes;
     void *mapping;
     size_t mapping_bytes;
+    bool owned; /* malloced, not mapped */
 };
+
+enum { SAFETENSORS_HEADER_MAX = 100 * 1000 * 1000 };
 
 /* NULL with an error that names the file and what is wrong with it. */
 struct safetensors *safetensors_open(const char *path, struct error *error);
 void safetensors_close(struct safetensors *file);
+/* The same of a file in memory, which it takes over (malloced), also when it fails. `name` is what messages call it. */
+struct safetensors *safetensors_take(const char *name, void *memory, size_t size, struct error *error);
+/* The next one of files that stand back to back in a stream. NULL without an error at the stream's end. */
+struct safetensors *safetensors_read(FILE *stream, const char *name, struct error *error);
 /* NULL when there is none. */
 const struct safetensors_tensor *safetensors_find(const struct safetensors *file, const char *name);
 

@@ -57,13 +57,17 @@ struct setting_call {
     struct span span;
 };
 
-/* One `data` line: idx(path), npz(path) or synthetic(examples, test, FIELD = DISTRIBUTION …), with the stages piped
- * after it: rename(NEW = OLD-as-string …), random_crop(pad), random_flip, normalize(mean, std). Names and arguments
- * have been checked. */
-struct data_setting {
+/* One `data` line: a source, csv(path, label, test) or synthetic(examples, test, FIELD = DISTRIBUTION …), with the stages
+ * piped after it: rename(NEW = OLD-as-string …), normalize(mean, std) … Names and arguments have been checked. */
+struct data_line {
     struct setting_call source;
     const struct setting_call *stages;
     int stage_count;
+};
+
+struct data_setting {
+    struct data_line *lines; /* at least one */
+    int count;
 };
 
 enum interval_unit { INTERVAL_NONE, INTERVAL_EPOCHS, INTERVAL_STEPS };

@@ -429,8 +429,8 @@ void elaborate_scaler(struct elaborator *e);
 
 /* ---- settings.c, settings_data.c ---- */
 
-/* Evaluates data lines; false after diagnostics. */
-bool settings_data(struct elaborator *e, const struct ast_expression *expression, struct data_setting *data);
+/* Evaluates a data line; false after diagnostics. */
+bool settings_data(struct elaborator *e, const struct ast_expression *expression, struct data_line *line);
 /* The entries of the train block that hold bindings, executed in the present frame. */
 void bind_train_values(struct elaborator *e);
 

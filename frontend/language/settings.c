@@ -11,6 +11,7 @@
 struct reading {
     struct elaborator e;
     struct settings *settings;
+    struct data_setting *data; /* of the settings; NULL: no line so far */
     const struct ast_statement *statement;
     int errors; /* that there were before it */
 };
@@ -145,13 +146,13 @@ static bool read_data(struct reading *reading)
 {
     if (reading->statement->setting.values.count != 1)
         return refuse(reading, "data needs one source");
-    if (reading->settings->data) {
-        report(&reading->e, E0507, reading->statement->span, NULL, "more than one data source is not supported");
-        return false;
+    if (!reading->data) {
+        reading->data = ARENA_NEW(reading->e.arena, struct data_setting);
+        reading->data->lines = ARENA_ARRAY(reading->e.arena, struct data_line, arrlen(reading->e.unit->entries));
     }
-    struct data_setting *data = ARENA_NEW(reading->e.arena, struct data_setting);
-    reading->settings->data = data;
-    return settings_data(&reading->e, reading->statement->setting.values.items[0], data);
+    reading->settings->data = reading->data;
+    return settings_data(&reading->e, reading->statement->setting.values.items[0],
+                         &reading->data->lines[reading->data->count++]);
 }
 
 static bool read_average(struct reading *reading)
@@ -428,23 +429,36 @@ static void bind_unknown(struct elaborator *e)
         bind(e, arena_intern(e->arena, names[i]), (struct value){0}, NULL);
 }
 
+static struct setting_argument *find_path(const struct data_line *line)
+{
+    struct setting_argument *arguments = (struct setting_argument *)line->source.arguments;
+    for (int i = 0; i < line->source.argument_count; i++)
+        if (strcmp(arguments[i].name, "path") == 0)
+            return &arguments[i];
+    return NULL;
+}
+
 /* --data PATH replaces the source's own path. */
 static void replace_path(struct reading *reading, const struct name_text *overrides, int count)
 {
+    const struct data_setting *data = reading->settings->data;
     for (int i = 0; i < count; i++) {
+        struct setting_argument *path = NULL;
+        int paths = 0;
         if (strcmp(overrides[i].name, "data") != 0 || !is_path(overrides[i].text))
             continue;
-        struct setting_argument *arguments = NULL;
-        if (reading->settings->data)
-            arguments = (struct setting_argument *)reading->settings->data->source.arguments;
-        int at = 0, known = reading->settings->data ? reading->settings->data->source.argument_count : 0;
-        while (at < known && strcmp(arguments[at].name, "path") != 0)
-            at++;
-        if (at < known)
-            arguments[at].text = arena_intern(reading->e.arena, overrides[i].text);
+        for (int k = 0; data && k < data->count; k++) {
+            struct setting_argument *own = find_path(&data->lines[k]);
+            path = own ? own : path;
+            paths += own != NULL;
+        }
+        if (paths == 1)
+            path->text = arena_intern(reading->e.arena, overrides[i].text);
         else
             diagnostics_error(reading->e.diagnostics, E0503, reading->settings->span, NULL,
-                              "--data %s: the file names no source that has a path", overrides[i].text);
+                              "--data %s: the file names %s", overrides[i].text,
+                              paths ? "more than one source that has a path; give sources as the file does"
+                                    : "no source that has a path");
     }
 }
 

@@ -1,11 +1,10 @@
-/* The data line: a source and the stages piped after it, checked against the tables below and given as plain data. */
+/* A data line: a source and the stages piped after it, checked against the tables below and given as plain data. */
 #include "frontend/language/elaborate_internal.h"
 
 #include <string.h>
 
-/* The kinds of an argument: a number, a number or a list of them, a string, a word that names a field, a distribution.
- */
-enum parameter_kind { PARAMETER_NUMBER, PARAMETER_NUMBERS, PARAMETER_STRING };
+/* The kinds of an argument: a number, a number or a list of them, a string, `bytes` or `characters`. */
+enum parameter_kind { PARAMETER_NUMBER, PARAMETER_NUMBERS, PARAMETER_STRING, PARAMETER_TOKENS };
 
 struct parameter {
     const char *name;
@@ -13,7 +12,7 @@ struct parameter {
     bool optional;
 };
 
-enum { CALL_PARAMETERS = 3 };
+enum { CALL_PARAMETERS = 5 };
 
 /* What else a call takes: any name bound to a distribution, or to the name of a field. */
 enum extra { EXTRA_NONE, EXTRA_DISTRIBUTIONS, EXTRA_FIELDS };
@@ -33,6 +32,17 @@ static const struct signature sources[] = {
     {"npy", {{"path", PARAMETER_STRING, false}, {"test", PARAMETER_NUMBER, true}}, EXTRA_NONE},
     {"safetensors", {{"path", PARAMETER_STRING, false}, {"test", PARAMETER_NUMBER, true}}, EXTRA_NONE},
     {"synthetic", {{"examples", PARAMETER_NUMBER, false}, {"test", PARAMETER_NUMBER, true}}, EXTRA_DISTRIBUTIONS},
+    {"images", {{"path", PARAMETER_STRING, false}, {"test", PARAMETER_NUMBER, true}}, EXTRA_NONE},
+    {"text",
+     {{"path", PARAMETER_STRING, false},
+      {"window", PARAMETER_NUMBER, false},
+      {"tokens", PARAMETER_TOKENS, true},
+      {"stride", PARAMETER_NUMBER, true},
+      {"test", PARAMETER_NUMBER, true}},
+     EXTRA_NONE},
+    {"command",
+     {{"command", PARAMETER_STRING, false}, {"examples", PARAMETER_NUMBER, true}, {"test", PARAMETER_NUMBER, true}},
+     EXTRA_NONE},
     {0}};
 
 static const struct signature stages[] = {
@@ -51,7 +61,7 @@ static const struct signature distributions[] = {
 static const struct signature *find_signature(struct elaborator *e, const struct signature *table, const char *what,
                                               const char *name, struct span span)
 {
-    const char *names[8], *all = "";
+    const char *names[16], *all = "";
     size_t count = 0;
     for (const struct signature *row = table; row->name; row++) {
         if (strcmp(row->name, name) == 0)
@@ -89,9 +99,23 @@ static bool read_numbers(struct elaborator *e, const struct value *value, struct
     return true;
 }
 
+/* `tokens = characters` */
+static bool read_tokens(struct elaborator *e, const struct ast_argument *ast, struct setting_argument *argument)
+{
+    const char *word = ast->value->kind == AST_NAME ? ast->value->name : "";
+    argument->kind = SETTING_STRING;
+    argument->text = word;
+    if (strcmp(word, "bytes") == 0 || strcmp(word, "characters") == 0)
+        return true;
+    report(e, E0503, ast->span, NULL, "tokens are `bytes` or `characters`");
+    return false;
+}
+
 static bool read_value(struct elaborator *e, const struct ast_argument *ast, const struct parameter *parameter,
                        struct setting_argument *argument)
 {
+    if (parameter->kind == PARAMETER_TOKENS)
+        return read_tokens(e, ast, argument);
     struct value value = evaluate_expression(e, ast->value);
     if (parameter->kind == PARAMETER_STRING && value.kind == VALUE_STRING) {
         argument->kind = SETTING_STRING;
@@ -201,21 +225,28 @@ static double argument_number(const struct setting_call *call, const char *name,
     return usual;
 }
 
+static bool is_count(double value, double least)
+{
+    return value >= least && value <= 1e12 && value == (double)(int64_t)value;
+}
+
 /* Ranges that the loader relies on. */
 static bool check_source(struct elaborator *e, const struct setting_call *source)
 {
     bool synthetic = strcmp(source->name, "synthetic") == 0;
-    double examples = argument_number(source, "examples", 1), test = argument_number(source, "test", 0);
-    if (synthetic && (examples < 1 || examples > 1e12 || examples != (double)(int64_t)examples || test < 0 ||
-                      test > 1e12 || test != (double)(int64_t)test)) {
-        report(e, E0503, source->span, NULL, "synthetic needs whole numbers of examples, at least one");
+    double test = argument_number(source, "test", 0);
+    if (!is_count(argument_number(source, "examples", 1), 1) || (synthetic && !is_count(test, 0))) {
+        report(e, E0503, source->span, NULL, "%s needs whole numbers of examples, at least one", source->name);
         return false;
     }
     if (!synthetic && (test < 0 || test >= 1)) {
         report(e, E0503, source->span, NULL, "`test` is a share of the examples: at least 0 and below 1");
         return false;
     }
-    return true;
+    if (is_count(argument_number(source, "window", 1), 1) && is_count(argument_number(source, "stride", 1), 1))
+        return true;
+    report(e, E0503, source->span, NULL, "text needs whole numbers of tokens, at least one");
+    return false;
 }
 
 static bool check_stage(struct elaborator *e, const struct setting_call *stage)
@@ -227,7 +258,7 @@ static bool check_stage(struct elaborator *e, const struct setting_call *stage)
     return false;
 }
 
-bool settings_data(struct elaborator *e, const struct ast_expression *expression, struct data_setting *data)
+bool settings_data(struct elaborator *e, const struct ast_expression *expression, struct data_line *line)
 {
     int count = 0;
     const struct ast_expression *source = expression;
@@ -236,8 +267,8 @@ bool settings_data(struct elaborator *e, const struct ast_expression *expression
         count++;
     }
     struct setting_call *list = ARENA_ARRAY(e->arena, struct setting_call, count + 1);
-    data->stages = list;
-    data->stage_count = count;
+    line->stages = list;
+    line->stage_count = count;
     for (const struct ast_expression *stage = expression; stage != source;
          stage = stage->call.arguments.items[0].value) {
         const struct signature *signature =
@@ -251,5 +282,5 @@ bool settings_data(struct elaborator *e, const struct ast_expression *expression
     }
     const struct signature *signature =
         find_signature(e, sources, "data source", source->call.callee, source->call.callee_span);
-    return signature && read_call(e, source, signature, 0, &data->source) && check_source(e, &data->source);
+    return signature && read_call(e, source, signature, 0, &line->source) && check_source(e, &line->source);
 }

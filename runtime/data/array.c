@@ -25,8 +25,24 @@ size_t data_array_row(const struct data_array *array)
     return bytes;
 }
 
+const void *data_array_example(const struct data_array *array, int64_t row, void *buffer, struct error *error)
+{
+    if (array->rows)
+        return array->rows->read(array->rows, row, buffer, error) ? buffer : NULL;
+    size_t stride = array->stride ? array->stride : data_array_row(array);
+    return (const char *)array->bytes + (size_t)row * stride;
+}
+
+bool data_array_allocate(struct data_array *array, size_t bytes, struct error *error)
+{
+    array->memory = array->bytes = malloc(bytes + 1);
+    return array->memory || error_set(error, "%s: no memory for its %zu bytes", array->file, bytes);
+}
+
 void data_array_free(struct data_array *array)
 {
+    if (array->rows)
+        array->rows->free(array->rows);
     free(array->memory);
     free(array->file);
     *array = (struct data_array){0};

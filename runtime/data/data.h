@@ -1,13 +1,14 @@
 /* Data: from files to batches.
  *
  *     dataset = data_open(&description, error)                  reads the files, knows fields and numbers of examples
- *     loader  = loader_open(dataset, inputs, count, seed, error)    binds the program's inputs to fields, checks values
+ *     loader  = loader_open(dataset, inputs, count, seed, …)    binds the program's inputs to fields, checks values
  *     loader_batches(loader)                                    what train.h's loops draw from
  *     loader_close, data_close
  *
- * The description is plain data that the compiler fills from the `data` line. A field is an array whose first axis
- * counts examples. A model input binds to the field of its name; fields that no input asks for are left alone. Every
- * failure names the file, and the example where there is one, and says what was expected. */
+ * The description is plain data that the compiler fills from the `data` lines. A field is an array whose first axis
+ * counts examples; the fields of several lines stand side by side, example by example. A model input binds to the field
+ * of its name; fields that no input asks for are left alone. Every failure names the file, and the example where there
+ * is one, and says what was expected. */
 #ifndef CASTOR_RUNTIME_DATA_DATA_H
 #define CASTOR_RUNTIME_DATA_DATA_H
 
@@ -16,11 +17,14 @@
 #include "runtime/train.h"
 
 enum data_kind {
-    DATA_IDX,      /* a folder with files by the MNIST names, gzipped or not: fields image and label */
-    DATA_CSV,      /* a header line and a line an example: fields features, label, and each column by its name */
-    DATA_TENSORS,  /* a safetensors file, its tensors are the fields */
-    DATA_NUMPY,    /* an .npz file, its arrays are the fields; an .npy file, one field named after the file */
-    DATA_SYNTHETIC /* drawn from distributions, in the shapes that the model's inputs have */
+    DATA_IDX,       /* a folder with files by the MNIST names, gzipped or not: fields image and label */
+    DATA_CSV,       /* a header line and a line an example: fields features, label, and each column by its name */
+    DATA_TENSORS,   /* a safetensors file, its tensors are the fields */
+    DATA_NUMPY,     /* an .npz file, its arrays are the fields; an .npy file, one field named after the file */
+    DATA_SYNTHETIC, /* drawn from distributions, in the shapes that the model's inputs have */
+    DATA_IMAGES,    /* a folder of folders of PNG and JPEG files, one a class: fields image and label */
+    DATA_TEXT,      /* a file cut into windows: field tokens */
+    DATA_COMMAND    /* what a process writes: safetensors files back to back, their tensors are the fields */
 };
 
 enum data_distribution {
@@ -52,24 +56,35 @@ struct data_stage {
     const double *mean, *deviation;
 };
 
-struct data_description {
+/* A data line. */
+struct data_source {
     enum data_kind kind;
-    const char *path;       /* idx: folder; else the file */
+    const char *path;       /* idx, images: folder; command: the shell's command line; else the file */
     const char *label;      /* csv: the column that is the label; NULL: one called so, if any */
-    int64_t examples, test; /* synthetic */
+    int64_t examples, test; /* synthetic; command: examples that are taken at most, 0: all */
     double test_share;      /* a file's share of the examples kept as test set, 0: none */
-    double validate_share;  /* share of the training set kept for choosing the best weights, 0: none */
+    int64_t window, stride; /* text: tokens of an example, and from the begin of one to the next */
+    bool characters;        /* text: tokens are characters, numbered in their order; else bytes */
     int synthetic_count;
     const struct data_synthetic_field *synthetic;
-    /* Fields that the model asks for (after renaming), so that others need not be read nor agree in their numbers of
-     * examples; 0: all. */
-    int wanted_count;
-    const char *const *wanted;
     int rename_count;
     const struct data_rename *renames;
     int stage_count;
     const struct data_stage *stages;
 };
+
+struct data_description {
+    int source_count;
+    const struct data_source *sources;
+    double validate_share; /* share of the training set kept for choosing the best weights, 0: none */
+    /* Fields that the model asks for (after renaming), so that others need not be read nor agree in their numbers of
+     * examples; 0: all. */
+    int wanted_count;
+    const char *const *wanted;
+};
+
+/* What messages call the data: the line's path, or how many lines there are. */
+const char *data_name(const struct data_description *description);
 
 struct dataset;
 
@@ -84,14 +99,16 @@ struct loader;
 
 /* Binds `inputs` (as an entry of the program has them; the first axis is the batch and does not matter here) to
  * fields. Checked here: that each input has its field, element types and shapes fit, labels are below the number of
- * classes, and no value is NaN or infinite. The dataset must outlive the loader. NULL with an error set. */
+ * classes, and no value in memory is NaN or infinite (values on disk are checked when they are read). So many threads
+ * prepare batches, 0: by the number of cores; batches do not depend on it. The dataset must outlive the loader. NULL
+ * with an error set. */
 struct loader *loader_open(const struct dataset *dataset, const struct program_input *inputs, int count, uint64_t seed,
-                           struct error *error);
+                           int threads, struct error *error);
 void loader_close(struct loader *loader);
 
 /* The loader as train.h sees it: training batches are shuffled by (seed, pass) and whole; others come in order, the
  * last one perhaps smaller. What an example looks like depends on (seed, pass, its index) alone. Batches are prepared
- * ahead by a thread. Valid until loader_close. */
+ * ahead by threads. Valid until loader_close. */
 struct batches loader_batches(struct loader *loader);
 
 #endif

@@ -10,7 +10,18 @@ enum data_part { PART_TRAIN, PART_TEST, PART_COUNT };
 
 struct data_field {
     char *name;
+    const struct data_source *line; /* the data line that gives it, whose stages it passes through */
     struct data_array part[PART_COUNT];
+};
+
+/* A data line that was opened. */
+struct source {
+    const struct data_description *description;
+    const struct data_source *line;
+    struct data_field *fields;
+    int field_count;
+    char *no_features; /* why a CSV file gives no field features; NULL: it does, or it is none */
+    int64_t examples[PART_COUNT];
 };
 
 /* A set: so many rows of a part. */
@@ -22,13 +33,34 @@ struct data_split {
 
 struct dataset {
     const struct data_description *description;
-    struct data_field *fields;
-    int field_count;
-    char *no_features; /* why a CSV file gives no field features; NULL: it does, or it is none */
+    struct source *sources; /* one a data line, alike in their numbers of examples */
+    int source_count;
     int64_t examples[PART_COUNT];
     struct data_split splits[SPLIT_COUNT];
     int64_t *rows; /* all rows of the training part, shuffled, where splits take shares of them */
 };
+
+/* ---- the sources: each makes the fields of a data line. False with an error set; what was made stays with the source.
+ */
+
+bool source_idx(struct source *source, struct error *error);
+bool source_numpy(struct source *source, struct error *error);
+bool source_csv(struct source *source, struct error *error);
+bool source_tensors(struct source *source, struct error *error);
+bool source_images(struct source *source, struct error *error);
+bool source_text(struct source *source, struct error *error);
+bool source_command(struct source *source, struct error *error);
+
+/* ---- sources.c, beside idx, numpy, csv and tensors ---- */
+
+/* A new field by the name under which the model sees it; valid until the next one. NULL with an error set when there is
+ * one already. */
+struct data_field *source_add(struct source *source, const char *name, struct error *error);
+/* A new field with an array that was read for it; takes the array over when it succeeds. */
+bool source_add_array(struct source *source, const char *name, enum data_part part, struct data_array *array,
+                      struct error *error);
+/* The name under which the model sees a field of the source. */
+const char *source_renamed(const struct source *source, const char *field);
 
 /* ---- random.c: counter-based draws, equal on every machine ---- */
 
@@ -43,37 +75,47 @@ enum data_stream { STREAM_SPLIT = 1, STREAM_ORDER, STREAM_AUGMENT, STREAM_SYNTHE
 
 /* ---- synthetic.c ---- */
 
-/* Draws both parts of the field that an input of the given type asks for. */
-bool synthetic_draw(const struct dataset *dataset, const struct program_input *input, struct data_field *field,
+/* Whether the source is synthetic and has a field of this name. */
+bool synthetic_has(const struct source *source, const char *name);
+/* Draws both parts of the field of that name, which it has, in the type that the input asks for. */
+bool synthetic_draw(const struct source *source, const struct program_input *input, struct data_field *field,
                     struct error *error);
 
 /* ---- fields.c ---- */
 
-/* Checks that the field fits the input, in element type, shape and every value. */
+/* The source whose field has an input's name, and the field (NULL: a synthetic one, not drawn yet). NULL with an error
+ * set that lists the fields when none has, or more than one. */
+const struct source *field_find(const struct dataset *dataset, const char *name, const struct data_field **field,
+                                struct error *error);
+/* Checks that the field fits the input, in element type and shape, and every value that lies in memory. */
 bool field_check(const struct dataset *dataset, const struct data_field *field, const struct program_input *input,
                  struct error *error);
-/* The field of an input's name, or NULL with an error set that lists the fields. */
-const struct data_field *field_find(const struct dataset *dataset, const char *name, struct error *error);
+/* Checks the values of one example. */
+bool field_check_example(const struct data_array *array, const struct program_input *input, const void *values,
+                         int64_t example, struct error *error);
 
 /* ---- transform.c ---- */
 
+/* A thread's buffers: two for stages in turn, one for an example that is read. */
+enum { SCRATCHES = 3 };
+
 /* One example on its way from the file's array to the batch. */
 struct transform {
-    const struct data_description *description;
+    const struct data_source *line;
     const struct program_input *input;
     enum program_element from;
     int rank; /* of an example */
     int64_t dimension[PROGRAM_RANK];
     int64_t elements, planes; /* planes of the last two axes */
     bool label;
-    size_t row, scratch; /* bytes of an example in the array; of a scratch buffer (two are needed) */
+    size_t row, scratch; /* bytes of an example in the array; of a scratch buffer */
 };
 
 /* NULL input: nothing. The example's type is that of the array. */
-bool transform_init(struct transform *transform, const struct data_description *description,
-                    const struct data_array *array, const struct program_input *input, struct error *error);
+bool transform_init(struct transform *transform, const struct data_source *line, const struct data_array *array,
+                    const struct program_input *input, struct error *error);
 /* Writes one example. `key` decides the random stages; `training` lets them act. */
 void transform_apply(const struct transform *transform, const void *example, bool training, uint64_t seed, uint64_t key,
-                     void *scratch[2], void *out);
+                     void *scratch[SCRATCHES], void *out);
 
 #endif

@@ -1,5 +1,6 @@
 /* Do a field and an input fit together? Types and shapes, then every value: labels below the number of classes, no NaN
- * and nothing infinite, so that a training run never fails over them later. */
+ * and nothing infinite, so that a training run does not fail over them later. Values that do not lie in memory are
+ * checked when they are read. */
 #include "runtime/data/dataset.h"
 
 #include "runtime/tensor.h"
@@ -7,21 +8,52 @@
 #include <math.h>
 #include <string.h>
 
-const struct data_field *field_find(const struct dataset *dataset, const char *name, struct error *error)
+static bool no_field(const struct dataset *dataset, const char *name, struct error *error)
 {
-    for (int i = 0; i < dataset->field_count; i++)
-        if (strcmp(dataset->fields[i].name, name) == 0)
-            return &dataset->fields[i];
-    error_set(error, "%s: no field %s for the model's input of that name", dataset->description->path, name);
-    if (dataset->no_features && strcmp(name, "features") == 0) {
-        error_hint(error, "%s; a model may take columns one by one, each by its name", dataset->no_features);
-        return NULL;
-    }
+    const struct source *first = &dataset->sources[0];
     char list[ERROR_HINT / 2] = "";
-    for (int i = 0; i < dataset->field_count; i++)
-        snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "", dataset->fields[i].name);
+    if (dataset->source_count == 1 && first->line->kind == DATA_SYNTHETIC) {
+        error_set(error, "the synthetic data have no field %s for the model's input of that name", name);
+        error_hint(error, "write `synthetic(…, %s = normal(0, 1))`, or `%s = classes`", name, name);
+        return false;
+    }
+    error_set(error, "%s: no field %s for the model's input of that name", data_name(dataset->description), name);
+    for (int i = 0; i < dataset->source_count; i++) {
+        const struct source *source = &dataset->sources[i];
+        if (source->no_features && strcmp(name, "features") == 0)
+            error_hint(error, "%s; a model may take columns one by one, each by its name", source->no_features);
+        for (int k = 0; k < source->field_count; k++)
+            snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", *list ? ", " : "",
+                     source->fields[k].name);
+    }
     error_hint(error, "the fields are %s; `|> rename(%s = FIELD)` gives one another name", list, name);
-    return NULL;
+    return false;
+}
+
+const struct source *field_find(const struct dataset *dataset, const char *name, const struct data_field **field,
+                                struct error *error)
+{
+    const struct source *found = NULL;
+    *field = NULL;
+    for (int i = 0; i < dataset->source_count; i++) {
+        const struct source *source = &dataset->sources[i];
+        const struct data_field *own = NULL;
+        for (int k = 0; k < source->field_count; k++)
+            if (strcmp(source->fields[k].name, name) == 0)
+                own = &source->fields[k];
+        if (!own && !synthetic_has(source, name))
+            continue;
+        if (found) {
+            error_set(error, "two data lines have a field %s", name);
+            error_hint(error, "`|> rename(other = %s)` behind one of them gives its field another name", name);
+            return NULL;
+        }
+        found = source;
+        *field = own;
+    }
+    if (!found)
+        no_field(dataset, name, error);
+    return found;
 }
 
 static bool is_floating(enum program_element element)
@@ -63,33 +95,37 @@ static bool check_shape(const struct data_array *array, const struct program_inp
 
 /* ---- values ---- */
 
-static int64_t integer_at(const struct data_array *array, int64_t at)
+static int64_t example_elements(const struct data_array *array)
 {
-    switch (array->element) {
+    return (int64_t)(data_array_row(array) / program_element_bytes(array->element));
+}
+
+static int64_t integer_at(enum program_element element, const void *values, int64_t at)
+{
+    switch (element) {
     case PROGRAM_I32:
-        return ((const int32_t *)array->bytes)[at];
+        return ((const int32_t *)values)[at];
     case PROGRAM_I64:
-        return ((const int64_t *)array->bytes)[at];
+        return ((const int64_t *)values)[at];
     default:
-        return ((const unsigned char *)array->bytes)[at];
+        return ((const unsigned char *)values)[at];
     }
 }
 
-static bool check_integers(const struct data_array *array, const struct program_input *input, struct error *error)
+static bool check_integers(const struct data_array *array, const struct program_input *input, const void *values,
+                           int64_t example, struct error *error)
 {
     int64_t low = input->classes ? 0 : INT32_MIN, high = input->classes ? input->classes - 1 : INT32_MAX;
-    bool always_fits = !input->classes && (array->element != PROGRAM_I64 || input->tensor.element == PROGRAM_I64);
-    int64_t count = always_fits ? 0 : data_array_elements(array), examples = data_array_examples(array);
+    int64_t count = example_elements(array);
     for (int64_t i = 0; i < count; i++) {
-        int64_t value = integer_at(array, i);
+        int64_t value = integer_at(array->element, values, i);
         if (value >= low && value <= high)
             continue;
-        long long example = (long long)(i / (count / examples));
         if (!input->classes)
-            return error_set(error, "%s: example %lld: %lld does not fit into i32", array->file, example,
+            return error_set(error, "%s: example %lld: %lld does not fit into i32", array->file, (long long)example,
                              (long long)value);
         return error_set(error, "%s: example %lld: label %lld is out of range: input %s has %lld classes, 0 to %lld",
-                         array->file, example, (long long)value, input->name, (long long)input->classes,
+                         array->file, (long long)example, (long long)value, input->name, (long long)input->classes,
                          (long long)high);
     }
     return true;
@@ -100,26 +136,48 @@ static double largest(enum program_element element)
     return element == PROGRAM_F16 ? 65504 : element == PROGRAM_F64 ? 1.7976931348623157e308 : 3.4028234663852886e38;
 }
 
-static double float_at(const struct data_array *array, int64_t at)
+static double float_at(enum program_element element, const void *values, int64_t at)
 {
-    if (array->element == PROGRAM_F32)
-        return ((const float *)array->bytes)[at];
-    return tensor_get(array->element, (const char *)array->bytes + at * (int64_t)program_element_bytes(array->element));
+    if (element == PROGRAM_F32)
+        return ((const float *)values)[at];
+    return tensor_get(element, (const char *)values + at * (int64_t)program_element_bytes(element));
 }
 
-static bool check_floats(const struct data_array *array, const struct program_input *input, struct error *error)
+static bool check_floats(const struct data_array *array, const struct program_input *input, const void *values,
+                         int64_t example, struct error *error)
 {
-    int64_t count = data_array_elements(array), row = count / data_array_examples(array);
+    int64_t count = example_elements(array);
     double limit = largest(input->tensor.element);
     for (int64_t i = 0; i < count; i++) {
-        double value = float_at(array, i);
+        double value = float_at(array->element, values, i);
         if (fabs(value) <= limit)
             continue;
         const char *what = isnan(value) ? "NaN" : isinf(value) ? "infinite" : "too large for the model's input";
-        return error_set(error, "%s: example %lld: element %lld is %s", array->file, (long long)(i / row),
-                         (long long)(i % row), what);
+        return error_set(error, "%s: example %lld: element %lld is %s", array->file, (long long)example, (long long)i,
+                         what);
     }
     return true;
+}
+
+/* Whatever the values are, they fit. */
+static bool always_fits(const struct data_array *array, const struct program_input *input)
+{
+    int64_t below = array->element == PROGRAM_BOOL ? 2 : array->element == PROGRAM_U8 ? 256 : INT64_MAX;
+    if (array->below && array->below < below)
+        below = array->below;
+    if (is_floating(array->element))
+        return false;
+    if (input->classes)
+        return below <= input->classes;
+    return array->element != PROGRAM_I64 || input->tensor.element == PROGRAM_I64 || is_floating(input->tensor.element);
+}
+
+bool field_check_example(const struct data_array *array, const struct program_input *input, const void *values,
+                         int64_t example, struct error *error)
+{
+    return always_fits(array, input) ||
+           (is_floating(array->element) ? check_floats(array, input, values, example, error)
+                                        : check_integers(array, input, values, example, error));
 }
 
 bool field_check(const struct dataset *dataset, const struct data_field *field, const struct program_input *input,
@@ -127,17 +185,16 @@ bool field_check(const struct dataset *dataset, const struct data_field *field, 
 {
     for (int part = 0; part < PART_COUNT; part++) {
         const struct data_array *array = &field->part[part];
-        if (!dataset->examples[part])
+        int64_t examples = dataset->examples[part];
+        if (!examples)
             continue;
         if (!check_type(array, input, error) || !check_shape(array, input, error))
             return false;
-        if (data_array_elements(array) == 0)
+        if (array->rows || always_fits(array, input))
             continue;
-        bool good = is_floating(array->element)          ? check_floats(array, input, error)
-                    : is_floating(input->tensor.element) ? true
-                                                         : check_integers(array, input, error);
-        if (!good)
-            return false;
+        for (int64_t i = 0; i < examples; i++)
+            if (!field_check_example(array, input, data_array_example(array, i, NULL, error), i, error))
+                return false;
     }
     return true;
 }

@@ -1,10 +1,11 @@
 /* IDX, the form of the MNIST files: two zero bytes, element type, rank, big-endian sizes, then the values. Read through
- * zlib, which passes plain files on as they are. */
+ * zlib, which passes plain files on as they are; large plain ones stay on disk. */
 #include "runtime/data/array.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <zlib.h>
 
 enum { IDX_U8 = 8, CHUNK_LEAST = 1 << 16, CHUNK_MOST = 1 << 24 };
@@ -76,25 +77,48 @@ static bool read_header(gzFile file, const char *path, int rank, struct data_arr
     return true;
 }
 
+static bool truncated(const char *path, const struct data_array *array, size_t got, struct error *error)
+{
+    char shape[SHAPE_TEXT];
+    return error_set(error, "%s: truncated: the header says %s, so %lld bytes, but only %zu follow", path,
+                     data_shape_text(array->dimension, array->rank, shape), (long long)data_array_elements(array), got);
+}
+
+static bool too_long(const char *path, const struct data_array *array, struct error *error)
+{
+    char shape[SHAPE_TEXT];
+    return error_set(error, "%s: too long: bytes follow after the %lld that the header's %s asks for", path,
+                     (long long)data_array_elements(array), data_shape_text(array->dimension, array->rank, shape));
+}
+
 static bool read_values(gzFile file, const char *path, struct data_array *array, struct error *error)
 {
     size_t size = (size_t)data_array_elements(array), got;
-    char shape[SHAPE_TEXT];
-    data_shape_text(array->dimension, array->rank, shape);
     array->memory = array->bytes = read_growing(file, size, &got);
     if (is_damaged(file))
         return damaged(file, path, error);
     if (got < size)
-        return error_set(error, "%s: truncated: the header says %s, so %zu bytes, but only %zu follow", path, shape,
-                         size, got);
+        return truncated(path, array, got, error);
     unsigned char more;
     int rest = gzread(file, &more, 1);
     if (rest > 0)
-        return error_set(error, "%s: too long: bytes follow after the %zu that the header's %s asks for", path, size,
-                         shape);
+        return too_long(path, array, error);
     int status;
     gzerror(file, &status);
     return rest == 0 && status != Z_BUF_ERROR ? true : damaged(file, path, error);
+}
+
+static bool leave_on_disk(const char *path, struct data_array *array, struct error *error)
+{
+    struct stat status;
+    uint64_t begin = 4 + 4 * (uint64_t)array->rank, size = (uint64_t)data_array_elements(array);
+    if (stat(path, &status) != 0)
+        return error_set_system(error, path, "can't read");
+    uint64_t left = (uint64_t)status.st_size - begin;
+    if (left < size)
+        return truncated(path, array, (size_t)left, error);
+    struct disk_place place = {.path = path, .begin = begin, .stride = data_array_row(array)};
+    return left > size ? too_long(path, array, error) : data_array_on_disk(array, &place, error);
 }
 
 bool idx_read(const char *path, int rank, struct data_array *array, struct error *error)
@@ -105,7 +129,11 @@ bool idx_read(const char *path, int rank, struct data_array *array, struct error
         return error_set_system(error, path, "can't open");
     gzbuffer(file, 1 << 17);
     array->file = strdup(path);
-    bool good = read_header(file, path, rank, array, error) && read_values(file, path, array, error);
+    bool good = read_header(file, path, rank, array, error);
+    if (good && gzdirect(file) && data_array_elements(array) > ARRAY_MEMORY)
+        good = leave_on_disk(path, array, error);
+    else
+        good = good && read_values(file, path, array, error);
     gzclose_r(file);
     if (!good)
         data_array_free(array);

@@ -1,15 +1,18 @@
-/* Batches, prepared ahead by a thread a pass.
+/* Batches, prepared ahead by threads.
  *
- * A pass over a set has a ring of slots. Batch m lies in slot m mod SLOTS. The reader may still use the two batches
- * given last, so after `given` calls the thread may fill batches below given + SLOTS - 2. What is in a batch depends on
- * (seed, pass, number of the example) and on nothing that runs beside it. */
+ * A pass over a set has a ring of slots. Batch m lies in slot m mod slots; a thread takes the next batch that nobody
+ * has taken and fills it. The reader may still use the two batches given last, so after `given` calls batches below
+ * given + slots - 2 may be filled. What is in a batch depends on (seed, pass, number of the example) and on nothing
+ * that runs beside it, so the number of threads changes no byte; of the batches that fail, the first one's error is
+ * told. */
 #include "runtime/data/dataset.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLOTS = 4, ALIGNMENT = 64 };
+enum { ALIGNMENT = 64, THREADS_MOST = 8 };
 
 struct bound {
     const struct data_field *field;
@@ -24,13 +27,17 @@ struct stream {
     enum split split;
     int64_t pass, batch, batches, examples;
     int64_t *order; /* rows of the part, in the order in which they are given; NULL: as the split has them */
-    pthread_t thread;
+    void **buffers; /* slots times one buffer an input */
+    pthread_t threads[THREADS_MOST];
+    int running; /* threads that were started and not yet joined */
     pthread_mutex_t mutex;
     pthread_cond_t changed;
-    bool running;          /* a thread was started and not yet joined */
-    bool cancelled;        /* guarded by mutex, as the next two */
-    int64_t filled, given; /* batches */
-    void **slots;          /* SLOTS times one buffer an input */
+    /* Guarded by the mutex: */
+    bool cancelled;
+    int64_t taken, given; /* batches */
+    int64_t *filled;      /* by slot: the batch that lies there whole, -1: none */
+    int64_t failed;       /* the first batch that could not be filled; INT64_MAX: none */
+    struct error error;   /* … and why */
 };
 
 struct loader {
@@ -38,13 +45,13 @@ struct loader {
     struct program_input *inputs;
     const char **names;
     struct bound *bound;
-    int count;
+    int count, threads, slots;
     uint64_t seed;
-    size_t scratch;
+    size_t scratch; /* bytes of one of a thread's buffers */
     struct stream streams[SPLIT_COUNT];
 };
 
-/* ---- the thread ---- */
+/* ---- the threads ---- */
 
 static int64_t row_of(const struct stream *stream, int64_t number)
 {
@@ -54,45 +61,66 @@ static int64_t row_of(const struct stream *stream, int64_t number)
     return split->rows ? split->rows[number] : number;
 }
 
-static void fill(struct stream *stream, int64_t batch, void *scratch[2])
+static bool fill_example(const struct stream *stream, const struct bound *bound, int64_t row, void *scratch[SCRATCHES],
+                         void *out, struct error *error)
 {
-    struct loader *loader = stream->loader;
-    enum data_part part = loader->dataset->splits[stream->split].part;
+    const struct loader *loader = stream->loader;
+    const struct data_array *array = &bound->field->part[loader->dataset->splits[stream->split].part];
+    const void *values = data_array_example(array, row, scratch[2], error);
+    if (!values || (array->rows && !field_check_example(array, bound->transform.input, values, row, error)))
+        return false;
+    uint64_t seed = data_hash(loader->seed, STREAM_AUGMENT, (uint64_t)stream->pass, 0);
+    transform_apply(&bound->transform, values, stream->split == SPLIT_TRAIN, seed, (uint64_t)row, scratch, out);
+    return true;
+}
+
+static bool fill(const struct stream *stream, int64_t batch, void *scratch[SCRATCHES], struct error *error)
+{
+    const struct loader *loader = stream->loader;
     int64_t first = batch * stream->batch, count = stream->batch;
     if (count > stream->examples - first)
         count = stream->examples - first;
-    uint64_t seed = data_hash(loader->seed, STREAM_AUGMENT, (uint64_t)stream->pass, 0);
     for (int i = 0; i < loader->count; i++) {
         const struct bound *bound = &loader->bound[i];
-        char *out = stream->slots[(batch % SLOTS) * loader->count + i];
-        const char *rows = bound->field->part[part].bytes;
-        for (int64_t k = 0; k < count; k++, out += bound->bytes) {
-            int64_t row = row_of(stream, first + k);
-            transform_apply(&bound->transform, rows + (size_t)row * bound->transform.row, stream->split == SPLIT_TRAIN,
-                            seed, (uint64_t)row, scratch, out);
-        }
+        char *out = stream->buffers[(batch % loader->slots) * loader->count + i];
+        for (int64_t k = 0; k < count; k++, out += bound->bytes)
+            if (!fill_example(stream, bound, row_of(stream, first + k), scratch, out, error))
+                return false;
     }
+    return true;
+}
+
+/* Fills a batch that this thread has taken; the mutex is held before and after. */
+static void fill_taken(struct stream *stream, int64_t batch, void *scratch[SCRATCHES])
+{
+    struct error error = {0};
+    pthread_mutex_unlock(&stream->mutex);
+    bool ok = scratch[0] ? fill(stream, batch, scratch, &error) : error_set(&error, "out of memory");
+    pthread_mutex_lock(&stream->mutex);
+    if (ok) {
+        stream->filled[batch % stream->loader->slots] = batch;
+    } else if (batch < stream->failed) {
+        stream->failed = batch;
+        stream->error = error;
+    }
+    pthread_cond_broadcast(&stream->changed);
 }
 
 static void *run(void *argument)
 {
     struct stream *stream = argument;
-    char *memory = malloc(2 * stream->loader->scratch);
-    void *scratch[2] = {memory, memory ? memory + stream->loader->scratch : NULL};
+    size_t size = stream->loader->scratch;
+    char *memory = aligned_alloc(ALIGNMENT, SCRATCHES * size);
+    void *scratch[SCRATCHES];
+    for (size_t i = 0; i < SCRATCHES; i++)
+        scratch[i] = memory ? memory + i * size : NULL;
     pthread_mutex_lock(&stream->mutex);
-    stream->cancelled = stream->cancelled || !memory;
-    while (!stream->cancelled && stream->filled < stream->batches) {
-        if (stream->filled >= stream->given + SLOTS - 2) {
+    while (!stream->cancelled && stream->taken < stream->batches && stream->failed > stream->taken) {
+        if (stream->taken >= stream->given + stream->loader->slots - 2)
             pthread_cond_wait(&stream->changed, &stream->mutex);
-            continue;
-        }
-        pthread_mutex_unlock(&stream->mutex);
-        fill(stream, stream->filled, scratch);
-        pthread_mutex_lock(&stream->mutex);
-        stream->filled++;
-        pthread_cond_broadcast(&stream->changed);
+        else
+            fill_taken(stream, stream->taken++, scratch);
     }
-    pthread_cond_broadcast(&stream->changed);
     pthread_mutex_unlock(&stream->mutex);
     free(memory);
     return NULL;
@@ -102,36 +130,39 @@ static void *run(void *argument)
 
 static void stop(struct stream *stream)
 {
-    if (stream->running) {
-        pthread_mutex_lock(&stream->mutex);
-        stream->cancelled = true;
-        pthread_cond_broadcast(&stream->changed);
-        pthread_mutex_unlock(&stream->mutex);
-        pthread_join(stream->thread, NULL);
-    }
-    stream->running = false;
-    for (int i = 0; stream->slots && i < SLOTS * stream->loader->count; i++)
-        free(stream->slots[i]);
-    free(stream->slots);
+    pthread_mutex_lock(&stream->mutex);
+    stream->cancelled = true;
+    pthread_cond_broadcast(&stream->changed);
+    pthread_mutex_unlock(&stream->mutex);
+    while (stream->running)
+        pthread_join(stream->threads[--stream->running], NULL);
+    for (int i = 0; stream->buffers && i < stream->loader->slots * stream->loader->count; i++)
+        free(stream->buffers[i]);
+    free(stream->buffers);
     free(stream->order);
-    stream->slots = NULL;
-    stream->order = NULL;
+    free(stream->filled);
+    stream->buffers = NULL;
+    stream->order = stream->filled = NULL;
 }
 
 static bool allocate(struct stream *stream, struct error *error)
 {
     struct loader *loader = stream->loader;
-    stream->slots = calloc((size_t)(SLOTS * loader->count) + 1, sizeof *stream->slots);
-    for (int i = 0; stream->slots && i < SLOTS * loader->count; i++) {
-        size_t bytes = loader->bound[i % loader->count].bytes * (size_t)stream->batch;
-        stream->slots[i] = aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT) / ALIGNMENT * ALIGNMENT);
-        if (!stream->slots[i])
+    size_t buffers = (size_t)(loader->slots * loader->count);
+    stream->buffers = calloc(buffers + 1, sizeof *stream->buffers);
+    stream->filled = malloc(sizeof *stream->filled * (size_t)loader->slots);
+    for (size_t i = 0; stream->buffers && i < buffers; i++) {
+        size_t bytes = loader->bound[i % (size_t)loader->count].bytes * (size_t)stream->batch;
+        stream->buffers[i] = aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT) / ALIGNMENT * ALIGNMENT);
+        if (!stream->buffers[i])
             return error_set(error, "no memory for batches of %lld examples", (long long)stream->batch);
     }
     if (stream->split == SPLIT_TRAIN)
         stream->order = malloc(sizeof *stream->order * (size_t)(stream->examples + 1));
-    if (!stream->slots || (stream->split == SPLIT_TRAIN && !stream->order))
+    if (!stream->buffers || !stream->filled || (stream->split == SPLIT_TRAIN && !stream->order))
         return error_set(error, "out of memory");
+    for (int i = 0; i < loader->slots; i++)
+        stream->filled[i] = -1;
     if (stream->order)
         data_shuffle(stream->order, stream->examples, stream->loader->seed, (uint64_t)stream->pass);
     return true;
@@ -146,16 +177,19 @@ static bool start(void *source, enum split split, int64_t pass, int64_t batch, i
     stream->batch = batch;
     stream->examples = loader->dataset->splits[split].count;
     stream->batches = split == SPLIT_TRAIN ? stream->examples / batch : (stream->examples + batch - 1) / batch;
-    stream->filled = stream->given = first;
+    stream->taken = stream->given = first;
+    stream->failed = INT64_MAX;
     stream->cancelled = false;
     if (split == SPLIT_TRAIN && !stream->batches)
         return error_set(error, "the training set has %lld examples, too few for a batch of %lld",
                          (long long)stream->examples, (long long)batch);
     if (!allocate(stream, error))
         return false;
-    if (pthread_create(&stream->thread, NULL, run, stream) != 0)
-        return error_set(error, "can't start the thread that prepares batches");
-    stream->running = true;
+    while (stream->running < loader->threads) {
+        if (pthread_create(&stream->threads[stream->running], NULL, run, stream) != 0)
+            return error_set(error, "can't start a thread that prepares batches");
+        stream->running++;
+    }
     return true;
 }
 
@@ -167,18 +201,20 @@ static bool next(void *source, enum split split, const void **fields, int64_t *c
     if (stream->given >= stream->batches)
         return true;
     pthread_mutex_lock(&stream->mutex);
-    int64_t batch = stream->given++;
+    int64_t batch = stream->given++, slot = batch % loader->slots;
     pthread_cond_broadcast(&stream->changed);
-    while (stream->filled <= batch && !stream->cancelled)
+    while (stream->filled[slot] != batch && stream->failed > batch)
         pthread_cond_wait(&stream->changed, &stream->mutex);
-    bool ready = stream->filled > batch;
+    bool ready = stream->filled[slot] == batch;
     pthread_mutex_unlock(&stream->mutex);
-    if (!ready)
-        return error_set(error, "out of memory for preparing batches");
+    if (!ready) {
+        *error = error->code ? *error : stream->error;
+        return false;
+    }
     int64_t left = stream->examples - batch * stream->batch;
     *count = left < stream->batch ? left : stream->batch;
     for (int i = 0; i < loader->count; i++)
-        fields[i] = stream->slots[(batch % SLOTS) * loader->count + i];
+        fields[i] = stream->buffers[slot * loader->count + i];
     return true;
 }
 
@@ -189,15 +225,16 @@ static bool bind(struct loader *loader, int index, struct error *error)
     const struct dataset *dataset = loader->dataset;
     const struct program_input *input = &loader->inputs[index];
     struct bound *bound = &loader->bound[index];
-    if (dataset->description->kind == DATA_SYNTHETIC) {
-        bound->field = &bound->drawn;
-        if (!synthetic_draw(dataset, input, &bound->drawn, error))
-            return false;
-    } else if (!(bound->field = field_find(dataset, input->name, error))) {
+    const struct source *source = field_find(dataset, input->name, &bound->field, error);
+    if (!source)
         return false;
+    if (!bound->field) {
+        bound->field = &bound->drawn;
+        if (!synthetic_draw(source, input, &bound->drawn, error))
+            return false;
     }
     if (!field_check(dataset, bound->field, input, error) ||
-        !transform_init(&bound->transform, dataset->description, &bound->field->part[PART_TRAIN], input, error))
+        !transform_init(&bound->transform, source->line, &bound->field->part[PART_TRAIN], input, error))
         return false;
     bound->bytes = (size_t)bound->transform.elements * program_element_bytes(input->tensor.storage);
     if (bound->transform.scratch > loader->scratch)
@@ -225,8 +262,16 @@ static bool bind_all(struct loader *loader, const struct program_input *inputs, 
     return true;
 }
 
+/* Half of the cores that this process may use: the others compute. */
+static int usual_threads(void)
+{
+    cpu_set_t cores;
+    int count = sched_getaffinity(0, sizeof cores, &cores) == 0 ? CPU_COUNT(&cores) / 2 : 1;
+    return count < 1 ? 1 : count < THREADS_MOST ? count : THREADS_MOST;
+}
+
 struct loader *loader_open(const struct dataset *dataset, const struct program_input *inputs, int count, uint64_t seed,
-                           struct error *error)
+                           int threads, struct error *error)
 {
     struct loader *loader = calloc(1, sizeof *loader);
     if (!loader) {
@@ -235,6 +280,8 @@ struct loader *loader_open(const struct dataset *dataset, const struct program_i
     }
     loader->dataset = dataset;
     loader->seed = seed;
+    loader->threads = threads < 1 ? usual_threads() : threads < THREADS_MOST ? threads : THREADS_MOST;
+    loader->slots = 2 * loader->threads + 2;
     for (int i = 0; i < SPLIT_COUNT; i++) {
         loader->streams[i].loader = loader;
         loader->streams[i].split = (enum split)i;

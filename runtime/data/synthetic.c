@@ -92,29 +92,29 @@ static bool draw_part(struct data_array *array, const struct data_synthetic_fiel
     return true;
 }
 
-static const struct data_synthetic_field *find(const struct data_description *description, const char *name)
+static const struct data_synthetic_field *find(const struct data_source *line, const char *name)
 {
-    for (int i = 0; i < description->synthetic_count; i++)
-        if (strcmp(description->synthetic[i].name, name) == 0)
-            return &description->synthetic[i];
+    for (int i = 0; i < line->synthetic_count; i++)
+        if (strcmp(line->synthetic[i].name, name) == 0)
+            return &line->synthetic[i];
     return NULL;
 }
 
-bool synthetic_draw(const struct dataset *dataset, const struct program_input *input, struct data_field *field,
+bool synthetic_has(const struct source *source, const char *name)
+{
+    return find(source->line, name);
+}
+
+bool synthetic_draw(const struct source *source, const struct program_input *input, struct data_field *field,
                     struct error *error)
 {
-    const struct data_synthetic_field *wanted = find(dataset->description, input->name);
-    if (!wanted) {
-        error_set(error, "the synthetic data have no field %s for the model's input of that name", input->name);
-        error_hint(error, "write `synthetic(…, %s = %s)`", input->name, input->classes ? "classes" : "normal(0, 1)");
-        return false;
-    }
+    const struct data_synthetic_field *wanted = find(source->line, input->name);
     if (wanted->distribution == DATA_CLASSES && !input->classes)
         return error_set(error, "synthetic data: %s is no class; uniform(a, b) or normal(mean, std) is expected",
                          input->name);
     if (input->tensor.rank == 0)
         return error_set(error, "synthetic data: input %s has no batch axis", input->name);
-    int64_t train = dataset->examples[PART_TRAIN], test = dataset->examples[PART_TEST];
+    int64_t train = source->examples[PART_TRAIN], test = source->examples[PART_TEST];
     return draw_part(&field->part[PART_TRAIN], wanted, input, train, 0, error) &&
            draw_part(&field->part[PART_TEST], wanted, input, test, train, error);
 }

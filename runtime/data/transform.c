@@ -29,10 +29,10 @@ static bool check_normalize(const struct transform *transform, const struct data
                      (long long)channels);
 }
 
-bool transform_init(struct transform *transform, const struct data_description *description,
-                    const struct data_array *array, const struct program_input *input, struct error *error)
+bool transform_init(struct transform *transform, const struct data_source *line, const struct data_array *array,
+                    const struct program_input *input, struct error *error)
 {
-    *transform = (struct transform){.description = description,
+    *transform = (struct transform){.line = line,
                                     .input = input,
                                     .from = array->element,
                                     .rank = array->rank - 1,
@@ -47,8 +47,8 @@ bool transform_init(struct transform *transform, const struct data_description *
     for (int i = 0; i < transform->rank - 2; i++)
         transform->planes *= transform->dimension[i];
     transform->scratch = (size_t)transform->elements * 8;
-    for (int i = 0; i < description->stage_count; i++) {
-        const struct data_stage *stage = &description->stages[i];
+    for (int i = 0; i < line->stage_count; i++) {
+        const struct data_stage *stage = &line->stages[i];
         if (stage->kind == DATA_NORMALIZE && applies(transform, stage) && !check_normalize(transform, stage, error))
             return false;
     }
@@ -141,14 +141,14 @@ static void normalize(const struct transform *transform, const struct data_stage
 }
 
 void transform_apply(const struct transform *transform, const void *example, bool training, uint64_t seed, uint64_t key,
-                     void *scratch[2], void *out)
+                     void *scratch[SCRATCHES], void *out)
 {
     static const struct program_tensor plain = {.element = PROGRAM_F32, .storage = PROGRAM_F32};
     enum program_element element = transform->from;
     const void *now = example;
     int next = 0;
-    for (int i = 0; i < transform->description->stage_count; i++) {
-        const struct data_stage *stage = &transform->description->stages[i];
+    for (int i = 0; i < transform->line->stage_count; i++) {
+        const struct data_stage *stage = &transform->line->stages[i];
         if (!applies(transform, stage) || (stage->kind != DATA_NORMALIZE && !training))
             continue;
         if (stage->kind == DATA_NORMALIZE) {

@@ -162,8 +162,10 @@ static bool take_settings(const struct words *words, struct payload *payload, in
     }
     if (words->given[FLAG_epochs])
         settings->steps = 0;
-    if (words->given[FLAG_data])
-        payload->data.path = words->given[FLAG_data];
+    if (words->given[FLAG_data] && !payload_set_path(payload, words->given[FLAG_data])) {
+        usage(words, "--data puts a path in place of that of the one source that has one; here none has, or several have", "");
+        return false;
+    }
     settings->weights = words->given[FLAG_weights];
     settings->weights_partial = words->given[FLAG_weights_partial];
     settings->out = words->given[FLAG_out];
@@ -196,7 +198,7 @@ static bool train_on_host(const struct payload *payload, const struct program *p
     struct device *device = host_device_new(host, error);
     struct dataset *dataset = device ? data_open(&payload->data, error) : NULL;
     struct loader *loader =
-        dataset ? loader_open(dataset, entry->inputs, entry->input_count, payload->settings.seed, error) : NULL;
+        dataset ? loader_open(dataset, entry->inputs, entry->input_count, payload->settings.seed, 0, error) : NULL;
     struct train_result *result = calloc(1, sizeof *result);
     bool ok = loader && result;
     if (ok) {

@@ -9,6 +9,8 @@
 #define SETTING_NUMBERS(X)                                                                                             \
     X(epochs) X(steps) X(evaluate_steps) X(evaluate_epochs) X(checkpoint_steps) X(checkpoint_epochs) X(keep)
 
+#define SOURCE_NUMBERS(X) X(kind) X(examples) X(test) X(window) X(stride) X(characters)
+
 /* All that is read hangs on one list of blocks and on the JSON tree, whose strings are used as they are. */
 struct memory {
     json_t *root;
@@ -46,30 +48,39 @@ static json_t *write_reals(const double *values, int count)
     return array;
 }
 
-static json_t *write_data(const struct data_description *data)
+static json_t *write_source(const struct data_source *source)
 {
     json_t *fields = json_array(), *renames = json_array(), *stages = json_array();
-    for (int i = 0; i < data->synthetic_count; i++) {
-        const struct data_synthetic_field *field = &data->synthetic[i];
+    for (int i = 0; i < source->synthetic_count; i++) {
+        const struct data_synthetic_field *field = &source->synthetic[i];
         json_array_append_new(fields, json_pack("{s:s, s:i, s:f, s:f}", "name", field->name, "distribution",
                                                 (int)field->distribution, "a", field->a, "b", field->b));
     }
-    for (int i = 0; i < data->rename_count; i++)
-        json_array_append_new(renames,
-                              json_pack("{s:s, s:s}", "name", data->renames[i].name, "field", data->renames[i].field));
-    for (int i = 0; i < data->stage_count; i++) {
-        const struct data_stage *stage = &data->stages[i];
+    for (int i = 0; i < source->rename_count; i++)
+        json_array_append_new(
+            renames, json_pack("{s:s, s:s}", "name", source->renames[i].name, "field", source->renames[i].field));
+    for (int i = 0; i < source->stage_count; i++) {
+        const struct data_stage *stage = &source->stages[i];
         json_array_append_new(stages, json_pack("{s:i, s:i, s:o, s:o}", "kind", (int)stage->kind, "pad", stage->pad,
                                                 "mean", write_reals(stage->mean, stage->channels), "deviation",
                                                 write_reals(stage->deviation, stage->channels)));
     }
-    json_t *object =
-        json_pack("{s:i, s:I, s:I, s:f, s:f, s:o, s:o, s:o}", "kind", (int)data->kind, "examples",
-                  (json_int_t)data->examples, "test", (json_int_t)data->test, "test_share", data->test_share,
-                  "validate_share", data->validate_share, "synthetic", fields, "renames", renames, "stages", stages);
-    set_text(object, "path", data->path);
-    set_text(object, "label", data->label);
+    json_t *object = json_pack("{s:f, s:o, s:o, s:o}", "test_share", source->test_share, "synthetic", fields, "renames",
+                               renames, "stages", stages);
+#define NUMBER(field) json_object_set_new(object, #field, json_integer(source->field));
+    SOURCE_NUMBERS(NUMBER)
+#undef NUMBER
+    set_text(object, "path", source->path);
+    set_text(object, "label", source->label);
     return object;
+}
+
+static json_t *write_data(const struct data_description *data)
+{
+    json_t *sources = json_array();
+    for (int i = 0; i < data->source_count; i++)
+        json_array_append_new(sources, write_source(&data->sources[i]));
+    return json_pack("{s:f, s:o}", "validate_share", data->validate_share, "sources", sources);
 }
 
 char *payload_text(const struct payload *payload)
@@ -133,38 +144,55 @@ static const double *read_reals(struct memory *memory, const json_t *array)
     return values;
 }
 
-static void read_data(struct memory *memory, struct data_description *data, const json_t *object)
+static void read_stages(struct memory *memory, struct data_source *source, const json_t *stages)
 {
-    const json_t *fields = json_object_get(object, "synthetic"), *renames = json_object_get(object, "renames");
-    const json_t *stages = json_object_get(object, "stages"), *item;
-    struct data_synthetic_field *own_fields = allocate(memory, json_array_size(fields), sizeof *own_fields);
-    struct data_rename *own_renames = allocate(memory, json_array_size(renames), sizeof *own_renames);
-    struct data_stage *own_stages = allocate(memory, json_array_size(stages), sizeof *own_stages);
-    *data = (struct data_description){.kind = (enum data_kind)number(object, "kind"),
-                                      .path = text(object, "path"),
-                                      .label = text(object, "label"),
-                                      .examples = number(object, "examples"),
-                                      .test = number(object, "test"),
-                                      .test_share = real(object, "test_share"),
-                                      .validate_share = real(object, "validate_share"),
-                                      .synthetic = own_fields,
-                                      .renames = own_renames,
-                                      .stages = own_stages};
+    struct data_stage *own = allocate(memory, json_array_size(stages), sizeof *own);
+    const json_t *item;
     size_t i;
-    json_array_foreach(fields, i, item) own_fields[data->synthetic_count++] = (struct data_synthetic_field){
-        text(item, "name"), (enum data_distribution)number(item, "distribution"), real(item, "a"), real(item, "b")};
-    json_array_foreach(renames, i, item) own_renames[data->rename_count++] =
-        (struct data_rename){text(item, "name"), text(item, "field")};
     json_array_foreach(stages, i, item)
     {
         const json_t *mean = json_object_get(item, "mean");
-        own_stages[data->stage_count++] =
-            (struct data_stage){.kind = (enum data_stage_kind)number(item, "kind"),
-                                .pad = (int)number(item, "pad"),
-                                .channels = (int)json_array_size(mean),
-                                .mean = read_reals(memory, mean),
-                                .deviation = read_reals(memory, json_object_get(item, "deviation"))};
+        own[i] = (struct data_stage){.kind = (enum data_stage_kind)number(item, "kind"),
+                                     .pad = (int)number(item, "pad"),
+                                     .channels = (int)json_array_size(mean),
+                                     .mean = read_reals(memory, mean),
+                                     .deviation = read_reals(memory, json_object_get(item, "deviation"))};
     }
+    source->stages = own;
+    source->stage_count = (int)json_array_size(stages);
+}
+
+static void read_source(struct memory *memory, struct data_source *source, const json_t *object)
+{
+    const json_t *fields = json_object_get(object, "synthetic"), *renames = json_object_get(object, "renames"), *item;
+    struct data_synthetic_field *own_fields = allocate(memory, json_array_size(fields), sizeof *own_fields);
+    struct data_rename *own_renames = allocate(memory, json_array_size(renames), sizeof *own_renames);
+    size_t i;
+    json_array_foreach(fields, i, item) own_fields[i] = (struct data_synthetic_field){
+        text(item, "name"), (enum data_distribution)number(item, "distribution"), real(item, "a"), real(item, "b")};
+    json_array_foreach(renames, i, item) own_renames[i] = (struct data_rename){text(item, "name"), text(item, "field")};
+    *source = (struct data_source){.path = text(object, "path"),
+                                   .label = text(object, "label"),
+                                   .test_share = real(object, "test_share"),
+                                   .synthetic = own_fields,
+                                   .synthetic_count = (int)json_array_size(fields),
+                                   .renames = own_renames,
+                                   .rename_count = (int)json_array_size(renames)};
+#define NUMBER(field) source->field = number(object, #field);
+    SOURCE_NUMBERS(NUMBER)
+#undef NUMBER
+    read_stages(memory, source, json_object_get(object, "stages"));
+}
+
+static void read_data(struct memory *memory, struct data_description *data, const json_t *object)
+{
+    const json_t *sources = json_object_get(object, "sources"), *item;
+    struct data_source *own = allocate(memory, json_array_size(sources), sizeof *own);
+    size_t i;
+    json_array_foreach(sources, i, item) read_source(memory, &own[i], item);
+    *data = (struct data_description){.validate_share = real(object, "validate_share"),
+                                      .sources = own,
+                                      .source_count = (int)json_array_size(sources)};
 }
 
 bool payload_read(struct payload *payload, const char *text_bytes, size_t size, struct error *error)
@@ -187,6 +215,22 @@ bool payload_read(struct payload *payload, const char *text_bytes, size_t size, 
         (struct payload_option){text(item, "name"), text(item, "value")};
     payload->options = own;
     return true;
+}
+
+bool payload_set_path(struct payload *payload, const char *path)
+{
+    struct data_source *found = NULL;
+    for (int i = 0; i < payload->data.source_count; i++) {
+        struct data_source *source = (struct data_source *)&payload->data.sources[i]; /* the payload's own memory */
+        if (!source->path || source->kind == DATA_COMMAND)
+            continue;
+        if (found)
+            return false;
+        found = source;
+    }
+    if (found)
+        found->path = path;
+    return found;
 }
 
 void payload_free(struct payload *payload)

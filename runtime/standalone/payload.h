@@ -27,4 +27,7 @@ char *payload_text(const struct payload *payload);
 bool payload_read(struct payload *payload, const char *text, size_t size, struct error *error);
 void payload_free(struct payload *payload);
 
+/* Puts a path in place of that of the data source that has one. False when none has, or several have. */
+bool payload_set_path(struct payload *payload, const char *path);
+
 #endif

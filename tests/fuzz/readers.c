@@ -1,4 +1,4 @@
-/* Fuzzer of what reads files: damaged safetensors, npy, npz, csv, idx and programs.
+/* Fuzzer of what reads files: damaged safetensors (alone and back to back), npy, npz, csv, idx, PNG, JPEG and programs.
  *
  *     fuzz_readers SECONDS [SEED]
  *
@@ -7,7 +7,9 @@
  * warrants (what is compressed may grow a thousandfold, which deflate allows). The seed of a round that fails is
  * printed: give it as SEED to see it again. */
 #include "runtime/data/array.h"
+#include "runtime/data/image.h"
 #include "runtime/safetensors.h"
+#include "tests/image_files.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -174,6 +176,32 @@ static void make_idx(struct bytes *bytes)
         put_number(bytes, (uint64_t)i, 1, false);
 }
 
+/* Two files back to back, as a process writes them. */
+static void make_stream(struct bytes *bytes)
+{
+    make_safetensors(bytes);
+    make_safetensors(bytes);
+}
+
+static void make_png(struct bytes *bytes)
+{
+    static const unsigned char indices[] = {0, 1, 2, 1, 0, 2, 2, 1, 0, 0, 1, 2},
+                               colours[] = {9, 8, 7, 6, 5, 4, 3, 2, 1};
+    const struct png_case png = {4, 3, 8, PNG_PALETTE, indices, 4, "PLTE", colours, 9};
+    size_t size;
+    unsigned char *file = png_file(&png, &size);
+    put(bytes, file, size);
+    free(file);
+}
+
+static void make_jpeg(struct bytes *bytes)
+{
+    size_t size;
+    unsigned char *file = jpeg_file(20, 12, 3, (const unsigned char[]){200, 100, 50}, &size);
+    put(bytes, file, size);
+    free(file);
+}
+
 static void make_program(struct bytes *bytes)
 {
     struct program *program = program_new();
@@ -229,6 +257,30 @@ static bool read_safetensors(const struct bytes *bytes)
     bool taken = file;
     safetensors_close(file);
     close(descriptor);
+    return taken;
+}
+
+static bool read_stream(const struct bytes *bytes)
+{
+    struct error error = {0};
+    struct safetensors *file;
+    FILE *stream = fmemopen((void *)bytes->data, bytes->size + !bytes->size, "rb");
+    while (stream && (file = safetensors_read(stream, "fuzz", &error)))
+        safetensors_close(file);
+    if (stream)
+        fclose(stream);
+    return !error.code;
+}
+
+static bool read_image(const struct bytes *bytes)
+{
+    struct error error = {0};
+    struct image image;
+    if (!image_inspect("fuzz", bytes->data, bytes->size, &image, &error))
+        return false;
+    unsigned char *values = malloc((size_t)(image.width * image.height) * (size_t)image.channels + 1);
+    bool taken = values && image_decode("fuzz", bytes->data, bytes->size, &image, values, &error);
+    free(values);
     return taken;
 }
 
@@ -299,17 +351,36 @@ static bool read_program(const struct bytes *bytes)
     return taken;
 }
 
+/* Sums of the chunks, as far as their lengths lead. */
+static void mend_png(struct bytes *bytes)
+{
+    for (size_t at = 8; at + 12 <= bytes->size;) {
+        const unsigned char *length = bytes->data + at;
+        size_t size = (size_t)length[0] << 24 | (size_t)length[1] << 16 | (size_t)length[2] << 8 | length[3];
+        if (size > bytes->size - at - 12)
+            return;
+        uint32_t sum = (uint32_t)crc32(0, bytes->data + at + 4, (unsigned)size + 4);
+        for (int i = 0; i < 4; i++)
+            bytes->data[at + 8 + size + (size_t)i] = (unsigned char)(sum >> 8 * (3 - i));
+        at += size + 12;
+    }
+}
+
 static const struct {
     const char *name;
     void (*make)(struct bytes *bytes);
     bool (*read)(const struct bytes *bytes); /* whether it took the file */
     size_t factor;
-} kinds[] = {{"safetensors", make_safetensors, read_safetensors, FACTOR},
-             {"npy", make_npy, read_npy, FACTOR},
-             {"npz", make_npz, read_npz, DEFLATE_FACTOR},
-             {"csv", make_csv, read_csv, FACTOR},
-             {"idx", make_idx, read_idx, DEFLATE_FACTOR},
-             {"program", make_program, read_program, FACTOR}};
+    void (*mend)(struct bytes *bytes); /* sums that would give every damage away; NULL: none */
+} kinds[] = {{"safetensors", make_safetensors, read_safetensors, FACTOR, NULL},
+             {"stream", make_stream, read_stream, FACTOR, NULL},
+             {"npy", make_npy, read_npy, FACTOR, NULL},
+             {"npz", make_npz, read_npz, DEFLATE_FACTOR, NULL},
+             {"csv", make_csv, read_csv, FACTOR, NULL},
+             {"idx", make_idx, read_idx, DEFLATE_FACTOR, NULL},
+             {"png", make_png, read_image, DEFLATE_FACTOR, mend_png},
+             {"jpeg", make_jpeg, read_image, DEFLATE_FACTOR, NULL},
+             {"program", make_program, read_program, FACTOR, NULL}};
 
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
@@ -400,6 +471,8 @@ int main(int argc, char **argv)
         memcpy(damaged.data, sound[kind].data, damaged.size);
         for (uint64_t i = draw(&state, 4) + 1; i; i--)
             damage(&damaged, &state);
+        if (kinds[kind].mend && draw(&state, 4))
+            kinds[kind].mend(&damaged);
         playing.round_length =
             (size_t)snprintf(playing.round, sizeof playing.round, "fuzz_readers: %s: round with seed %" PRIu64 ": ",
                              kinds[kind].name, seed);

@@ -5,6 +5,7 @@
     make-data safetensors FILE NAME=TYPE:SHAPE:VALUES ...  make-data safetensors w.safetensors fc.bias=F32:3:0.5
     make-data header FILE JSON BYTES                       a safetensors file with any header, then so many zero bytes
     make-data idx FILE SHAPE VALUES                        gzipped when FILE ends in .gz
+    make-data png FILE SHAPE VALUES                        HEIGHTxWIDTH gray, HEIGHTxWIDTHx3 in colour, x4 with alpha
 
 The values are repeated until the shape is full."""
 import gzip
@@ -13,6 +14,7 @@ import itertools
 import struct
 import sys
 import zipfile
+import zlib
 
 FORMATS = {"f4": "f", "f8": "d", "i4": "i", "i8": "q", "u1": "B", "b1": "?",
            "F32": "f", "F64": "d", "I32": "i", "I64": "q", "U8": "B", "BOOL": "?"}
@@ -71,6 +73,17 @@ def write_idx(path, shape, values):
         file.write(gzip.compress(out.getvalue(), mtime=0) if path.endswith(".gz") else out.getvalue())
 
 
+def write_png(path, shape, values):
+    height, width, channels = [int(size) for size in shape.split("x")] + ([1] if shape.count("x") == 1 else [])
+    data, row = packed("u1", [height, width, channels], values), width * channels
+    lines = b"".join(b"\0" + data[i * row:(i + 1) * row] for i in range(height))
+    header = struct.pack(">IIBBBBB", width, height, 8, {1: 0, 3: 2, 4: 6}[channels], 0, 0, 0)
+    with open(path, "wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        for name, body in ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b"")):
+            file.write(struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)))
+
+
 kind, target, *rest = sys.argv[1:]
 if kind == "npz":
     write_npz(target, rest)
@@ -80,5 +93,7 @@ elif kind == "header":
     write_header(target, rest[0].encode(), bytes(int(rest[1])))
 elif kind == "idx":
     write_idx(target, rest[0], rest[1])
+elif kind == "png":
+    write_png(target, rest[0], rest[1])
 else:
     sys.exit(f"make-data: no kind {kind}")

@@ -62,6 +62,11 @@ static struct program_input input(const char *name, enum program_element element
     return result;
 }
 
+static struct data_description one_line(const struct data_source *source)
+{
+    return (struct data_description){.source_count = 1, .sources = source};
+}
+
 static void check_whole_pass(struct batches *batches, int64_t pass, int seen[TRAIN])
 {
     struct error error = {0};
@@ -118,7 +123,8 @@ static void check_evaluation(struct batches *batches)
 
 static void check_idx(void)
 {
-    struct data_description description = {.kind = DATA_IDX, .path = folder};
+    struct data_source source = {.kind = DATA_IDX, .path = folder};
+    struct data_description description = one_line(&source);
     struct error error = {0};
     write_idx();
     struct dataset *dataset = data_open(&description, &error);
@@ -126,7 +132,7 @@ static void check_idx(void)
     CHECK(dataset && data_examples(dataset, SPLIT_VALIDATE) == 0);
     struct program_input inputs[] = {input("image", PROGRAM_U8, 3, SIDE, SIDE, 0),
                                      input("label", PROGRAM_I32, 1, 0, 0, 10)};
-    struct loader *loader = loader_open(dataset, inputs, 2, 7, &error);
+    struct loader *loader = loader_open(dataset, inputs, 2, 7, 0, &error);
     CHECK(loader);
     struct batches batches = loader_batches(loader);
     CHECK(batches.field_count == 2 && strcmp(batches.fields[1], "label") == 0 && batches.examples[0] == TRAIN);
@@ -140,12 +146,13 @@ static void check_idx(void)
 
 static void check_shares(void)
 {
-    struct data_description description = {.kind = DATA_IDX, .path = folder, .validate_share = 0.3};
+    struct data_source source = {.kind = DATA_IDX, .path = folder};
+    struct data_description description = {.source_count = 1, .sources = &source, .validate_share = 0.3};
     struct error error = {0};
     struct dataset *dataset = data_open(&description, &error);
     CHECK(data_examples(dataset, SPLIT_TRAIN) == 7 && data_examples(dataset, SPLIT_VALIDATE) == 3);
     struct program_input labels = input("label", PROGRAM_I32, 1, 0, 0, 10);
-    struct loader *loader = loader_open(dataset, &labels, 1, 1, &error);
+    struct loader *loader = loader_open(dataset, &labels, 1, 1, 0, &error);
     struct batches batches = loader_batches(loader);
     int seen[TRAIN] = {0};
     for (int split = 0; split < SPLIT_COUNT; split += 2) {
@@ -210,13 +217,14 @@ static void check_augmentation(void)
                                   {.kind = DATA_RANDOM_FLIP},
                                   {.kind = DATA_NORMALIZE, .channels = 1, .mean = &mean, .deviation = &deviation}};
     struct data_rename rename = {"x", "image"};
-    struct data_description description = {
+    struct data_source source = {
         .kind = DATA_IDX, .path = folder, .rename_count = 1, .renames = &rename, .stage_count = 3, .stages = stages};
+    struct data_description description = one_line(&source);
     struct error error = {0};
     struct dataset *dataset = data_open(&description, &error);
     struct program_input inputs[] = {input("x", PROGRAM_F32, 3, SIDE, SIDE, 0),
                                      input("label", PROGRAM_I32, 1, 0, 0, 10)};
-    struct loader *loader = loader_open(dataset, inputs, 2, 7, &error);
+    struct loader *loader = loader_open(dataset, inputs, 2, 7, 0, &error);
     CHECK(loader);
     struct batches batches = loader_batches(loader);
     int shifted = 0, flipped = 0, still = 0;
@@ -227,7 +235,7 @@ static void check_augmentation(void)
     CHECK(variants(&batches, SPLIT_TEST, 0, &still) == 0 && still == 0);
     loader_close(loader);
     inputs[0] = input("x", PROGRAM_U8, 3, SIDE, SIDE, 0);
-    CHECK(!loader_open(dataset, inputs, 2, 7, &error) && strstr(error.text, "normalize gives floating values"));
+    CHECK(!loader_open(dataset, inputs, 2, 7, 0, &error) && strstr(error.text, "normalize gives floating values"));
     data_close(dataset);
 }
 
@@ -246,7 +254,8 @@ static void expect_open_error(const struct data_description *description, const 
 
 static void check_damaged_idx(void)
 {
-    struct data_description description = {.kind = DATA_IDX, .path = folder};
+    struct data_source source = {.kind = DATA_IDX, .path = folder};
+    struct data_description description = one_line(&source);
     unsigned char bytes[1024], packed[1024];
     size_t size = idx_bytes(bytes, 3, TRAIN, 0);
     unlink(path_of("train-images-idx3-ubyte.gz"));
@@ -280,7 +289,7 @@ static void check_damaged_idx(void)
     packed[length - 8] ^= 1;
     write_file("train-images-idx3-ubyte.gz", packed, length);
     expect_open_error(&description, "damaged gzip file");
-    description.path = "/nonexistent/folder";
+    source.path = "/nonexistent/folder";
     expect_open_error(&description, "/nonexistent/folder");
     write_idx();
 }
@@ -391,12 +400,9 @@ static const struct data_rename rename_y = {"label", "y"};
 
 static struct data_description numpy(const char *path)
 {
-    return (struct data_description){.kind = DATA_NUMPY,
-                                     .path = path,
-                                     .wanted_count = 2,
-                                     .wanted = wanted_fields,
-                                     .rename_count = 1,
-                                     .renames = &rename_y};
+    static struct data_source source;
+    source = (struct data_source){.kind = DATA_NUMPY, .path = path, .rename_count = 1, .renames = &rename_y};
+    return (struct data_description){.source_count = 1, .sources = &source, .wanted_count = 2, .wanted = wanted_fields};
 }
 
 static void expect_bind_error(const struct data_description *description, struct program_input x,
@@ -406,7 +412,7 @@ static void expect_bind_error(const struct data_description *description, struct
     struct dataset *dataset = data_open(description, &error);
     struct program_input inputs[] = {x, label};
     CHECK(dataset);
-    struct loader *loader = dataset ? loader_open(dataset, inputs, 2, 0, &error) : NULL;
+    struct loader *loader = dataset ? loader_open(dataset, inputs, 2, 0, 0, &error) : NULL;
     CHECK(!loader && error.code == ERROR_RUNTIME);
     if (!strstr(error.text, part))
         fprintf(stderr, "wanted \"%s\" in \"%s\"\n", part, error.text);
@@ -427,7 +433,7 @@ static void check_npz(void)
     struct program_input inputs[] = {x, label};
     struct dataset *dataset = data_open(&description, &error);
     CHECK(dataset && data_examples(dataset, SPLIT_TRAIN) == 6 && data_examples(dataset, SPLIT_TEST) == 0);
-    struct loader *loader = loader_open(dataset, inputs, 2, 3, &error);
+    struct loader *loader = loader_open(dataset, inputs, 2, 3, 0, &error);
     CHECK(loader);
     struct batches batches = loader_batches(loader);
     const void *fields[2];
@@ -511,7 +517,8 @@ static void check_npy(void)
     };
     char path[PATH];
     snprintf(path, sizeof path, "%s", path_of("x.npy"));
-    struct data_description description = {.kind = DATA_NUMPY, .path = path};
+    struct data_source source = {.kind = DATA_NUMPY, .path = path};
+    struct data_description description = one_line(&source);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         unsigned char bytes[512];
         struct error error = {0};
@@ -533,14 +540,15 @@ static void check_synthetic(void)
 {
     struct data_synthetic_field fields[] = {
         {"image", DATA_UNIFORM, 10, 20}, {"x", DATA_NORMAL, 5, 2}, {"label", DATA_CLASSES, 0, 0}};
-    struct data_description description = {
+    struct data_source source = {
         .kind = DATA_SYNTHETIC, .examples = 1000, .test = 10, .synthetic_count = 3, .synthetic = fields};
+    struct data_description description = one_line(&source);
     struct error error = {0};
     struct dataset *dataset = data_open(&description, &error);
     CHECK(data_examples(dataset, SPLIT_TRAIN) == 1000 && data_examples(dataset, SPLIT_TEST) == 10);
     struct program_input inputs[] = {input("image", PROGRAM_U8, 3, 2, 2, 0), input("x", PROGRAM_F32, 2, 4, 0, 0),
                                      input("label", PROGRAM_I32, 1, 0, 0, 3)};
-    struct loader *loader = loader_open(dataset, inputs, 3, 0, &error);
+    struct loader *loader = loader_open(dataset, inputs, 3, 0, 0, &error);
     CHECK(loader);
     struct batches batches = loader_batches(loader);
     const void *data[3];
@@ -565,7 +573,7 @@ static void check_synthetic(void)
         CHECK(labels[i] > 4 * 270 && labels[i] < 4 * 400);
     loader_close(loader);
     struct program_input other = input("y", PROGRAM_F32, 2, 4, 0, 0);
-    CHECK(!loader_open(dataset, &other, 1, 0, &error) && strstr(error.text, "no field y"));
+    CHECK(!loader_open(dataset, &other, 1, 0, 0, &error) && strstr(error.text, "no field y"));
     data_close(dataset);
 }
 
@@ -574,7 +582,8 @@ static void check_synthetic(void)
 static void check_fashion(void)
 {
     static const char real[] = "/usr/share/datasets/fashion-mnist";
-    struct data_description description = {.kind = DATA_IDX, .path = real};
+    struct data_source source = {.kind = DATA_IDX, .path = real};
+    struct data_description description = one_line(&source);
     struct error error = {0};
     if (access(real, F_OK) != 0)
         return;
@@ -582,7 +591,7 @@ static void check_fashion(void)
     CHECK(dataset && data_examples(dataset, SPLIT_TRAIN) == 60000 && data_examples(dataset, SPLIT_TEST) == 10000);
     struct program_input inputs[] = {input("image", PROGRAM_U8, 3, 28, 28, 0),
                                      input("label", PROGRAM_I32, 1, 0, 0, 10)};
-    struct loader *loader = loader_open(dataset, inputs, 2, 1, &error);
+    struct loader *loader = loader_open(dataset, inputs, 2, 1, 0, &error);
     CHECK(loader);
     struct batches batches = loader_batches(loader);
     const void *fields[2];
