@@ -65,9 +65,9 @@ static bool find_end(const struct growing *file, const char *name, uint64_t *end
 static bool read_file(struct growing *file, FILE *stream, const char *name, struct error *error)
 {
     uint64_t length = 0, end;
-    if (!grow(file, stream, LENGTH_BYTES - file->size, name, error))
+    if (!grow(file, stream, LENGTH_BYTES, name, error))
         return false;
-    for (int i = 0; i < LENGTH_BYTES; i++)
+    for (int i = 0; file->bytes && i < LENGTH_BYTES; i++)
         length |= (uint64_t)file->bytes[i] << (8 * i);
     if (length < 2 || length > SAFETENSORS_HEADER_MAX) {
         error_set(error, "%s: its output is no safetensors file (a header of %llu bytes)", name,

@@ -394,7 +394,7 @@ static void read_entry(struct reading *reading, bool *seen)
     }
     const struct entry *entry = word ? find_entry(word) : NULL;
     const struct ast_name *per = reading->statement->kind == AST_SETTING ? &reading->statement->setting.per : NULL;
-    if (per && per->name && (strcmp(word, "scale") != 0 || strcmp(per->name, "loss") != 0))
+    if (word && per && per->name && (strcmp(word, "scale") != 0 || strcmp(per->name, "loss") != 0))
         report(&reading->e, E0503, per->span, NULL, "only `scale … per loss` takes `per`");
     else if (!word)
         report(&reading->e, E0501, reading->statement->span, NULL, "the train block has entries and bindings only");

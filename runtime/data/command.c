@@ -35,10 +35,11 @@ static bool begin_fields(struct gathering *gathering, const struct safetensors *
 {
     const char *name = gathering->source->line->path;
     struct gathered *fields = gathering->fields = calloc((size_t)chunk->count + 1, sizeof *fields);
-    if (!fields)
-        return error_set(gathering->error, "out of memory");
-    if (!chunk->count)
-        return error_set(gathering->error, "%s: wrote a safetensors file without a tensor", name);
+    if (!fields || !chunk->count) {
+        error_set(gathering->error, fields ? "%s: wrote a safetensors file without a tensor" : "%s: out of memory",
+                  name);
+        return false;
+    }
     for (int i = 0; i < chunk->count; i++) {
         const struct safetensors_tensor *tensor = &chunk->tensors[i];
         struct data_field *field = source_add(gathering->source, tensor->name, gathering->error);
@@ -57,7 +58,7 @@ static bool begin_fields(struct gathering *gathering, const struct safetensors *
 
 /* The chunk's tensor for a field, which must have its type and shape and as many examples as the chunk's others. */
 static const struct safetensors_tensor *find_tensor(const struct gathering *gathering, const struct safetensors *chunk,
-                                                    const struct data_array *array)
+                                                    const struct data_array *array, int64_t examples)
 {
     const char *wanted = array->file + strlen(gathering->source->line->path) + 2;
     const struct safetensors_tensor *tensor = safetensors_find(chunk, wanted);
@@ -75,10 +76,9 @@ static const struct safetensors_tensor *find_tensor(const struct gathering *gath
                   program_element_name(tensor->element),
                   data_shape_text(tensor->dimension + 1, tensor->rank ? tensor->rank - 1 : 0, a),
                   program_element_name(array->element), data_shape_text(array->dimension + 1, array->rank - 1, b));
-    else if (tensor->dimension[0] != chunk->tensors[0].dimension[0])
-        error_set(gathering->error, "%s: a safetensors file has %lld examples of %s, but %lld of %s", chunk->path,
-                  (long long)tensor->dimension[0], wanted, (long long)chunk->tensors[0].dimension[0],
-                  chunk->tensors[0].name);
+    else if (tensor->dimension[0] != examples)
+        error_set(gathering->error, "%s: a safetensors file has %lld examples of %s, but %lld of another field",
+                  chunk->path, (long long)tensor->dimension[0], wanted, (long long)examples);
     else
         return tensor;
     return NULL;
@@ -96,6 +96,8 @@ static bool append(struct gathered *gathered, const void *bytes, size_t size, st
 {
     struct data_array *array = &gathered->field->part[PART_TRAIN];
     size_t used = (size_t)array->dimension[0] * data_array_row(array);
+    if (!size)
+        return true;
     if (!gathered->spill && used + size > ARRAY_MEMORY) {
         gathered->spill = tmpfile();
         if (!gathered->spill)
@@ -107,7 +109,7 @@ static bool append(struct gathered *gathered, const void *bytes, size_t size, st
     }
     if (gathered->spill)
         return spill(gathered, bytes, size, error);
-    if (used + size > gathered->room) {
+    if (!array->bytes || used + size > gathered->room) {
         size_t room = 2 * (used + size) + 1;
         void *memory = realloc(array->memory, room);
         if (!memory)
@@ -129,12 +131,12 @@ static bool take_chunk(struct gathering *gathering, const struct safetensors *ch
                              chunk->tensors[i].name);
     if (!gathering->fields && !begin_fields(gathering, chunk))
         return false;
-    int64_t count = chunk->count ? chunk->tensors[0].dimension[0] : 0;
+    int64_t there = chunk->count ? chunk->tensors[0].dimension[0] : 0, count = there;
     if (most && count > most - gathering->examples)
         count = most - gathering->examples;
     for (int i = 0; i < gathering->source->field_count; i++) {
         struct data_array *array = &gathering->source->fields[i].part[PART_TRAIN];
-        const struct safetensors_tensor *tensor = find_tensor(gathering, chunk, array);
+        const struct safetensors_tensor *tensor = find_tensor(gathering, chunk, array, there);
         if (!tensor ||
             !append(&gathering->fields[i], tensor->data, (size_t)count * data_array_row(array), gathering->error))
             return false;
@@ -244,6 +246,7 @@ static bool run(struct gathering *gathering, struct error *error)
         return false;
     gathering->error = &own;
     bool ok = take_all(gathering, output), ended = !is_done(gathering) && feof(output);
+    gathering->error = NULL;
     int status = finish(output, process, ended);
     if (ended && (ok || status) && !check_status(gathering, status, error))
         return false;

@@ -58,8 +58,9 @@ bool image_decode(const char *path, const void *bytes, size_t size, const struct
     if (own.channels == 1)
         return find_reader(path, bytes, size, error)(path, bytes, size, &own, out, error);
     unsigned char *pixels = malloc((size_t)(own.width * own.height) * (size_t)own.channels + 1);
-    bool ok = pixels ? find_reader(path, bytes, size, error)(path, bytes, size, &own, pixels, error)
-                     : error_set(error, "%s: no memory for its pixels", path);
+    if (!pixels)
+        return error_set(error, "%s: no memory for its pixels", path);
+    bool ok = find_reader(path, bytes, size, error)(path, bytes, size, &own, pixels, error);
     if (ok)
         split_channels(pixels, &own, out);
     free(pixels);

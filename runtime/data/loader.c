@@ -148,7 +148,7 @@ static void stop(struct stream *stream)
 static bool allocate(struct stream *stream, struct error *error)
 {
     struct loader *loader = stream->loader;
-    size_t buffers = (size_t)(loader->slots * loader->count);
+    size_t buffers = (size_t)loader->slots * (size_t)loader->count;
     stream->buffers = calloc(buffers + 1, sizeof *stream->buffers);
     stream->filled = malloc(sizeof *stream->filled * (size_t)loader->slots);
     for (size_t i = 0; stream->buffers && i < buffers; i++) {

@@ -27,7 +27,7 @@ static const struct type {
 struct header {
     const char *where, *text;
     char descr[16];
-    const struct type *type;
+    size_t type;  /* in `types` */
     size_t bytes; /* from the file's begin to the values */
 };
 
@@ -86,18 +86,19 @@ static bool read_shape(const struct header *header, struct data_array *array, st
 
 static bool find_type(struct header *header, struct error *error)
 {
-    for (size_t i = 0; i < sizeof types / sizeof *types && !header->type; i++)
-        if (strcmp(types[i].descr, header->descr) == 0)
-            header->type = &types[i];
-    if (header->type)
-        return true;
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (strcmp(types[i].descr, header->descr) == 0) {
+            header->type = i;
+            return true;
+        }
     error_set(error, "%s: element type '%s' is not read", header->where, header->descr);
     error_hint(error, "bool, uint8, int8, int16, int32, int64, float16, float32 and float64 are, little-endian");
     return false;
 }
 
-static size_t type_bytes(const struct type *type)
+static size_t type_bytes(size_t number)
 {
+    const struct type *type = &types[number];
     return type->narrow ? narrow_bytes(type->narrow) : program_element_bytes(type->element);
 }
 
@@ -139,7 +140,7 @@ static bool read_head(struct header *header, const unsigned char *memory, size_t
     free(text);
     header->text = NULL;
     if (good)
-        array->element = header->type->element;
+        array->element = types[header->type].element;
     return good && check_size(header, size - header->bytes, array, error);
 }
 
@@ -152,7 +153,7 @@ static bool widen(const struct header *header, struct data_array *array, struct 
     struct data_array wide = *array;
     if (!data_array_allocate(&wide, count * sizeof(int32_t), error))
         return false;
-    narrow_widen(header->type->narrow, array->bytes, wide.bytes, count);
+    narrow_widen(types[header->type].narrow, array->bytes, wide.bytes, count);
     free(array->memory);
     *array = wide;
     return true;
@@ -167,7 +168,7 @@ bool npy_parse(const char *where, void *memory, size_t size, struct data_array *
         unsigned char *values = (unsigned char *)memory + header.bytes;
         /* Old writers align to less than we read with. */
         array->bytes = (uintptr_t)values % sizeof(double) ? memmove(memory, values, size - header.bytes) : values;
-        good = !header.type->narrow || widen(&header, array, error);
+        good = !types[header.type].narrow || widen(&header, array, error);
     }
     if (!good)
         data_array_free(array);
@@ -186,7 +187,7 @@ static bool read_large(FILE *file, const char *path, uint64_t size, struct data_
     free(head);
     if (good) {
         struct disk_place place = {
-            .path = path, .begin = header.bytes, .stride = data_array_row(array), .narrow = header.type->narrow};
+            .path = path, .begin = header.bytes, .stride = data_array_row(array), .narrow = types[header.type].narrow};
         if (place.narrow)
             place.stride = place.stride / sizeof(int32_t) * narrow_bytes(place.narrow);
         good = data_array_on_disk(array, &place, error);

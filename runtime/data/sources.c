@@ -232,7 +232,7 @@ static bool add_columns(struct source *source, struct csv *csv, struct error *er
                                                           : error_set(error, "out of memory"));
     data_array_free(&copy);
     for (int i = 0; i < csv->count && ok; i++)
-        ok = source_add_array(source, &csv->columns[i] == column ? "label" : csv->columns[i].name, PART_TRAIN,
+        ok = source_add_array(source, column && &csv->columns[i] == column ? "label" : csv->columns[i].name, PART_TRAIN,
                               &csv->columns[i].array, error);
     return ok;
 }

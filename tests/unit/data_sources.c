@@ -367,7 +367,8 @@ static void write_sparse(const char *name, const void *head, size_t size, size_t
 static size_t npy_head(unsigned char head[128], const char *descr, long columns)
 {
     memset(head, ' ', 128);
-    memcpy(head, "\x93NUMPY\x01\x00\x76\x00", 10);
+    static const unsigned char magic[10] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, 118, 0};
+    memcpy(head, magic, sizeof magic);
     int length = snprintf((char *)head + 10, 118, "{'descr': '%s', 'fortran_order': False, 'shape': (%d, %ld), }",
                           descr, ROWS, columns);
     head[10 + length] = ' ';
