@@ -15,16 +15,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* A field while it grows. */
+/* A field while it grows: its array has the examples so far, in memory until `spill` is there. */
 struct gathered {
-    struct data_field *field; /* its array has the examples so far, in memory until `spill` is there */
     size_t room;
     FILE *spill;
 };
 
 struct gathering {
     struct source *source;
-    struct gathered *fields;
+    struct gathered *fields; /* as many as the source has */
     int64_t examples;
     struct error *error;
 };
@@ -34,10 +33,10 @@ struct gathering {
 static bool begin_fields(struct gathering *gathering, const struct safetensors *chunk)
 {
     const char *name = gathering->source->line->path;
-    struct gathered *fields = gathering->fields = calloc((size_t)chunk->count + 1, sizeof *fields);
-    if (!fields || !chunk->count) {
-        error_set(gathering->error, fields ? "%s: wrote a safetensors file without a tensor" : "%s: out of memory",
-                  name);
+    gathering->fields = calloc((size_t)chunk->count + 1, sizeof *gathering->fields);
+    if (!gathering->fields || !chunk->count) {
+        error_set(gathering->error,
+                  gathering->fields ? "%s: wrote a safetensors file without a tensor" : "%s: out of memory", name);
         return false;
     }
     for (int i = 0; i < chunk->count; i++) {
@@ -51,8 +50,6 @@ static bool begin_fields(struct gathering *gathering, const struct safetensors *
         memcpy(array->dimension, tensor->dimension, sizeof array->dimension);
         array->dimension[0] = 0;
     }
-    for (int i = 0; i < chunk->count; i++) /* where they stay */
-        fields[i].field = &gathering->source->fields[i];
     return true;
 }
 
@@ -92,9 +89,9 @@ static bool spill(struct gathered *gathered, const void *bytes, size_t size, str
            error_set_system(error, "a temporary file", "cannot write");
 }
 
-static bool append(struct gathered *gathered, const void *bytes, size_t size, struct error *error)
+static bool append(struct gathered *gathered, struct data_array *array, const void *bytes, size_t size,
+                   struct error *error)
 {
-    struct data_array *array = &gathered->field->part[PART_TRAIN];
     size_t used = (size_t)array->dimension[0] * data_array_row(array);
     if (!size)
         return true;
@@ -137,8 +134,8 @@ static bool take_chunk(struct gathering *gathering, const struct safetensors *ch
     for (int i = 0; i < gathering->source->field_count; i++) {
         struct data_array *array = &gathering->source->fields[i].part[PART_TRAIN];
         const struct safetensors_tensor *tensor = find_tensor(gathering, chunk, array, there);
-        if (!tensor ||
-            !append(&gathering->fields[i], tensor->data, (size_t)count * data_array_row(array), gathering->error))
+        if (!tensor || !append(&gathering->fields[i], array, tensor->data, (size_t)count * data_array_row(array),
+                               gathering->error))
             return false;
         array->dimension[0] += count;
     }
@@ -149,12 +146,11 @@ static bool take_chunk(struct gathering *gathering, const struct safetensors *ch
 }
 
 /* Spilled fields are read where they lie. */
-static bool settle(struct gathered *gathered, struct error *error)
+static bool settle(struct gathered *gathered, struct data_array *array, struct error *error)
 {
     char path[64];
     if (!gathered->spill)
         return true;
-    struct data_array *array = &gathered->field->part[PART_TRAIN];
     snprintf(path, sizeof path, "/proc/self/fd/%d", fileno(gathered->spill));
     struct disk_place place = {.path = path, .stride = data_array_row(array)};
     return fflush(gathered->spill) == 0 ? data_array_on_disk(array, &place, error)
@@ -260,7 +256,7 @@ bool source_command(struct source *source, struct error *error)
     struct gathering gathering = {.source = source};
     bool ok = run(&gathering, error);
     for (int i = 0; gathering.fields && i < source->field_count; i++) {
-        ok = ok && settle(&gathering.fields[i], error);
+        ok = ok && settle(&gathering.fields[i], &source->fields[i].part[PART_TRAIN], error);
         if (gathering.fields[i].spill)
             fclose(gathering.fields[i].spill);
     }

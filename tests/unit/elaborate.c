@@ -305,11 +305,13 @@ static void check_settings(void)
         CHECK(strcmp(s->policy, "autocast") == 0 && s->half == ELEMENT_BF16);
         CHECK(s->evaluate.unit == INTERVAL_EPOCHS && s->evaluate.count == 0.5);
         CHECK(s->checkpoint.unit == INTERVAL_STEPS && s->keep.highest && strcmp(s->keep.name, "good") == 0);
-        CHECK(strcmp(s->data->source.name, "idx") == 0 && s->data->stage_count == 3);
-        CHECK(strcmp(s->data->source.arguments[0].text, "folder") == 0);
-        CHECK(strcmp(s->data->stages[0].arguments[0].text, "features") == 0);
-        CHECK(s->data->stages[1].arguments[0].count == 2 && s->data->stages[1].arguments[1].number == 2);
-        CHECK(strcmp(s->data->stages[2].name, "random_crop") == 0 && s->data->stages[2].arguments[0].number == 2);
+        CHECK(strcmp(s->data->lines[0].source.name, "idx") == 0 && s->data->lines[0].stage_count == 3);
+        CHECK(strcmp(s->data->lines[0].source.arguments[0].text, "folder") == 0);
+        CHECK(strcmp(s->data->lines[0].stages[0].arguments[0].text, "features") == 0);
+        CHECK(s->data->lines[0].stages[1].arguments[0].count == 2 &&
+              s->data->lines[0].stages[1].arguments[1].number == 2);
+        CHECK(strcmp(s->data->lines[0].stages[2].name, "random_crop") == 0 &&
+              s->data->lines[0].stages[2].arguments[0].number == 2);
     }
     net_case_close(&net);
 }
