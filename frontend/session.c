@@ -152,6 +152,7 @@ struct train_settings session_train_settings(const struct session *session)
                                     .weights_partial = flag_given(invocation, FLAG_weights_partial),
                                     .resume = flag_text(invocation, FLAG_resume),
                                     .optimizer = settings->optimizer,
+                                    .entries = settings->text,
                                     .keep = settings->kept,
                                     .best = settings->keep.name,
                                     .quiet = flag_given(invocation, FLAG_quiet),

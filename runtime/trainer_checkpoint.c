@@ -60,6 +60,7 @@ void trainer_notes(const struct trainer *trainer, struct safetensors_note notes[
         {"device", trainer->program->target},
         {"policy", settings->precision ? settings->precision : ""},
         {"optimizer", settings->optimizer ? settings->optimizer : ""},
+        {"entries", settings->entries},
         {"best", trainer->best_name}};
     memcpy(notes, all, sizeof all);
     for (int i = 0; i < CHECKPOINT_NOTES; i++)

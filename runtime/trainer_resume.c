@@ -1,4 +1,5 @@
 /* Resuming: whether a checkpoint fits this program, data and settings; then its values back into executor and loop. */
+#include "runtime/entries.h"
 #include "runtime/tensor.h"
 #include "runtime/trainer_files.h"
 
@@ -7,12 +8,12 @@
 
 /* ---- what may not change ---- */
 
-enum { PREFIX_BYTES = sizeof CHECKPOINT_PREFIX - 1, VALUES = 5 };
+enum { PREFIX_BYTES = sizeof CHECKPOINT_PREFIX - 1, VALUES = 5, CHANGES = 8192 };
 
 struct resuming {
     struct trainer *trainer;
     const struct safetensors *file;
-    char changes[ERROR_TEXT]; /* what is otherwise than in the saved run, for a message */
+    char changes[CHANGES]; /* what is otherwise than in the saved run, for a message */
     struct error *error;
 };
 
@@ -79,6 +80,14 @@ static bool check_numbers(struct resuming *resuming)
     return true;
 }
 
+static void say_entries(struct resuming *resuming, const char *before, const char *now)
+{
+    char *changes = entries_changes(before, now);
+    if (*changes)
+        say(resuming, "%s", changes);
+    free(changes);
+}
+
 static bool check_notes(struct resuming *resuming)
 {
     struct safetensors_note now[CHECKPOINT_NOTES];
@@ -90,6 +99,8 @@ static bool check_notes(struct resuming *resuming)
         if (strcmp(now[i].key, "optimizer") == 0)
             return refuse(resuming, "it was trained by %s, now it is %s; a resumed run keeps its optimizer", saved,
                           now[i].value);
+        if (strcmp(now[i].key, "entries") == 0)
+            say_entries(resuming, saved, now[i].value);
         if (strcmp(now[i].key, "policy") != 0 && strcmp(now[i].key, "device") != 0)
             continue;
         say(resuming, "%s is now %s, was %s", now[i].key, now[i].value, saved);

@@ -103,6 +103,7 @@ struct settings {
     const char *optimizer; /* the names of the minimize lines' optimizers, "adam, sgd"; NULL: none */
     struct span span;      /* of the train block; file NULL when the file has none (defaults stand then) */
     bool trains;           /* there is a minimize line */
+    const char *text;      /* options and entries that a resumed run may change, a line each, flags laid over them */
     int *every;            /* of each minimize line: it acts in every so many steps */
     int line_count;        /* … how many lines */
 };

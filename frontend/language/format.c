@@ -411,3 +411,12 @@ void format_net(const struct ast_file *file, FILE *out)
     comments_above(&formatter, 0, INT_MAX);
     layout_print(&formatter.layout, out);
 }
+
+void format_one(const struct ast_statement *statement, FILE *out)
+{
+    const struct ast_file none = {0};
+    struct formatter formatter = {.file = &none, .block_begun = true};
+    begin(&formatter, kind_of(statement), 0, statement->line);
+    format_statement(&formatter, statement, 0);
+    layout_print(&formatter.layout, out);
+}

@@ -9,4 +9,7 @@
  * result again gives the same text, and parsing it the same tree. */
 void format_net(const struct ast_file *file, FILE *out);
 
+/* One statement in the same layout, without comments, a line end behind it. */
+void format_one(const struct ast_statement *statement, FILE *out);
+
 #endif

@@ -3,6 +3,7 @@
  * One table lists the entries. Expressions that the training step needs (clip, minimize) stay in the tree and are
  * elaborated with the step; all else is known here. */
 #include "frontend/language/elaborate_internal.h"
+#include "frontend/language/format.h"
 
 #include <stb/stb_ds.h>
 #include <stdlib.h>
@@ -462,6 +463,56 @@ static void replace_path(struct reading *reading, const struct name_text *overri
     }
 }
 
+/* ---- as text ---- */
+
+/* What a resumed run must keep, or tells of in other words. */
+static bool is_told_apart(const char *word)
+{
+    static const char *const words[] = {"batch", "epochs", "steps", "accumulate", "seed", "precision"};
+    for (size_t i = 0; word && i < sizeof words / sizeof *words; i++)
+        if (strcmp(words[i], word) == 0)
+            return true;
+    return false;
+}
+
+/* A statement on one line. */
+static char *entry_text(struct arena *arena, const struct ast_statement *statement)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (!out)
+        return arena_printf(arena, "%s", "");
+    format_one(statement, out);
+    fclose(out);
+    char *line = arena_printf(arena, "%s", text), *end = line;
+    free(text);
+    for (const char *at = line; *at; at++) {
+        *end++ = *at == '\n' ? ' ' : *at;
+        while (*at == '\n' && at[1] == ' ')
+            at++;
+    }
+    while (end > line && end[-1] == ' ')
+        end--;
+    *end = '\0';
+    return line;
+}
+
+static const char *settings_text(const struct unit *unit, const struct name_text *overrides, int count)
+{
+    const char *name, *text = "";
+    for (int i = 0; (name = unit_option(unit, i)); i++)
+        text = arena_printf(unit->arena, "%soption %s = %s\n", text, name, unit_option_text(unit, i));
+    for (ptrdiff_t i = 0; i < arrlen(unit->entries); i++)
+        if (!is_told_apart(entry_word(unit->entries[i])))
+            text = arena_printf(unit->arena, "%s%s\n", text, entry_text(unit->arena, unit->entries[i]));
+    for (int i = 0; i < count; i++)
+        if (strcmp(overrides[i].name, "lr") == 0 ||
+            (strcmp(overrides[i].name, "data") == 0 && is_path(overrides[i].text)))
+            text = arena_printf(unit->arena, "%s--%s %s\n", text, overrides[i].name, overrides[i].text);
+    return text;
+}
+
 const struct settings *settings_read(struct unit *unit, const struct name_text *overrides, int count)
 {
     struct frame frame = {.path = "", .value_path = "", .scope = "", .prefix = ""};
@@ -485,6 +536,7 @@ const struct settings *settings_read(struct unit *unit, const struct name_text *
     }
     check_whole(&reading, errors);
     replace_path(&reading, overrides, count);
+    reading.settings->text = settings_text(unit, overrides, count);
     frame_free(&frame);
     unit->settings = reading.settings;
     return diagnostics_errors(unit->diagnostics) == errors ? reading.settings : NULL;

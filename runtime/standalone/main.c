@@ -1,6 +1,8 @@
 /* A trainer that stands alone: the main function of what `castor build` links, around program, kernels and train block
  * that it puts beside it. It trains as `castor train` does, by the same loop, and needs neither castor nor a compiler.
  */
+#include "runtime/entries.h"
+#include "runtime/file.h"
 #include "runtime/host/host.h"
 #include "runtime/shell.h"
 #include "runtime/standalone/payload.h"
@@ -152,6 +154,28 @@ static bool take_interval(const struct words *words, enum flag flag, int64_t *st
     return true;
 }
 
+/* What is said when a run is resumed with other flags; malloced. */
+static char *entries_with_flags(const struct words *words, const char *entries)
+{
+    static const struct {
+        enum flag flag;
+        const char *entry;
+    } said[] = {
+        {FLAG_eval_every, "evaluate every "}, {FLAG_checkpoint_every, "checkpoint every "}, {FLAG_data, "--data "}};
+    char *text = file_text("%s", entries ? entries : "");
+    for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
+        const char *value = words->given[said[i].flag];
+        if (!value)
+            continue;
+        char *line = file_text("%s%s", said[i].entry, strncmp(value, "every ", 6) == 0 ? value + 6 : value);
+        char *next = entries_replace(text, line);
+        free(line);
+        free(text);
+        text = next;
+    }
+    return text;
+}
+
 static bool take_settings(const struct words *words, struct payload *payload, int64_t *threads)
 {
     struct train_settings *settings = &payload->settings;
@@ -163,7 +187,8 @@ static bool take_settings(const struct words *words, struct payload *payload, in
     if (words->given[FLAG_epochs])
         settings->steps = 0;
     if (words->given[FLAG_data] && !payload_set_path(payload, words->given[FLAG_data])) {
-        usage(words, "--data puts a path in place of that of the one source that has one; here none has, or several have", "");
+        usage(words,
+              "--data puts a path in place of that of the one source that has one; here none has, or several have", "");
         return false;
     }
     settings->weights = words->given[FLAG_weights];
@@ -220,8 +245,9 @@ static int run(const struct words *words, struct payload *payload)
     int64_t threads = 0;
     if (!take_settings(words, payload, &threads))
         return EXIT_USAGE;
-    char *again = command_again(words);
+    char *again = command_again(words), *entries = entries_with_flags(words, payload->settings.entries);
     payload->settings.command = again;
+    payload->settings.entries = entries;
     struct host_settings host = {.threads = (int)threads,
                                  .isa = words->given[FLAG_isa] ? words->given[FLAG_isa] : host_unit_isa(castor_units),
                                  .built = castor_units};
@@ -233,6 +259,7 @@ static int run(const struct words *words, struct payload *payload)
         error_print(&error, stderr);
     program_free(program);
     free(again);
+    free(entries);
     return ok ? 0 : error.code ? error.code : ERROR_RUNTIME;
 }
 
