@@ -196,6 +196,13 @@ static void clear_overflow(struct trainer *trainer)
         executor_write(trainer->executor, trainer->overflow, &none);
 }
 
+/* Adds the time since `clock` to what was waited for data, in those steps that are timed. */
+static void count_wait(struct trainer *trainer, double clock)
+{
+    if (trainer->finished > trainer->begun)
+        trainer->waited_seconds += clock_seconds() - clock;
+}
+
 /* Begins the pass over the data in which the next step lies, at its place there. */
 static bool begin_pass(struct trainer *trainer, struct error *error)
 {
@@ -205,7 +212,18 @@ static bool begin_pass(struct trainer *trainer, struct error *error)
     if (pass == trainer->pass)
         return true;
     trainer->pass = pass;
-    return batches->start(batches->source, SPLIT_TRAIN, pass, trainer->feeder.program->batch, first, error);
+    double clock = clock_seconds();
+    bool ok = batches->start(batches->source, SPLIT_TRAIN, pass, trainer->feeder.program->batch, first, error);
+    count_wait(trainer, clock);
+    return ok;
+}
+
+static bool next_batch(struct trainer *trainer, int64_t *count, struct error *error)
+{
+    double clock = clock_seconds();
+    bool ok = feeder_next(&trainer->feeder, SPLIT_TRAIN, count, error);
+    count_wait(trainer, clock);
+    return ok;
 }
 
 /* One step; or its batches up to an interruption. */
@@ -220,7 +238,7 @@ static bool launch_step(struct trainer *trainer, struct error *error)
         int64_t count = 0;
         if (trainer->micro && interrupt_requested())
             return true;
-        if (!feeder_next(feeder, SPLIT_TRAIN, &count, error))
+        if (!next_batch(trainer, &count, error))
             return false;
         if (count != feeder->program->batch)
             return error_set(error, "the data gave a training batch of %lld examples instead of %lld", (long long)count,
@@ -322,7 +340,8 @@ static void conclude(const struct trainer *trainer)
         return;
     fprintf(stderr, "%lld step%s", (long long)result->steps, result->steps == 1 ? "" : "s");
     if (result->step_seconds > 0)
-        fprintf(stderr, ", %.3g ms each, %.0f examples/s", 1e3 * result->step_seconds, result->examples_per_second);
+        fprintf(stderr, ", %.3g ms each (%.1f %% waiting for data), %.0f examples/s", 1e3 * result->step_seconds,
+                100 * result->wait_share, result->examples_per_second);
     if (result->skipped)
         fprintf(stderr, "; %lld skipped", (long long)result->skipped);
     if (!isnan(result->best))
@@ -339,6 +358,7 @@ static void finish_result(struct trainer *trainer)
     if (trainer->timed_steps && trainer->timed_seconds > 0) {
         result->step_seconds = trainer->timed_seconds / (double)trainer->timed_steps;
         result->examples_per_second = (double)trainer->step_examples / result->step_seconds;
+        result->wait_share = trainer->waited_seconds / trainer->timed_seconds;
     }
     result->scale = executor_get(trainer->executor, "train/scale");
     if (!result->score_count)

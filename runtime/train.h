@@ -70,6 +70,7 @@ struct train_result {
     double scale;               /* of the loss at the end; NaN where there is none, or one for each loss */
     double step_seconds;        /* mean time of a training step, evaluation and first step apart */
     double examples_per_second; /* the same as a rate */
+    double wait_share;          /* share of that time in which no batch was ready */
     int score_count;            /* of the last evaluation, or of the last training step when there is no test set */
     struct score scores[RESULT_COUNT];
     double best;         /* value of the best evaluation so far; NaN when there was none */

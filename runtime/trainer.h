@@ -41,8 +41,9 @@ struct trainer {
     struct divergence divergence;
     struct log log;
     struct progress progress;
-    double clock;         /* when the launch of the last step came back, or when the work on it began */
-    double timed_seconds; /* of timed_steps steps, the first apart */
+    double clock;          /* when the launch of the last step came back, or when the work on it began */
+    double timed_seconds;  /* of timed_steps steps, the first apart */
+    double waited_seconds; /* … in which no batch was ready */
     int64_t timed_steps;
     enum split best_split;                        /* SPLIT_COUNT when there is nothing to evaluate on */
     int64_t saved_step, saved_micro, saved_total; /* where the newest checkpoint stands; step -1: there is none */
