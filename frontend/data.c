@@ -89,6 +89,12 @@ static struct data_stage describe_stage(struct arena *arena, const struct settin
     if (strcmp(call->name, "random_crop") == 0) {
         stage.kind = DATA_RANDOM_CROP;
         stage.pad = (int)number(call, "pad", 0);
+    } else if (strcmp(call->name, "cutout") == 0) {
+        stage.kind = DATA_CUTOUT;
+        stage.size = (int)number(call, "size", 0);
+    } else if (strcmp(call->name, "mixup") == 0) {
+        stage.kind = DATA_MIXUP;
+        stage.alpha = number(call, "alpha", 1);
     } else if (strcmp(call->name, "normalize") == 0) {
         stage.kind = DATA_NORMALIZE;
         stage.mean = values(arena, argument(call, "mean"), &stage.channels);

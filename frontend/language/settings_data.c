@@ -49,6 +49,8 @@ static const struct signature stages[] = {
     {"rename", {{0}}, EXTRA_FIELDS},
     {"random_crop", {{"pad", PARAMETER_NUMBER, false}}, EXTRA_NONE},
     {"random_flip", {{0}}, EXTRA_NONE},
+    {"cutout", {{"size", PARAMETER_NUMBER, false}}, EXTRA_NONE},
+    {"mixup", {{"alpha", PARAMETER_NUMBER, false}}, EXTRA_NONE},
     {"normalize", {{"mean", PARAMETER_NUMBERS, false}, {"std", PARAMETER_NUMBERS, false}}, EXTRA_NONE},
     {0}};
 
@@ -251,11 +253,28 @@ static bool check_source(struct elaborator *e, const struct setting_call *source
 
 static bool check_stage(struct elaborator *e, const struct setting_call *stage)
 {
-    double pad = argument_number(stage, "pad", 1);
-    if (pad >= 0 && pad <= 1e6 && pad == (double)(int64_t)pad)
+    double pixels = argument_number(stage, "pad", argument_number(stage, "size", 1));
+    double alpha = argument_number(stage, "alpha", 1);
+    if (!is_count(pixels, 0) || pixels > 1e6) {
+        report(e, E0503, stage->span, NULL, "%s needs a whole number of pixels", stage->name);
+        return false;
+    }
+    if (alpha > 0 && alpha <= 1e6)
         return true;
-    report(e, E0503, stage->span, NULL, "random_crop needs a whole number of pixels to pad");
+    report(e, E0503, stage->span, NULL, "mixup needs an alpha above 0");
     return false;
+}
+
+/* Examples are mixed once. */
+static bool check_stages(struct elaborator *e, const struct data_line *line)
+{
+    int mixups = 0;
+    for (int i = 0; i < line->stage_count; i++)
+        if (strcmp(line->stages[i].name, "mixup") == 0 && mixups++) {
+            report(e, E0503, line->stages[i].span, NULL, "a data line has one mixup");
+            return false;
+        }
+    return true;
 }
 
 bool settings_data(struct elaborator *e, const struct ast_expression *expression, struct data_line *line)
@@ -282,5 +301,6 @@ bool settings_data(struct elaborator *e, const struct ast_expression *expression
     }
     const struct signature *signature =
         find_signature(e, sources, "data source", source->call.callee, source->call.callee_span);
-    return signature && read_call(e, source, signature, 0, &line->source) && check_source(e, &line->source);
+    return signature && read_call(e, source, signature, 0, &line->source) && check_source(e, &line->source) &&
+           check_stages(e, line);
 }

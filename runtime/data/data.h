@@ -44,13 +44,17 @@ struct data_rename {
     const char *field;
 };
 
-/* Applied in their order to every bound field that is no label: crop and flip (in training only) over the last two
- * axes, so to fields with two axes or more; normalize (always) to fields with one or more. */
-enum data_stage_kind { DATA_RANDOM_CROP, DATA_RANDOM_FLIP, DATA_NORMALIZE };
+/* Applied in their order to every bound field that is no label: crop, flip and cutout (in training only) over the last
+ * two axes, so to fields with two axes or more; normalize (always) to fields with one or more. Mixup (in training only)
+ * mixes each example with another of the set, in all fields; a whole number for which the model's input asks for a row
+ * of numbers is a class, and becomes the row that is 1 at its place. */
+enum data_stage_kind { DATA_RANDOM_CROP, DATA_RANDOM_FLIP, DATA_NORMALIZE, DATA_CUTOUT, DATA_MIXUP };
 
 struct data_stage {
     enum data_stage_kind kind;
-    int pad; /* crop: zeros on each side before a window of the old size is cut out */
+    int pad;      /* crop: zeros on each side before a window of the old size is cut out */
+    int size;     /* cutout: the side of a square of zeros around a random place */
+    double alpha; /* mixup: the example's share is drawn from Beta(alpha, alpha) */
     /* normalize: (x - mean) / deviation, in the units of the file; one pair, or one a channel (the third last axis) */
     int channels;
     const double *mean, *deviation;

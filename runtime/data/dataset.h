@@ -68,6 +68,8 @@ const char *source_renamed(const struct source *source, const char *field);
 uint64_t data_hash(uint64_t seed, uint64_t stream, uint64_t a, uint64_t b);
 /* 0 <= result < below, from 64 random bits. */
 int64_t data_below(uint64_t bits, int64_t below);
+/* From Beta(alpha, alpha), as a function of its numbers. */
+double data_beta(double alpha, uint64_t seed, uint64_t stream, uint64_t key);
 /* Fills rows[i] = i and shuffles. */
 void data_shuffle(int64_t *rows, int64_t count, uint64_t seed, uint64_t stream);
 
@@ -87,8 +89,10 @@ bool synthetic_draw(const struct source *source, const struct program_input *inp
  * set that lists the fields when none has, or more than one. */
 const struct source *field_find(const struct dataset *dataset, const char *name, const struct data_field **field,
                                 struct error *error);
-/* Checks that the field fits the input, in element type and shape, and every value that lies in memory. */
-bool field_check(const struct dataset *dataset, const struct data_field *field, const struct program_input *input,
+/* What the field's own array must be for an input: the input itself, or the class that a row of shares is made of. */
+struct program_input field_asked(const struct data_field *field, const struct program_input *input);
+/* Checks that the field fits what is asked, in element type and shape, and every value that lies in memory. */
+bool field_check(const struct dataset *dataset, const struct data_field *field, const struct program_input *asked,
                  struct error *error);
 /* Checks the values of one example. */
 bool field_check_example(const struct data_array *array, const struct program_input *input, const void *values,
@@ -96,26 +100,36 @@ bool field_check_example(const struct data_array *array, const struct program_in
 
 /* ---- transform.c ---- */
 
-/* A thread's buffers: two for stages in turn, one for an example that is read. */
-enum { SCRATCHES = 3 };
+/* A thread's buffers: two for stages in turn, two for examples that are read, two for those that are mixed. */
+enum { SCRATCHES = 6, SCRATCH_OWN = 2, SCRATCH_OTHER, SCRATCH_MIXED, SCRATCH_ADDED };
 
-/* One example on its way from the file's array to the batch. */
+/* Examples on their way from the file's array to the batch. */
 struct transform {
     const struct data_source *line;
     const struct program_input *input;
+    struct program_input asked; /* by field_asked */
     enum program_element from;
     int rank; /* of an example */
     int64_t dimension[PROGRAM_RANK];
     int64_t elements, planes; /* planes of the last two axes */
-    bool label;
-    size_t row, scratch; /* bytes of an example in the array; of a scratch buffer */
+    bool label;               /* no stage but mixup acts on it */
+    int64_t shares;           /* elements of the row that a class becomes; 0: none */
+    int mixup;                /* number of that stage, -1: none */
+    size_t row, scratch;      /* bytes of an example in the array; of a scratch buffer */
 };
 
-/* NULL input: nothing. The example's type is that of the array. */
-bool transform_init(struct transform *transform, const struct data_source *line, const struct data_array *array,
-                    const struct program_input *input, struct error *error);
-/* Writes one example. `key` decides the random stages; `training` lets them act. */
-void transform_apply(const struct transform *transform, const void *example, bool training, uint64_t seed, uint64_t key,
-                     void *scratch[SCRATCHES], void *out);
+/* An example as it was read; its row decides the random stages. */
+struct example {
+    const void *values;
+    int64_t row;
+};
+
+bool transform_init(struct transform *transform, const struct data_field *field, const struct program_input *input,
+                    struct error *error);
+/* Which example of `count` an example is mixed with; -1: none. */
+int64_t transform_partner(const struct transform *transform, uint64_t seed, int64_t row, int64_t count);
+/* Writes one example, mixed with another one where `other` is not NULL. `training` lets the random stages act. */
+void transform_apply(const struct transform *transform, const struct example *own, const struct example *other,
+                     bool training, uint64_t seed, void *scratch[SCRATCHES], void *out);
 
 #endif

@@ -180,6 +180,22 @@ bool field_check_example(const struct data_array *array, const struct program_in
                                         : check_integers(array, input, values, example, error));
 }
 
+struct program_input field_asked(const struct data_field *field, const struct program_input *input)
+{
+    struct program_input asked = *input;
+    const struct data_array *array = &field->part[PART_TRAIN];
+    bool mixes = false;
+    for (int i = 0; i < field->line->stage_count; i++)
+        mixes |= field->line->stages[i].kind == DATA_MIXUP;
+    if (!mixes || is_floating(array->element) || array->rank != 1 || input->tensor.rank != 2 ||
+        !is_floating(input->tensor.element))
+        return asked;
+    asked.classes = input->tensor.dimension[1];
+    asked.tensor.element = asked.tensor.storage = PROGRAM_I32;
+    asked.tensor.rank = 1;
+    return asked;
+}
+
 bool field_check(const struct dataset *dataset, const struct data_field *field, const struct program_input *input,
                  struct error *error)
 {

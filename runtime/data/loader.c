@@ -61,16 +61,30 @@ static int64_t row_of(const struct stream *stream, int64_t number)
     return split->rows ? split->rows[number] : number;
 }
 
+static bool read_example(const struct stream *stream, const struct bound *bound, int64_t row, void *scratch,
+                         struct example *example, struct error *error)
+{
+    enum data_part part = stream->loader->dataset->splits[stream->split].part;
+    const struct data_array *array = &bound->field->part[part];
+    *example = (struct example){data_array_example(array, row, scratch, error), row};
+    return example->values &&
+           (!array->rows || field_check_example(array, &bound->transform.asked, example->values, row, error));
+}
+
 static bool fill_example(const struct stream *stream, const struct bound *bound, int64_t row, void *scratch[SCRATCHES],
                          void *out, struct error *error)
 {
-    const struct loader *loader = stream->loader;
-    const struct data_array *array = &bound->field->part[loader->dataset->splits[stream->split].part];
-    const void *values = data_array_example(array, row, scratch[2], error);
-    if (!values || (array->rows && !field_check_example(array, bound->transform.input, values, row, error)))
+    const struct data_split *split = &stream->loader->dataset->splits[stream->split];
+    bool training = stream->split == SPLIT_TRAIN;
+    struct example own, other;
+    uint64_t seed = data_hash(stream->loader->seed, STREAM_AUGMENT, (uint64_t)stream->pass, 0);
+    int64_t partner = training ? transform_partner(&bound->transform, seed, row, split->count) : -1;
+    if (partner >= 0 && split->rows)
+        partner = split->rows[partner];
+    if (!read_example(stream, bound, row, scratch[SCRATCH_OWN], &own, error) ||
+        (partner >= 0 && !read_example(stream, bound, partner, scratch[SCRATCH_OTHER], &other, error)))
         return false;
-    uint64_t seed = data_hash(loader->seed, STREAM_AUGMENT, (uint64_t)stream->pass, 0);
-    transform_apply(&bound->transform, values, stream->split == SPLIT_TRAIN, seed, (uint64_t)row, scratch, out);
+    transform_apply(&bound->transform, &own, partner >= 0 ? &other : NULL, training, seed, scratch, out);
     return true;
 }
 
@@ -233,10 +247,13 @@ static bool bind(struct loader *loader, int index, struct error *error)
         if (!synthetic_draw(source, input, &bound->drawn, error))
             return false;
     }
-    if (!field_check(dataset, bound->field, input, error) ||
-        !transform_init(&bound->transform, source->line, &bound->field->part[PART_TRAIN], input, error))
+    bound->drawn.line = source->line;
+    struct program_input asked = field_asked(bound->field, input);
+    if (!field_check(dataset, bound->field, &asked, error) ||
+        !transform_init(&bound->transform, bound->field, input, error))
         return false;
-    bound->bytes = (size_t)bound->transform.elements * program_element_bytes(input->tensor.storage);
+    int64_t elements = bound->transform.shares ? bound->transform.shares : bound->transform.elements;
+    bound->bytes = (size_t)elements * program_element_bytes(input->tensor.storage);
     if (bound->transform.scratch > loader->scratch)
         loader->scratch = (bound->transform.scratch + ALIGNMENT) / ALIGNMENT * ALIGNMENT;
     return true;

@@ -61,8 +61,9 @@ static json_t *write_source(const struct data_source *source)
             renames, json_pack("{s:s, s:s}", "name", source->renames[i].name, "field", source->renames[i].field));
     for (int i = 0; i < source->stage_count; i++) {
         const struct data_stage *stage = &source->stages[i];
-        json_array_append_new(stages, json_pack("{s:i, s:i, s:o, s:o}", "kind", (int)stage->kind, "pad", stage->pad,
-                                                "mean", write_reals(stage->mean, stage->channels), "deviation",
+        json_array_append_new(stages, json_pack("{s:i, s:i, s:i, s:f, s:o, s:o}", "kind", (int)stage->kind, "pad",
+                                                stage->pad, "size", stage->size, "alpha", stage->alpha, "mean",
+                                                write_reals(stage->mean, stage->channels), "deviation",
                                                 write_reals(stage->deviation, stage->channels)));
     }
     json_t *object = json_pack("{s:f, s:o, s:o, s:o}", "test_share", source->test_share, "synthetic", fields, "renames",
@@ -154,6 +155,8 @@ static void read_stages(struct memory *memory, struct data_source *source, const
         const json_t *mean = json_object_get(item, "mean");
         own[i] = (struct data_stage){.kind = (enum data_stage_kind)number(item, "kind"),
                                      .pad = (int)number(item, "pad"),
+                                     .size = (int)number(item, "size"),
+                                     .alpha = real(item, "alpha"),
                                      .channels = (int)json_array_size(mean),
                                      .mean = read_reals(memory, mean),
                                      .deviation = read_reals(memory, json_object_get(item, "deviation"))};

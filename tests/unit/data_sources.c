@@ -291,6 +291,106 @@ static void check_join(void)
     data_close(dataset);
 }
 
+/* ---- stages ---- */
+
+/* Example e of ten has x = {e, 10 e} and class e. Mixed: x = {v, 10 v}, and v is the mean of the classes by their
+ * shares, of which at most two are not zero. The shares of Beta(a, a) have the variance 1 / (8 a + 4) around 1/2. */
+static void check_mixup(void)
+{
+    const double alphas[] = {0.4, 3};
+    char path[PATH];
+    float x[20];
+    int32_t label[10];
+    for (int i = 0; i < 10; i++) {
+        x[2 * i] = (float)i;
+        x[2 * i + 1] = 10 * (float)i;
+        label[i] = i;
+    }
+    const struct safetensors_tensor tensors[] = {{"x", PROGRAM_F32, 2, {10, 2}, x, sizeof x},
+                                                 {"label", PROGRAM_I32, 1, {10}, label, sizeof label}};
+    struct error error = {0};
+    snprintf(path, sizeof path, "%s/a", folder);
+    CHECK(safetensors_write(path, tensors, 2, NULL, 0, &error));
+    for (size_t k = 0; k < 2; k++) {
+        double alpha = alphas[k], sum = 0, squares = 0;
+        int mixed = 0;
+        const struct data_stage stage = {.kind = DATA_MIXUP, .alpha = alpha};
+        struct data_source source = {.kind = DATA_TENSORS, .path = path, .stage_count = 1, .stages = &stage};
+        source.test_share = 0.2;
+        struct program_input inputs[] = {input("x", PROGRAM_F32, 2, 0), input("label", PROGRAM_F32, 10, 0)};
+        struct opened opened = open_line(&source, inputs, 2);
+        const void *fields[2];
+        int64_t count;
+        for (int pass = 0; pass < 200; pass++) {
+            CHECK(opened.batches.start(opened.batches.source, SPLIT_TRAIN, pass, 1, 0, &error));
+            while (opened.batches.next(opened.batches.source, SPLIT_TRAIN, fields, &count, &error) && count) {
+                const float *value = fields[0], *share = fields[1];
+                double mean = 0, total = 0, largest = 0;
+                int used = 0;
+                for (int i = 0; i < 10; i++) {
+                    mean += i * (double)share[i];
+                    total += (double)share[i];
+                    used += share[i] > 0;
+                    largest = share[i] > largest ? (double)share[i] : largest;
+                }
+                CHECK(used >= 1 && used <= 2 && fabs(total - 1) < 1e-6);
+                CHECK(fabs(mean - (double)value[0]) < 1e-5 && fabs((double)value[1] - 10 * (double)value[0]) < 1e-4);
+                if (used < 2)
+                    continue;
+                sum += largest - 0.5;
+                squares += (largest - 0.5) * (largest - 0.5);
+                mixed++;
+            }
+        }
+        double variance = squares / mixed;
+        CHECK(mixed > 1200 && fabs(variance - 1 / (8 * alpha + 4)) < 0.1 / (8 * alpha + 4) && sum > 0);
+        CHECK(opened.batches.start(opened.batches.source, SPLIT_TEST, 0, 1, 0, &error));
+        CHECK(opened.batches.next(opened.batches.source, SPLIT_TEST, fields, &count, &error) && count == 1);
+        CHECK(((const float *)fields[1])[(int)*(const float *)fields[0]] == 1);
+        close_data(&opened);
+    }
+}
+
+/* A square of zeros in an image of ones, cut off at the borders, around any pixel equally often. */
+static void check_cutout(void)
+{
+    enum { SIDE = 5, SIZE = 3, EXAMPLES = 4000 };
+    const struct data_stage stage = {.kind = DATA_CUTOUT, .size = SIZE};
+    const struct data_synthetic_field field = {"x", DATA_UNIFORM, 1, 1};
+    const struct data_source source = {.kind = DATA_SYNTHETIC,
+                                       .examples = EXAMPLES,
+                                       .synthetic_count = 1,
+                                       .synthetic = &field,
+                                       .stage_count = 1,
+                                       .stages = &stage};
+    struct program_input image = {.name = "x"};
+    image.tensor = (struct program_tensor){
+        .element = PROGRAM_F32, .storage = PROGRAM_F32, .rank = 3, .dimension = {1, SIDE, SIDE}, .order = {0, 1, 2}};
+    struct opened opened = open_line(&source, &image, 1);
+    struct error error = {0};
+    const void *fields[1];
+    int64_t count;
+    int centres[SIDE * SIDE] = {0};
+    CHECK(opened.batches.start(opened.batches.source, SPLIT_TRAIN, 0, 1, 0, &error));
+    while (opened.batches.next(opened.batches.source, SPLIT_TRAIN, fields, &count, &error) && count) {
+        const float *pixels = fields[0];
+        int found = -1;
+        for (int centre = 0; centre < SIDE * SIDE; centre++) {
+            bool same = true;
+            for (int i = 0; i < SIDE * SIDE; i++) {
+                bool cut = abs(i / SIDE - centre / SIDE) <= 1 && abs(i % SIDE - centre % SIDE) <= 1;
+                same &= pixels[i] == (cut ? 0 : 1);
+            }
+            found = same ? centre : found;
+        }
+        CHECK(found >= 0);
+        centres[found >= 0 ? found : 0]++;
+    }
+    for (int i = 0; i < SIDE * SIDE; i++) /* 160 expected, deviation 12.4 */
+        CHECK(centres[i] > 100 && centres[i] < 220);
+    close_data(&opened);
+}
+
 /* ---- threads ---- */
 
 static void *whole_pass(const struct data_description *description, const struct program_input *inputs, int threads,
@@ -325,7 +425,7 @@ static void check_threads(void)
                                        .examples = 500,
                                        .synthetic_count = 1,
                                        .synthetic = &field,
-                                       .stage_count = 3,
+                                       .stage_count = 5,
                                        .stages = stages};
     const struct data_description description = {.source_count = 1, .sources = &source};
     struct program_input image = {.name = "x"};
@@ -504,6 +604,8 @@ int main(void)
     check_characters();
     check_command();
     check_join();
+    check_mixup();
+    check_cutout();
     check_threads();
     check_disk();
     check_disk_forms();
