@@ -74,18 +74,43 @@ static void take_flag(struct invocation *invocation, const char *spelling, const
 
 static void take_flags(struct run_record *record, const char *run)
 {
-    const char *device = NULL, *file = NULL, *half = NULL, *spelling, *value;
     json_t *flags = json_object_get(record->facts, "flags"), *pair;
     size_t i;
-    json_array_foreach(flags, i, pair) if (json_unpack(pair, "[s, s]", &spelling, &value) == 0)
-        take_flag(&record->invocation, spelling, value);
-    json_unpack(record->facts, "{s?s, s?s, s?s}", "device", &device, "policy_file", &file, "half", &half);
-    if (device && !flag_given(&record->invocation, FLAG_device))
-        arrput(record->invocation.given[FLAG_device], device);
-    if (!file || !half)
+    json_array_foreach(flags, i, pair)
+    {
+        take_flag(&record->invocation, json_string_value(json_array_get(pair, 0)),
+                  json_string_value(json_array_get(pair, 1)));
+    }
+    if (!flag_given(&record->invocation, FLAG_device))
+        arrput(record->invocation.given[FLAG_device], json_string_value(json_object_get(record->facts, "device")));
+    if (!json_object_get(record->facts, "policy_file"))
         return;
-    record->policy = file_text("%s/run.policy(%s)", run, half);
+    record->policy = file_text("%s/run.policy(%s)", run, json_string_value(json_object_get(record->facts, "half")));
     arrput(record->invocation.given[FLAG_policy], record->policy);
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    struct error ignored = {0};
+    size_t size;
+    char *first = file_read(a, &size, &ignored), *second = first ? file_read(b, &size, &ignored) : NULL;
+    bool same = second && strcmp(first, second) == 0;
+    free(first);
+    free(second);
+    return same;
+}
+
+static bool is_record(json_t *facts)
+{
+    const char *model, *file, *policy, *half, *device, *spelling, *value;
+    json_t *flags, *pair;
+    size_t i;
+    bool good = json_unpack(facts, "{s:s, s?s, s:s, s:s, s:s, s:o}", "model", &model, "file", &file, "policy", &policy,
+                            "half", &half, "device", &device, "flags", &flags) == 0 &&
+                json_is_array(flags);
+    for (i = 0; good && (pair = json_array_get(flags, i)); i++)
+        good = json_unpack(pair, "[s, s]", &spelling, &value) == 0;
+    return good;
 }
 
 bool run_record_open(struct run_record *record, const char *run, struct error *error)
@@ -98,11 +123,15 @@ bool run_record_open(struct run_record *record, const char *run, struct error *e
     json_error_t problem;
     bool there = access(path, F_OK) == 0;
     record->facts = there ? json_load_file(path, 0, &problem) : NULL;
-    if (there && !json_is_object(record->facts))
-        error_set(error, "%s:%d: %s", path, record->facts ? 1 : problem.line,
-                  record->facts ? "not an object" : problem.text);
+    if (there && !record->facts)
+        error_set(error, "%s:%d: %s", path, problem.line, problem.text);
+    else if (there && !is_record(record->facts))
+        error_set(error, "%s: it does not tell how a run was begun", path);
     else if (there)
         take_flags(record, run);
+    const char *file = json_string_value(json_object_get(record->facts, "file"));
+    if (file && same_text(file, record->model))
+        record->invocation.words[0] = file;
     free(path);
     return !error->code;
 }

@@ -108,8 +108,7 @@ static void zsh_flag(FILE *out, enum flag flag)
     if (info->argument) {
         fputs(":value:", out);
         if (values.files && arrlen(values.words))
-            fputs("{_alternative \"words\\:word\\:(", out), put_words(out, &values),
-                fputs(")\" \"files\\:file\\:_files\"}", out);
+            fputs("{compadd -- ", out), put_words(out, &values), fputs("; _files}", out);
         else if (values.files)
             fputs("_files", out);
         else

@@ -39,31 +39,44 @@ static int decode(const char *text, unsigned *number)
     return length;
 }
 
-/* Text as troff takes it: nothing in it is a request or an escape. */
+enum { LINE = 60 };
+
+/* A character as troff takes it. */
+static void put_character(FILE *out, unsigned number)
+{
+    static const char plain[] = "\\-'`^~";
+    static const char *const escaped[] = {"\\e", "\\-", "\\(aq", "\\(ga", "\\(ha", "\\(ti"};
+    const char *found = number < 0x80 ? strchr(plain, (int)number) : NULL;
+    if (number >= 0x80)
+        fprintf(out, "\\[u%04X]", number);
+    else if (found)
+        fputs(escaped[found - plain], out);
+    else
+        fputc((int)number, out);
+}
+
+/* Text in which nothing is a request or an escape; with `filled` in lines of a length that sources should have. */
+static void put_text(FILE *out, const char *text, bool filled)
+{
+    bool begins = true;
+    for (int column = 0; *text; column++) {
+        unsigned number;
+        text += decode(text, &number);
+        if (begins && (number == '.' || number == '\''))
+            fputs("\\&", out);
+        begins = filled && number == ' ' && column + (int)strcspn(text, " ") > LINE;
+        if (begins) {
+            fputc('\n', out);
+            column = 0;
+        } else {
+            put_character(out, number);
+        }
+    }
+}
+
 static void put(FILE *out, const char *text)
 {
-    if (*text == '.' || *text == '\'')
-        fputs("\\&", out);
-    while (*text) {
-        unsigned number;
-        int length = decode(text, &number);
-        if (number >= 0x80)
-            fprintf(out, "\\[u%04X]", number);
-        else if (number == '\\')
-            fputs("\\e", out);
-        else if (strchr("-'`^~", (int)number))
-            fputs(number == '-'    ? "\\-"
-                  : number == '\'' ? "\\(aq"
-                  : number == '`'  ? "\\(ga"
-                  : number == '^'  ? "\\(ha"
-                                   : "\\(ti",
-                  out);
-        else if (number == '\n')
-            fputs("\n\\&", out);
-        else
-            fputc((int)number, out);
-        text += length;
-    }
+    put_text(out, text, true);
 }
 
 static void put_title(FILE *out, const char *name)
@@ -71,7 +84,7 @@ static void put_title(FILE *out, const char *name)
     fputs(".TH ", out);
     for (const char *at = name; *at; at++)
         fputs(*at == '-' ? "\\-" : (char[]){(char)toupper((unsigned char)*at), 0}, out);
-    fprintf(out, " 1 \"\" \"Castor %s\" \"Castor\"\n.SH NAME\n", CASTOR_VERSION);
+    fprintf(out, " 1 %s \"Castor %s\" \"Castor\"\n.SH NAME\n", CASTOR_DATE, CASTOR_VERSION);
     put(out, name);
 }
 
@@ -130,7 +143,7 @@ static void put_examples(FILE *out, const char *examples)
         char line[512];
         snprintf(line, sizeof line, "castor %.*s\n", (int)length, examples);
         line[strcspn(line, "\n")] = '\0';
-        put(out, line);
+        put_text(out, line, false);
         fputc('\n', out);
         examples += length + (examples[length] == '\n');
     }

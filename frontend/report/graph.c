@@ -35,7 +35,7 @@ static void draw(struct report_graph *graph, const struct module *module)
     free(text);
 }
 
-/* What diagnostics say first, and to stderr all of them. */
+/* The first error; closing the compilation prints all of them to stderr. */
 static void note_diagnostics(struct report_graph *graph, const struct compilation *compilation)
 {
     char *text = NULL;
@@ -45,7 +45,12 @@ static void note_diagnostics(struct report_graph *graph, const struct compilatio
         return;
     diagnostics_print(compilation->diagnostics, out);
     fclose(out);
-    char *note = file_text("the model in the run's folder does not compile: %.*s", (int)strcspn(text, "\n"), text);
+    const char *line = strstr(text, "error[");
+    while (line && line > text && line[-1] != '\n')
+        line--;
+    if (!line)
+        line = "messages on standard error say why";
+    char *note = file_text("the model in the run's folder does not compile: %.*s", (int)strcspn(line, "\n"), line);
     set_note(graph, note);
     free(note);
     free(text);

@@ -11,6 +11,8 @@
 
 enum { WARNINGS = 20 };
 
+static const int64_t COUNT_MOST = (int64_t)1 << 53; /* as far as scripts count exactly */
+
 static const char *const kind_names[] = {"loss", "metric", "scale", "other"};
 
 /* ---- curves ---- */
@@ -68,17 +70,31 @@ static void add_members(struct report_log *log, enum curve_kind kind, int64_t st
 {
     const char *name;
     json_t *value;
-    json_object_foreach(object, name, value) if (is_value(value)) add_point(log, kind, name, "train", step, value);
+    json_object_foreach(object, name, value)
+    {
+        if (is_value(value))
+            add_point(log, kind, name, "train", step, value);
+    }
 }
 
 /* ---- skipped steps ---- */
 
-static int64_t total_of(const json_t *skipped)
+static bool is_count(const json_t *value)
+{
+    return json_is_integer(value) && json_integer_value(value) >= 0 && json_integer_value(value) <= COUNT_MOST;
+}
+
+/* A number, or an object of numbers by loss. */
+static int64_t total_of(json_t *skipped)
 {
     const char *name;
     json_t *part;
-    int64_t total = json_integer_value(skipped);
-    json_object_foreach((json_t *)skipped, name, part) total += json_integer_value(part);
+    int64_t total = is_count(skipped) ? json_integer_value(skipped) : 0;
+    json_object_foreach(skipped, name, part)
+    {
+        if (is_count(part) && total <= COUNT_MOST)
+            total += json_integer_value(part);
+    }
     return total;
 }
 
@@ -143,8 +159,11 @@ static void read_scores(struct report_log *log, const char *set, int64_t step, j
 {
     const char *name;
     json_t *value;
-    json_object_foreach(scores, name, value) if (is_value(value))
-        add_point(log, kind_of_score(log, name), name, set, step, value);
+    json_object_foreach(scores, name, value)
+    {
+        if (is_value(value))
+            add_point(log, kind_of_score(log, name), name, set, step, value);
+    }
 }
 
 /* What is wrong with a line; NULL: nothing. */
@@ -155,9 +174,9 @@ static const char *read_object(struct report_log *log, json_t *line)
     const char *set = json_string_value(json_object_get(line, "set"));
     if (!json_is_object(line))
         return "not an object";
-    if (!json_is_integer(step) || json_integer_value(step) < 0)
+    if (!is_count(step))
         return "it has no `step`";
-    if (json_is_integer(epoch))
+    if (is_count(epoch))
         log->epoch = json_integer_value(epoch);
     if (!eval) {
         read_step(log, json_integer_value(step), line);

@@ -37,6 +37,37 @@ static void add_warning(struct run *run, const char *warning)
     json_array_append_new(json_object_get(run->data, "warnings"), json_string(warning));
 }
 
+/* Whether the page's scripts can make something of a value's range. */
+static bool is_range(json_t *value)
+{
+    const char *graph, *op, *name, *region, *exponent;
+    json_int_t count, infinite;
+    double largest;
+    json_t *exponents, *bin;
+    bool numbers = true;
+    if (json_unpack(value, "{s:s, s:s, s:s, s:s, s:I, s:I, s:F, s:o}", "graph", &graph, "op", &op, "name", &name,
+                    "region", &region, "count", &count, "infinite", &infinite, "largest", &largest, "exponents",
+                    &exponents) != 0)
+        return false;
+    json_object_foreach(exponents, exponent, bin)
+    {
+        numbers &= json_is_integer(bin);
+    }
+    return numbers && json_is_object(exponents);
+}
+
+static bool are_ranges(json_t *values)
+{
+    size_t i;
+    json_t *value;
+    bool good = json_is_array(values);
+    json_array_foreach(values, i, value)
+    {
+        good &= is_range(value);
+    }
+    return good;
+}
+
 /* What --histogram left in the folder. */
 static void add_ranges(struct run *run)
 {
@@ -44,10 +75,10 @@ static void add_ranges(struct run *run)
     json_error_t problem;
     bool there = access(path, F_OK) == 0;
     json_t *file = there ? json_load_file(path, 0, &problem) : NULL, *values = json_object_get(file, "values");
-    if (json_is_array(values)) {
+    if (are_ranges(values)) {
         json_object_set(run->data, "ranges", values);
     } else if (there) {
-        char *warning = file_text("%s: %s; it is left out", path, file ? "it has no `values`" : problem.text);
+        char *warning = file_text("%s: %s; it is left out", path, file ? "no recording of ranges" : problem.text);
         add_warning(run, warning);
         free(warning);
     }
@@ -77,7 +108,9 @@ static void print_warnings(const struct run *run)
     size_t i;
     json_t *warning;
     json_array_foreach(json_object_get(run->data, "warnings"), i, warning)
+    {
         fprintf(stderr, "castor: warning: %s\n", json_string_value(warning));
+    }
     if (run->graph.note)
         fprintf(stderr, "castor: warning: %s: the page has no graph: %s\n", run->folder, run->graph.note);
 }
@@ -95,7 +128,8 @@ static bool read_run(struct run *run, struct error *error)
     size_t length;
     const char *name = name_of(run->folder, &length);
     run->data = report_log_json(&run->log);
-    json_object_set_new(run->data, "name", json_stringn(name, length));
+    json_t *text = json_stringn(name, length);
+    json_object_set_new(run->data, "name", text ? text : json_string("run")); /* a name may be no UTF-8 */
     add_text(run->data, "folder", run->folder);
     json_object_set(run->data, "record", run->record.facts ? run->record.facts : json_null());
     add_ranges(run);

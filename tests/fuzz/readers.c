@@ -1,4 +1,5 @@
-/* Fuzzer of what reads files: damaged safetensors (alone and back to back), npy, npz, csv, idx, PNG, JPEG and programs.
+/* Fuzzer of what reads files: damaged safetensors (alone and back to back), npy, npz, csv, idx, PNG, JPEG, programs
+ * and logs.
  *
  *     fuzz_readers SECONDS [SEED]
  *
@@ -6,12 +7,14 @@
  * moved. The reader may take it or refuse it; it may not crash, hang, or ask for more memory than the file's size
  * warrants (what is compressed may grow a thousandfold, which deflate allows). The seed of a round that fails is
  * printed: give it as SEED to see it again. */
+#include "frontend/report/log.h"
 #include "runtime/data/array.h"
 #include "runtime/data/image.h"
 #include "runtime/safetensors.h"
 #include "tests/image_files.h"
 
 #include <inttypes.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -232,6 +235,16 @@ static void make_program(struct bytes *bytes)
     program_free(program);
 }
 
+static void make_log(struct bytes *bytes)
+{
+    static const char text[] =
+        "{\"step\":1,\"epoch\":1,\"loss\":{\"a\":0.5,\"b\":null},\"metrics\":{\"m\":1},\"scale\":{\"a\":8,\"b\":8},"
+        "\"skipped\":{\"a\":1,\"b\":0},\"overflow\":\"fc1 (m.net:2:3), mul\",\"cause\":\"scale\"}\n"
+        "{\"step\":2,\"epoch\":1,\"loss\":0.25,\"lr\":1e-3,\"scale\":4,\"skipped\":1,\"examples_per_s\":100}\n"
+        "{\"epoch\":1,\"eval\":{\"loss\":0.3,\"m\":0.5},\"average\":{\"loss\":0.2},\"step\":2,\"set\":\"test\"}\n";
+    put(bytes, text, sizeof text - 1);
+}
+
 /* ---- readers ---- */
 
 /* A file with these bytes, by a path. */
@@ -366,6 +379,19 @@ static void mend_png(struct bytes *bytes)
     }
 }
 
+static bool read_log(const struct bytes *bytes)
+{
+    char path[32];
+    int descriptor = open_bytes(bytes, path);
+    struct error error = {0};
+    struct report_log log;
+    bool taken = report_log_read(&log, path, &error) && !log.unused;
+    json_decref(report_log_json(&log));
+    report_log_free(&log);
+    close(descriptor);
+    return taken;
+}
+
 static const struct {
     const char *name;
     void (*make)(struct bytes *bytes);
@@ -380,7 +406,8 @@ static const struct {
              {"idx", make_idx, read_idx, DEFLATE_FACTOR, NULL},
              {"png", make_png, read_image, DEFLATE_FACTOR, mend_png},
              {"jpeg", make_jpeg, read_image, DEFLATE_FACTOR, NULL},
-             {"program", make_program, read_program, FACTOR, NULL}};
+             {"program", make_program, read_program, FACTOR, NULL},
+             {"log", make_log, read_log, FACTOR, NULL}};
 
 enum { KINDS = sizeof kinds / sizeof *kinds };
 

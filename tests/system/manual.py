@@ -38,6 +38,9 @@ def check_pages():
     check(len(COMMANDS) > 15 and len(FLAGS["train"]) > 40, "help shows too little")
     pages = {os.path.basename(path)[:-2] for path in glob.glob(f"{share}/man/man1/*.1")}
     check(pages == {"castor", *(f"castor-{command}" for command in COMMANDS)}, f"pages {pages}")
+    if shutil.which("mandoc"):
+        out, messages = run("mandoc", "-Tlint", *glob.glob(f"{share}/man/man1/*.1"))
+        check(not out and not messages, f"mandoc: {out}{messages}")
     if not shutil.which("groff"):
         return
     overview = rendered("castor")
