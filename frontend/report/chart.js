@@ -11,7 +11,7 @@ const MARGIN = {left: 58, right: 14, top: 8, bottom: 24};
 
 class Chart {
     /* curves: {colour, run, set, label, steps, values, low, high, holes}; options: base (of the logarithm; 0: linear),
-     * stairs, small, skips (by run: steps), title. */
+     * stairs, small, skips (the skipped steps are shown), title. */
     constructor(curves, options) {
         this.curves = curves;
         this.options = options;
@@ -114,7 +114,7 @@ class Chart {
                 svg("circle", {class: "dot", cx: this.px(curve.steps[i]), cy: this.py(value), r: 2.6})));
         }
         for (const step of curve.holes) parts.push(svg("path", {class: "hole", d: `M${this.px(step)} ${height}v-9`}));
-        for (const step of this.options.skips ? this.options.skips[curve.run] : [])
+        for (const step of this.options.skips ? runs[curve.run].skips.steps : [])
             parts.push(svg("path", {class: "skip", d: `M${this.px(step)} ${height}v-14`}));
         return svg("g", {class: curve.colour}, parts);
     }
@@ -166,8 +166,17 @@ class Chart {
         picture.addEventListener("dblclick", () => { state.range = null; refresh(); });
     }
 
+    /* What was skipped under the pointer, and where it overflowed. */
+    skipped(curve, step) {
+        const skips = runs[curve.run].skips, i = nearest(skips.steps, step);
+        if (!this.options.skips || !skips.steps.length || Math.abs(this.px(skips.steps[i]) - this.px(step)) > 4) return null;
+        const {where, cause} = runs[curve.run].overflows[skips.values[i]];
+        return html("tr", {class: curve.colour}, html("td", {colspan: 4},
+            html("div", {}, `step ${format(skips.steps[i])} was skipped: ${CAUSES[cause] || cause}`), html("div", {class: "mono"}, where)));
+    }
+
     readings(curves, step) {
-        return html("table", {}, curves.map(curve => {
+        return html("table", {}, curves.map(curve => this.skipped(curve, step)), curves.map(curve => {
             const i = nearest(curve.steps, step), spread = curve.low && curve.low[i] !== curve.high[i];
             return html("tr", {class: curve.colour}, html("td", {}, html("i"), curve.label, curve.set === "train" ? "" : ` (${curve.set})`),
                 html("td", {class: "number"}, format(curve.values[i])),

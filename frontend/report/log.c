@@ -98,7 +98,8 @@ static int64_t total_of(json_t *skipped)
     return total;
 }
 
-static void add_overflow(struct report_log *log, int64_t step, const char *where, const char *cause)
+/* Gives its place in the list. */
+static ptrdiff_t add_overflow(struct report_log *log, int64_t step, const char *where, const char *cause)
 {
     for (ptrdiff_t i = 0; i < arrlen(log->overflows); i++) {
         struct overflow *overflow = &log->overflows[i];
@@ -106,10 +107,11 @@ static void add_overflow(struct report_log *log, int64_t step, const char *where
             continue;
         overflow->count++;
         overflow->last = step;
-        return;
+        return i;
     }
     struct overflow overflow = {file_text("%s", where), file_text("%s", cause), 1, step, step};
     arrput(log->overflows, overflow);
+    return arrlen(log->overflows) - 1;
 }
 
 static void add_skips(struct report_log *log, int64_t step, const json_t *line)
@@ -117,10 +119,8 @@ static void add_skips(struct report_log *log, int64_t step, const json_t *line)
     int64_t skipped = total_of(json_object_get(line, "skipped"));
     const char *where = json_string_value(json_object_get(line, "overflow"));
     const char *cause = json_string_value(json_object_get(line, "cause"));
-    if (skipped > log->skipped) {
-        series_add(&log->skips, step, 1);
-        add_overflow(log, step, where ? where : "", cause ? cause : "");
-    }
+    if (skipped > log->skipped)
+        series_add(&log->skips, step, (double)add_overflow(log, step, where ? where : "", cause ? cause : ""));
     log->skipped = skipped;
 }
 
@@ -275,7 +275,7 @@ static json_t *overflows_json(const struct report_log *log)
 
 json_t *report_log_json(const struct report_log *log)
 {
-    json_t *warnings = json_array(), *skips = series_json(&log->skips, 0);
+    json_t *warnings = json_array();
     for (ptrdiff_t i = 0; i < arrlen(log->warnings); i++)
         json_array_append_new(warnings, json_string(log->warnings[i]));
     if (log->unused > WARNINGS) {
@@ -283,10 +283,7 @@ json_t *report_log_json(const struct report_log *log)
         json_array_append_new(warnings, json_string(more));
         free(more);
     }
-    json_t *object =
-        json_pack("{s:I, s:I, s:I, s:o, s:O, s:o, s:o}", "steps", (json_int_t)log->steps, "epoch",
-                  (json_int_t)log->epoch, "skipped", (json_int_t)log->skipped, "curves", curves_json(log), "skips",
-                  json_object_get(skips, "steps"), "overflows", overflows_json(log), "warnings", warnings);
-    json_decref(skips);
-    return object;
+    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "steps", (json_int_t)log->steps, "epoch",
+                     (json_int_t)log->epoch, "skipped", (json_int_t)log->skipped, "curves", curves_json(log), "skips",
+                     series_json(&log->skips, 1), "overflows", overflows_json(log), "warnings", warnings);
 }

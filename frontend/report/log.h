@@ -26,7 +26,7 @@ struct report_log {
     struct curve *curves;       /* stb_ds arrays */
     struct overflow *overflows; /* of skipped steps, in the order of the first */
     char **warnings;            /* lines that could not be used, by file and line */
-    struct series skips;        /* one point for each skipped step */
+    struct series skips;        /* a point for each skipped step: which of the overflows it was */
     int64_t steps, epoch, skipped;
     int64_t unused; /* lines; the first of them have warnings */
 };

@@ -138,13 +138,14 @@ def check_plain():
     check_curve(data, "loss", "test", [(line["step"], line["eval"]["loss"]) for line in evals])
     check_curve(data, "accuracy", "test", [(line["step"], line["eval"]["accuracy"]) for line in evals])
     skipped = [line for before, line in zip([{"skipped": 0}, *steps], steps) if line["skipped"] > before["skipped"]]
-    check(len(skipped) > 2 and data["skips"] == [line["step"] for line in skipped], f"skips: {data['skips']}")
+    check(len(skipped) > 2 and data["skips"]["steps"] == [line["step"] for line in skipped], f"skips: {data['skips']}")
     places = {}
     for line in skipped:
         places.setdefault((line["overflow"], line["cause"]), []).append(line["step"])
     wanted = [{"where": where, "cause": cause, "count": len(at), "first": at[0], "last": at[-1]}
               for (where, cause), at in places.items()]
     check(data["overflows"] == wanted, f"overflows: {data['overflows']}, not {wanted}")
+    check([wanted[int(i)]["where"] for i in data["skips"]["values"]] == [line["overflow"] for line in skipped], "which overflow a skip was")
     check(near(data["ranges"], json.loads(read("plain/histogram.json"))["values"]), "the ranges are not histogram.json's")
     ledger = json.loads(run("ledger", "m.net", "--json"))
     check(near(data["ledger"], ledger), f"ledger {data['ledger']}, not {ledger}")
@@ -288,7 +289,7 @@ def check_huge():
 TOUCH = """<script>
 Element.prototype.setPointerCapture = () => {};
 const send = (element, kind, x, y) => element.dispatchEvent(new PointerEvent(kind, {bubbles: true, clientX: x, clientY: y, pointerId: 1}));
-const touched = {tips: 0, nodes: 0};
+const touched = {tips: 0, nodes: 0, skips: 0};
 for (const input of document.querySelectorAll("input, select")) {
     if (input.tagName === "SELECT") input.selectedIndex = 1;
     else input.value = input.type === "range" ? input.min : "d_";
@@ -298,6 +299,12 @@ for (const picture of [...document.querySelectorAll(".plot > svg")]) {
     const box = picture.getBoundingClientRect();
     send(picture, "pointermove", box.left + 200, box.top + 50);
     touched.tips += !tip.hidden && tip.textContent.includes("step");
+}
+for (const chart of charts.filter(chart => chart.options.skips)) {
+    const picture = chart.plot.querySelector("svg"), box = picture.getBoundingClientRect(), run = runs[chart.curves[0].run];
+    if (!run.skips.steps.length) continue;
+    send(picture, "pointermove", box.left + MARGIN.left + chart.px(run.skips.steps[0]), box.top + 50);
+    touched.skips += tip.textContent.includes("was skipped") && tip.textContent.includes(run.overflows[0].where);
 }
 const picture = document.querySelector(".plot > svg"), box = picture.getBoundingClientRect();
 for (const [kind, x] of [["pointerdown", 100], ["pointermove", 200], ["pointerup", 300]]) send(picture, kind, box.left + x, box.top + 50);
@@ -318,7 +325,7 @@ def check_touched(page, name):
     dom, body = browse("touched.html", name)
     touched = json.loads(html.unescape(re.search(r'data-touched="([^"]*)"', body).group(1)))
     plots, nodes = dom.count('<div class="plot"'), len(re.findall(r'data-text="[^"]* why ', dom))
-    check(touched == {"tips": plots, "nodes": nodes, "zoomed": True} and nodes > 20, f"{name}: touched {touched}, {plots} charts, {nodes} nodes")
+    check(touched == {"tips": plots, "nodes": nodes, "skips": 1, "zoomed": True} and nodes > 20, f"{name}: touched {touched}, {plots} charts, {nodes} nodes")
 
 
 def browse(page, name):
