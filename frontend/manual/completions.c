@@ -98,6 +98,19 @@ static void put_help(FILE *out, const char *help)
     }
 }
 
+/* What _arguments offers behind a flag: words, files, or by commands both. */
+static void zsh_values(FILE *out, const struct flag_values *values)
+{
+    bool both = values->files && arrlen(values->words);
+    if (values->files && !both) {
+        fputs("_files", out);
+        return;
+    }
+    fputs(both ? "{compadd -- " : "(", out);
+    put_words(out, values);
+    fputs(both ? "; _files}" : ")", out);
+}
+
 static void zsh_flag(FILE *out, enum flag flag)
 {
     const struct flag_info *info = flag_info(flag);
@@ -107,12 +120,7 @@ static void zsh_flag(FILE *out, enum flag flag)
     fputc(']', out);
     if (info->argument) {
         fputs(":value:", out);
-        if (values.files && arrlen(values.words))
-            fputs("{compadd -- ", out), put_words(out, &values), fputs("; _files}", out);
-        else if (values.files)
-            fputs("_files", out);
-        else
-            fputc('(', out), put_words(out, &values), fputc(')', out);
+        zsh_values(out, &values);
     }
     fputs("' \\\n", out);
     flag_values_free(&values);

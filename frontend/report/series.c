@@ -72,8 +72,10 @@ json_t *series_json(const struct series *series, int latest)
     }
     json_t *object = json_pack("{s:I, s:o, s:o, s:o}", "count", (json_int_t)series->points, "steps", steps, "values",
                                values, "holes", holes);
-    if (series->width > 1)
-        json_object_set(object, "low", low), json_object_set(object, "high", high);
+    if (series->width > 1) {
+        json_object_set(object, "low", low);
+        json_object_set(object, "high", high);
+    }
     json_decref(low);
     json_decref(high);
     return object;
