@@ -5,6 +5,7 @@
 #include "runtime/file.h"
 #include "runtime/host/compile.h"
 #include "runtime/host/process.h"
+#include "runtime/units.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -16,14 +17,14 @@
 
 static const char *const sets[] = {"avx512", "avx2", "baseline"};
 
-enum { SETS = sizeof sets / sizeof *sets, OBJECTS = SETS * COMPILE_UNITS + 1, LIBRARIES = 32, LINK_WORDS = 64 };
+enum { SETS = sizeof sets / sizeof *sets, OBJECTS = SETS * UNITS_MAX + 1, LIBRARIES = 32, LINK_WORDS = 64 };
 
 struct embedding {
     const struct program *program;
     struct error *error;
     struct cache folder; /* temporary */
     char *library;       /* folder of shipped libraries */
-    int ends[COMPILE_UNITS], unit_count;
+    int ends[UNITS_MAX], unit_count;
     int object_count;
     char *objects[OBJECTS];
     pid_t processes[OBJECTS];
@@ -335,7 +336,7 @@ bool embed_trainer(const char *path, const struct program *program, const struct
         return error_set(error, "out of memory");
     embedding->program = program;
     embedding->error = error;
-    embedding->unit_count = compile_split(program, 0, embedding->ends);
+    embedding->unit_count = units_split(program, 0, embedding->ends);
     bool ok = cache_open(&embedding->folder, "off", error) && compile_units(embedding, jobs > 0 ? jobs : 1) &&
               write_payload(embedding, payload) && ship_libraries(embedding, path) && link_trainer(embedding, path);
     for (int i = 0; i < embedding->object_count; i++)

@@ -6,18 +6,18 @@
 #include "runtime/cache.h"
 #include "runtime/cuda/library.h"
 #include "runtime/file.h"
+#include "runtime/units.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
-enum { UNIT_BYTES = 24 * 1024, UNIT_MAX = 64, OPTIONS_MAX = 8, JOBS_MAX = 64 };
+enum { OPTIONS_MAX = 8, JOBS_MAX = 64 };
 
 struct unit {
     char *text, *path, *entry; /* source; file in the cache; what that holds */
-    char name[33];
+    char name[UNIT_NAME];
     size_t entry_size;
     struct error error;
 };
@@ -28,17 +28,32 @@ struct build {
     struct cuda_code *code;
     struct cache cache;
     char *options[OPTIONS_MAX];
-    int option_count, version[2];
-    struct unit units[UNIT_MAX];
-    int missing[UNIT_MAX], missing_count;
+    int option_count;
+    char *identity; /* what NVRTC says of itself, options */
+    struct unit units[UNITS_MAX];
+    int missing[UNITS_MAX], missing_count;
     atomic_int next; /* of the missing units */
 };
 
 /* ---- units ---- */
 
-static bool set_options(struct build *build, struct error *error)
+static bool set_identity(struct build *build, struct error *error)
 {
     struct nvrtc *nvrtc = build->settings->nvrtc;
+    int major = 0, minor = 0;
+    if (!nvrtc_good(nvrtc, nvrtc->Version(nvrtc, &major, &minor), "asking NVRTC's version", error))
+        return false;
+    build->identity = file_text("nvrtc %d.%d", major, minor);
+    for (int i = 0; i < build->option_count; i++) {
+        char *longer = file_text("%s %s", build->identity, build->options[i]);
+        free(build->identity);
+        build->identity = longer;
+    }
+    return true;
+}
+
+static bool set_options(struct build *build, struct error *error)
+{
     char *include = library_include_folder("cuda_fp16.h");
     char **options = build->options;
     int count = 0;
@@ -50,59 +65,20 @@ static bool set_options(struct build *build, struct error *error)
         options[count++] = file_text("--include-path=%s", include);
     free(include);
     build->option_count = count;
-    return nvrtc_good(nvrtc, nvrtc->Version(nvrtc, &build->version[0], &build->version[1]), "asking NVRTC's version",
-                      error);
+    return set_identity(build, error);
 }
 
-static void name_unit(const struct build *build, struct unit *unit)
-{
-    XXH3_state_t *state = XXH3_createState();
-    XXH3_128bits_reset(state);
-    XXH3_128bits_update(state, build->version, sizeof build->version);
-    for (int i = 0; i < build->option_count; i++)
-        XXH3_128bits_update(state, build->options[i], strlen(build->options[i]) + 1);
-    XXH3_128bits_update(state, unit->text, strlen(unit->text));
-    XXH128_hash_t hash = XXH3_128bits_digest(state);
-    XXH3_freeState(state);
-    snprintf(unit->name, sizeof unit->name, "%016llx%016llx", (unsigned long long)hash.high64,
-             (unsigned long long)hash.low64);
-    unit->path = cache_path(&build->cache, unit->name, "cuda");
-}
-
-/* The common source, then the unit's kernels. */
-static char *unit_text(const struct program *program, int first, int last)
-{
-    size_t size = 0;
-    char *text = NULL;
-    FILE *stream = open_memstream(&text, &size);
-    if (!stream)
-        return file_text("%s", "");
-    fputs(program->source, stream);
-    for (int i = first; i < last; i++)
-        fprintf(stream, "\n%s", program->kernels[i].source);
-    fclose(stream);
-    return text;
-}
-
-/* Cuts the kernels into units of about equal length; how many depends on the text alone, so that the same program
- * always finds the same cache entries. */
 static void split(struct build *build)
 {
-    const struct program *program = build->program;
     struct cuda_code *code = build->code;
-    size_t total = 0, done = 0;
-    for (int i = 0; i < program->kernel_count; i++)
-        total += strlen(program->kernels[i].source);
-    size_t count = total / UNIT_BYTES + 1 < UNIT_MAX ? total / UNIT_BYTES + 1 : UNIT_MAX;
-    for (int i = 0; i < program->kernel_count;) {
-        int number = code->unit_count++, first = i;
-        size_t end = total * (size_t)code->unit_count / count;
-        do
-            done += strlen(program->kernels[i++].source);
-        while (i < program->kernel_count && (done < end || (size_t)code->unit_count == count));
-        code->units[number] = (struct cuda_unit){.first = first, .last = i};
-        build->units[number].text = unit_text(program, first, i);
-        name_unit(build, &build->units[number]);
+    int ends[UNITS_MAX] = {0};
+    code->unit_count = units_split(build->program, 0, ends);
+    for (int i = 0; i < code->unit_count; i++) {
+        struct unit *unit = &build->units[i];
+        code->units[i] = (struct cuda_unit){.first = i ? ends[i - 1] : 0, .last = ends[i]};
+        unit->text = unit_text(build->program, code->units[i].first, code->units[i].last);
+        unit_name(unit->text, build->identity, unit->name);
+        unit->path = cache_path(&build->cache, unit->name, "cuda");
     }
 }
 
@@ -347,11 +323,12 @@ static bool build_code(struct build *build, struct error *error)
 
 static void release(struct build *build)
 {
-    for (int i = 0; i < UNIT_MAX; i++) {
+    for (int i = 0; i < UNITS_MAX; i++) {
         free(build->units[i].text);
         free(build->units[i].path);
         free(build->units[i].entry);
     }
+    free(build->identity);
     for (int i = 0; i < build->option_count; i++)
         free(build->options[i]);
     cache_close(&build->cache);
@@ -366,7 +343,7 @@ struct cuda_code *cuda_compile(const struct cuda_compile_settings *settings, con
     bool ok = code && build;
     if (ok) {
         *build = (struct build){.settings = settings, .program = program, .code = code};
-        code->units = calloc(UNIT_MAX, sizeof *code->units);
+        code->units = calloc(UNITS_MAX, sizeof *code->units);
         code->resources = calloc((size_t)program->kernel_count + 1, sizeof *code->resources);
         ok = code->units && code->resources;
     }

@@ -1,23 +1,23 @@
-/* Splitting, hashing, compiling and loading of kernel source. */
+/* Compiling and loading of kernel source. */
 #include "runtime/host/compile.h"
 #include "runtime/cache.h"
 #include "runtime/file.h"
 #include "runtime/host/isa.h"
 #include "runtime/host/process.h"
+#include "runtime/units.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <xxhash.h>
 
-enum { UNIT_BYTES = 24 * 1024, ARGUMENT_MAX = COMPILE_WORDS + 6 };
+enum { ARGUMENT_MAX = COMPILE_WORDS + 6 };
 
 struct unit {
     int first, last; /* kernels first … last - 1 */
     char *text;
-    char name[33];
+    char name[UNIT_NAME];
     char *path; /* of the shared object */
     pid_t process;
 };
@@ -31,7 +31,7 @@ struct build {
     int argument_count;
     char *identity; /* what the compiler says of itself, flags, processor */
     int unit_count, compiled;
-    struct unit units[COMPILE_UNITS];
+    struct unit units[UNITS_MAX];
 };
 
 int compile_words(const char *isa, char buffer[COMPILE_BUFFER], char *words[COMPILE_WORDS])
@@ -53,24 +53,6 @@ int compile_words(const char *isa, char buffer[COMPILE_BUFFER], char *words[COMP
         words[count++] = (char *)isa_find(isa)->flags;
     words[count] = NULL;
     return count;
-}
-
-int compile_split(const struct program *program, size_t unit_bytes, int ends[COMPILE_UNITS])
-{
-    size_t total = 0, done = 0;
-    int units = 0;
-    for (int i = 0; i < program->kernel_count; i++)
-        total += strlen(program->kernels[i].source);
-    size_t count = total / (unit_bytes ? unit_bytes : UNIT_BYTES) + 1;
-    count = count < COMPILE_UNITS ? count : COMPILE_UNITS;
-    for (int i = 0; i < program->kernel_count; units++) {
-        size_t number = (size_t)units + 1, end = total * number / count;
-        do
-            done += strlen(program->kernels[i++].source);
-        while (i < program->kernel_count && (done < end || number == count));
-        ends[units] = i;
-    }
-    return units;
 }
 
 /* The words that all units share. */
@@ -120,45 +102,17 @@ static bool set_identity(struct build *build, struct error *error)
     return true;
 }
 
-static void name_unit(const struct build *build, struct unit *unit)
-{
-    XXH3_state_t *state = XXH3_createState();
-    XXH3_128bits_reset(state);
-    XXH3_128bits_update(state, build->identity, strlen(build->identity) + 1);
-    XXH3_128bits_update(state, unit->text, strlen(unit->text));
-    XXH128_hash_t hash = XXH3_128bits_digest(state);
-    XXH3_freeState(state);
-    snprintf(unit->name, sizeof unit->name, "%016llx%016llx", (unsigned long long)hash.high64,
-             (unsigned long long)hash.low64);
-    unit->path = cache_path(&build->cache, unit->name, "so");
-}
-
-/* The common source, then the unit's kernels. */
-static char *unit_text(const struct program *program, const struct unit *unit)
-{
-    size_t size = 0;
-    char *text = NULL;
-    FILE *stream = open_memstream(&text, &size);
-    if (!stream)
-        return file_text("%s", "");
-    fputs(program->source, stream);
-    for (int i = unit->first; i < unit->last; i++)
-        fprintf(stream, "\n%s", program->kernels[i].source);
-    fclose(stream);
-    return text;
-}
-
-/* The same program always gives the same units, and so finds the same cache entries. */
 static void split(struct build *build)
 {
-    int ends[COMPILE_UNITS] = {0};
-    build->unit_count = compile_split(build->program, build->settings->unit_bytes, ends);
+    int ends[UNITS_MAX] = {0};
+    build->unit_count = units_split(build->program, build->settings->unit_bytes, ends);
     for (int i = 0; i < build->unit_count; i++) {
         struct unit *unit = &build->units[i];
         unit->first = i ? ends[i - 1] : 0;
         unit->last = ends[i];
-        unit->text = unit_text(build->program, unit);
-        name_unit(build, unit);
+        unit->text = unit_text(build->program, unit->first, unit->last);
+        unit_name(unit->text, build->identity, unit->name);
+        unit->path = cache_path(&build->cache, unit->name, "so");
     }
 }
 
@@ -225,7 +179,7 @@ static bool finish_unit(struct build *build, struct unit *unit, struct error *er
 /* Runs the compiler on every unit that the cache lacks, at most `jobs` at a time. */
 static bool compile_missing(struct build *build, struct error *error)
 {
-    struct unit *missing[COMPILE_UNITS];
+    struct unit *missing[UNITS_MAX];
     int count = 0, started = 0, finished = 0;
     for (int i = 0; i < build->unit_count; i++)
         if (!cache_holds(build->units[i].path))
@@ -301,7 +255,7 @@ struct kernel_library *compile_kernels(const struct compile_settings *settings, 
     if (ok) {
         *build = (struct build){.settings = settings, .program = program};
         library->functions = calloc((size_t)program->kernel_count + 1, sizeof *library->functions);
-        library->handles = calloc(COMPILE_UNITS, sizeof *library->handles);
+        library->handles = calloc(UNITS_MAX, sizeof *library->handles);
         ok = library->functions && library->handles;
     }
     if (!ok)

@@ -1,6 +1,6 @@
 /* Kernels from C source to functions: the system's C compiler, a disk cache, dlopen.
  *
- * Source is split into units of whole kernels that are compiled side by side. A unit's name in the cache is the hash of
+ * Source is cut into units (runtime/units.h) that are compiled side by side. A unit's name in the cache is the hash of
  * its text, the compiler (path, version), the flags and, for `native`, the processor, so an entry can never be wrong,
  * only unused; a checksum at its end tells a damaged one, which is compiled anew. Entries appear by rename. */
 #ifndef CASTOR_RUNTIME_HOST_COMPILE_H
@@ -12,7 +12,7 @@ struct compile_settings {
     const char *isa;               /* a name that isa_find knows */
     const char *cache;             /* folder, "off", or NULL for the user's own */
     int jobs;                      /* compilers side by side */
-    size_t unit_bytes;             /* as compile_split takes it */
+    size_t unit_bytes;             /* as units_split takes it */
     const struct host_unit *built; /* where nothing is to be compiled; NULL */
 };
 
@@ -29,11 +29,6 @@ struct kernel_library *compile_kernels(const struct compile_settings *settings, 
  * `buffer`. `isa` gives the last of them. How many. */
 enum { COMPILE_WORDS = 32, COMPILE_BUFFER = 256 };
 int compile_words(const char *isa, char buffer[COMPILE_BUFFER], char *words[COMPILE_WORDS]);
-
-/* Cuts the kernels into units of about equal length, `unit_bytes` or, where that is 0, what compiles fast when it is
- * optimised: ends[i] is the first kernel behind unit i. How many units; it depends on the text alone. */
-enum { COMPILE_UNITS = 64 };
-int compile_split(const struct program *program, size_t unit_bytes, int ends[COMPILE_UNITS]);
 
 void kernel_library_free(struct kernel_library *library);
 
