@@ -11,6 +11,7 @@ struct generator {
     struct random_options options;
     uint64_t state;
     struct node **pool; /* stb_ds array: what may be an operand */
+    struct node *last;  /* what was made last, where it may be one; else NULL */
     const char *prefix; /* of variables */
     ptrdiff_t first;    /* variable of its own */
     int names;
@@ -136,6 +137,8 @@ static bool accept_axes(const struct node *node)
 /* A node of the pool that is accepted; a new input where chance finds none. */
 static struct node *pick(struct generator *g, bool accept(const struct node *))
 {
+    if (g->options.chains && g->last && accept(g->last) && chance(g, 50))
+        return g->last;
     for (int i = 0; i < 20 && arrlen(g->pool); i++) {
         struct node *node = g->pool[below(g, arrlen(g->pool))];
         if (accept(node))
@@ -466,6 +469,8 @@ static enum op draw_op(struct generator *g)
                                             CLASS_MOVEMENT,  CLASS_SCAN,       CLASS_FOLD,      CLASS_GATHER,
                                             CLASS_LEAF,      CLASS_CONTRACTION};
     enum op_class class;
+    if (g->options.chains && g->last && !op_is(g->last->op, CLASS_LEAF) && chance(g, 25))
+        return g->last->op;
     do
         class = classes[below(g, sizeof classes / sizeof *classes)];
     while (g->options.without >> class & 1);
@@ -543,7 +548,8 @@ static struct graph *generate(struct module *module, const char *name, const cha
     for (int i = 0; i < g.options.steps; i++) {
         struct node *node = add_op(&g, draw_op(&g));
         round_some(&g, node);
-        if (shape_elements(&node->type.shape) <= 8 * g.options.elements)
+        g.last = shape_elements(&node->type.shape) <= 8 * g.options.elements ? node : NULL;
+        if (g.last)
             arrput(g.pool, node);
     }
     add_effects(&g);

@@ -10,6 +10,7 @@ struct random_options {
     int steps;        /* ops drawn; each adds the nodes that make its operands fit (default 24) */
     int64_t elements; /* the largest tensor, roughly (default 600) */
     int64_t batch;    /* most tensors have it as their first axis; 0: none in particular */
+    bool chains;      /* many ops take what was made last, often by the same op, so that rewrites meet their patterns */
     bool halves;      /* some nodes are rounded to f16 or bf16 */
     unsigned without; /* bit i: no ops of class i (enum op_class) */
 };

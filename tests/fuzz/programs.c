@@ -160,7 +160,8 @@ static void add_subject(struct round *round, uint64_t seed, const struct target 
 {
     uint64_t state = seed * 2 + 1;
     draw(&state, 2);
-    struct random_options options = {.steps = 4 + (int)draw(&state, 20), .halves = draw(&state, 2), .elements = 300};
+    struct random_options options = {
+        .steps = 4 + (int)draw(&state, 20), .chains = true, .halves = draw(&state, 2), .elements = 300};
     options.without = draw(&state, 3) ? 1u << CLASS_CONTRACTION : 0;
     options.batch = draw(&state, 2) ? 2 + (int)draw(&state, 30) : 0;
     if (options.batch)
@@ -548,32 +549,36 @@ static void use_quick_compiler(void)
     setenv("CC", path, 0);
 }
 
-int main(int argc, char **argv)
+static int fuzz(int argc, char **argv, const struct machine *host, const struct machine *other)
 {
-    bool check = argc > 3 && strcmp(argv[1], "check") == 0, sim = argc > 4 && strcmp(argv[4], "sim") == 0;
     double limit = argc > 1 ? strtod(argv[1], NULL) : 1;
     uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
     int graphs = argc > 3 ? atoi(argv[3]) : BATCH;
+    time_t start = time(NULL);
+    atexit(say_round);
+    if (argc > 2)
+        for (int done = 0; done < graphs; done += BATCH)
+            play(seed + (uint64_t)done, graphs - done < BATCH ? graphs - done : BATCH, host, other);
+    else
+        for (; difftime(time(NULL), start) < limit || totals.graphs == 0; seed += BATCH)
+            play(seed, BATCH, host, other);
+    printf("fuzz_programs: %lld graphs, %lld strips, %lld of %lld elements far from the evaluator's\n",
+           (long long)totals.graphs, (long long)totals.strips, (long long)totals.off, (long long)totals.elements);
+    return (double)totals.off <= 0.01 * (double)totals.elements ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+    bool check = argc > 3 && strcmp(argv[1], "check") == 0, sim = argc > 4 && strcmp(argv[4], "sim") == 0;
     struct device_facts facts;
     struct error error = {0};
     if (sim && !device_present(&(struct device_choice){.kind = DEVICE_SIM}, &facts, &error))
         return 77;
     use_quick_compiler();
     struct machine host = open_machine(DEVICE_HOST), other = sim ? open_machine(DEVICE_SIM) : host;
-    if (check)
-        return check_file(argv[2], argv[3], &host, &other);
-    atexit(say_round);
-    time_t start = time(NULL);
-    if (argc > 2)
-        for (int done = 0; done < graphs; done += BATCH)
-            play(seed + (uint64_t)done, graphs - done < BATCH ? graphs - done : BATCH, &host, &other);
-    else
-        for (; difftime(time(NULL), start) < limit || totals.graphs == 0; seed += BATCH)
-            play(seed, BATCH, &host, &other);
-    printf("fuzz_programs: %lld graphs, %lld strips, %lld of %lld elements far from the evaluator's\n",
-           (long long)totals.graphs, (long long)totals.strips, (long long)totals.off, (long long)totals.elements);
+    int status = check ? check_file(argv[2], argv[3], &host, &other) : fuzz(argc, argv, &host, &other);
     host.device->free(host.device);
     if (sim)
         other.device->free(other.device);
-    return (double)totals.off <= 0.01 * (double)totals.elements ? 0 : 1;
+    return status;
 }
