@@ -63,7 +63,7 @@ static void *allocate(struct assembler *assembler, size_t count, size_t size)
 {
     void *memory = program_allocate(assembler->program, count ? count * size : 1);
     if (!memory)
-        castor_bug("out of memory");
+        arena_exhausted();
     return memory;
 }
 
@@ -542,7 +542,7 @@ struct program *assemble_program(const struct module *module, const struct targe
 {
     struct program *program = program_new();
     if (!program)
-        castor_bug("out of memory");
+        arena_exhausted();
     struct assembler assembler = {.module = module, .target = target, .arena = arena, .program = program};
     program->name = keep(&assembler, module->name);
     program->target = keep(&assembler, target->name);

@@ -75,11 +75,9 @@ static bool measure_stream(struct bench *bench, struct figures *figures)
  * arithmetic; unfused, as many kernels. */
 static bool time_chain(struct bench *bench, int elements, int count, bool unfused, double *seconds)
 {
-    char *text = NULL;
-    size_t size = 0;
-    FILE *stream = open_memstream(&text, &size);
-    if (!stream)
-        castor_bug("out of memory");
+    char *text;
+    size_t size;
+    FILE *stream = arena_stream(&text, &size);
     fprintf(stream,
             "variable \"x\" : f32[%d] state\nvariable \"y\" : f32[%d] state\n"
             "graph train {\n  %%x = read(\"x\") : f32[%d]\n  %%v0 = fma(%%x, %%x, %%x) : f32[%d]\n",
@@ -87,7 +85,7 @@ static bool time_chain(struct bench *bench, int elements, int count, bool unfuse
     for (int i = 1; i < count; i++)
         fprintf(stream, "  %%v%d = fma(%%v%d, %%x, %%v%d) : f32[%d]\n", i, i - 1, i - 1, elements);
     fprintf(stream, "  %%w = write(%%v%d, \"y\") : f32[%d]\n}\n", count - 1, elements);
-    fclose(stream);
+    arena_stream_close(stream);
     bool done = time_text(bench, text, unfused, seconds);
     free(text);
     return done;

@@ -307,11 +307,11 @@ static int dump_program(const struct program *program, const char *folder)
     struct error error = {0};
     char *text = program_text(program), *kernels = NULL;
     size_t size = 0;
-    FILE *stream = open_memstream(&kernels, &size);
-    if (!text || !stream)
-        castor_bug("out of memory");
+    FILE *stream = arena_stream(&kernels, &size);
+    if (!text)
+        arena_exhausted();
     print_kernels(program, stream);
-    fclose(stream);
+    arena_stream_close(stream);
     char *text_path = file_text("%s/program.txt", folder), *kernels_path = file_text("%s/kernels.c", folder);
     bool written = file_write(text_path, text, strlen(text), &error) && file_write(kernels_path, kernels, size, &error);
     free(text_path);

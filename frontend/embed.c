@@ -1,6 +1,7 @@
 /* Source files in a temporary folder, the system's compiler on each, and its linker on all with the runtime's archive,
  * which lies in lib/castor beside or above castor itself. */
 #include "frontend/embed.h"
+#include "ir/arena.h"
 #include "runtime/cache.h"
 #include "runtime/file.h"
 #include "runtime/host/compile.h"
@@ -108,9 +109,7 @@ static char *unit_source(const struct program *program, const char *name, int fi
 {
     size_t size = 0;
     char *text = NULL;
-    FILE *out = open_memstream(&text, &size);
-    if (!out)
-        return NULL;
+    FILE *out = arena_stream(&text, &size);
     for (int i = first; i < last; i++)
         fprintf(out, "static void %s(char *const *, const long long *, const long *);\n", program->kernels[i].name);
     fputs(program->source, out);
@@ -120,7 +119,8 @@ static char *unit_source(const struct program *program, const char *name, int fi
     for (int i = first; i < last; i++)
         fprintf(out, "    %s,\n", program->kernels[i].name);
     fputs("};\n", out);
-    return fclose(out) == 0 ? text : NULL;
+    arena_stream_close(out);
+    return text;
 }
 
 static bool start_unit(struct embedding *embedding, int set, int unit)
@@ -184,9 +184,7 @@ static char *payload_source(const struct embedding *embedding)
 {
     size_t size = 0;
     char *text = NULL;
-    FILE *out = open_memstream(&text, &size);
-    if (!out)
-        return NULL;
+    FILE *out = arena_stream(&text, &size);
     put_blob(out, "program");
     put_blob(out, "payload");
     fputs("typedef void kernel(char *const *, const long long *, const long *);\n", out);
@@ -203,7 +201,8 @@ static char *payload_source(const struct embedding *embedding)
                     k);
         }
     fputs("    {0, 0, 0, 0}};\n", out);
-    return fclose(out) == 0 ? text : NULL;
+    arena_stream_close(out);
+    return text;
 }
 
 static bool write_payload(struct embedding *embedding, const struct payload *payload)
@@ -224,10 +223,9 @@ static bool write_payload(struct embedding *embedding, const struct payload *pay
 /* What every system has, and what the archive or the linker brings in whole. */
 static bool is_left_out(const char *name)
 {
-    static const char *const names[] = {"ld-linux",    "linux-vdso", "libc.",    "libm.",       "libgomp.",
-                                        "libpthread.", "libdl.",     "librt.",   "libjansson.", "libxxhash.",
-                                        "libz.",       "libpng16.",  "libjpeg.", "libstb.",     "libasan.",
-                                        "libubsan.",   "libtsan."};
+    static const char *const names[] = {
+        "ld-linux",    "linux-vdso", "libc.", "libm.",     "libgomp.", "libpthread.", "libdl.",    "librt.",
+        "libjansson.", "libxxhash.", "libz.", "libpng16.", "libjpeg.", "libasan.",    "libubsan.", "libtsan."};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strncmp(name, names[i], strlen(names[i])) == 0)
             return true;

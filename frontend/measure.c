@@ -144,7 +144,7 @@ static double *output_values(const struct bench *bench, int number)
     void *stored = malloc(program_tensor_bytes(&output->tensor) + 1);
     double *values = malloc(((size_t)program_tensor_elements(&output->tensor) + 1) * sizeof *values);
     if (!stored || !values)
-        abort();
+        arena_exhausted();
     executor_output(bench->executor, bench->number, number, stored);
     tensor_load(&output->tensor, stored, PROGRAM_F64, values);
     free(stored);
@@ -199,7 +199,7 @@ static void set_variables(struct environment *environment, struct executor *exec
         void *stored = malloc(program_tensor_bytes(&variable->tensor) + 1);
         double *values = malloc(((size_t)program_tensor_elements(&variable->tensor) + 1) * sizeof *values);
         if (!stored || !values)
-            abort();
+            arena_exhausted();
         executor_read(executor, variable, stored);
         tensor_load(&variable->tensor, stored, PROGRAM_F64, values);
         environment_set_variable(environment, variable->name, &type, values);

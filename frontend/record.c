@@ -60,7 +60,7 @@ static void set_inputs(const struct recorder *recorder, struct environment *envi
             }
             double *values = malloc(((size_t)program_tensor_elements(&part) + 1) * sizeof *values);
             if (!values)
-                abort();
+                arena_exhausted();
             tensor_load(&part, fields[i], PROGRAM_F64, values);
             struct type type = type_make((enum element)part.element, shape_make(part.rank, part.dimension));
             environment_set_input(environment, input->name, &type, values);
@@ -93,7 +93,7 @@ static bool record_with(struct recorder *recorder, const char *weights)
                             (uint64_t)session->compilation.settings->seed, weights, &recorder->error);
     const void **fields = calloc((size_t)batches->field_count + 1, sizeof *fields);
     if (!fields)
-        abort();
+        arena_exhausted();
     bool done = environment && batches->start(batches->source, SPLIT_TRAIN, 0, session->compilation.settings->batch, 0,
                                               &recorder->error);
     graph_number(graph);

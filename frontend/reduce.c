@@ -1,5 +1,6 @@
 /* Reducing texts of any kind: fewer lines, smaller numbers. */
 #include "frontend/reduce.h"
+#include "ir/arena.h"
 
 #include <ctype.h>
 #include <stb/stb_ds.h>
@@ -20,7 +21,7 @@ static char *without_lines(const char *text, int from, int to)
 {
     char *shorter = malloc(strlen(text) + 1), *end = shorter;
     if (!shorter)
-        abort();
+        arena_exhausted();
     for (int line = 0; *text; line++) {
         size_t length = strcspn(text, "\n");
         length += text[length] == '\n';
@@ -77,7 +78,7 @@ static char *with_number(const char *text, size_t at, size_t length, long long n
     size_t size = strlen(text) + 32;
     char *changed = malloc(size);
     if (!changed)
-        abort();
+        arena_exhausted();
     snprintf(changed, size, "%.*s%lld%s", (int)at, text, number, text + at + length);
     return changed;
 }

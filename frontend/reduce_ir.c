@@ -83,11 +83,9 @@ static char *text_of(const struct module *module)
 {
     char *text;
     size_t size;
-    FILE *stream = open_memstream(&text, &size);
-    if (!stream)
-        abort();
+    FILE *stream = arena_stream(&text, &size);
     print_module(module, stream);
-    fclose(stream);
+    arena_stream_close(stream);
     return text;
 }
 

@@ -2,6 +2,7 @@
 #include "ir/arena.h"
 
 #include <stb/stb_ds.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,13 +25,17 @@ struct arena {
     struct interned *strings;
 };
 
+void arena_exhausted(void)
+{
+    fputs("castor: out of memory\n", stderr);
+    exit(3);
+}
+
 static struct chunk *chunk_new(size_t size, struct chunk *next)
 {
     struct chunk *chunk = malloc(sizeof *chunk + size);
-    if (!chunk) {
-        fprintf(stderr, "castor: out of memory\n");
-        abort();
-    }
+    if (!chunk)
+        arena_exhausted();
     chunk->next = next;
     chunk->used = 0;
     chunk->size = size;
@@ -40,10 +45,8 @@ static struct chunk *chunk_new(size_t size, struct chunk *next)
 struct arena *arena_new(void)
 {
     struct arena *arena = calloc(1, sizeof *arena);
-    if (!arena) {
-        fprintf(stderr, "castor: out of memory\n");
-        abort();
-    }
+    if (!arena)
+        arena_exhausted();
     arena->chunks = chunk_new(FIRST_CHUNK, NULL);
     sh_new_arena(arena->strings);
     return arena;
@@ -128,4 +131,20 @@ const char *arena_internf(struct arena *arena, const char *format, ...)
     const char *result = arena_intern(arena, arena_vprintf(arena, format, arguments));
     va_end(arguments);
     return result;
+}
+
+FILE *arena_stream(char **text, size_t *size)
+{
+    *text = NULL;
+    FILE *stream = open_memstream(text, size);
+    if (!stream)
+        arena_exhausted();
+    return stream;
+}
+
+void arena_stream_close(FILE *stream)
+{
+    bool whole = !ferror(stream);
+    if (fclose(stream) != 0 || !whole)
+        arena_exhausted();
 }

@@ -8,10 +8,14 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 struct arena;
 
-/* A new, empty arena; the caller ends it with arena_free. Out of memory aborts the process (internal failure). */
+/* Says that memory has ended and exits with 3: what the compiler has made so far is of no use to anybody. */
+_Noreturn void arena_exhausted(void);
+
+/* A new, empty arena; the caller ends it with arena_free. */
 struct arena *arena_new(void);
 void arena_free(struct arena *arena);
 
@@ -29,6 +33,10 @@ const char *arena_intern_length(struct arena *arena, const char *string, size_t 
 char *arena_printf(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
 const char *arena_internf(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
 char *arena_vprintf(struct arena *arena, const char *format, va_list arguments);
+
+/* A stream into *text, which is malloced and complete once arena_stream_close has returned. */
+FILE *arena_stream(char **text, size_t *size);
+void arena_stream_close(FILE *stream);
 
 #define ARENA_NEW(arena, type) ((type *)arena_allocate((arena), sizeof(type)))
 #define ARENA_ARRAY(arena, type, count) ((type *)arena_allocate((arena), sizeof(type) * (size_t)(count)))

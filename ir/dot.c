@@ -160,9 +160,9 @@ static void print_tooltip(const struct picture *picture, const struct node *node
 {
     char *text;
     size_t size;
-    FILE *memory = open_memstream(&text, &size);
+    FILE *memory = arena_stream(&text, &size);
     print_node(node, memory);
-    fclose(memory);
+    arena_stream_close(memory);
     text[strcspn(text, "\n")] = '\0';
     print_escaped(text, picture->out);
     free(text);

@@ -69,9 +69,9 @@ static const char *quoted(struct arena *arena, const char *text)
 {
     char *buffer;
     size_t size;
-    FILE *out = open_memstream(&buffer, &size);
+    FILE *out = arena_stream(&buffer, &size);
     print_string(text, out);
-    fclose(out);
+    arena_stream_close(out);
     const char *copy = arena_intern(arena, buffer);
     free(buffer);
     return copy;

@@ -183,7 +183,7 @@ void pass_fuse(struct graph *graph, struct pass_context *context)
     struct fuser fuser = {.graph = graph, .context = context};
     fuser.facts = calloc(arrlenu(graph->nodes) + 1, sizeof *fuser.facts);
     if (!fuser.facts)
-        castor_bug("out of memory");
+        arena_exhausted();
     fuse_require(&fuser);
     for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++)
         fuse_place(&fuser, graph->nodes[i]);

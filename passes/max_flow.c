@@ -21,7 +21,7 @@ struct flow *flow_new(int node_count)
 {
     struct flow *flow = calloc(1, sizeof *flow);
     if (!flow)
-        abort();
+        arena_exhausted();
     flow->node_count = node_count;
     arrsetlen(flow->first, (size_t)node_count);
     arrsetlen(flow->current, (size_t)node_count);

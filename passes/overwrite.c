@@ -24,7 +24,7 @@ struct overwrite *overwrite_new(size_t node_count)
 {
     struct overwrite *overwrite = calloc(1, sizeof *overwrite);
     if (!overwrite)
-        castor_bug("out of memory");
+        arena_exhausted();
     arrsetlen(overwrite->maker, node_count);
     arrsetlen(overwrite->last_nest, node_count);
     arrsetlen(overwrite->spread, node_count);

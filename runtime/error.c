@@ -2,6 +2,7 @@
 #include "runtime/error.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bool error_set_arguments(struct error *error, int code, const char *format, va_list arguments)
@@ -52,4 +53,10 @@ void error_print(const struct error *error, FILE *out)
     fprintf(out, "castor: %s\n", error->text);
     if (error->hint[0])
         fprintf(out, "  hint: %s\n", error->hint);
+}
+
+void error_exhausted(void)
+{
+    fputs("castor: out of memory\n", stderr);
+    exit(ERROR_RUNTIME);
 }

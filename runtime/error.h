@@ -31,4 +31,7 @@ void error_hint(struct error *error, const char *format, ...) __attribute__((for
 /* "castor: TEXT" and below it "  hint: HINT". */
 void error_print(const struct error *error, FILE *out);
 
+/* Where no error could be carried on: says that memory has ended and exits with 3. */
+_Noreturn void error_exhausted(void);
+
 #endif

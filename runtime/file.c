@@ -15,10 +15,8 @@ char *file_text(const char *format, ...)
     va_start(arguments, format);
     int length = vasprintf(&text, format, arguments);
     va_end(arguments);
-    if (length < 0) {
-        fprintf(stderr, "castor: out of memory\n");
-        abort();
-    }
+    if (length < 0)
+        error_exhausted();
     return text;
 }
 

@@ -224,16 +224,22 @@ static void put_step(FILE *out, const struct log_step *step)
 }
 
 /* Builds a line in memory and writes it whole, so that a reader never sees half of one. */
-static FILE *begin_line(char **text, size_t *size)
+static FILE *begin_line(struct log *log, char **text, size_t *size)
 {
     *text = NULL;
-    return open_memstream(text, size);
+    FILE *line = open_memstream(text, size);
+    if (!line && !log->failure)
+        log->failure = ENOMEM;
+    return line;
 }
 
 static void end_line(struct log *log, FILE *line, char **text)
 {
-    if (fclose(line) == 0)
+    bool whole = !ferror(line);
+    if (fclose(line) == 0 && whole)
         write_line(log, *text);
+    else if (!log->failure)
+        log->failure = ENOMEM;
     free(*text);
 }
 
@@ -241,7 +247,7 @@ void log_step(struct log *log, const struct log_step *step)
 {
     char *text;
     size_t size;
-    FILE *line = log->file || log->copy ? begin_line(&text, &size) : NULL;
+    FILE *line = log->file || log->copy ? begin_line(log, &text, &size) : NULL;
     if (!line)
         return;
     put_step(line, step);
@@ -261,7 +267,7 @@ void log_evaluation(struct log *log, int64_t step, int64_t epoch, const struct e
 {
     char *text;
     size_t size;
-    FILE *line = log->file || log->copy ? begin_line(&text, &size) : NULL;
+    FILE *line = log->file || log->copy ? begin_line(log, &text, &size) : NULL;
     if (!line)
         return;
     fprintf(line, "{\"epoch\":%lld", (long long)epoch);

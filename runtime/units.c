@@ -32,11 +32,12 @@ char *unit_text(const struct program *program, int first, int last)
     char *text = NULL;
     FILE *stream = open_memstream(&text, &size);
     if (!stream)
-        return file_text("%s", "");
+        error_exhausted();
     fputs(program->source, stream);
     for (int i = first; i < last; i++)
         fprintf(stream, "\n%s", program->kernels[i].source);
-    fclose(stream);
+    if (ferror(stream) || fclose(stream) != 0)
+        error_exhausted();
     return text;
 }
 

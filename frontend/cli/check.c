@@ -53,9 +53,9 @@ int command_fmt(const struct invocation *invocation)
     if (text && (!file || diagnostics_errors(diagnostics)))
         code = EXIT_TEXT;
     if (!code) {
-        FILE *out = open_memstream(&formatted, &size);
+        FILE *out = arena_stream(&formatted, &size);
         format_net(file, out);
-        fclose(out);
+        arena_stream_close(out);
         if (!flag_given(invocation, FLAG_write))
             fwrite(formatted, 1, size, stdout);
         else if (size != length || memcmp(text, formatted, size) != 0)

@@ -149,7 +149,7 @@ static struct argp_option *options_of(const struct command *command)
 {
     struct argp_option *options = calloc(FLAG_COUNT + SECTION_COUNT + 1, sizeof *options);
     if (!options)
-        abort();
+        arena_exhausted();
     for (int section = 0, at = 0; section < SECTION_COUNT; section++) {
         int first = at++;
         for (int i = 0; i < FLAG_COUNT; i++)

@@ -33,9 +33,7 @@ static char *command_again(const struct invocation *invocation)
     static const enum flag left_out[] = {FLAG_out, FLAG_resume, FLAG_weights, FLAG_weights_partial};
     size_t size = 0;
     char *text = NULL;
-    FILE *out = open_memstream(&text, &size);
-    if (!out)
-        return NULL;
+    FILE *out = arena_stream(&text, &size);
     fputs("castor train ", out);
     shell_put_word(out, invocation->words[0]);
     for (int flag = 0; flag < FLAG_COUNT; flag++) {
@@ -50,7 +48,8 @@ static char *command_again(const struct invocation *invocation)
             }
         }
     }
-    return fclose(out) == 0 ? text : NULL;
+    arena_stream_close(out);
+    return text;
 }
 
 /* --resume goes on with a run in its folder, with its weights. */

@@ -91,7 +91,7 @@ static void parse(struct policy_reader *reader)
     diagnostics_add_source(policy->diagnostics, policy->file, policy->text);
     yyscan_t scanner;
     if (policy_yylex_init_extra(reader, &scanner) != 0)
-        castor_bug("out of memory");
+        arena_exhausted();
     policy_yy_scan_bytes(policy->text, (int)strlen(policy->text), scanner);
     policy_yyparse(scanner, reader);
     policy_yylex_destroy(scanner);

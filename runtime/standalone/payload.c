@@ -105,7 +105,7 @@ static void *allocate(struct memory *memory, size_t count, size_t size)
     void **blocks = realloc(memory->blocks, sizeof *blocks * (memory->count + 1));
     void *block = calloc(count + 1, size);
     if (!blocks || !block)
-        abort();
+        error_exhausted();
     memory->blocks = blocks;
     return memory->blocks[memory->count++] = block;
 }
