@@ -69,7 +69,10 @@ static void *allocate(struct assembler *assembler, size_t count, size_t size)
 
 static const char *keep(struct assembler *assembler, const char *text)
 {
-    return text ? program_string(assembler->program, text) : NULL;
+    const char *kept = program_string(assembler->program, text);
+    if (text && !kept)
+        arena_exhausted();
+    return kept;
 }
 
 static uint64_t align(const struct assembler *assembler, uint64_t bytes)

@@ -160,7 +160,9 @@ static bool write_program(struct embedding *embedding)
     size_t size = 0;
     bare.source = "";
     bare.kernels = calloc((size_t)bare.kernel_count + 1, sizeof *bare.kernels);
-    for (int i = 0; bare.kernels && i < bare.kernel_count; i++) {
+    if (!bare.kernels)
+        arena_exhausted();
+    for (int i = 0; i < bare.kernel_count; i++) {
         bare.kernels[i] = embedding->program->kernels[i];
         bare.kernels[i].source = "";
     }

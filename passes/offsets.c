@@ -1,5 +1,6 @@
 /* Greedy offset assignment (best fit), in several orders. */
 #include "passes/offsets.h"
+#include "ir/arena.h"
 
 #include <stb/stb_ds.h>
 #include <stdbool.h>
@@ -7,6 +8,15 @@
 #include <string.h>
 
 enum { TRIED_MAX = 2048 }; /* buffers up to which all orders are tried */
+
+/* Zeros for so many elements and one more. */
+static void *room(int count, size_t size)
+{
+    void *elements = calloc((size_t)count + 1, size);
+    if (!elements)
+        arena_exhausted();
+    return elements;
+}
 
 static int64_t aligned(int64_t bytes, int64_t alignment)
 {
@@ -61,7 +71,7 @@ static void insert_by_offset(const struct lifetime *buffers, int *placed, int co
 
 static int64_t place_in_order(struct lifetime *buffers, const struct rank *ranks, int count, int64_t alignment)
 {
-    int *placed = malloc(sizeof *placed * ((size_t)count + 1)), placed_count = 0;
+    int *placed = room(count, sizeof *placed), placed_count = 0;
     int64_t size = 0;
     for (int i = 0; i < count; i++) {
         struct lifetime *buffer = &buffers[ranks[i].buffer];
@@ -130,8 +140,8 @@ static void give_block(struct block **free_blocks, struct block block)
 
 static int64_t place_through_time(struct lifetime *buffers, int count, int64_t alignment)
 {
-    struct rank *starts = malloc(sizeof *starts * ((size_t)count + 1));
-    struct rank *ends = malloc(sizeof *ends * ((size_t)count + 1));
+    struct rank *starts = room(count, sizeof *starts);
+    struct rank *ends = room(count, sizeof *ends);
     for (int i = 0; i < count; i++) {
         starts[i] = (struct rank){-(int64_t)buffers[i].first, buffers[i].first, i};
         ends[i] = (struct rank){-(int64_t)buffers[i].last, buffers[i].first, i};
@@ -174,7 +184,7 @@ static int64_t order_key(enum order order, const struct lifetime *buffer)
 
 static int64_t place_by(enum order order, struct lifetime *buffers, int count, int64_t alignment)
 {
-    struct rank *ranks = malloc(sizeof *ranks * ((size_t)count + 1));
+    struct rank *ranks = room(count, sizeof *ranks);
     for (int i = 0; i < count; i++)
         ranks[i] = (struct rank){order_key(order, &buffers[i]), buffers[i].first, i};
     qsort(ranks, (size_t)count, sizeof *ranks, compare_ranks);
@@ -187,7 +197,7 @@ int64_t offsets_assign(struct lifetime *buffers, int count, int64_t alignment)
 {
     int64_t best = place_through_time(buffers, count, alignment);
     int64_t bound = offsets_bound(buffers, count, alignment);
-    struct lifetime *tried = malloc(sizeof *tried * ((size_t)count + 1));
+    struct lifetime *tried = room(count, sizeof *tried);
     for (int order = 0; order < ORDER_COUNT && best > bound && count <= TRIED_MAX; order++) {
         memcpy(tried, buffers, sizeof *tried * (size_t)count);
         int64_t size = place_by(order, tried, count, alignment);
@@ -205,7 +215,7 @@ int64_t offsets_bound(const struct lifetime *buffers, int count, int64_t alignme
     int end = 0;
     for (int i = 0; i < count; i++)
         end = buffers[i].last > end ? buffers[i].last : end;
-    int64_t *change = calloc((size_t)end + 2, sizeof *change), live = 0, most = 0;
+    int64_t *change = room(end + 1, sizeof *change), live = 0, most = 0;
     for (int i = 0; i < count; i++) {
         change[buffers[i].first] += aligned(buffers[i].bytes, alignment);
         change[buffers[i].last + 1] -= aligned(buffers[i].bytes, alignment);

@@ -86,13 +86,14 @@ char *entries_changes(const char *before, const char *now)
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
     struct lines a = split(before), b = split(now);
-    if (out && a.lines && b.lines)
-        compare(&a, &b, out);
+    if (!out || !a.lines || !b.lines)
+        error_exhausted();
+    compare(&a, &b, out);
     free_lines(&a);
     free_lines(&b);
-    if (out)
-        fclose(out);
-    return text ? text : file_text("%s", "");
+    if (ferror(out) || fclose(out) != 0)
+        error_exhausted();
+    return text;
 }
 
 char *entries_replace(const char *text, const char *line)

@@ -136,6 +136,8 @@ static int train_it(struct table *table, struct row *row, const char *policy)
     struct session session;
     int code = session_open(&session, table->invocation, policy, true, true);
     row->result = calloc(1, sizeof *row->result);
+    if (!row->result)
+        arena_exhausted();
     if (!code) {
         struct train_settings settings = session_train_settings(&session);
         struct error error = {0};

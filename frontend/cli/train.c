@@ -76,8 +76,10 @@ int command_train(const struct invocation *invocation)
         settings.command = again;
         struct train_result *result = calloc(1, sizeof *result);
         struct error error = {0};
-        if (!result || !train(session.compilation.device, session.compilation.program, &session.batches, &settings,
-                              result, &error))
+        if (!result)
+            arena_exhausted();
+        if (!train(session.compilation.device, session.compilation.program, &session.batches, &settings, result,
+                   &error))
             code = runtime_failure(&error);
         if (!code)
             code = record(&session, result->run);
@@ -238,9 +240,11 @@ int command_profile(const struct invocation *invocation)
         struct executor_cost *costs = calloc((size_t)entry->step_count + 1, sizeof *costs);
         struct train_profile profile = {0};
         struct error error = {0};
-        if (costs && train_profile(session.compilation.device, session.compilation.program, &session.batches,
-                                   (uint64_t)session.compilation.settings->seed, (int)runs, entry->name, costs,
-                                   &profile, &error))
+        if (!costs)
+            arena_exhausted();
+        if (train_profile(session.compilation.device, session.compilation.program, &session.batches,
+                          (uint64_t)session.compilation.settings->seed, (int)runs, entry->name, costs, &profile,
+                          &error))
             print_profile(&session, entry, costs, profile.load_seconds);
         else
             code = runtime_failure(&error);

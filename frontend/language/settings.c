@@ -480,11 +480,9 @@ static char *entry_text(struct arena *arena, const struct ast_statement *stateme
 {
     char *text = NULL;
     size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-    if (!out)
-        return arena_printf(arena, "%s", "");
+    FILE *out = arena_stream(&text, &size);
     format_one(statement, out);
-    fclose(out);
+    arena_stream_close(out);
     char *line = arena_printf(arena, "%s", text), *end = line;
     free(text);
     for (const char *at = line; *at; at++) {

@@ -21,12 +21,11 @@ static void draw(struct report_graph *graph, const struct module *module)
     const struct graph *train = module_find_graph(module, "train");
     char *text = NULL;
     size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
+    FILE *out = arena_stream(&text, &size);
     if (!train)
         train = module_find_graph(module, "micro");
-    const char *problem = !train ? "the model has no training graph" : out ? dot_svg(train, out) : "out of memory";
-    if (out)
-        fclose(out);
+    const char *problem = train ? dot_svg(train, out) : "the model has no training graph";
+    arena_stream_close(out);
     const char *element = problem ? NULL : strstr(text, "<svg");
     if (element)
         graph->svg = file_text("%s", element);
@@ -40,11 +39,9 @@ static void note_diagnostics(struct report_graph *graph, const struct compilatio
 {
     char *text = NULL;
     size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-    if (!out)
-        return;
+    FILE *out = arena_stream(&text, &size);
     diagnostics_print(compilation->diagnostics, out);
-    fclose(out);
+    arena_stream_close(out);
     const char *line = strstr(text, "error[");
     while (line && line > text && line[-1] != '\n')
         line--;

@@ -256,7 +256,7 @@ static void check_damaged_idx(void)
 {
     struct data_source source = {.kind = DATA_IDX, .path = folder};
     struct data_description description = one_line(&source);
-    unsigned char bytes[1024], packed[1024];
+    unsigned char bytes[1024] = {0}, packed[1024];
     size_t size = idx_bytes(bytes, 3, TRAIN, 0);
     unlink(path_of("train-images-idx3-ubyte.gz"));
     expect_open_error(&description, "train-images-idx3-ubyte: no such file, gzipped or not");
