@@ -124,7 +124,7 @@ static bool parse(struct net_parser *parser)
         return false;
     find_lines(parser);
     if (net_raw_lex_init_extra(parser, &parser->scanner) != 0)
-        castor_bug("no memory for the lexer");
+        arena_exhausted();
     net_raw__scan_bytes(parser->text, (int)parser->length, parser->scanner);
     int status = net_parse(parser);
     net_raw_lex_destroy(parser->scanner);
