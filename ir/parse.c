@@ -553,7 +553,7 @@ struct module *parse_module(struct arena *arena, struct diagnostics *diagnostics
                                  .unknown = ARENA_NEW(arena, struct node)};
     void *scanner;
     if (ir_lex_init_extra(&reader, &scanner) != 0)
-        castor_bug("no memory for the scanner");
+        arena_exhausted();
     ir__scan_string(text, scanner);
     int status = ir_parse(scanner, &reader);
     ir_lex_destroy(scanner);

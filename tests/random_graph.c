@@ -137,7 +137,7 @@ static bool accept_axes(const struct node *node)
 /* A node of the pool that is accepted; a new input where chance finds none. */
 static struct node *pick(struct generator *g, bool accept(const struct node *))
 {
-    if (g->options.chains && g->last && accept(g->last) && chance(g, 50))
+    if (g->options.chains && g->last && accept(g->last) && chance(g, 60))
         return g->last;
     for (int i = 0; i < 20 && arrlen(g->pool); i++) {
         struct node *node = g->pool[below(g, arrlen(g->pool))];
@@ -289,6 +289,8 @@ static void draw_slice(struct generator *g, const struct shape *shape, struct at
     for (int i = 0; i < shape->rank; i++) {
         attributes->low[i] = below(g, shape->dimension[i]);
         attributes->high[i] = attributes->low[i] + 1 + below(g, shape->dimension[i] - attributes->low[i]);
+        if (g->options.chains && chance(g, 60))
+            attributes->high[i] = shape->dimension[i];
         attributes->step[i] = 1 + below(g, 2);
     }
 }
@@ -469,7 +471,8 @@ static enum op draw_op(struct generator *g)
                                             CLASS_MOVEMENT,  CLASS_SCAN,       CLASS_FOLD,      CLASS_GATHER,
                                             CLASS_LEAF,      CLASS_CONTRACTION};
     enum op_class class;
-    if (g->options.chains && g->last && !op_is(g->last->op, CLASS_LEAF) && chance(g, 25))
+    if (g->options.chains && g->last && !op_is(g->last->op, CLASS_LEAF) &&
+        chance(g, op_is(g->last->op, CLASS_MOVEMENT) ? 45 : 20))
         return g->last->op;
     do
         class = classes[below(g, sizeof classes / sizeof *classes)];

@@ -129,10 +129,10 @@ static uint32_t draw(uint64_t *state, uint32_t below)
 
 static void draw_passes(struct subject *subject, uint64_t *state)
 {
-    static const char *const names[] = {"simplify", "cse", "dce"};
-    for (uint32_t count = draw(state, 5); count; count--) {
+    static const char *const names[] = {"simplify", "cse", "dce", "simplify"}; /* which has the most rules */
+    for (uint32_t count = draw(state, 6); count; count--) {
         size_t used = strlen(subject->passes);
-        snprintf(subject->passes + used, sizeof subject->passes - used, "%s%s", used ? "," : "", names[draw(state, 3)]);
+        snprintf(subject->passes + used, sizeof subject->passes - used, "%s%s", used ? "," : "", names[draw(state, 4)]);
     }
     subject->limit = draw(state, 4) ? -1 : (int64_t)draw(state, 60);
     subject->unfused = draw(state, 3) == 0;
