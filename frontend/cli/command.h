@@ -26,7 +26,8 @@ enum flag_group {
     GROUP_REDUCE = 1 << 13,
     GROUP_LEDGER = 1 << 14,
     GROUP_BUILD = 1 << 15,
-    GROUP_REPORT = 1 << 16
+    GROUP_REPORT = 1 << 16,
+    GROUP_EXPORT = 1 << 17
 };
 
 enum flag {
@@ -100,6 +101,7 @@ COMMAND(dump)
 COMMAND(opt)
 COMMAND(explain)
 COMMAND(ledger)
+COMMAND(export)
 COMMAND(profile)
 COMMAND(ops)
 COMMAND(passes)

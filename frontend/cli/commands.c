@@ -43,6 +43,10 @@ static const struct command commands[] = {
      command_ledger},
     {"profile", "FILE", 1, 1, COMPILES | GROUP_JSON, "Time of each kernel and library call of a training step.",
      "profile model.net --steps 100", command_profile},
+    {"export", "FILE", 1, 1, COMPILES | GROUP_EXPORT, "The evaluation graph, with its casts, as an ONNX model.",
+     "export model.net --weights runs/model.1/best.safetensors --onnx model.onnx\n"
+     "export model.net --policy 'autocast(f16)' --batch 1 --onnx model.onnx",
+     command_export},
     {"ops", "", 0, 0, GROUP_JSON, "The operations of the graph.", "ops", command_ops},
     {"passes", "", 0, 0, GROUP_JSON, "The passes, in the order in which they run.", "passes", command_passes},
     {"policies", "", 0, 0, GROUP_POLICIES | GROUP_JSON, "The built-in casting policies.",

@@ -28,6 +28,7 @@ enum { KEY = 256 };
 #define LEDGER GROUP_LEDGER
 #define BUILD GROUP_BUILD
 #define REPORT GROUP_REPORT
+#define EXPORT GROUP_EXPORT
 
 static const struct flag_info flags[FLAG_COUNT] = {
 #define FLAG(identifier, spelling, argument, groups, help) {spelling, argument, groups, help},

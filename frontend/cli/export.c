@@ -1,0 +1,42 @@
+/* castor export: the evaluation graph for another runtime. */
+#include "frontend/compile.h"
+#include "frontend/onnx.h"
+
+static int runtime_failure(const struct error *error)
+{
+    error_print(error, stderr);
+    return error->code;
+}
+
+static int write_model(const struct compilation *compilation, const char *path)
+{
+    const char *weights = flag_text(compilation->invocation, FLAG_weights);
+    struct error error = {0};
+    struct safetensors *file = weights ? safetensors_open(weights, &error) : NULL;
+    if (weights && !file)
+        return runtime_failure(&error);
+    bool ok = onnx_export(module_find_graph(compilation->module, "eval"), file, path, &error);
+    safetensors_close(file);
+    return ok ? 0 : error.code ? runtime_failure(&error) : EXIT_TEXT;
+}
+
+int command_export(const struct invocation *invocation)
+{
+    const char *path = flag_text(invocation, FLAG_onnx);
+    if (!path)
+        return usage_error(invocation, "it needs --onnx FILE, the model to write");
+    struct compilation compilation;
+    int code = compilation_open(&compilation, invocation);
+    if (!code && !compilation.settings->batch) {
+        fprintf(stderr, "castor: %s has no `batch` line in its train block; --batch gives one\n", compilation.file);
+        code = EXIT_TEXT;
+    }
+    if (!code) {
+        struct compile_request request = {
+            .eval = compilation.settings->batch, .outputs = true, .stop_after = "dce", .observe = true};
+        code = compilation_module(&compilation, &request);
+    }
+    if (!code)
+        code = write_model(&compilation, path);
+    return compilation_close(&compilation, code);
+}
