@@ -1,5 +1,4 @@
 /* Which GPU tests run on. See test_driver.h. */
-#if CASTOR_CUDA
 #include "test_driver.h"
 
 #include "runtime/sim/cublaslt.h"
@@ -31,4 +30,3 @@ struct cublaslt *test_cublaslt(struct driver *driver, struct error *error)
 {
     return on_gpu() ? cublaslt_open(error) : sim_cublaslt_new(driver);
 }
-#endif

@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 
-from castor import castor, check, finish
+from castor import ROOT, castor, check, finish
 
 NAMES = ("autocast", "almost", "half", "paint", "cost", "ranges")
 POLICIES = ["f32"] + [f"{name}({half})" for name in NAMES for half in ("f16", "bf16")]
@@ -15,6 +15,8 @@ KEYS = {"policy", "nodes_half", "nodes_f32", "casts_fused", "casts_standalone", 
         "predicted_ms", "measured_ms", "loss_rmse", "grad_rmse"}
 MODELS = {"fashion_mlp": ("width=128",), "fashion_cnn": ("channels=8",), "fashion_resnet": ("width=8", "depth=1")}
 TOLERANCE = {"loss": 2**-22, "grad": 1e-6}  # of its magnitude
+# Errors don't depend on how far the compiler optimises, and most of the time would be its own.
+os.environ["CC"] = os.path.join(ROOT, "tests", "fuzz", "quick-cc")
 IMAGES = "synthetic(examples = 64, test = 16, image = uniform(0, 255), label = classes)"
 
 
