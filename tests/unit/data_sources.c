@@ -419,13 +419,15 @@ static void check_threads(void)
     const struct data_stage stages[] = {
         {.kind = DATA_RANDOM_CROP, .pad = 3},
         {.kind = DATA_RANDOM_FLIP},
+        {.kind = DATA_MIXUP, .alpha = 0.3},
+        {.kind = DATA_CUTOUT, .size = 4},
         {.kind = DATA_NORMALIZE, .channels = 1, .mean = &mean, .deviation = &deviation}};
     const struct data_synthetic_field field = {"x", DATA_UNIFORM, 0, 256};
     const struct data_source source = {.kind = DATA_SYNTHETIC,
                                        .examples = 500,
                                        .synthetic_count = 1,
                                        .synthetic = &field,
-                                       .stage_count = 5,
+                                       .stage_count = sizeof stages / sizeof *stages,
                                        .stages = stages};
     const struct data_description description = {.source_count = 1, .sources = &source};
     struct program_input image = {.name = "x"};
