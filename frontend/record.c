@@ -68,9 +68,10 @@ static void set_inputs(const struct recorder *recorder, struct environment *envi
         }
 }
 
-static void add_values(struct recorder *recorder, const struct graph *graph, const struct environment *environment)
+static void add_values(struct recorder *recorder, struct graph *graph, const struct environment *environment)
 {
     struct evaluation *evaluation = evaluate_graph(graph, environment, EVALUATE_ROUNDED);
+    ranges_number(graph);
     for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
         const struct node *node = graph->nodes[i];
         const struct tensor *value = evaluation_value(evaluation, node);

@@ -289,6 +289,7 @@ void precision_plugin(struct precision *precision)
 {
     const struct castor_policy *policy = precision->policy->plugin;
     struct castor_graph graph = {precision};
+    ranges_number(precision->graph);
     policy->decide(&api, &graph);
     if (!policy->extends)
         check_decided(&graph);

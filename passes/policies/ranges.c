@@ -81,6 +81,7 @@ void precision_ranges(struct precision *precision)
         return;
     }
     double scale = scale_of(ranges);
+    ranges_number(graph);
     int known = 0, asked = 0;
     for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
         const struct node *node = graph->nodes[i];

@@ -27,7 +27,10 @@ struct ranges;
 struct ranges *ranges_new(struct arena *arena);
 /* Releases what is not in the arena; NULL is allowed. */
 void ranges_free(struct ranges *ranges);
-/* The range of a node, made where there is none. The graph's nodes are numbered. */
+/* Gives each node (node->mark) the place by which ranges_of and ranges_find know it: only what is computed counts, so
+ * that a graph with other inputs, draws or outputs has the same places. To be called before them. */
+void ranges_number(struct graph *graph);
+/* The range of a node, made where there is none. */
 struct range *ranges_of(struct ranges *ranges, const struct graph *graph, const struct node *node);
 /* NULL when nothing was recorded of it. */
 const struct range *ranges_find(const struct ranges *ranges, const struct graph *graph, const struct node *node);

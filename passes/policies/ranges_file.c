@@ -9,7 +9,7 @@
 
 struct record {
     const char *graph, *op, *name; /* name "" where the node has none */
-    int id;
+    int place;
     enum region region;
     struct range range;
 };
@@ -70,14 +70,75 @@ double range_subnormal(const struct range *range, double scale)
 
 /* ---- nodes ---- */
 
-static const char *place_key(struct arena *arena, const char *graph, int id, const char *op)
+static const char *place_key(struct arena *arena, const char *graph, int place, const char *op)
 {
-    return arena_internf(arena, "%s/%d/%s", graph, id, op);
+    return arena_internf(arena, "%s/%d/%s", graph, place, op);
 }
 
 static const char *name_key(struct arena *arena, const char *name, const char *op)
 {
     return arena_internf(arena, "%s/%s", name, op);
+}
+
+/* Sets node->mark where an output or the optimizer needs the node: what only moves a state on is not in every graph of
+ * the model. */
+static void mark_needed(struct graph *graph)
+{
+    for (ptrdiff_t i = arrlen(graph->nodes) - 1; i >= 0; i--)
+        graph->nodes[i]->mark = 0;
+    for (ptrdiff_t i = arrlen(graph->nodes) - 1; i >= 0; i--) {
+        const struct node *node = graph->nodes[i];
+        bool updates = node->region == REGION_UPDATE && !op_is(node->op, CLASS_EFFECT);
+        if (node->mark || node->op == OP_output || updates)
+            for (int k = 0; k < node->operand_count; k++)
+                node->operands[k]->mark = 1;
+    }
+}
+
+void ranges_number(struct graph *graph)
+{
+    enum { NEEDED, OTHERS, COUNTS };
+    int next[COUNTS] = {[OTHERS] = 1 << 30};
+    mark_needed(graph);
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
+        struct node *node = graph->nodes[i];
+        bool computed = !op_is(node->op, CLASS_LEAF) && !op_is(node->op, CLASS_EFFECT);
+        int kind = node->mark && node->region != REGION_UPDATE ? NEEDED : OTHERS;
+        node->mark = computed ? next[kind]++ : -1;
+    }
+}
+
+/* What a node is known by beside its place, which a leaf has not; "" where nothing names it. */
+static const char *name_of(struct arena *arena, const struct node *node)
+{
+    if (node->name)
+        return arena_intern(arena, node->name);
+    switch (node->op) {
+    case OP_read:
+    case OP_input:
+        return arena_intern(arena, node->attributes->symbol);
+    case OP_random:
+        return arena_internf(arena, "draw %016llx", (unsigned long long)node->attributes->key);
+    default:
+        return node->mark < 0 ? op_info(node->op)->name : "";
+    }
+}
+
+/* An empty hash is not looked into, which would make one. */
+static struct record *find_by_place(const struct ranges *ranges, const struct graph *graph, const struct node *node)
+{
+    struct record_entry *places = ranges->by_place;
+    const char *key = place_key(ranges->arena, graph->name, (int)node->mark, op_info(node->op)->name);
+    ptrdiff_t at = node->mark >= 0 && places ? shgeti(places, key) : -1;
+    return at >= 0 ? places[at].value : NULL;
+}
+
+static struct record *find_by_name(const struct ranges *ranges, const struct node *node)
+{
+    struct record_entry *names = ranges->by_name;
+    const char *name = name_of(ranges->arena, node);
+    ptrdiff_t at = *name && names ? shgeti(names, name_key(ranges->arena, name, op_info(node->op)->name)) : -1;
+    return at >= 0 ? names[at].value : NULL;
 }
 
 struct ranges *ranges_new(struct arena *arena)
@@ -99,9 +160,10 @@ void ranges_free(struct ranges *ranges)
 static struct record *add_record(struct ranges *ranges, const struct record *record)
 {
     struct record *kept = arena_copy(ranges->arena, record, sizeof *record);
-    const char *place = place_key(ranges->arena, record->graph, record->id, record->op);
+    const char *place = place_key(ranges->arena, record->graph, record->place, record->op);
     arrput(ranges->list, kept);
-    shput(ranges->by_place, place, kept);
+    if (record->place >= 0)
+        shput(ranges->by_place, place, kept);
     if (*record->name) {
         const char *name = name_key(ranges->arena, record->name, record->op);
         shput(ranges->by_name, name, kept);
@@ -111,29 +173,22 @@ static struct record *add_record(struct ranges *ranges, const struct record *rec
 
 struct range *ranges_of(struct ranges *ranges, const struct graph *graph, const struct node *node)
 {
-    const char *op = op_info(node->op)->name;
-    ptrdiff_t at = shgeti(ranges->by_place, place_key(ranges->arena, graph->name, node->id, op));
-    if (at >= 0)
-        return &ranges->by_place[at].value->range;
+    struct record *known = node->mark >= 0 ? find_by_place(ranges, graph, node) : find_by_name(ranges, node);
+    if (known)
+        return &known->range;
     struct record record = {.graph = arena_intern(ranges->arena, graph->name),
-                            .op = op,
-                            .name = arena_intern(ranges->arena, node->name ? node->name : ""),
-                            .id = node->id,
+                            .op = op_info(node->op)->name,
+                            .name = name_of(ranges->arena, node),
+                            .place = (int)node->mark,
                             .region = node->region};
     return &add_record(ranges, &record)->range;
 }
 
 const struct range *ranges_find(const struct ranges *ranges, const struct graph *graph, const struct node *node)
 {
-    const char *op = op_info(node->op)->name;
-    struct record_entry *places = ranges->by_place, *names = ranges->by_name;
-    if (!places) /* looking into an empty hash would make one */
-        return NULL;
-    ptrdiff_t at = shgeti(places, place_key(ranges->arena, graph->name, node->id, op));
-    if (at >= 0)
-        return &places[at].value->range;
-    at = node->name && names ? shgeti(names, name_key(ranges->arena, node->name, op)) : -1;
-    return at >= 0 ? &names[at].value->range : NULL;
+    struct record *known = find_by_place(ranges, graph, node);
+    known = known ? known : find_by_name(ranges, node);
+    return known ? &known->range : NULL;
 }
 
 double ranges_largest_gradient(const struct ranges *ranges)
@@ -158,9 +213,9 @@ static json_t *record_json(const struct record *record)
         snprintf(exponent, sizeof exponent, "%d", i + RANGE_LOW);
         json_object_set_new(exponents, exponent, json_integer((json_int_t)range->bins[i]));
     }
-    return json_pack("{s:s, s:i, s:s, s:s, s:s, s:I, s:I, s:I, s:f, s:f, s:f, s:o}", "graph", record->graph, "id",
-                     record->id, "op", record->op, "name", record->name, "region", region_name(record->region), "count",
-                     (json_int_t)range->count, "zeros", (json_int_t)range->zeros, "infinite",
+    return json_pack("{s:s, s:i, s:s, s:s, s:s, s:I, s:I, s:I, s:f, s:f, s:f, s:o}", "graph", record->graph, "place",
+                     record->place, "op", record->op, "name", record->name, "region", region_name(record->region),
+                     "count", (json_int_t)range->count, "zeros", (json_int_t)range->zeros, "infinite",
                      (json_int_t)range->infinite, "largest", range->largest, "lost_in_f16", range_lost(range, 1),
                      "subnormal_in_f16", range_subnormal(range, 1), "exponents", exponents);
 }
@@ -183,9 +238,9 @@ static bool read_record(struct ranges *ranges, json_t *value)
     json_t *exponents, *bin;
     struct record record = {0};
     const char *exponent;
-    if (json_unpack(value, "{s:s, s:i, s:s, s:s, s:s, s:I, s:I, s:I, s:F, s:o}", "graph", &graph, "id", &record.id,
-                    "op", &op, "name", &name, "region", &region, "count", &count, "zeros", &zeros, "infinite",
-                    &infinite, "largest", &record.range.largest, "exponents", &exponents) != 0)
+    if (json_unpack(value, "{s:s, s:i, s:s, s:s, s:s, s:I, s:I, s:I, s:F, s:o}", "graph", &graph, "place",
+                    &record.place, "op", &op, "name", &name, "region", &region, "count", &count, "zeros", &zeros,
+                    "infinite", &infinite, "largest", &record.range.largest, "exponents", &exponents) != 0)
         return false;
     record.graph = arena_intern(ranges->arena, graph);
     record.op = arena_intern(ranges->arena, op);

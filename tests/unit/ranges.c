@@ -49,9 +49,10 @@ static void record(struct ranges *ranges, const struct graph *graph, const char 
 }
 
 /* a fits f16; b is too large by a factor of two; c loses a tenth; m has an operand that does not fit. */
-static struct ranges *made_up(const struct graph *graph)
+static struct ranges *made_up(struct graph *graph)
 {
     struct ranges *ranges = ranges_new(arena);
+    ranges_number(graph);
     record(ranges, graph, "a", 100, 1);
     record(ranges, graph, "b", 2 * 65504 / 8.0, 1);
     record(ranges, graph, "c", 1, ldexp(1, -25));
@@ -111,6 +112,7 @@ static void scale(void)
     graph_number(graph);
     find(graph, "c")->region = REGION_BACKWARD;
     struct ranges *ranges = ranges_new(arena);
+    ranges_number(graph);
     record(ranges, graph, "c", 0.01, 1e-4);
     struct policy *policy = policy_load(arena, diagnostics, "ranges", ELEMENT_NONE, (struct span){0});
     policy_take_ranges(policy, ranges);
