@@ -6,7 +6,7 @@ import re
 import subprocess
 import tempfile
 
-from castor import CASTOR, check, finish
+from castor import CASTOR, ROOT, check, finish
 
 FILES = ["README.md", "spirals.csv", "spirals.net", "spirals.policy"]
 
@@ -46,6 +46,15 @@ with tempfile.TemporaryDirectory() as folder:
         check(best(run_folder) > stated, f"{policy}: accuracy {best(run_folder)}, stated is over {stated}")
         check(json.loads(read(f"spirals/{run_folder}/run.json"))["policy"] == policy, f"{run_folder} ran in {policy}")
     check(os.path.exists(f"{project}/runs/spirals.1/report.html"), "no report")
+
+    prelude = ""
+    for name in ("layers", "activations", "optimizers"):
+        with open(os.path.join(ROOT, "frontend", "prelude", f"{name}.net"), encoding="utf-8") as file:
+            prelude += file.read()
+    for line in re.findall(r"^- \*\*The (?:network|optimizer)\*\*.*", readme, re.M):
+        for name in re.findall(r"`([a-z_]+)`", line):
+            known = re.search(rf"^(module|function|optimizer) {name}\(", prelude, re.M) or name in ("step", "steps")
+            check(known, f"the README names `{name}`, which there is not")
 
     text = run("castor", "new", "spirals", code=3)
     check("spirals: exists already, and nothing is overwritten" in text, text)
