@@ -64,18 +64,20 @@ static void print_stage(struct printer *printer, int stage, bool joint)
     print_kernel_items(printer, stage);
     text_open_block(&printer->text);
     text_line(&printer->text, joint ? "int next = blockIdx.x;" : "int next = 0;");
-    for (ptrdiff_t i = 0; i < 2 * arrlen(plan->tasks); i++) {
-        const struct cuda_task *task = &plan->tasks[i % arrlen(plan->tasks)];
+    const ptrdiff_t count = arrlen(plan->tasks);
+    for (ptrdiff_t i = 0; i < 2 * count; i++) {
+        const struct cuda_task *task = &plan->tasks[i < count ? i : i - count];
         bool leads = task->keeps || task->scheme == CUDA_AGAIN;
-        if (task->stage != stage || !task->blocks || leads != (i < arrlen(plan->tasks)))
+        if (task->stage != stage || !task->blocks || leads != (i < count))
             continue;
+        int64_t end = first + task->blocks;
         text_open(&printer->text, joint ? "for (; next < %lld; next += gridDim.x)" : "for (; next < %lld; next++)",
-                  (long long)(first + task->blocks));
+                  (long long)end);
         text_line(&printer->text, first ? "const int block = next - %lld;" : "const int block = next;",
                   (long long)first);
         cuda_print_task(printer, task);
         text_close(&printer->text);
-        first += task->blocks;
+        first = end;
     }
     text_close(&printer->text);
 }

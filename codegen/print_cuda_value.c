@@ -105,18 +105,24 @@ static const char *print_random(struct printer *printer, const struct value *val
                         value->integer, cuda_index(printer, value->index));
 }
 
+static const char *print_inside(struct printer *printer, const struct value *value)
+{
+    const char *index = cuda_index(printer, value->index);
+    return arena_printf(printer->arena, "(%s >= %lld) & (%s <= %lld)", index, (long long)value->low, index,
+                        (long long)value->high);
+}
+
 static const char *print_expression(struct printer *printer, const struct value *value)
 {
-    const char *index = value->index ? cuda_index(printer, value->index) : NULL;
     switch (value->kind) {
     case VALUE_LOAD:
         return arena_printf(printer->arena, "load_%s(%s, %s)", element_name(value->element),
                             print_buffer_name(printer, value->buffer), load_address(printer, value));
     case VALUE_INDEX:
-        return arena_printf(printer->arena, is_short(printer->lowered, value->index) ? "%s" : "(int)(%s)", index);
+        return arena_printf(printer->arena, is_short(printer->lowered, value->index) ? "%s" : "(int)(%s)",
+                            cuda_index(printer, value->index));
     case VALUE_INSIDE:
-        return arena_printf(printer->arena, "(%s >= %lld) & (%s <= %lld)", index, (long long)value->low, index,
-                            (long long)value->high);
+        return print_inside(printer, value);
     case VALUE_RANDOM:
         return print_random(printer, value);
     default:

@@ -101,10 +101,11 @@ int64_t print_nest_blocks(const struct loop_nest *nest)
 
 /* ---- expressions ---- */
 
-/* $0, $1 and $2 stand for the operands, @ for what they are: float, int, long. */
+/* $0, $1 and $2 stand for the operands, @ for what they are: float, int, long, mask. */
 static const char *fill(struct printer *printer, const char *pattern, const struct value *value)
 {
-    static const char *const kinds[] = {[LANE_FLOAT] = "float", [LANE_INT] = "int", [LANE_LONG] = "long"};
+    static const char *const kinds[] = {
+        [LANE_FLOAT] = "float", [LANE_INT] = "int", [LANE_LONG] = "long", [LANE_MASK] = "mask"};
     struct text text = {0};
     for (const char *c = pattern; *c; c++) {
         if (*c == '$')

@@ -13,7 +13,7 @@
 struct arena;
 
 /* Says that memory has ended and exits with 3: what the compiler has made so far is of no use to anybody. */
-_Noreturn void arena_exhausted(void);
+__attribute__((noreturn)) void arena_exhausted(void);
 
 /* A new, empty arena; the caller ends it with arena_free. */
 struct arena *arena_new(void);

@@ -32,6 +32,6 @@ void error_hint(struct error *error, const char *format, ...) __attribute__((for
 void error_print(const struct error *error, FILE *out);
 
 /* Where no error could be carried on: says that memory has ended and exits with 3. */
-_Noreturn void error_exhausted(void);
+__attribute__((noreturn)) void error_exhausted(void);
 
 #endif

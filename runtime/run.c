@@ -72,9 +72,10 @@ static bool feed_inputs(struct run *run, struct error *error)
         if (whole.rank)
             whole.dimension[0] *= run->parts;
         void *stored = malloc(program_tensor_bytes(&whole) + 1);
-        bool ok = stored ? convert(fed, &whole, stored, path, error) &&
-                               check_classes(input, stored, program_tensor_elements(&whole), path, error)
-                         : error_set(error, "out of memory");
+        if (!stored)
+            return error_set(error, "out of memory");
+        bool ok = convert(fed, &whole, stored, path, error) &&
+                  check_classes(input, stored, program_tensor_elements(&whole), path, error);
         for (int part = 0; part < run->parts && ok; part++)
             ok = feed_part(run, i, stored, part, error);
         free(stored);

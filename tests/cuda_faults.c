@@ -49,7 +49,7 @@ static bool fails(struct faults *faults, const char *name)
     if (failing && !faults_releases(#name))                                                                            \
         return bad;                                                                                                    \
     type came = own->inner->name(own->inner, LIST arguments);                                                          \
-    return failing ? bad : came;
+    return failing ? (bad) : came;
 
 #define DRIVER(name, symbol, arguments, ...)                                                                           \
     static CUresult driver_##name(struct driver *driver, __VA_ARGS__)                                                  \

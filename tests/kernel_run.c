@@ -270,7 +270,7 @@ double *kernel_batch_value(const struct kernel_batch *batch, const struct node *
         return NULL;
     enum element storage = batch->target.storage[node->type.element];
     int64_t count = shape_elements(&node->type.shape);
-    double *values = malloc(sizeof *values * (size_t)(count + 1));
+    double *values = calloc((size_t)count + 1, sizeof *values);
     for (int64_t i = 0; i < count; i++)
         values[i] = load_element(
             batch->memory[found].value.bytes + (size_t)place_of(&node->type, i) * element_bytes(storage), storage);
@@ -374,12 +374,13 @@ static void run_on_host(struct kernel_batch *batch, int graph, int first, int co
     struct prepared *prepared = NULL;
     for (int i = 0; i < count; i++)
         arrput(prepared, prepare(batch, graph, first + i));
-    for (long item = strip ? (long)strip->items : 0; strip && item > 0; item -= (long)strip->size) {
-        const long slice[] = {item - (long)strip->size, item};
+    const long items = strip ? (long)strip->items : 0, size = strip ? (long)strip->size : 1;
+    for (long item = items; item > 0; item -= size) {
+        const long slice[] = {item - size, item};
         for (int i = 0; i < count; i++)
             prepared[i].code(prepared[i].buffers, prepared[i].integers, slice);
     }
-    const long behind[] = {strip ? (long)strip->items : 0, strip ? (long)strip->items : 0};
+    const long behind[] = {items, items};
     for (int i = 0; i < count; i++) {
         prepared[i].code(prepared[i].buffers, prepared[i].integers, strip ? behind : NULL);
         finish(batch, graph, first + i, &prepared[i]);

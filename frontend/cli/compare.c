@@ -185,7 +185,7 @@ static void print_row(const struct row *row)
     const double mega = 1e6, milli = 1e3;
     const struct ledger *ledger = &row->ledger;
     printf("%-16s %4lld/%-4lld %5llu + %-2llu %8llu %9.2f %9.2f %10.3f", row->name, (long long)row->nodes_half,
-           (long long)(row->nodes_half + row->nodes_f32), (unsigned long long)ledger->casts_fused,
+           (long long)row->nodes_half + row->nodes_f32, (unsigned long long)ledger->casts_fused,
            (unsigned long long)ledger->casts_standalone, (unsigned long long)ledger->launches,
            (double)ledger->bytes / mega, (double)ledger->arena_peak / mega, milli * ledger->predicted_seconds);
     if (row->ran)

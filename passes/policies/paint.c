@@ -140,6 +140,8 @@ static void collect_units(struct painter *painter)
             if (key.key.region)
                 hmput(keys, key.key, unit);
         }
+        if (!painter->units)
+            castor_bug("a unit is known by its key before there is any");
         painter->units[unit].node = node;
         painter->unit_of[i] = unit;
     }

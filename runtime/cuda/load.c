@@ -23,8 +23,10 @@ static bool compile(struct cuda *cuda, struct cuda_kernels *kernels, const struc
     size_t count = (size_t)program->kernel_count;
     struct cuda_compile_settings settings = {cuda->tables.nvrtc, cuda->architecture, cuda->cache, cuda->jobs};
     longer.kernels = calloc(count + 1, sizeof *longer.kernels);
-    if (!longer.kernels)
-        return error_set(error, "out of memory");
+    if (!longer.kernels) {
+        error_set(error, "out of memory");
+        return false;
+    }
     if (count)
         memcpy(longer.kernels, program->kernels, count * sizeof *longer.kernels);
     longer.kernels[count] = (struct program_kernel){.name = "castor_gather", .source = gather_source};
@@ -63,7 +65,9 @@ void *cuda_load(struct device *device, const struct program *program, struct err
     if (ok) {
         kernels->modules = calloc((size_t)kernels->code->unit_count + 1, sizeof *kernels->modules);
         kernels->functions = calloc((size_t)program->kernel_count + 1, sizeof *kernels->functions);
-        ok = (kernels->modules && kernels->functions) || error_set(error, "out of memory");
+        ok = kernels->modules && kernels->functions;
+        if (!ok)
+            error_set(error, "out of memory");
     }
     for (int i = 0; ok && i < kernels->code->unit_count; i++)
         ok = load_unit(cuda, kernels, i, error);

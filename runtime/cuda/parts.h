@@ -76,7 +76,7 @@ bool cuda_good(struct cuda *cuda, CUresult result, const char *tried, struct err
 void cuda_step_text(const struct program_step *step, char *text, size_t size);
 
 void *cuda_load(struct device *device, const struct program *program, struct error *error);
-void cuda_unload(struct device *device, void *kernels);
+void cuda_unload(struct device *device, void *loaded);
 bool cuda_prepare(struct device *device, void *kernels, struct device_call *call, struct error *error);
 void cuda_discard(struct device *device, struct device_call *call);
 

@@ -83,10 +83,12 @@ static bool add_picture(struct pictures *pictures, char *path, int32_t label, st
     if (pictures->count == pictures->room) {
         int64_t room = pictures->room ? 2 * pictures->room : 256;
         char **paths = realloc(pictures->paths, sizeof *paths * (size_t)room);
-        pictures->paths = paths ? paths : pictures->paths;
-        int32_t *labels = paths ? realloc(pictures->labels, sizeof *labels * (size_t)room) : NULL;
-        pictures->labels = labels ? labels : pictures->labels;
-        if (!labels) {
+        if (paths)
+            pictures->paths = paths;
+        int32_t *labels = realloc(pictures->labels, sizeof *labels * (size_t)room);
+        if (labels)
+            pictures->labels = labels;
+        if (!paths || !labels) {
             free(path);
             return error_set(error, "out of memory");
         }

@@ -74,6 +74,7 @@ static u64 apply(const struct access *access, u64 old, u64 b, u64 c)
     }
 }
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): the macro names a type. */
 #define UPDATE(type)                                                                                                   \
     do {                                                                                                               \
         type *cell = place, old = __atomic_load_n(cell, __ATOMIC_SEQ_CST);                                             \
@@ -82,6 +83,7 @@ static u64 apply(const struct access *access, u64 old, u64 b, u64 c)
         }                                                                                                              \
         return old;                                                                                                    \
     } while (0)
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 static u64 update(const struct access *access, void *place, u64 b, u64 c)
 {

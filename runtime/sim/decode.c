@@ -243,8 +243,8 @@ static bool place_variables(struct decoder *decoder)
             const struct ptx_instruction *instruction = &decoder->ptx->code[i];
             for (int k = 0; k < instruction->operand_count; k++) {
                 const struct ptx_value *value = &instruction->operands[k].values[0];
-                if (value->kind != PTX_VARIABLE || value->index >> 31)
-                    continue;
+                if (value->kind != PTX_VARIABLE || value->index >= arrlenu(decoder->shared_places))
+                    continue; /* parameters are numbered from 2^31 on */
                 const struct ptx_variable *variable = &variables[value->index];
                 if (pass == 0)
                     place_variable(decoder, value->index);

@@ -98,7 +98,8 @@ static bool read_address(struct decoder *decoder, int operand, struct access *ac
 /* Whether a load names a place among the parameters, with no register, and keeps within them. */
 static bool known_parameter(const struct decoder *decoder, int operand, const struct access *access, uint64_t offset)
 {
-    uint64_t bytes = (uint64_t)(access->bytes * access->count), all = (uint64_t)decoder->kernel->parameter_bytes;
+    uint64_t bytes = (uint64_t)access->bytes * (uint64_t)access->count,
+             all = (uint64_t)decoder->kernel->parameter_bytes;
     return access->load && access->space == PTX_PARAM && offset % bytes == 0 && offset < all && bytes <= all - offset &&
            decoder->instruction->operands[operand].values[0].kind == PTX_VARIABLE;
 }

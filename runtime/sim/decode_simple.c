@@ -63,9 +63,9 @@ static bool decode_unpack(struct decoder *decoder, int width)
         if (!decode_destination(decoder, &to->values[i], part, &d))
             return false;
         if (part == 32)
-            decode_emit_lane(decoder, LANE_mov_b32, d, halves[i], 0);
+            decode_emit_lane(decoder, LANE_mov_b32, d, halves[2 * i / to->count], 0);
         else
-            decode_emit_lane(decoder, i & 1 ? LANE_high_16 : LANE_low_16, d, halves[i / 2], 0);
+            decode_emit_lane(decoder, i & 1 ? LANE_high_16 : LANE_low_16, d, halves[2 * i / to->count], 0);
     }
     return true;
 }

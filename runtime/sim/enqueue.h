@@ -12,9 +12,9 @@ struct sim_work {
     size_t bytes;
 };
 
-/* Runs the work when the stream comes to it, as it would a kernel. While the stream is captured it becomes a node of
- * the graph and runs at each launch of that. What `run` returns is that node's result. */
-CUresult sim_enqueue(struct driver *driver, CUstream stream, const struct sim_work *work);
+/* Runs the library's work when the stream comes to it, as it would a kernel. While the stream is captured it becomes a
+ * node of the graph and runs at each launch of that. What `run` returns is that node's result. */
+CUresult sim_enqueue(struct driver *driver, CUstream stream, const struct sim_work *library);
 
 /* The process's address of device bytes, for the work while it runs. NULL with the driver's problem set where they do
  * not lie in one allocation or, when they are read, where nothing has written them; a write marks them as written. */

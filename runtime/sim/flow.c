@@ -161,6 +161,8 @@ bool sim_flow(struct sim_kernel *kernel)
 {
     struct flow flow = {0};
     int op_count = (int)arrlen(kernel->ops);
+    if (op_count < 1)
+        return false; /* the last op is the end of the kernel: there is one */
     bool good = allocate(&flow, (size_t)op_count);
     if (good) {
         find_blocks(&flow, kernel->ops, op_count);

@@ -57,9 +57,9 @@ static void *reach(struct gpu *gpu, uint64_t address, size_t bytes, bool write, 
     uint8_t *shadow = allocation->written + (address - allocation->begin);
     size_t written = write ? bytes : sim_written(shadow, bytes);
     if (written < bytes) {
+        unsigned long long at = address - allocation->begin + written;
         gpu_fail(gpu, CUDA_ERROR_INVALID_VALUE, "%s: reads what nothing wrote: byte %llu of allocation %d (%llu bytes)",
-                 what, (unsigned long long)(address - allocation->begin + written), allocation->number,
-                 (unsigned long long)(allocation->end - allocation->begin));
+                 what, at, allocation->number, (unsigned long long)(allocation->end - allocation->begin));
         return NULL;
     }
     if (write)

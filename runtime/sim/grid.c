@@ -163,7 +163,7 @@ static void *worker_main(void *argument)
 static bool worker_new(struct launch *launch, struct worker *worker, int number)
 {
     worker->launch = launch;
-    worker->hints = calloc(arrlenu(launch->kernel->ops), sizeof *worker->hints);
+    worker->hints = calloc(arrlenu(launch->kernel->ops) + 1, sizeof *worker->hints);
     if (!worker->hints)
         return false;
     uint64_t step = launch->cooperative ? (uint64_t)launch->worker_count : launch->block_count;
@@ -209,6 +209,8 @@ bool launch_run(struct launch *launch, struct error *error)
 {
     if ((uint64_t)launch->worker_count > launch->block_count)
         launch->worker_count = (int)launch->block_count;
+    if (launch->worker_count < 1)
+        return error_set(error, "kernel %s is launched without blocks", launch->kernel->name);
     struct worker *workers = calloc((size_t)launch->worker_count, sizeof *workers);
     bool good = workers != NULL;
     launch->fault_block = UINT64_MAX;

@@ -19,9 +19,11 @@ static bool place(struct sim_module *module, struct error *error)
         uint64_t address = 0;
         if (in_memory(variable)) {
             address = sim_memory_new(module->memory, (size_t)variable->bytes, variable->name);
-            if (!address)
-                return error_set(error, "PTX line %d: no memory for '%s' of %lld bytes", variable->line, variable->name,
-                                 (long long)variable->bytes);
+            if (!address) {
+                error_set(error, "PTX line %d: no memory for '%s' of %lld bytes", variable->line, variable->name,
+                          (long long)variable->bytes);
+                return false;
+            }
             memset((void *)(uintptr_t)address, 0, (size_t)variable->bytes);
             if (arrlen(variable->initial))
                 memcpy((void *)(uintptr_t)address, variable->initial, arrlenu(variable->initial));

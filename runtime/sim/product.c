@@ -192,8 +192,9 @@ static bool run_tile(const struct job *job, int64_t tile, const struct scratch *
     int64_t m = smaller(product->m - m_first, TILE_M), n = smaller(product->n - n_first, TILE_N);
     CUdeviceptr a = product->a + (CUdeviceptr)(batch * product->a_offset) * size_of(product->a_type);
     CUdeviceptr b = product->b + (CUdeviceptr)(batch * product->b_offset) * size_of(product->b_type);
-    bool good = true;
-    for (int64_t at = 0; at < product->k && good; at += TILE_K) {
+    int64_t at = 0;
+    bool good;
+    do { /* k is at least 1: layouts have rows and columns */
         int64_t k = smaller(product->k - at, TILE_K);
         struct block left = operand_block(product->b_type, product->tf32, b, product->b_leading, !product->turn_b,
                                           n_first, n, at, k, scratch->b);
@@ -202,7 +203,8 @@ static bool run_tile(const struct job *job, int64_t tile, const struct scratch *
         /* By rows, the tile is its transpose: n x m = op(b)' op(a)'. */
         good = onednn_sgemm(product->turn_b, product->turn_a, n, m, k, left.values, left.leading, right.values,
                             right.leading, at > 0, scratch->d, TILE_M);
-    }
+        at += TILE_K;
+    } while (at < product->k && good);
     if (good)
         finish_tile(product, batch, m_first, m, n_first, n, scratch->d);
     return good;

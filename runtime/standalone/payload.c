@@ -192,7 +192,10 @@ static void read_data(struct memory *memory, struct data_description *data, cons
     const json_t *sources = json_object_get(object, "sources"), *item;
     struct data_source *own = allocate(memory, json_array_size(sources), sizeof *own);
     size_t i;
-    json_array_foreach(sources, i, item) read_source(memory, &own[i], item);
+    json_array_foreach(sources, i, item)
+    {
+        read_source(memory, &own[i], item);
+    }
     *data = (struct data_description){.validate_share = real(object, "validate_share"),
                                       .sources = own,
                                       .source_count = (int)json_array_size(sources)};

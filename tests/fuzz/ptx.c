@@ -246,7 +246,7 @@ int main(int argc, char **argv)
 #include "sim_cases.def"
     add_kernels(&fuzz);
     do {
-        strcpy(fuzz.text, fuzz.seeds[draw(&fuzz, (uint64_t)fuzz.seed_count)]);
+        snprintf(fuzz.text, TEXT_MAX, "%s", fuzz.seeds[draw(&fuzz, (uint64_t)fuzz.seed_count)]);
         for (uint64_t i = draw(&fuzz, 4); i < 4; i++)
             mutate(&fuzz, fuzz.text);
         keep_input(fuzz.text);

@@ -100,8 +100,11 @@ static void put(struct bytes *bytes, const void *data, size_t size)
 
 static void put_number(struct bytes *bytes, uint64_t value, int count, bool big_endian)
 {
-    for (int i = 0; i < count; i++)
-        put(bytes, &(unsigned char){(unsigned char)(value >> 8 * (big_endian ? count - 1 - i : i))}, 1);
+    for (int i = 0; i < count; i++) {
+        int place = big_endian ? count - 1 - i : i;
+        unsigned char byte = (unsigned char)(value >> (8 * place));
+        put(bytes, &byte, 1);
+    }
 }
 
 static void make_safetensors(struct bytes *bytes)

@@ -245,13 +245,13 @@ static bool close(const double *got, const double *wanted, int64_t count, enum p
 /* The statistics of what was stored, in double precision. */
 static bool statistics_hold(const struct sim_case *own, const double *result, const double *got, bool m2)
 {
-    int64_t channels = conv_channels(&own->conv), count = own->counts[2];
+    int64_t channels = conv_channels(&own->conv), count = own->counts[2], each = count / channels;
     double *sums = calloc((size_t)channels, sizeof *sums), *wanted = calloc((size_t)channels, sizeof *wanted);
     for (int64_t i = 0; i < count; i++)
         sums[conv_channel(&own->conv, i)] += result[i];
     for (int64_t i = 0; i < count; i++) {
         int64_t channel = conv_channel(&own->conv, i);
-        double distance = result[i] - sums[channel] / (double)(count / channels);
+        double distance = result[i] - sums[channel] / (double)each;
         wanted[channel] += m2 ? distance * distance : result[i];
     }
     bool good = close(got, wanted, channels, PROGRAM_F32);
@@ -262,19 +262,22 @@ static bool statistics_hold(const struct sim_case *own, const double *result, co
 
 static bool check_results(struct executor *executor, struct sim_case *own)
 {
-    double *values[BUFFERS_MAX];
+    double *values[BUFFERS_MAX] = {NULL};
+    const int count = own->buffer_count;
     bool good = true;
-    for (int i = 0; i < own->buffer_count; i++) {
+    if (count < 3)
+        return false; /* two operands and the result at least */
+    for (int i = 0; i < count; i++) {
         values[i] = malloc(((size_t)own->counts[i] + 1) * sizeof(double));
         good = read_buffer(executor, own, i, values[i]) && good;
     }
     good = close(values[2], own->values[2], own->counts[2], own->elements[2]) && good;
-    int next = own->buffer_count;
+    int next = count;
     if (own->conv.epilogue & PROGRAM_EPILOGUE_M2)
         good = statistics_hold(own, values[2], values[--next], true) && good;
     if (own->conv.epilogue & PROGRAM_EPILOGUE_SUM)
         good = statistics_hold(own, values[2], values[--next], false) && good;
-    for (int i = 0; i < own->buffer_count; i++)
+    for (int i = 0; i < count; i++)
         free(values[i]);
     return good;
 }

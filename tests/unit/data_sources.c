@@ -12,6 +12,15 @@ enum { PATH = 512 };
 
 static char folder[] = "/tmp/castor-sources-XXXXXX";
 
+/* Whether `which` is one of `count` and comes for the first time. */
+static bool is_new(bool *seen, int which, int count)
+{
+    if (which < 0 || which >= count || seen[which])
+        return false;
+    seen[which] = true;
+    return true;
+}
+
 /* Four paths may be in use at once. */
 static const char *path_of(const char *name)
 {
@@ -104,8 +113,7 @@ static void expect_windows(const struct data_source *source, enum split split, i
         CHECK(opened.batches.next(opened.batches.source, split, fields, &got, &error) && got == 1);
         const int *window = fields[0];
         int which = (window[0] - first) / step;
-        CHECK(window[0] == first + which * step && which >= 0 && which < count && !seen[which]);
-        seen[which] = true;
+        CHECK(window[0] == first + which * step && is_new(seen, which, count));
         for (int k = 0; k < width; k++)
             CHECK(window[k] == window[0] + k);
     }
@@ -195,8 +203,7 @@ static void expect_process(const char *command, int64_t examples, int count)
     while (opened.batches.next(opened.batches.source, SPLIT_TRAIN, fields, &got, &error) && got) {
         const float *x = fields[0];
         int which = (int)x[0];
-        CHECK(which >= 0 && which < count && !seen[which] && x[1] == -x[0] && *(const int *)fields[1] == which % 3);
-        seen[which] = true;
+        CHECK(is_new(seen, which, count) && x[1] == -x[0] && *(const int *)fields[1] == which % 3);
     }
     for (int i = 0; i < count; i++)
         CHECK(seen[i]);
@@ -490,8 +497,7 @@ static void expect_rows(const struct data_source *source, struct program_input i
     for (int i = 0; i < 40; i++) {
         CHECK(opened.batches.next(opened.batches.source, SPLIT_TRAIN, fields, &count, &error) && count == 1);
         int which = in.tensor.element == PROGRAM_F32 ? (int)*(const float *)fields[0] : *(const int *)fields[0];
-        CHECK(which >= 0 && which < ROWS && !seen[which]);
-        seen[which] = true;
+        CHECK(is_new(seen, which, ROWS));
         for (int64_t k = 1; k < columns; k += 999)
             CHECK(((const int *)fields[0])[k] == 0);
     }
@@ -501,7 +507,7 @@ static void expect_rows(const struct data_source *source, struct program_input i
 static void check_disk(void)
 {
     enum { COLUMNS = 1 << 18 }; /* 300 MB as f32: more than is held in memory */
-    unsigned char head[128];
+    unsigned char head[128] = {0};
     struct data_rename rename = {"x", "big"};
     struct data_source source = {.kind = DATA_NUMPY, .path = path_of("big.npy"), .rename_count = 1, .renames = &rename};
     char path[PATH];

@@ -113,13 +113,18 @@ static bool moves_with_overflow(const struct program_variable *variable)
     return variable->kind == PROGRAM_HOST;
 }
 
+/* Bit for bit: NaN is the same as itself, and zeros differ by their sign. */
+static bool same_bits(const void *a, const void *b, size_t bytes)
+{
+    return memcmp(a, b, bytes) == 0;
+}
+
 /* How many variables differ between devices that must not. */
 static int differing(const struct program *program, const struct state *a, const struct state *b)
 {
     int count = 0;
     for (int i = 0; i < program->variable_count; i++)
-        if (program->variables[i].kind != PROGRAM_HOST &&
-            memcmp(a->values[i], b->values[i], sizeof a->values[i]) != 0) {
+        if (program->variables[i].kind != PROGRAM_HOST && !same_bits(a->values[i], b->values[i], sizeof a->values[i])) {
             fprintf(stderr, "%s differs\n", program->variables[i].name);
             count++;
         }
@@ -132,7 +137,7 @@ static int moved(const struct program *program, const struct state *before, cons
     int count = 0;
     for (int i = 0; i < program->variable_count; i++)
         count += !moves_with_overflow(&program->variables[i]) &&
-                 memcmp(before->values[i], after->values[i], sizeof before->values[i]) != 0;
+                 !same_bits(before->values[i], after->values[i], sizeof before->values[i]);
     return count;
 }
 

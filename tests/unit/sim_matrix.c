@@ -74,40 +74,45 @@ static void place_c(int lane, int element, int *row, int *column)
     *column = (lane & 3) * 2 + (element & 1);
 }
 
-static void list(char *text, const char *prefix, int count)
+static void list(FILE *text, const char *prefix, int count)
 {
-    strcat(text, "{");
+    fputs("{", text);
     for (int i = 0; i < count; i++)
-        sprintf(text + strlen(text), "%s%%%s%d", i ? ", " : "", prefix, i);
-    strcat(text, "}");
+        fprintf(text, "%s%%%s%d", i ? ", " : "", prefix, i);
+    fputs("}", text);
 }
 
-/* Reads a, b and c from one array of words, [register][lane], and writes d to another. */
-static void kernel_text(char *text, const struct shape *shape)
+/* Reads a, b and c from one array of words, [register][lane], and writes d to another. Malloced. */
+static char *kernel_text(const struct shape *shape)
 {
+    char *whole = NULL;
+    size_t size = 0;
+    FILE *text = open_memstream(&whole, &size);
     int base = 0;
-    strcpy(text,
-           ".version 7.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 in, .param .u64 out)\n{\n"
-           ".reg .b32 %a<4>; .reg .b32 %b<4>; .reg .b32 %c<4>; .reg .b32 %d<4>; .reg .b64 %l<4>; .reg .b32 %t;\n"
-           "mov.u32 %t, %tid.x;\nld.param.u64 %l0, [in];\nmad.wide.u32 %l0, %t, 4, %l0;\n"
-           "ld.param.u64 %l1, [out];\nmad.wide.u32 %l1, %t, 4, %l1;\n");
+    fputs(".version 7.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 in, .param .u64 out)\n{\n"
+          ".reg .b32 %a<4>; .reg .b32 %b<4>; .reg .b32 %c<4>; .reg .b32 %d<4>; .reg .b64 %l<4>; .reg .b32 %t;\n"
+          "mov.u32 %t, %tid.x;\nld.param.u64 %l0, [in];\nmad.wide.u32 %l0, %t, 4, %l0;\n"
+          "ld.param.u64 %l1, [out];\nmad.wide.u32 %l1, %t, 4, %l1;\n",
+          text);
     const struct {
         const char *prefix;
         int count;
     } operands[] = {{"a", shape->a}, {"b", shape->b}, {"c", shape->c}};
     for (int o = 0; o < 3; o++)
         for (int i = 0; i < operands[o].count; i++, base += 128)
-            sprintf(text + strlen(text), "ld.global.b32 %%%s%d, [%%l0+%d];\n", operands[o].prefix, i, base);
-    sprintf(text + strlen(text), "mma.sync.aligned.%s ", shape->text);
+            fprintf(text, "ld.global.b32 %%%s%d, [%%l0+%d];\n", operands[o].prefix, i, base);
+    fprintf(text, "mma.sync.aligned.%s ", shape->text);
     list(text, "d", shape->c);
     for (int o = 0; o < 3; o++) {
-        strcat(text, ", ");
+        fputs(", ", text);
         list(text, operands[o].prefix, operands[o].count);
     }
-    strcat(text, ";\n");
+    fputs(";\n", text);
     for (int i = 0; i < shape->c; i++)
-        sprintf(text + strlen(text), "st.global.b32 [%%l1+%d], %%d%d;\n", i * 128, i);
-    strcat(text, "ret;\n}\n");
+        fprintf(text, "st.global.b32 [%%l1+%d], %%d%d;\n", i * 128, i);
+    fputs("ret;\n}\n", text);
+    fclose(text);
+    return whole;
 }
 
 struct matrices {
@@ -153,7 +158,6 @@ static int count_wrong(const struct shape *shape, const struct matrices *m, uint
 
 static void check_shape(const struct shape *shape)
 {
-    char text[4096];
     uint32_t in[10][32] = {{0}}, out[4][32] = {{0}};
     struct matrices m;
     for (int i = 0; i < 16; i++)
@@ -164,9 +168,10 @@ static void check_shape(const struct shape *shape)
                 m.c[i][j] = i * 8 + j - 60;
             }
         }
-    kernel_text(text, shape);
+    char *text = kernel_text(shape);
     fill(shape, &m, in);
     struct cuda_run *run = cuda_run_new(&(struct cuda_settings){.ptx = true}, text);
+    free(text);
     cuda_run_buffer(run, in, sizeof in);
     cuda_run_buffer(run, out, sizeof out);
     CHECK(cuda_run_launch(run, "k", 1, 32, 0));
