@@ -11,6 +11,7 @@ struct flow {
     int count;       /* of blocks, without the end */
     int *first;      /* ops: first[i] … first[i + 1] */
     int *block_of;   /* by op */
+    bool *leads;     /* by op: it begins a block */
     int (*after)[2]; /* successors by block, -1 for none */
     int *order;      /* of a walk from the end against the arrows, -1 for blocks that never end */
     int *meet;       /* the immediate post-dominator */
@@ -23,9 +24,7 @@ static bool ends_block(const struct op *op)
 
 static void find_blocks(struct flow *flow, const struct op *ops, int op_count)
 {
-    bool *leads = calloc((size_t)op_count + 1, 1);
-    if (!leads)
-        return;
+    bool *leads = flow->leads;
     leads[0] = true;
     for (int i = 0; i < op_count; i++) {
         if (ops[i].kind == OP_BRANCH)
@@ -40,7 +39,6 @@ static void find_blocks(struct flow *flow, const struct op *ops, int op_count)
     }
     flow->first[flow->count] = op_count;
     flow->block_of[op_count] = flow->count;
-    free(leads);
 }
 
 static void find_successors(struct flow *flow, const struct op *ops)
@@ -149,20 +147,19 @@ static bool allocate(struct flow *flow, size_t op_count)
     size_t room = op_count + 2;
     flow->first = calloc(room, sizeof *flow->first);
     flow->block_of = calloc(room, sizeof *flow->block_of);
+    flow->leads = calloc(room, sizeof *flow->leads);
     flow->after = calloc(room, sizeof *flow->after);
     flow->order = malloc(room * sizeof *flow->order);
     flow->meet = malloc(room * sizeof *flow->meet);
     for (size_t i = 0; flow->order && flow->meet && i < room; i++)
         flow->order[i] = flow->meet[i] = -1;
-    return flow->first && flow->block_of && flow->after && flow->order && flow->meet;
+    return flow->first && flow->block_of && flow->leads && flow->after && flow->order && flow->meet;
 }
 
 bool sim_flow(struct sim_kernel *kernel)
 {
     struct flow flow = {0};
     int op_count = (int)arrlen(kernel->ops);
-    if (op_count < 1)
-        return false; /* the last op is the end of the kernel: there is one */
     bool good = allocate(&flow, (size_t)op_count);
     if (good) {
         find_blocks(&flow, kernel->ops, op_count);
@@ -178,6 +175,7 @@ bool sim_flow(struct sim_kernel *kernel)
     }
     free(flow.first);
     free(flow.block_of);
+    free(flow.leads);
     free(flow.after);
     free(flow.order);
     free(flow.meet);

@@ -209,20 +209,21 @@ bool launch_run(struct launch *launch, struct error *error)
 {
     if ((uint64_t)launch->worker_count > launch->block_count)
         launch->worker_count = (int)launch->block_count;
-    if (launch->worker_count < 1)
+    const int count = launch->worker_count;
+    if (count < 1)
         return error_set(error, "kernel %s is launched without blocks", launch->kernel->name);
-    struct worker *workers = calloc((size_t)launch->worker_count, sizeof *workers);
+    struct worker *workers = calloc((size_t)count, sizeof *workers);
     bool good = workers != NULL;
     launch->fault_block = UINT64_MAX;
     launch->next = 0;
     pthread_mutex_init(&launch->lock, NULL);
-    for (int i = 0; good && i < launch->worker_count; i++)
+    for (int i = 0; good && i < count; i++)
         good = worker_new(launch, &workers[i], i);
     if (!good)
         error_set(error, "no memory for the blocks of kernel %s", launch->kernel->name);
     else if (!run_workers(launch, workers))
         error_set(error, "no threads for the blocks of kernel %s", launch->kernel->name);
-    for (int i = 0; workers && i < launch->worker_count; i++) {
+    for (int i = 0; workers && i < count; i++) {
         sim_counters_add(&launch->kernel->counters, &workers[i].counters);
         worker_free(&workers[i]);
     }

@@ -268,7 +268,7 @@ static bool check_results(struct executor *executor, struct sim_case *own)
     if (count < 3)
         return false; /* two operands and the result at least */
     for (int i = 0; i < count; i++) {
-        values[i] = malloc(((size_t)own->counts[i] + 1) * sizeof(double));
+        values[i] = calloc((size_t)own->counts[i] + 1, sizeof(double));
         good = read_buffer(executor, own, i, values[i]) && good;
     }
     good = close(values[2], own->values[2], own->counts[2], own->elements[2]) && good;
