@@ -691,6 +691,34 @@ static void lower_scatter_nest(struct lowerer *lowerer, const struct nest *nest)
     lower_rounding(lowerer, node, sums, target);
 }
 
+/* What lowering a nest appends to. */
+struct mark {
+    ptrdiff_t reductions, stores, buffers;
+    uint64_t workspace;
+};
+
+static struct mark mark_here(const struct lowered *out)
+{
+    return (struct mark){arrlen(out->reductions), arrlen(out->stores), arrlen(out->buffers), out->workspace};
+}
+
+/* Takes back all that lowering the nest appended since. */
+static void go_back(struct lowerer *lowerer, const struct nest *nest, const struct mark *mark)
+{
+    struct lowered *out = &lowerer->out;
+    free_loops(&lowerer->loops);
+    arrsetlen(out->reductions, (size_t)mark->reductions);
+    arrsetlen(out->stores, (size_t)mark->stores);
+    arrsetlen(out->buffers, (size_t)mark->buffers);
+    out->workspace = mark->workspace;
+    for (ptrdiff_t i = 0; i < arrlen(nest->members); i++) {
+        struct place *place = lower_place(lowerer, nest->members[i].node);
+        place->reduction = -1;
+        if (place->buffer >= mark->buffers)
+            place->buffer = -1;
+    }
+}
+
 static void lower_nest(struct lowerer *lowerer, const struct nest *nest)
 {
     enum op op = nest->members[0].node->op;
@@ -702,15 +730,9 @@ static void lower_nest(struct lowerer *lowerer, const struct nest *nest)
         lower_scatter_nest(lowerer, nest);
         return;
     }
-    ptrdiff_t reductions = arrlen(lowerer->out.reductions), stores = arrlen(lowerer->out.stores);
-    uint64_t workspace = lowerer->out.workspace;
+    struct mark mark = mark_here(&lowerer->out);
     if (!lower_loops(lowerer, nest, false)) {
-        free_loops(&lowerer->loops);
-        arrsetlen(lowerer->out.reductions, (size_t)reductions);
-        arrsetlen(lowerer->out.stores, (size_t)stores);
-        for (ptrdiff_t i = 0; i < arrlen(nest->members); i++)
-            lower_place(lowerer, nest->members[i].node)->reduction = -1;
-        lowerer->out.workspace = workspace;
+        go_back(lowerer, nest, &mark);
         lower_loops(lowerer, nest, true);
     }
     keep_nest(lowerer, nest);
