@@ -71,10 +71,16 @@ def failures(fuzzer, work):
                 break
             found = re.search(r"failed at seed (\d+) with passes '([^']*)'", done.stderr)
             if not found:  # a whole round is at fault: one by one
-                one = next(n for n in range(seed, seed + count)
-                           if subprocess.run([fuzzer, "0", str(n), "1", device], cwd=work, capture_output=True).returncode)
+                one = next((n for n in range(seed, seed + count)
+                            if subprocess.run([fuzzer, "0", str(n), "1", device], cwd=work, capture_output=True).returncode),
+                           None)
+                if one is None:
+                    break
                 done = subprocess.run([fuzzer, "0", str(one), "1", device], cwd=work, capture_output=True, text=True)
                 found = re.search(r"failed at seed (\d+) with passes '([^']*)'", done.stderr)
+                if not found:  # a crash, which leaves no graph to reduce
+                    before, count, seed = before + one + 1 - seed, count - (one + 1 - seed), one + 1
+                    continue
             number = int(found.group(1))
             before, count, seed = before + number + 1 - seed, count - (number + 1 - seed), number + 1
             yield os.path.join(work, f"fuzz-{number}.ir"), found.group(2), device, before
