@@ -1,6 +1,7 @@
 /* Operands of two types meet in f32. A result of another half type than its operands' is summed into f32, and the cast
  * behind it is fused with the users as any other. */
 #include "passes/library_types.h"
+#include "passes/rewrite.h"
 
 #include <stb/stb_ds.h>
 
@@ -38,7 +39,9 @@ void fit_library_types(struct graph *graph)
         graph_map_operands(node);
         if (op_is(node->op, CLASS_CONTRACTION)) {
             join_operands(graph, node);
-            node->replacement = widened(graph, node);
+            struct node *wide = widened(graph, node);
+            if (wide)
+                node_replace(node, wide);
         }
         if (!node->replacement)
             graph_append(graph, node);
