@@ -89,7 +89,7 @@ def failures(fuzzer, work):
 def reduced(castor, fuzzer, path, passes, device):
     """How many nodes castor reduce leaves; None where the graph alone does not fail."""
     sim = " sim" if device == "sim" else ""
-    keep = f"{fuzzer} check {{}} '{passes or 'none'}'{sim}".replace("'none'", "''")
+    keep = f"{fuzzer} check {{}} '{passes}'{sim}"
     if subprocess.run(keep.replace("{}", path), shell=True, capture_output=True).returncode == 0:
         return None
     done = subprocess.run([castor, "reduce", path, "--keep", keep], capture_output=True, text=True)
