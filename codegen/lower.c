@@ -449,7 +449,7 @@ static void choose_blocks(struct lowerer *lowerer, const struct nest *nest)
     if (!whole && !ordered && !loops->split_vector)
         loops->block = (length + 63) / 64;
     if (strips)
-        loops->block = length / lowerer->out.strip_items * lowerer->out.strip_size;
+        loops->block = length / lowerer->out.strip_items * reduction_items(lowerer->out.strip_items);
     if (nest->block)
         loops->block = nest->block;
     if (strips && (length % lowerer->out.strip_items || loops->block < 1 ||

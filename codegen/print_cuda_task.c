@@ -116,7 +116,8 @@ static void print_item(struct printer *printer, const struct item *item)
         print_phase(printer, item->number);
         break;
     case ITEM_WATCH:
-        print_watch(printer, &printer->lowered->watches[item->number]);
+        print_watch_open(printer, item->number);
+        print_watch_close(printer, item->number);
         break;
     }
 }

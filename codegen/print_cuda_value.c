@@ -225,7 +225,8 @@ static void print_neighbour(struct printer *printer, const struct item *item, in
                   print_value_name(printer, printer->lowered->stores[item->number].value));
         break;
     case ITEM_WATCH:
-        print_watch(printer, &printer->lowered->watches[item->number]);
+        print_watch_open(printer, item->number);
+        print_watch_close(printer, item->number);
         break;
     default:
         cuda_print_step(printer, item->number);

@@ -51,6 +51,44 @@ static void print_step(struct printer *printer, int number)
     text_line(&printer->text, "%s = %s;", place, step);
 }
 
+/* ---- where overflows begin ---- */
+
+static bool is_repeatable(const struct value *value)
+{
+    return value->kind != VALUE_CONSTANT && value->kind != VALUE_RANDOM && value->kind != VALUE_RESULT;
+}
+
+/* Computes what the watch looks at a second time, from what is loaded anew. Without that all of it would have to stay
+ * in registers up to the test, which every step would pay for. Nothing is stored before the watch, or it would be lost.
+ */
+static void print_again(struct printer *printer, const struct item *items, ptrdiff_t count, const struct watch *watch)
+{
+    const struct lowered *lowered = printer->lowered;
+    bool *needed = ARENA_ARRAY(printer->arena, bool, arrlenu(lowered->values));
+    for (ptrdiff_t i = 0; i < count; i++)
+        if (items[i].kind == ITEM_STORE)
+            return;
+    for (ptrdiff_t i = 0; i < arrlen(watch->values); i++)
+        needed[watch->values[i].value] = true;
+    for (ptrdiff_t i = count - 1; i >= 0; i--) {
+        const struct value *value = &lowered->values[items[i].number];
+        if (items[i].kind == ITEM_VALUE && needed[items[i].number] && is_repeatable(value))
+            for (int k = 0; k < value->operand_count; k++)
+                needed[value->operands[k]] = true;
+    }
+    text_line(&printer->text, "load_again();");
+    for (ptrdiff_t i = 0; i < count; i++)
+        if (items[i].kind == ITEM_VALUE && needed[items[i].number] && is_repeatable(&lowered->values[items[i].number]))
+            print_value(printer, items[i].number);
+}
+
+static void print_watch(struct printer *printer, const struct item *items, ptrdiff_t place)
+{
+    print_watch_open(printer, items[place].number);
+    print_again(printer, items, place, &printer->lowered->watches[items[place].number]);
+    print_watch_close(printer, items[place].number);
+}
+
 /* ---- bodies ---- */
 
 static void print_phase(struct printer *printer, const struct phase *phase);
@@ -76,7 +114,7 @@ static void print_items(struct printer *printer, const struct item *items)
             print_phase(printer, &printer->nest->phases[number]);
             break;
         case ITEM_WATCH:
-            print_watch(printer, &printer->lowered->watches[number]);
+            print_watch(printer, items, i);
             break;
         }
     }

@@ -282,8 +282,9 @@ static const char *print_begins(struct printer *printer, int number)
     return lanes;
 }
 
-void print_watch(struct printer *printer, const struct watch *watch)
+void print_watch_open(struct printer *printer, int number)
 {
+    const struct watch *watch = &printer->lowered->watches[number];
     const char *triggers = NULL;
     for (ptrdiff_t i = 0; i < arrlen(watch->triggers); i++) {
         const char *name = print_value_name(printer, watch->triggers[i]);
@@ -292,6 +293,11 @@ void print_watch(struct printer *printer, const struct watch *watch)
                                 check ? "mask_not" : "nonfinite", name);
     }
     text_open(&printer->text, "if (any_lane(%s, %d))", triggers, printer->lanes);
+}
+
+void print_watch_close(struct printer *printer, int number)
+{
+    const struct watch *watch = &printer->lowered->watches[number];
     for (ptrdiff_t i = 0; i < arrlen(watch->values); i++)
         text_line(&printer->text, "tell_origin(%s, %s, %d, %s[%d]);",
                   print_buffer_name(printer, printer->lowered->overflow), print_begins(printer, watch->values[i].value),

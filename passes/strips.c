@@ -10,6 +10,9 @@
  * nowadays. */
 enum { CACHED_BYTES = 3 << 17, MEMBERS_MAX = 16 };
 
+/* Strips that each thread gets at least, so that all end at about the same time. */
+enum { STRIPS_A_THREAD = 8 };
+
 /* One kernel's way to run by strips. */
 struct part {
     int64_t items; /* 0: it can not */
@@ -345,6 +348,17 @@ void strip_add(struct strip_builder *builder, int kernel)
         builder->seen[use->stores[i]->id] = builder->strip;
 }
 
+/* As many examples as the cache holds of what the strip shares, `cached` bytes where it has the fewest: each call into
+ * a library costs the same for one example as for many. */
+static int64_t strip_size(const struct target *target, int64_t items, int64_t cached)
+{
+    int64_t fewest = reduction_items(items), size = fewest;
+    for (int64_t next = fewest; next * STRIPS_A_THREAD * target->threads <= items; next += fewest)
+        if (items % next == 0 && cached / fewest * next <= CACHED_BYTES)
+            size = next;
+    return size;
+}
+
 struct strip_set strips_find(struct kernel_set *set, const struct target *target, struct arena *arena)
 {
     struct strip_builder *builder = strip_builder_new(set, target, arena);
@@ -357,10 +371,12 @@ struct strip_set strips_find(struct kernel_set *set, const struct target *target
             continue;
         if (strips.of[i - 1] < 0) {
             strips.of[i - 1] = strips.count;
-            strips.strips[strips.count++] = (struct strip){i, 1, builder->items, reduction_items(builder->items)};
+            strips.strips[strips.count++] = (struct strip){i, 1, builder->items, 0};
         }
         strips.of[i] = strips.of[i - 1];
-        strips.strips[strips.of[i]].count++;
+        struct strip *strip = &strips.strips[strips.of[i]];
+        strip->count++;
+        strip->size = strip_size(target, strip->items, builder->cached);
     }
     for (int i = 0; i < set->count; i++)
         if (strips.of[i] >= 0) {

@@ -163,21 +163,28 @@ INLINE ints nonfinite(floats x)
 /* Whether one of the first n lanes holds. */
 INLINE int any_lane(ints mask, int n)
 {
-    typedef int half __attribute__((vector_size(32)));
-    typedef int quarter __attribute__((vector_size(16)));
-    typedef long two __attribute__((vector_size(16)));
     if (n < 16)
         mask &= int_lt(lane, splat_int(n));
+#ifdef __AVX__
+    typedef int half __attribute__((vector_size(32)));
+    typedef long long four __attribute__((vector_size(32)));
     const union {
         ints all;
         half part[2];
     } a = {mask};
-    const union {
-        half all;
-        quarter part[2];
-    } b = {a.part[0] | a.part[1]};
-    const two c = (two)(b.part[0] | b.part[1]);
-    return __builtin_expect((c[0] | c[1]) != 0, 0);
+    const four any = (four)(a.part[0] | a.part[1]);
+    return __builtin_expect(!__builtin_ia32_ptestz256(any, any), 0);
+#else
+    int any = 0;
+    for (int i = 0; i < 16; i++)
+        any |= mask[i];
+    return __builtin_expect(any != 0, 0);
+#endif
+}
+/* The compiler does not know any more what stands in memory. */
+INLINE void load_again(void)
+{
+    __asm__ volatile("" ::: "memory");
 }
 /* The smallest number told is kept; threads tell side by side. */
 static __attribute__((noinline, cold, unused)) void tell_origin(char *place, ints mask, int n, long long number)
