@@ -157,7 +157,6 @@ static uint64_t print_body(struct kernel *kernel, const struct lowered *lowered,
         return 0;
     }
     struct cuda_kernel printed = print_cuda(lowered, arena);
-    kernel->name = arena_printf(arena, "%s_kernel", kernel->name); /* CUDA has functions of its own: rsqrt, max */
     kernel->body = printed.body;
     kernel->workspace_bytes = printed.workspace;
     kernel->threads = printed.threads;
@@ -171,7 +170,8 @@ struct kernel kernel_generate(const struct kernel_use *use, const struct target 
 {
     struct lowered lowered = lower_kernel(use, target, arena);
     struct kernel kernel = {.main = main_store(use)};
-    kernel.name = text_identifier(kernel.main, arena);
+    /* No keyword, and no function of the prelude or of C's or CUDA's library, has such a name. */
+    kernel.name = arena_printf(arena, "%s_kernel", text_identifier(kernel.main, arena));
     kernel.comment = make_comment(use, arena);
     uint64_t spared = print_body(&kernel, &lowered, arena);
     kernel.integer_count = (int)arrlen(lowered.integers);
