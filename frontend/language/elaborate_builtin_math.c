@@ -235,16 +235,17 @@ BUILTIN(pair)
     return result;
 }
 
-BUILTIN(remainder)
+/* Division of whole numbers, rounded down, and what is left over. */
+BUILTIN(whole)
 {
     int64_t a, b;
     if (!want_integer(call->e, &call->values[0], call->spans[0], "the dividend", &a) ||
         !want_integer(call->e, &call->values[1], call->spans[1], "the divisor", &b))
         return (struct value){0};
     if (b < 1 || a < 0)
-        return report(call->e, E0402, call->span, NULL, "remainder(%lld, %lld) is not defined", (long long)a,
-                      (long long)b);
-    return value_integer(a % b);
+        return report(call->e, E0402, call->span, NULL, "%s(%lld, %lld) is not defined", call->builtin->name,
+                      (long long)a, (long long)b);
+    return value_integer(call->builtin->argument ? a % b : a / b);
 }
 
 /* fan_in is axis 1, fan_out axis 0, each times the sizes of the axes from 2 on. */

@@ -364,7 +364,7 @@ BUILTIN(rank);
 BUILTIN(axes);
 BUILTIN(count);
 BUILTIN(pair);
-BUILTIN(remainder);
+BUILTIN(whole);
 BUILTIN(fan);
 BUILTIN(require);
 BUILTIN(ratio);

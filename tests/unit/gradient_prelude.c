@@ -39,6 +39,11 @@ static const struct {
     {"y = x |> layer_norm(affine = false)", -2, 2, SECOND},
     {"y = x |> batch_norm |> tanh", -2, 2, SECOND},
     {"y = reshape(z, [batch, 2, 4, 4]) |> batch_norm(affine = false) |> tanh", -2, 2, SECOND},
+    {"y = x |> rms_norm(eps = 0.1) |> tanh", -2, 2, SECOND},
+    {"y = reshape(z, [batch, 4, 2, 4]) |> group_norm(2) |> tanh", -2, 2, SECOND},
+    {"y = reshape(z, [batch, 4, 8]) |> instance_norm |> tanh", -2, 2, SECOND},
+    {"y = reshape(z, [batch, 4, 8]) |> instance_norm(affine = true) |> tanh", -2, 2, SECOND},
+    {"y = reshape(z, [batch, 4, 8]) |> local_response_norm(3, alpha = 0.5)", -2, 2, SECOND},
     {"y = x |> dropout(0.4)", -2, 2, SECOND},
     {"y = reshape(z, [batch, 2, 4, 4]) |> conv(3, 3, pad = 1, stride = 2)", -2, 2, SECOND},
     {"y = reshape(z, [batch, 2, 4, 4]) |> conv(2, [1, 2], groups = 2, bias = false) |> tanh", -2, 2, SECOND},
@@ -46,6 +51,8 @@ static const struct {
     {"y = reshape(z, [batch, 2, 4, 4]) |> max_pool(3, stride = 1, pad = 1) |> tanh", -2, 2, SECOND},
     {"y = reshape(z, [batch, 2, 4, 4]) |> avg_pool(2) |> tanh", -2, 2, SECOND},
     {"y = reshape(z, [batch, 2, 4, 4]) |> avg_pool(3, stride = 1, pad = 1) |> tanh", -2, 2, SECOND},
+    {"y = reshape(z, [batch, 2, 4, 4]) |> adaptive_avg_pool(2) |> tanh", -2, 2, SECOND},
+    {"y = reshape(z, [batch, 2, 4, 4]) |> adaptive_avg_pool([3, 5]) |> tanh", -2, 2, SECOND},
     {"y = reshape(z, [batch, 2, 4, 4]) |> upsample(2) |> tanh", -2, 2, SECOND},
     {"y = cross_entropy(x[:, 0:4], label)", -2, 2, SECOND},
     {"y = cross_entropy(x[:, 0:4], label, smoothing = 0.1)", -2, 2, SECOND},
@@ -60,7 +67,7 @@ static const struct {
 };
 
 static const char *const without_gradient[] = {"accuracy"};
-static const char *const files[] = {"activations", "layers", "losses", "tensors"};
+static const char *const files[] = {"activations", "layers", "losses", "normalisation", "tensors"};
 
 static void run_case(const char *body, double low, double high, bool second)
 {

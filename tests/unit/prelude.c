@@ -201,7 +201,11 @@ static void check_layers(void)
         for (int i = 0; i < 4; i++)
             normal[4 * row + i] = (xs[4 * row + i] - mean) / sqrt(variance + 1e-5);
     }
+    struct shape groups = {3, {1, 4, 2}}, channels = {3, {1, 2, 4}};
     check_output("y = layer_norm(x)", "x: f32[batch, 4]", &rows, normal, COUNT);
+    check_output("y = group_norm(x, 2)", "x: f32[batch, 4, 2]", &groups, normal, COUNT);
+    check_output("y = instance_norm(x)", "x: f32[batch, 2, 4]", &channels, normal, COUNT);
+    check_output("y = instance_norm(x, affine = true)", "x: f32[batch, 2, 4]", &channels, normal, COUNT);
     double evaluated[COUNT];
     for (int i = 0; i < COUNT; i++)
         evaluated[i] = xs[i] / sqrt(1 + 1e-5);
@@ -209,6 +213,45 @@ static void check_layers(void)
     double dropped[COUNT];
     memcpy(dropped, xs, sizeof dropped);
     check_output("y = dropout(x, 0.5)", "x: f32[batch, 4]", &rows, dropped, COUNT);
+}
+
+static void check_rms_norm(void)
+{
+    struct shape rows = {2, {2, 4}};
+    double wanted[COUNT];
+    for (int row = 0; row < 2; row++) {
+        double squares = 0;
+        for (int i = 0; i < 4; i++)
+            squares += xs[4 * row + i] * xs[4 * row + i];
+        for (int i = 0; i < 4; i++)
+            wanted[4 * row + i] = xs[4 * row + i] / sqrt(squares / 4 + 0.5);
+    }
+    check_output("y = rms_norm(x, eps = 0.5)", "x: f32[batch, 4]", &rows, wanted, COUNT);
+}
+
+/* Channel c of four sees the squares from `before` channels before it to `after` behind it. */
+static void check_response(const char *body, int before, int after)
+{
+    struct shape shape = {3, {1, 4, 2}};
+    double wanted[COUNT];
+    for (int c = 0; c < 4; c++)
+        for (int i = 0; i < 2; i++) {
+            double squares = 0;
+            for (int k = c - before; k <= c + after; k++)
+                squares += k >= 0 && k < 4 ? xs[2 * k + i] * xs[2 * k + i] : 0;
+            wanted[2 * c + i] = xs[2 * c + i] / pow(3 + 0.5 * squares / (before + 1 + after), 0.75);
+        }
+    check_output(body, "x: f32[batch, 4, 2]", &shape, wanted, COUNT);
+}
+
+static void check_adaptive_pool(void)
+{
+    struct shape image = {4, {1, 1, 2, 4}};
+    const double thirds[] = {-2.0 / 4, 2.75 / 4, 14.75 / 4}, halves[] = {-1.75, -0.125, 0.75, 7.5};
+    const double enlarged[] = {-2.5, -2.5, -1, -1, -0.25, -0.25, 0, 0, 0.5, 0.5, 1, 1, 3, 3, 12, 12};
+    check_output("y = adaptive_avg_pool(x, [1, 3])", "x: f32[batch, 1, 2, 4]", &image, thirds, 3);
+    check_output("y = adaptive_avg_pool(x, 2)", "x: f32[batch, 1, 2, 4]", &image, halves, 4);
+    check_output("y = adaptive_avg_pool(x, [2, 8])", "x: f32[batch, 1, 2, 4]", &image, enlarged, 16);
 }
 
 /* ---- training steps of whole modules ---- */
@@ -552,6 +595,10 @@ int main(void)
     check_activations();
     check_losses();
     check_layers();
+    check_rms_norm();
+    check_response("y = local_response_norm(x, 3, alpha = 0.5, k = 3)", 1, 1);
+    check_response("y = local_response_norm(x, 4, alpha = 0.5, k = 3)", 2, 1);
+    check_adaptive_pool();
     check_optimizer("sgd(lr = 0.01, momentum = 0.9, weight_decay = 0.1, nesterov = true)", step_sgd);
     check_optimizer("adam(lr = 0.01)", step_adam);
     check_optimizer("adamw(lr = 0.01, weight_decay = 0.1)", step_adamw);

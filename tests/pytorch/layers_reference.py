@@ -1,0 +1,59 @@
+"""Makes the reference numbers of layers.net: layers_reference.py, with PyTorch installed.
+
+Writes data/layers.safetensors: every parameter under its name in layers.net, every value as `value.NAME`, and the gradients
+of the loss, which is the sum over all values of mean(sin(value)), as `grad.NAME`. Run it again only to add a case: the
+file is committed, and the tests do not need PyTorch.
+"""
+import os
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+import safetensors
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PARAMETERS = {"image": [2, 4, 5, 6], "rows": [3, 8]}
+MODULES = {"layer": nn.LayerNorm(6), "rms": nn.RMSNorm(6), "group": nn.GroupNorm(2, 4),
+           "instance": nn.InstanceNorm2d(4, affine=True)}
+
+
+def values(p):
+    """Every value of layers.net, from the parameters by name."""
+    image, rows = p["image"], p["rows"]
+    yield "layer_norm", MODULES["layer"](image)
+    yield "rms_norm", MODULES["rms"](image)
+    yield "group_norm", MODULES["group"](image)
+    yield "group_norm_rows", functional.group_norm(rows, 2)
+    yield "instance_norm", MODULES["instance"](image)
+    yield "instance_norm_plain", functional.instance_norm(image)
+    yield "adaptive_avg_pool", functional.adaptive_avg_pool2d(image, (3, 4))
+    yield "adaptive_avg_pool_one", functional.adaptive_avg_pool2d(image, 1)
+    yield "local_response_norm", functional.local_response_norm(image, 3)
+    yield "local_response_norm_2", functional.local_response_norm(image, 2, 0.5, 0.6, 2.0)
+
+
+def put(tensors, name, tensor):
+    element = "F32" if tensor.is_floating_point() else "I32"
+    tensors[name] = (element, list(tensor.shape), tensor.detach().flatten().tolist())
+
+
+def main():
+    torch.manual_seed(5)
+    torch.set_num_threads(2)
+    parameters = {name: nn.Parameter(torch.randn(shape)) for name, shape in PARAMETERS.items()}
+    for label, module in MODULES.items():
+        for name, parameter in module.named_parameters():
+            nn.init.normal_(parameter)
+            parameters[f"{label}.{name}"] = parameter
+    results, tensors = dict(values(parameters)), {}
+    sum(result.sin().mean() for result in results.values() if result.is_floating_point()).backward()
+    for name, parameter in parameters.items():
+        put(tensors, name, parameter)
+        put(tensors, "grad." + name, parameter.grad)
+    for name, result in results.items():
+        put(tensors, "value." + name, result)
+    safetensors.write(os.path.join(HERE, "data", "layers.safetensors"), tensors)
+
+
+main()
