@@ -9,7 +9,7 @@
 #include <string.h>
 
 #if CASTOR_CUDA
-#include "runtime/cuda/compile.h"
+#include "runtime/cuda/code.h"
 #include "runtime/cuda/cuda.h"
 #include "runtime/sim/cublaslt.h"
 #include "runtime/sim/sim.h"
@@ -107,9 +107,11 @@ static struct device *make_gpu(const struct device_choice *choice, struct error 
     return cuda_device_new(&tables, &settings, error);
 }
 
-/* The program compiled for the architecture. Free with cuda_code_free. */
-static struct cuda_code *compile_kernels(const struct device_choice *choice, const struct device_facts *facts,
-                                         const struct program *program, struct error *error)
+/* By cuda_compile or cuda_code_compile, for the architecture. Free with cuda_code_free. */
+static struct cuda_code *compile_by(struct cuda_code *(*compile)(const struct cuda_compile_settings *,
+                                                                 const struct program *, struct error *),
+                                    const struct device_choice *choice, const struct device_facts *facts,
+                                    const struct program *program, struct error *error)
 {
     struct nvrtc *nvrtc = nvrtc_open(error);
     struct device_facts host;
@@ -118,7 +120,7 @@ static struct cuda_code *compile_kernels(const struct device_choice *choice, con
         return NULL;
     struct cuda_compile_settings settings = {nvrtc, facts->isa, choice->host.cache,
                                              host_describe(&choice->host, &host, &ignored) ? host.cores : 1};
-    struct cuda_code *code = cuda_compile(&settings, program, error);
+    struct cuda_code *code = compile(&settings, program, error);
     nvrtc->free(nvrtc);
     return code;
 }
@@ -126,7 +128,7 @@ static struct cuda_code *compile_kernels(const struct device_choice *choice, con
 bool device_print_ptx(const struct device_choice *choice, const struct device_facts *facts,
                       const struct program *program, FILE *out, struct error *error)
 {
-    struct cuda_code *code = compile_kernels(choice, facts, program, error);
+    struct cuda_code *code = compile_by(cuda_compile, choice, facts, program, error);
     for (int i = 0; code && i < code->unit_count; i++)
         fputs(code->units[i].ptx, out);
     bool ok = code;
@@ -134,10 +136,19 @@ bool device_print_ptx(const struct device_choice *choice, const struct device_fa
     return ok;
 }
 
+bool device_code(const struct device_choice *choice, const struct device_facts *facts, const struct program *program,
+                 void **bytes, size_t *size, struct error *error)
+{
+    struct cuda_code *code = compile_by(cuda_code_compile, choice, facts, program, error);
+    bool ok = code && (cuda_code_write(code, program, bytes, size) || error_set(error, "out of memory"));
+    cuda_code_free(code);
+    return ok;
+}
+
 struct ledger_resources *device_resources(const struct device_choice *choice, const struct device_facts *facts,
                                           const struct program *program, struct error *error)
 {
-    struct cuda_code *code = compile_kernels(choice, facts, program, error);
+    struct cuda_code *code = compile_by(cuda_compile, choice, facts, program, error);
     struct ledger_resources *resources = code ? calloc((size_t)program->kernel_count + 1, sizeof *resources) : NULL;
     for (int i = 0; resources && i < program->kernel_count; i++) {
         const struct cuda_resources *own = &code->resources[i];
@@ -196,6 +207,17 @@ bool device_print_ptx(const struct device_choice *choice, const struct device_fa
     (void)facts;
     (void)program;
     (void)out;
+    return left_out(error);
+}
+
+bool device_code(const struct device_choice *choice, const struct device_facts *facts, const struct program *program,
+                 void **bytes, size_t *size, struct error *error)
+{
+    (void)choice;
+    (void)facts;
+    (void)program;
+    (void)bytes;
+    (void)size;
     return left_out(error);
 }
 

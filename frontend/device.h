@@ -38,6 +38,9 @@ struct device *device_make(const struct device_choice *choice, struct error *err
 /* The PTX of a program that was made for a GPU; needs NVRTC, but no GPU. */
 bool device_print_ptx(const struct device_choice *choice, const struct device_facts *facts,
                       const struct program *program, FILE *out, struct error *error);
+/* What a trainer carries of such a program (cuda_code_write); the bytes are the caller's to free. */
+bool device_code(const struct device_choice *choice, const struct device_facts *facts, const struct program *program,
+                 void **bytes, size_t *size, struct error *error);
 /* What each kernel of such a program takes, as the assembler tells it; an array, the caller's to free. NULL with an
  * error set on failure. */
 struct ledger_resources *device_resources(const struct device_choice *choice, const struct device_facts *facts,

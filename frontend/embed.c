@@ -21,7 +21,9 @@ static const char *const sets[] = {"avx512", "avx2", "baseline"};
 enum { SETS = sizeof sets / sizeof *sets, OBJECTS = SETS * UNITS_MAX + 1, LIBRARIES = 32, LINK_WORDS = 64 };
 
 struct embedding {
-    const struct program *program;
+    const struct embed_edition *editions;
+    int edition_count;
+    const struct program *host; /* of the host's edition; NULL: there is none */
     struct error *error;
     struct cache folder; /* temporary */
     char *library;       /* folder of shipped libraries */
@@ -63,7 +65,8 @@ static bool compiler_failed(struct embedding *embedding, const char *what, const
     struct error ignored = {0};
     size_t size;
     char *text = file_read(log, &size, &ignored);
-    const char *line = text ? strstr(text, "error") : NULL;
+    const char *line = text ? strstr(text, "undefined reference") : NULL;
+    line = text && !line ? strstr(text, "error") : line;
     while (line && line > text && line[-1] != '\n')
         line--;
     line = line ? line : text ? text : "";
@@ -127,7 +130,7 @@ static bool start_unit(struct embedding *embedding, int set, int unit)
 {
     char *name = file_text("%s_%d", sets[set], unit);
     int first = unit ? embedding->ends[unit - 1] : 0;
-    char *text = unit_source(embedding->program, name, first, embedding->ends[unit]);
+    char *text = unit_source(embedding->host, name, first, embedding->ends[unit]);
     bool ok = text
                   ? write_scratch(embedding, name, ".c", text, strlen(text)) && start_object(embedding, name, sets[set])
                   : error_set(embedding->error, "out of memory");
@@ -153,9 +156,9 @@ static bool compile_units(struct embedding *embedding, int jobs)
 /* ---- the payload ---- */
 
 /* The program without the text of its kernels, which is compiled. */
-static bool write_program(struct embedding *embedding)
+static bool write_program(struct embedding *embedding, const struct program *program, const char *name)
 {
-    struct program bare = *embedding->program;
+    struct program bare = *program;
     void *bytes = NULL;
     size_t size = 0;
     bare.source = "";
@@ -163,38 +166,48 @@ static bool write_program(struct embedding *embedding)
     if (!bare.kernels)
         arena_exhausted();
     for (int i = 0; i < bare.kernel_count; i++) {
-        bare.kernels[i] = embedding->program->kernels[i];
+        bare.kernels[i] = program->kernels[i];
         bare.kernels[i].source = "";
     }
-    bool ok = (bare.kernels && program_write(&bare, &bytes, &size)) || error_set(embedding->error, "out of memory");
-    ok = ok && write_scratch(embedding, "program", "", bytes, size);
+    bool ok = program_write(&bare, &bytes, &size) || error_set(embedding->error, "out of memory");
+    ok = ok && write_scratch(embedding, name, "", bytes, size);
     free(bytes);
     free(bare.kernels);
     return ok;
 }
 
+static bool write_edition(struct embedding *embedding, int number)
+{
+    const struct embed_edition *edition = &embedding->editions[number];
+    char *program = file_text("program_%d", number), *record = file_text("record_%d", number);
+    char *code = file_text("code_%d", number);
+    bool ok = write_program(embedding, edition->program, program) &&
+              write_scratch(embedding, record, "", edition->record, strlen(edition->record)) &&
+              write_scratch(embedding, code, "", edition->code ? edition->code : "", edition->code_size);
+    free(program);
+    free(record);
+    free(code);
+    return ok;
+}
+
+/* The bytes of a file, and a zero behind them. */
 static void put_blob(FILE *out, const char *name)
 {
     fprintf(out,
             "__asm__(\".section .rodata\\n.balign 16\\n.globl castor_%s\\ncastor_%s:\\n.incbin \\\"%s\\\"\\n\"\n"
-            "        \".globl castor_%s_end\\ncastor_%s_end:\\n.byte 0\\n.text\\n\");\n",
-            name, name, name, name, name);
+            "        \".globl castor_%s_end\\ncastor_%s_end:\\n.byte 0\\n.text\\n\");\n"
+            "extern const char castor_%s[], castor_%s_end[];\n",
+            name, name, name, name, name, name, name);
 }
 
-/* castor_program, castor_payload and castor_units, as runtime/standalone/main.c declares them. */
-static char *payload_source(const struct embedding *embedding)
+static void put_units(FILE *out, const struct embedding *embedding)
 {
-    size_t size = 0;
-    char *text = NULL;
-    FILE *out = arena_stream(&text, &size);
-    put_blob(out, "program");
-    put_blob(out, "payload");
     fputs("typedef void kernel(char *const *, const long long *, const long *);\n", out);
     for (int i = 0; i < SETS; i++)
         for (int k = 0; k < embedding->unit_count; k++)
             fprintf(out, "extern kernel *const castor_%s_%d[];\n", sets[i], k);
-    fputs("const struct {\n    const char *isa;\n    int first, count;\n    kernel *const *functions;\n} "
-          "castor_units[] = {\n",
+    fputs("static const struct {\n    const char *isa;\n    int first, count;\n    kernel *const *functions;\n} "
+          "units[] = {\n",
           out);
     for (int i = 0; i < SETS; i++)
         for (int k = 0; k < embedding->unit_count; k++) {
@@ -203,6 +216,43 @@ static char *payload_source(const struct embedding *embedding)
                     k);
         }
     fputs("    {0, 0, 0, 0}};\n", out);
+}
+
+static void put_edition(FILE *out, const struct embed_edition *edition, int i)
+{
+    fprintf(out, "    {\"%s\", ", edition->device);
+    fprintf(out, edition->architecture ? "\"%s\"" : "0", edition->architecture);
+    fprintf(
+        out,
+        ", %d, castor_record_%d, castor_program_%d, castor_program_%d_end, castor_code_%d, castor_code_%d_end, %s},\n",
+        edition->tf32, i, i, i, i, i, edition->architecture ? "0" : "units");
+}
+
+/* castor_payload and castor_editions, as runtime/standalone/ declares them. */
+static char *payload_source(const struct embedding *embedding)
+{
+    static const char *const parts[] = {"record", "program", "code"};
+    size_t size = 0;
+    char *text = NULL;
+    FILE *out = arena_stream(&text, &size);
+    put_blob(out, "payload");
+    for (int i = 0; i < embedding->edition_count; i++)
+        for (size_t k = 0; k < sizeof parts / sizeof *parts; k++) {
+            char *name = file_text("%s_%d", parts[k], i);
+            put_blob(out, name);
+            free(name);
+        }
+    put_units(out, embedding);
+    fputs("const struct {\n    const char *device, *architecture;\n    int tf32;\n"
+          "    const char *record, *program, *program_end, *code, *code_end;\n    const void *units;\n"
+          "} castor_editions[] = {\n",
+          out);
+    for (int i = 0; i < embedding->edition_count; i++)
+        put_edition(out, &embedding->editions[i], i);
+    fputs("    {0, 0, 0, 0, 0, 0, 0, 0, 0}};\n", out);
+    bool gpu = embedding->edition_count > (embedding->host != NULL);
+    fprintf(out, "%svoid (*const castor_choose_gpu)(void) = %s;\n", gpu ? "void trainer_choose_gpu(void);\n" : "",
+            gpu ? "trainer_choose_gpu" : "0");
     arena_stream_close(out);
     return text;
 }
@@ -210,11 +260,12 @@ static char *payload_source(const struct embedding *embedding)
 static bool write_payload(struct embedding *embedding, const struct payload *payload)
 {
     char *json = payload_text(payload), *source = payload_source(embedding);
-    bool ok = json && source && write_scratch(embedding, "payload", "", json, strlen(json)) &&
-              write_program(embedding) && write_scratch(embedding, "payload", ".c", source, strlen(source)) &&
-              start_object(embedding, "payload", "baseline") && finish_object(embedding, embedding->object_count - 1);
-    if (!json || !source)
-        error_set(embedding->error, "out of memory");
+    bool ok = (json && source) || error_set(embedding->error, "out of memory");
+    ok = ok && write_scratch(embedding, "payload", "", json, strlen(json));
+    for (int i = 0; i < embedding->edition_count && ok; i++)
+        ok = write_edition(embedding, i);
+    ok = ok && write_scratch(embedding, "payload", ".c", source, strlen(source)) &&
+         start_object(embedding, "payload", "baseline") && finish_object(embedding, embedding->object_count - 1);
     free(json);
     free(source);
     return ok;
@@ -222,12 +273,15 @@ static bool write_payload(struct embedding *embedding, const struct payload *pay
 
 /* ---- shared libraries ---- */
 
-/* What every system has, and what the archive or the linker brings in whole. */
+/* What every system has, what the archive or the linker brings in whole, and what comes with a GPU's driver and
+ * toolkit.
+ */
 static bool is_left_out(const char *name)
 {
-    static const char *const names[] = {
-        "ld-linux",    "linux-vdso", "libc.", "libm.",     "libgomp.", "libpthread.", "libdl.",    "librt.",
-        "libjansson.", "libxxhash.", "libz.", "libpng16.", "libjpeg.", "libasan.",    "libubsan.", "libtsan."};
+    static const char *const names[] = {"ld-linux",    "linux-vdso", "libc.",    "libm.",       "libgomp.",
+                                        "libpthread.", "libdl.",     "librt.",   "libjansson.", "libxxhash.",
+                                        "libz.",       "libpng16.",  "libjpeg.", "libasan.",    "libubsan.",
+                                        "libtsan.",    "libnvrtc",   "libcuda.", "libcublas"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strncmp(name, names[i], strlen(names[i])) == 0)
             return true;
@@ -328,17 +382,27 @@ static bool ship_libraries(struct embedding *embedding, const char *path)
     return dl_iterate_phdr(copy_library, embedding) == 0;
 }
 
-bool embed_trainer(const char *path, const struct program *program, const struct payload *payload, int jobs,
-                   struct error *error)
+static bool embed(struct embedding *embedding, const char *path, const struct payload *payload, int jobs)
+{
+    for (int i = 0; i < embedding->edition_count; i++)
+        if (!embedding->editions[i].architecture)
+            embedding->host = embedding->editions[i].program;
+    if (embedding->host)
+        embedding->unit_count = units_split(embedding->host, 0, embedding->ends);
+    return cache_open(&embedding->folder, "off", embedding->error) && compile_units(embedding, jobs > 0 ? jobs : 1) &&
+           write_payload(embedding, payload) && ship_libraries(embedding, path) && link_trainer(embedding, path);
+}
+
+bool embed_trainer(const char *path, const struct embed_edition *editions, int count, const struct payload *payload,
+                   int jobs, struct error *error)
 {
     struct embedding *embedding = calloc(1, sizeof *embedding);
     if (!embedding)
         return error_set(error, "out of memory");
-    embedding->program = program;
+    embedding->editions = editions;
+    embedding->edition_count = count;
     embedding->error = error;
-    embedding->unit_count = units_split(program, 0, embedding->ends);
-    bool ok = cache_open(&embedding->folder, "off", error) && compile_units(embedding, jobs > 0 ? jobs : 1) &&
-              write_payload(embedding, payload) && ship_libraries(embedding, path) && link_trainer(embedding, path);
+    bool ok = embed(embedding, path, payload, jobs);
     for (int i = 0; i < embedding->object_count; i++)
         free(embedding->objects[i]);
     for (int i = 0; i < embedding->library_count; i++)

@@ -80,8 +80,8 @@ static struct compile_request session_request(const struct session *session, boo
     return request;
 }
 
-int session_open(struct session *session, const struct invocation *invocation, const char *policy, bool train_graph,
-                 bool eval_graph)
+int session_compile(struct session *session, const struct invocation *invocation, const char *policy, bool train_graph,
+                    bool eval_graph)
 {
     *session = (struct session){0};
     struct compilation *compilation = &session->compilation;
@@ -108,12 +108,17 @@ int session_open(struct session *session, const struct invocation *invocation, c
     code = compilation_module(compilation, &request);
     if (!code)
         code = compilation_program(compilation);
+    return code ? code : bind_data(session);
+}
+
+int session_open(struct session *session, const struct invocation *invocation, const char *policy, bool train_graph,
+                 bool eval_graph)
+{
+    int code = session_compile(session, invocation, policy, train_graph, eval_graph);
     if (!code)
-        code = compilation_device(compilation);
-    if (!code)
-        code = bind_data(session);
+        code = compilation_device(&session->compilation);
     if (!code && !flag_given(invocation, FLAG_quiet))
-        say_emulated(compilation);
+        say_emulated(&session->compilation);
     return code;
 }
 

@@ -14,8 +14,11 @@ struct session {
     struct batches batches;
 };
 
-/* Compiles the graphs that are asked for and opens device and data. `policy` as for compilation_open_with. Returns 0 or
- * an exit code; session_close is needed either way, and gives the code back. */
+/* Opens the data and compiles the graphs that are asked for into a program. `policy` as for compilation_open_with.
+ * Returns 0 or an exit code; session_close is needed either way, and gives the code back. */
+int session_compile(struct session *session, const struct invocation *invocation, const char *policy, bool train_graph,
+                    bool eval_graph);
+/* The same, and makes the device that runs it. */
 int session_open(struct session *session, const struct invocation *invocation, const char *policy, bool train_graph,
                  bool eval_graph);
 int session_close(struct session *session, int code);

@@ -57,7 +57,7 @@ void trainer_notes(const struct trainer *trainer, struct safetensors_note notes[
         {"castor", CHECKPOINT_FORMAT},
         {"version", CHECKPOINT_VERSION},
         {"network", trainer->program->name},
-        {"device", trainer->program->target},
+        {"device", executor_device(trainer->executor)->name},
         {"policy", settings->precision ? settings->precision : ""},
         {"optimizer", settings->optimizer ? settings->optimizer : ""},
         {"entries", settings->entries},

@@ -15,7 +15,8 @@ static const struct command commands[] = {
      command_train},
     {"build", "FILE", 1, 1, COMPILES | GROUP_BUILD,
      "Make a trainer: an executable that needs neither castor nor a compiler.",
-     "build models/fashion_mlp.net -o trainer\nbuild model.net --policy 'autocast(bf16)' --set width=512 -o trainer",
+     "build models/fashion_mlp.net -o trainer\nbuild model.net --policy 'autocast(bf16)' --set width=512 -o trainer\n"
+     "build model.net --device host,cuda --arch sm_80,sm_90 -o trainer",
      command_build},
     {"eval", "FILE", 1, 1, COMPILES | GROUP_WEIGHTS | GROUP_JSON, "Losses and metrics on the test data.",
      "eval model.net --weights runs/model.1/best.safetensors", command_eval},

@@ -15,6 +15,8 @@ struct cuda_settings {
     int jobs;                 /* compilations at a time */
     bool tf32;                /* products of f32 may be rounded to tf32 */
     bool ptx;                 /* the driver takes PTX rather than cubins */
+    const void *built;        /* what cuda_code_write made of the program that it will load, which stays there; NULL: */
+    size_t built_size;        /* kernels are compiled where they run */
     /* What the driver counted of a kernel, a launch; NULL where it counts nothing. How many it wrote, at most `room`.
      */
     int (*counts)(CUfunction function, struct device_count *counts, int room);
@@ -27,6 +29,7 @@ struct cuda_tables {
 };
 
 /* Takes the tables, which are freed with the device, or at once when it cannot be made: then NULL with an error set.
+ * NVRTC's may be missing where kernels are built.
  * The settings' strings are copied, but for the name. */
 struct device *cuda_device_new(const struct cuda_tables *tables, const struct cuda_settings *settings,
                                struct error *error);

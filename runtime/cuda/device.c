@@ -307,6 +307,8 @@ static void fill_device(struct cuda *cuda, const struct cuda_settings *settings)
     cuda->jobs = settings->jobs;
     cuda->tf32 = settings->tf32;
     cuda->ptx = settings->ptx;
+    cuda->built = settings->built;
+    cuda->built_size = settings->built_size;
     cuda->kernel_counts = settings->counts;
     if (settings->architecture)
         snprintf(cuda->architecture, sizeof cuda->architecture, "%s", settings->architecture);

@@ -1,4 +1,5 @@
 /* Modules of compiled kernels, and a kernel step made ready for launching. */
+#include "runtime/cuda/code.h"
 #include "runtime/cuda/parts.h"
 
 #include <stdlib.h>
@@ -6,34 +7,11 @@
 
 enum { WAVES = 8 }; /* a grid has at most so many blocks for each that fits onto the GPU at once */
 
-/* Scalar results lie anywhere in the arena: this brings them together, so that one copy takes them to the host. */
-static const char gather_source[] =
-    "struct castor_results { const unsigned char *from[64]; unsigned char *to; long long bytes[64], count; };\n"
-    "extern \"C\" __global__ void castor_gather(castor_results results)\n"
-    "{\n"
-    "    for (int i = threadIdx.x; i < results.count; i += blockDim.x)\n"
-    "        for (int j = 0; j < 8; j++)\n"
-    "            results.to[8 * i + j] = j < results.bytes[i] ? results.from[i][j] : 0;\n"
-    "}\n";
-
-/* The program with one kernel more. */
-static bool compile(struct cuda *cuda, struct cuda_kernels *kernels, const struct program *program, struct error *error)
+static struct cuda_code *code_of(struct cuda *cuda, const struct program *program, struct error *error)
 {
-    struct program longer = *program;
-    size_t count = (size_t)program->kernel_count;
-    struct cuda_compile_settings settings = {cuda->tables.nvrtc, cuda->architecture, cuda->cache, cuda->jobs};
-    longer.kernels = calloc(count + 1, sizeof *longer.kernels);
-    if (!longer.kernels) {
-        error_set(error, "out of memory");
-        return false;
-    }
-    if (count)
-        memcpy(longer.kernels, program->kernels, count * sizeof *longer.kernels);
-    longer.kernels[count] = (struct program_kernel){.name = "castor_gather", .source = gather_source};
-    longer.kernel_count++;
-    kernels->code = cuda_compile(&settings, &longer, error);
-    free(longer.kernels);
-    return kernels->code;
+    const struct cuda_compile_settings settings = {cuda->tables.nvrtc, cuda->architecture, cuda->cache, cuda->jobs};
+    return cuda->built ? cuda_code_read(cuda->built, cuda->built_size, program, error)
+                       : cuda_code_compile(&settings, program, error);
 }
 
 static bool load_unit(struct cuda *cuda, struct cuda_kernels *kernels, int number, struct error *error)
@@ -44,7 +22,7 @@ static bool load_unit(struct cuda *cuda, struct cuda_kernels *kernels, int numbe
     if (!cuda_good(cuda, driver->ModuleLoadData(driver, &kernels->modules[number], image), "loading kernels", error))
         return false;
     for (int i = unit->first; i < unit->last; i++) {
-        const char *name = i < kernels->kernel_count ? kernels->program->kernels[i].name : "castor_gather";
+        const char *name = i < kernels->kernel_count ? kernels->program->kernels[i].name : CUDA_GATHER;
         if (!cuda_good(cuda, driver->ModuleGetFunction(driver, &kernels->functions[i], kernels->modules[number], name),
                        name, error))
             return false;
@@ -61,7 +39,8 @@ void *cuda_load(struct device *device, const struct program *program, struct err
         return NULL;
     }
     *kernels = (struct cuda_kernels){.kernel_count = program->kernel_count, .program = program};
-    bool ok = compile(cuda, kernels, program, error);
+    kernels->code = code_of(cuda, program, error);
+    bool ok = kernels->code;
     if (ok) {
         kernels->modules = calloc((size_t)kernels->code->unit_count + 1, sizeof *kernels->modules);
         kernels->functions = calloc((size_t)program->kernel_count + 1, sizeof *kernels->functions);

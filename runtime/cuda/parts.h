@@ -32,6 +32,8 @@ struct cuda {
     char architecture[16];
     int jobs;
     bool tf32, ptx;
+    const void *built;
+    size_t built_size;
     int (*kernel_counts)(CUfunction function, struct device_count *counts, int room);
     CUdevice gpu;
     CUcontext context;

@@ -3,8 +3,8 @@
  */
 #include "runtime/entries.h"
 #include "runtime/file.h"
-#include "runtime/host/host.h"
 #include "runtime/shell.h"
+#include "runtime/standalone/edition.h"
 #include "runtime/standalone/payload.h"
 
 #include <errno.h>
@@ -15,8 +15,8 @@
 enum { EXIT_USAGE = 2 };
 
 /* What the linker brings (frontend/embed.c writes it). */
-extern const char castor_program[], castor_program_end[], castor_payload[], castor_payload_end[];
-extern const struct host_unit castor_units[];
+extern const struct trainer_edition castor_editions[];
+extern const char castor_payload[], castor_payload_end[];
 
 enum flag {
 #define FLAG(identifier, spelling, argument, help) FLAG_##identifier,
@@ -40,6 +40,17 @@ struct words {
 
 /* ---- the command line ---- */
 
+/* "host, cuda (sm_80), cuda (sm_90)" */
+static void print_devices(void)
+{
+    const struct trainer_edition *edition = castor_editions;
+    printf("  %-28s", "devices");
+    for (int i = 0; edition[i].device; i++)
+        printf("%s %s%s%s%s", i ? "," : "", edition[i].device, edition[i].architecture ? " (" : "",
+               edition[i].architecture ? edition[i].architecture : "", edition[i].architecture ? ")" : "");
+    printf("\n");
+}
+
 static void print_help(const struct payload *payload, const char *name)
 {
     printf("Train %s, compiled from %s.\n\nusage: %s [flags]\n\n", payload->settings.name, payload->file, name);
@@ -50,6 +61,7 @@ static void print_help(const struct payload *payload, const char *name)
         printf("  %-28s %s\n", left, flags[i].help);
     }
     printf("\nDecided when it was built:\n\n");
+    print_devices();
     printf("  %-28s %s\n", "policy", payload->settings.precision);
     if (payload->settings.optimizer)
         printf("  %-28s %s\n", "optimizer", payload->settings.optimizer);
@@ -216,12 +228,11 @@ static const struct program_entry *batch_entry(const struct program *program)
     return entry ? entry : program_find_entry(program, "micro");
 }
 
-static bool train_on_host(const struct payload *payload, const struct program *program,
-                          const struct host_settings *host, struct error *error)
+static bool train_on(struct device *device, const struct payload *payload, const struct program *program,
+                     struct error *error)
 {
     const struct program_entry *entry = batch_entry(program);
-    struct device *device = host_device_new(host, error);
-    struct dataset *dataset = device ? data_open(&payload->data, error) : NULL;
+    struct dataset *dataset = data_open(&payload->data, error);
     struct loader *loader =
         dataset ? loader_open(dataset, entry->inputs, entry->input_count, payload->settings.seed, 0, error) : NULL;
     struct train_result *result = calloc(1, sizeof *result);
@@ -233,31 +244,47 @@ static bool train_on_host(const struct payload *payload, const struct program *p
     free(result);
     loader_close(loader);
     data_close(dataset);
-    if (device)
-        device->free(device);
     return ok;
+}
+
+static bool train_edition(const struct trainer_edition *edition, struct device *device, const struct payload *payload,
+                          struct error *error)
+{
+    char problem[256];
+    struct program *program =
+        program_read(edition->program, (size_t)(edition->program_end - edition->program), problem, sizeof problem);
+    bool ok =
+        program ? train_on(device, payload, program, error) : error_set(error, "this trainer is damaged: %s", problem);
+    program_free(program);
+    return ok;
+}
+
+static bool is_device(const char *name)
+{
+    return !name || strcmp(name, "host") == 0 || strcmp(name, "cuda") == 0 || strcmp(name, "sim") == 0;
 }
 
 static int run(const struct words *words, struct payload *payload)
 {
     struct error error = {0};
-    char problem[256];
+    struct trainer_wish wish = {words->given[FLAG_device], words->given[FLAG_isa], 0};
+    struct device *device = NULL;
     int64_t threads = 0;
+    if (!is_device(wish.device))
+        return usage(words, "host, cuda or sim is needed after --", flags[FLAG_device].spelling);
     if (!take_settings(words, payload, &threads))
         return EXIT_USAGE;
+    wish.threads = (int)threads;
     char *again = command_again(words), *entries = entries_with_flags(words, payload->settings.entries);
+    const struct trainer_edition *edition = trainer_choose(castor_editions, &wish, &device, &error);
     payload->settings.command = again;
     payload->settings.entries = entries;
-    struct host_settings host = {.threads = (int)threads,
-                                 .isa = words->given[FLAG_isa] ? words->given[FLAG_isa] : host_unit_isa(castor_units),
-                                 .built = castor_units};
-    struct program *program =
-        program_read(castor_program, (size_t)(castor_program_end - castor_program), problem, sizeof problem);
-    bool ok = program ? train_on_host(payload, program, &host, &error)
-                      : error_set(&error, "this trainer is damaged: %s", problem);
+    payload->settings.run_text = edition ? edition->record : NULL;
+    bool ok = edition && train_edition(edition, device, payload, &error);
+    if (device)
+        device->free(device);
     if (!ok)
         error_print(&error, stderr);
-    program_free(program);
     free(again);
     free(entries);
     return ok ? 0 : error.code ? error.code : ERROR_RUNTIME;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SETTING_TEXTS(X) X(name) X(model_text) X(run_text) X(policy_text) X(precision) X(optimizer) X(entries) X(best)
+#define SETTING_TEXTS(X) X(name) X(model_text) X(policy_text) X(precision) X(optimizer) X(entries) X(best)
 #define SETTING_NUMBERS(X)                                                                                             \
     X(epochs) X(steps) X(evaluate_steps) X(evaluate_epochs) X(checkpoint_steps) X(checkpoint_epochs) X(keep)
 

@@ -1,5 +1,6 @@
 """A trainer made by `castor build` in a root with nothing but libc, libgomp and what it ships (and /proc, by which the
-loader finds what lies beside it): the same bytes as `castor train`, whatever kernels it chooses; runs go from one to the other; the same input gives the same trainer.
+loader finds what lies beside it): the same bytes as `castor train`, whatever kernels it chooses and on whatever device;
+runs go from one to the other; the same input gives the same trainer.
 usage: standalone.py CASTOR MODEL STEPS"""
 import os
 import re
@@ -49,6 +50,11 @@ def library(name):
     raise SystemExit(f"no {name}")
 
 
+def has_devices():
+    """Those that can run here, by `castor devices`."""
+    return [line.split()[0] for line in run(CASTOR, "devices").splitlines() if line.strip() and "not here" not in line]
+
+
 def make_root(root, built):
     for name in SYSTEM:
         path = library(name)
@@ -96,7 +102,24 @@ with tempfile.TemporaryDirectory() as folder:
     run("/trainer/t", "--resume", "/nowhere", root=root, code=3)
     run("/trainer/t", "--data", "/nowhere", root=root, code=3)
     run(CASTOR, "build", model, "--device", "host", code=2)
-    run(CASTOR, "build", model, "--device", "cuda", "-o", os.path.join(again, "t"), code=2)
+    run(CASTOR, "build", model, "--device", "sim", "-o", os.path.join(again, "t"), code=2)
+    run(CASTOR, "build", model, "--arch", "sm_80", "-o", os.path.join(again, "t"), code=2)
+    run("/trainer/t", "--device", "sim", root=root, code=3)
     run(CASTOR, "build", model, "--device", "host", "-o", os.path.join(again, "t"), cwd=again)
     check(read(built, "t") == read(again, "t"), "the same input gives another trainer")
+
+    # For host and GPU, which the simulated one stands for; in a root without NVRTC.
+    if "sim" in has_devices():
+        both = os.path.join(folder, "both")
+        os.makedirs(both)
+        run(CASTOR, "build", model, "--device", "host,cuda", "--arch", "sm_80,sm_90", "-o", os.path.join(both, "t"))
+        shutil.copytree(both, root + "/both")
+        few = ["--steps", "2", "--eval-every", "9 steps", "--quiet"]
+        run("/both/t", "--device", "sim", "--out", "/sim", *few, root=root)
+        run(CASTOR, "train", model, "--device", "sim", "--arch", "sm_80", "--out", os.path.join(folder, "sim"), *few)
+        same_run(os.path.join(folder, "sim"), root + "/sim")
+        run("/both/t", "--threads", "2", "--out", "/both-host", "--quiet", *STEPS, root=root)
+        same_run(whole, root + "/both-host")
+        run("/both/t", "--device", "cuda", root=root, code=3)
+        check("cuda (sm_80), cuda (sm_90)" in run("/both/t", "--help", root=root), "--help without its devices")
 finish()

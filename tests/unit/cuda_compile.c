@@ -4,7 +4,7 @@
 #if CASTOR_CUDA
 
 #include "cuda_hand.h"
-#include "runtime/cuda/compile.h"
+#include "runtime/cuda/code.h"
 #include "runtime/file.h"
 
 #include <stdlib.h>
@@ -103,6 +103,33 @@ static void check_units(struct cuda_compile_settings settings)
     program_free(program);
 }
 
+/* Code as bytes, as a trainer carries it: whole, cut off anywhere, and for another program. */
+static void check_bytes(const struct cuda_compile_settings *settings, const struct program *program)
+{
+    struct error error = {0};
+    struct cuda_code *code = cuda_code_compile(settings, program, &error), *again = NULL;
+    void *bytes = NULL;
+    size_t size = 0;
+    CHECK(code && cuda_code_write(code, program, &bytes, &size));
+    CHECK(code && strstr(code->units[0].ptx, ".entry " CUDA_GATHER "("));
+    again = cuda_code_read(bytes, size, program, &error);
+    CHECK(again && again->unit_count == code->unit_count && again->units[0].last == program->kernel_count + 1);
+    CHECK(again && again->units[0].cubin_size == code->units[0].cubin_size &&
+          memcmp(again->units[0].cubin, code->units[0].cubin, code->units[0].cubin_size) == 0);
+    CHECK(again && strcmp(again->units[0].ptx, code->units[0].ptx) == 0);
+    CHECK(again && again->resources[0].registers == code->resources[0].registers);
+    for (size_t part = 0; part < size; part += 1 + part / 16) {
+        error = (struct error){0};
+        CHECK(!cuda_code_read(bytes, part, program, &error) && strstr(error.text, "damaged"));
+    }
+    struct program other = *program;
+    other.kernel_count++;
+    CHECK(!cuda_code_read(bytes, size, &other, &error));
+    cuda_code_free(again);
+    cuda_code_free(code);
+    free(bytes);
+}
+
 int main(void)
 {
     char folder[] = "/tmp/castor-test-XXXXXX";
@@ -122,6 +149,7 @@ int main(void)
     settings.cache = "off";
     check_code(&settings, program, 1);
     check_resources(&settings);
+    check_bytes(&settings, program);
     check_units(settings);
     program_free(program);
     nvrtc->free(nvrtc);
