@@ -13,9 +13,12 @@ from torch.nn import functional
 import safetensors
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PARAMETERS = {"image": [2, 4, 5, 6], "rows": [3, 8]}
+PARAMETERS = {"image": [2, 4, 5, 6], "rows": [3, 8], "heads": [3, 2, 5, 4], "steps": [3, 5, 8], "hidden": [3, 4],
+              "memory": [3, 4]}
 MODULES = {"layer": nn.LayerNorm(6), "rms": nn.RMSNorm(6), "group": nn.GroupNorm(2, 4),
-           "instance": nn.InstanceNorm2d(4, affine=True)}
+           "instance": nn.InstanceNorm2d(4, affine=True), "lstm_step": nn.LSTMCell(8, 4), "gru_step": nn.GRUCell(8, 4),
+           "lstm_bare_step": nn.LSTMCell(8, 4, bias=False), "gru_bare_step": nn.GRUCell(8, 4, bias=False),
+           "lstm_zero": nn.LSTM(8, 4, batch_first=True), "lstm_primed": nn.LSTM(8, 4, bias=False, batch_first=True)}
 
 
 def values(p):
@@ -31,6 +34,19 @@ def values(p):
     yield "adaptive_avg_pool_one", functional.adaptive_avg_pool2d(image, 1)
     yield "local_response_norm", functional.local_response_norm(image, 3)
     yield "local_response_norm_2", functional.local_response_norm(image, 2, 0.5, 0.6, 2.0)
+    q, k, v = p["heads"]
+    yield "attention_all", functional.scaled_dot_product_attention(q, k, v)
+    yield "attention_causal", functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+    yield "attention_cross", functional.scaled_dot_product_attention(q[:, :2], k, v)
+    steps, hidden, memory = p["steps"], p["hidden"], p["memory"]
+    h, c = MODULES["lstm_step"](rows, (hidden, memory))
+    yield "lstm_h", h
+    yield "lstm_c", c
+    yield "gru", MODULES["gru_step"](rows, hidden)
+    yield "lstm_bare", MODULES["lstm_bare_step"](rows, (hidden, memory))[0]
+    yield "gru_bare", MODULES["gru_bare_step"](rows, hidden)
+    yield "lstm_all", MODULES["lstm_zero"](steps)[0]
+    yield "lstm_from", MODULES["lstm_primed"](steps, (hidden.unsqueeze(0), memory.unsqueeze(0)))[0]
 
 
 def put(tensors, name, tensor):

@@ -34,6 +34,7 @@ static const struct mistake mistakes[] = {
            "squeeze(1)\n z = linear(x, 1) - "
            "argmax(x)")},
     {"E0207", "`b` has 8 where k = 4 is wanted", "module m(a: [k, n], b: [.., k]) { return a }\n" MODEL("y = m(x, x)")},
+    {"E0410", "as many queries as keys, not 4", MODEL("y = attention(x, x[0:1], x[0:1], causal = true)")},
     {"E0402", "quotient(8, 0) is not defined", MODEL("y = x * quotient(8, 0)")},
     {"E0208", "8 / 3 leaves a rest of 2",
      "module m(x: [.., k]) { return reshape(x, [k / 3, -1]) }\n" MODEL("y = m(x)")},

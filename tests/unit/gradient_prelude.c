@@ -54,6 +54,12 @@ static const struct {
     {"y = reshape(z, [batch, 2, 4, 4]) |> adaptive_avg_pool(2) |> tanh", -2, 2, SECOND},
     {"y = reshape(z, [batch, 2, 4, 4]) |> adaptive_avg_pool([3, 5]) |> tanh", -2, 2, SECOND},
     {"y = reshape(z, [batch, 2, 4, 4]) |> upsample(2) |> tanh", -2, 2, SECOND},
+    {"y = attention(x, 2 * x, tanh(x))", -2, 2, SECOND},
+    {"q = reshape(z, [batch, 4, 8]); y = attention(q, tanh(q), q[.., 2:4], causal = true)", -2, 2, SECOND},
+    {"h, c = lstm_cell(x, z[:, 0:2], z[:, 2:4], 2); y = h * c", -2, 2, SECOND},
+    {"h, c = lstm_gates(z, tanh(z[:, 0:8])); y = h * c", -2, 2, SECOND},
+    {"y = gru_cell(x, z[:, 0:2], 2)", -2, 2, SECOND},
+    {"y = reshape(x[:, 0:4], [batch, 2, 2]) |> lstm(2)", -2, 2, SECOND},
     {"y = cross_entropy(x[:, 0:4], label)", -2, 2, SECOND},
     {"y = cross_entropy(x[:, 0:4], label, smoothing = 0.1)", -2, 2, SECOND},
     {"y = nll(log_softmax(x[:, 0:4]), label)", -2, 2, SECOND},
@@ -67,7 +73,7 @@ static const struct {
 };
 
 static const char *const without_gradient[] = {"accuracy"};
-static const char *const files[] = {"activations", "layers", "losses", "normalisation", "tensors"};
+static const char *const files[] = {"activations", "layers", "losses", "normalisation", "sequences", "tensors"};
 
 static void run_case(const char *body, double low, double high, bool second)
 {

@@ -254,6 +254,26 @@ static void check_adaptive_pool(void)
     check_output("y = adaptive_avg_pool(x, [2, 8])", "x: f32[batch, 1, 2, 4]", &image, enlarged, 16);
 }
 
+/* Of x [4, 2] with itself, x / 2 and t. */
+static void check_attention(bool causal)
+{
+    struct shape shape = {2, {4, 2}};
+    double wanted[COUNT];
+    for (int row = 0; row < 4; row++) {
+        int seen = causal ? row + 1 : 4;
+        double score[4], sums[2] = {0};
+        for (int i = 0; i < seen; i++)
+            score[i] = (xs[2 * row] * xs[2 * i] + xs[2 * row + 1] * xs[2 * i + 1]) / (2 * sqrt(2));
+        softmax(score, seen, false);
+        for (int i = 0; i < seen; i++)
+            for (int k = 0; k < 2; k++)
+                sums[k] += score[i] * ts[2 * i + k];
+        memcpy(&wanted[2 * row], sums, sizeof sums);
+    }
+    const char *body = causal ? "y = attention(x, x / 2, t, causal = true)" : "y = attention(x, x / 2, t)";
+    check_output(body, "x: f32[batch, 2], t: f32[batch, 2]", &shape, wanted, COUNT);
+}
+
 /* ---- training steps of whole modules ---- */
 
 /* A model with loss = mean(w * x) whose gradient to w is x / COUNT, trained for some steps. */
@@ -599,6 +619,8 @@ int main(void)
     check_response("y = local_response_norm(x, 3, alpha = 0.5, k = 3)", 1, 1);
     check_response("y = local_response_norm(x, 4, alpha = 0.5, k = 3)", 2, 1);
     check_adaptive_pool();
+    check_attention(false);
+    check_attention(true);
     check_optimizer("sgd(lr = 0.01, momentum = 0.9, weight_decay = 0.1, nesterov = true)", step_sgd);
     check_optimizer("adam(lr = 0.01)", step_adam);
     check_optimizer("adamw(lr = 0.01, weight_decay = 0.1)", step_adamw);
