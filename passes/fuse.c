@@ -39,7 +39,13 @@ static bool meet_anchor(struct visit *visit, struct node *node)
     if (fact->own_group != visit->group) {
         struct group *provider = &fuser->groups[fact->own_group];
         int level = fuser->groups[visit->group].level;
-        provider->consumer = level < provider->consumer ? level : provider->consumer;
+        if (level < provider->consumer) {
+            provider->consumer = level;
+            provider->consumer_nest = visit->nest < arrlen(fuser->nests) ? visit->nest : -1;
+        } else if (level == provider->consumer &&
+                   (provider->consumer_nest < 0 || fuser->nest_group[provider->consumer_nest] != visit->group)) {
+            provider->consumer_nest = -1;
+        }
         fact->stored = true;
         return true;
     }
@@ -189,6 +195,7 @@ void pass_fuse(struct graph *graph, struct pass_context *context)
         fuse_place(&fuser, graph->nodes[i]);
     fuse_place_effects(&fuser);
     decide_stores(&fuser);
+    fuse_made(&fuser);
     fuse_float(&fuser);
     fuse_beside(&fuser);
     number_kernels(&fuser);

@@ -35,10 +35,11 @@ struct fact {
 struct group {
     int level, nests;
     bool library;
-    bool floating; /* only reductions of everything to one value: may run later, with others */
-    int merged;    /* the group that took this one in, else GROUP_NONE */
-    int consumer;  /* the lowest level of a group that needs this one */
-    int64_t bytes; /* that its nests move, at most */
+    bool floating;     /* only reductions of everything to one value: may run later, with others */
+    int merged;        /* the group that took this one in, else GROUP_NONE */
+    int consumer;      /* the lowest level of a group that needs this one */
+    int consumer_nest; /* of that group, the nest that does; -1: several groups of that level do */
+    int64_t bytes;     /* that its nests move, at most */
 };
 
 struct fuser {
@@ -62,7 +63,9 @@ void fuse_require(struct fuser *fuser);
 void fuse_place(struct fuser *fuser, struct node *node);
 void fuse_place_effects(struct fuser *fuser);
 
-/* Groups that share a launch though they share no values (fuse_merge.c): those that may run later; small ones. */
+/* Groups that share a launch though they share no values (fuse_merge.c): what is made from nothing goes to where it is
+ * needed first; those that may run later; small ones. */
+void fuse_made(struct fuser *fuser);
 void fuse_float(struct fuser *fuser);
 void fuse_beside(struct fuser *fuser);
 

@@ -19,6 +19,33 @@ static bool try_merge(struct fuser *fuser, int group, int into)
     return true;
 }
 
+/* Its one member, where that is computed from single values alone (random draws: masks of dropout); else NULL. */
+static struct node *made_from_nothing(const struct fuser *fuser, int number)
+{
+    const struct group *group = &fuser->groups[number];
+    if (group->library || group->nests != 1 || group->level != 0)
+        return NULL;
+    for (ptrdiff_t i = 0; i < arrlen(fuser->nests); i++)
+        if (fuser->nest_group[i] == number) {
+            struct node *node = arrlen(fuser->nests[i].members) == 1 ? fuser->nests[i].members[0].node : NULL;
+            bool made = node && !reduction_kind(node) && !fuser->facts[node->id].loads[0];
+            return made && !op_is(node->op, CLASS_EFFECT) ? node : NULL;
+        }
+    return NULL;
+}
+
+/* A mask goes into the loop that is the first to need it, and is stored there for those that need it later. */
+void fuse_made(struct fuser *fuser)
+{
+    for (int i = 0; i < arrlen(fuser->groups); i++) {
+        int nest = fuser->groups[i].consumer_nest;
+        struct node *node = nest >= 0 ? made_from_nothing(fuser, i) : NULL;
+        struct alignment alignment = alignment_none();
+        if (node && !fuser->groups[fuser->nest_group[nest]].library && nest_join(&fuser->nests[nest], node, &alignment))
+            try_merge(fuser, i, fuser->nest_group[nest]);
+    }
+}
+
 /* Sums of everything that nothing else computes along with (norms, checks of gradients) run as late as their users
  * allow, all of one level in one kernel. */
 void fuse_float(struct fuser *fuser)

@@ -116,7 +116,8 @@ static void align(const struct fuser *fuser, const struct node *node, struct fac
 
 static int new_group(struct fuser *fuser, int level, bool library)
 {
-    struct group group = {.level = level, .library = library, .merged = GROUP_NONE, .consumer = 1 << 30};
+    struct group group = {
+        .level = level, .library = library, .merged = GROUP_NONE, .consumer = 1 << 30, .consumer_nest = -1};
     arrput(fuser->groups, group);
     return (int)arrlen(fuser->groups) - 1;
 }

@@ -76,7 +76,8 @@ static int join_key(struct finder *finder, struct node *node, struct nest_key ke
 }
 
 /* A nest that reads the same values, first one over the same space. A reduction over rows joins any nest over its
- * space: what is computed from several of them must find them in one nest. */
+ * space: what is computed from several of them must find them in one nest. So does what is made from nothing (a mask),
+ * which would need loops of its own for no other reason. */
 static int join_shared(struct finder *finder, struct node *node, const struct standing *standing,
                        const struct alignment *alignment)
 {
@@ -88,7 +89,8 @@ static int join_shared(struct finder *finder, struct node *node, const struct st
             if (nest >= 0)
                 return nest;
         }
-    return reduction_kind(node) == REDUCTION_ROW ? join_key(finder, node, nest_key(NULL, &space), alignment) : -1;
+    bool anywhere = reduction_kind(node) == REDUCTION_ROW || (!reduction_kind(node) && !standing->loads[0]);
+    return anywhere ? join_key(finder, node, nest_key(NULL, &space), alignment) : -1;
 }
 
 /* The nest that computes `node`; -1 when there can be none. */

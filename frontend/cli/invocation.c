@@ -178,7 +178,8 @@ static void print_help(const struct command *command, const struct argp *argp)
     }
     printf("\nusage: castor %s %s [flags]\n\n", command->name, command->words);
     fflush(stdout);
-    argp_help(argp, stdout, ARGP_HELP_LONG, (char *)command->name);
+    if (argp->options->name || argp->options->doc) /* without any it would lose memory */
+        argp_help(argp, stdout, ARGP_HELP_LONG, (char *)command->name);
 }
 
 static int parse_words(struct invocation *invocation, const struct argp *argp, int argc, char **argv)
