@@ -82,10 +82,29 @@ static bool check_type(const struct data_array *array, const struct program_inpu
                      input->classes ? "a class: whole numbers are expected" : wanted);
 }
 
+/* Axis `at` or the next one that is longer than 1; `rank` behind the last. */
+static int next_axis(const int64_t *dimension, int rank, int at)
+{
+    while (at < rank && dimension[at] == 1)
+        at++;
+    return at;
+}
+
+/* The same example but for axes of size 1, which move no value: a gray image may have an axis of channels or not. */
+static bool same_example(const int64_t *have, int have_rank, const int64_t *want, int want_rank)
+{
+    int i = next_axis(have, have_rank, 1), k = next_axis(want, want_rank, 1);
+    while (i < have_rank && k < want_rank && have[i] == want[k]) {
+        i = next_axis(have, have_rank, i + 1);
+        k = next_axis(want, want_rank, k + 1);
+    }
+    return i >= have_rank && k >= want_rank;
+}
+
 static bool check_shape(const struct data_array *array, const struct program_input *input, struct error *error)
 {
     const int64_t *have = array->dimension, *want = input->tensor.dimension;
-    if (array->rank == input->tensor.rank && memcmp(have + 1, want + 1, sizeof *have * (size_t)(array->rank - 1)) == 0)
+    if (same_example(have, array->rank, want, input->tensor.rank))
         return true;
     char file[SHAPE_TEXT], model[SHAPE_TEXT];
     return error_set(error, "%s: an example has shape %s, but the model's input %s asks for %s", array->file,

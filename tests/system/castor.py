@@ -5,7 +5,9 @@ import sys
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 CASTOR = os.path.abspath(sys.argv[1])
-MODELS = sorted(os.path.join("models", name) for name in os.listdir(os.path.join(ROOT, "models")) if name.endswith(".net"))
+# The models that train on Fashion-MNIST as they stand; the others are large (pytorch/networks.py reduces them).
+MODELS = sorted(os.path.join("models", name) for name in os.listdir(os.path.join(ROOT, "models"))
+                if name.endswith(".net") and (name.startswith("fashion_") or name.endswith("flow.net")))
 failures = 0
 checks = 0
 

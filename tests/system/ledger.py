@@ -10,6 +10,15 @@ HOST = {"fashion_mlp": (10, 8, 1.06, 1.0), "fashion_cnn": (23, 18, 1.20, 1.12), 
 SIM = {"fashion_mlp": (10, 8, 1.04, 1.0), "fashion_cnn": (23, 20, 1.32, 1.25), "fashion_resnet": (90, 80, 1.34, 1.27)}
 
 
+# The networks of models/ at full size, for an A100: parameters as published, and the limits as above.
+NETWORKS = {
+    "resnet18": (11689512, (137, 125, 1.65, 1.55)),
+    "resnet50": (25557032, (370, 350, 1.61, 1.50)),
+    "resnet18_cifar": (11173962, (120, 108, 1.48, 1.38)),
+    "resnet9": (6573120, (60, 54, 1.54, 1.44)),
+}
+
+
 def ledger(model, policy, *device):
     return json.loads(castor("ledger", f"models/{model}.net", "--policy", policy, "--json", *device))
 
@@ -40,6 +49,11 @@ for model, limits in SIM.items() if sim["available"] else ():
         pin(where, row, limits)
         check(row["casts_standalone"] == 0, f"{where}: {row['casts_standalone']} standalone casts")
         check(row["copies"] == 0, f"{where}: {row['copies']} copies")
+for model, (parameters, limits) in NETWORKS.items() if sim["available"] else ():
+    row = ledger(model, "autocast(f16)", "--device", "sim", "--arch", "sm_80")
+    pin(f"{model} at full size on sim", row, limits)
+    check(row["parameters"] == parameters, f"{model} has {row['parameters']} parameters, not {parameters}")
+    check(row["casts_standalone"] == 0, f"{model}: {row['casts_standalone']} standalone casts")
 if sim["available"]:
     row = ledger("fashion_mlp", "autocast(f16)", "--device", "sim", "--arch", "sm_80", "--registers")
     check(16 <= row["registers"] <= 128, f"a thread takes {row['registers']} registers at most")

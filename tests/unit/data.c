@@ -446,8 +446,14 @@ static void check_npz(void)
         CHECK(row[0] == (float)which && row[1] == (float)which + 0.5f);
     }
     loader_close(loader);
+
+    struct program_input widened[] = {input("x", PROGRAM_F32, 3, 1, 2, 0), label};
+    loader = loader_open(dataset, widened, 2, 3, 0, &error); /* an axis of size 1 moves no value */
+    CHECK(loader);
+    loader_close(loader);
     data_close(dataset);
 
+    expect_bind_error(&description, input("x", PROGRAM_F32, 3, 2, 2, 0), label, "asks for [2, 2]");
     expect_bind_error(&description, x, input("label", PROGRAM_I32, 1, 0, 0, 5), "example 5: label 5 is out of range");
     expect_bind_error(&description, input("x", PROGRAM_F32, 2, 3, 0, 0), label,
                       "an example has shape [2], but the "

@@ -147,6 +147,7 @@ int main(void)
 {
     check_layout();
     check_files("models/*.net", 3);
+    check_files("models/blocks/*.net", 2);
     check_files("frontend/prelude/*.net", 0);
     return check_result();
 }

@@ -1,0 +1,125 @@
+"""The networks of models/ at a reduced size against PyTorch's numbers, in f32: networks.py CASTOR NAME.
+
+Weights and images are drawn by name on both sides (`drawn`), so that the files of reference hold none. The loss agrees
+to 1e-5 relative, and every gradient's RMSE is at most 1e-4 times the larger of its RMS and a thousandth of the RMS over
+all gradients. The RMSE is told from projections on random signs, of which the files hold eight a gradient: they take all
+elements in, and the mean of their squares is that of the elements'.
+"""
+import array
+import json
+import math
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from itertools import compress
+
+import safetensors
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PROJECTIONS = 8
+
+# Of each network: examples, and the options that reduce it. The image is [channels, size, size].
+NETWORKS = {
+    "resnet18": (4, {"size": 64, "channels": 3, "classes": 7, "width": 8}),
+    "resnet50": (4, {"size": 64, "channels": 3, "classes": 7, "width": 8}),
+    "resnet18_cifar": (4, {"size": 16, "channels": 3, "classes": 10, "width": 8}),
+    "resnet9": (4, {"size": 16, "channels": 3, "classes": 10, "width": 8}),
+}
+
+
+def drawn(seed, name, shape):
+    """Values of the tensor of that name: weights so large that the signal keeps its size, and a shift of each channel to
+    the one or the other side of a relu's kink, near which a rounding changes a gradient by per cents."""
+    count, draws = math.prod(shape), random.Random(f"{seed} {name}")
+    if name == "label":
+        return array.array("i", [draws.randrange(shape[1]) for _ in range(shape[0])])
+    words = array.array("H")
+    words.frombytes(draws.randbytes(2 * count))
+    even = (word / 32767.5 - 1 for word in words)
+    if name == "image":
+        return array.array("f", [1.7 * value for value in even])
+    if len(shape) == 1 and name.endswith("weight"):
+        return array.array("f", [0.5 + 0.25 * value for value in even])
+    if len(shape) == 1:
+        return array.array("f", [math.copysign(0.75, value) + 0.25 * value for value in even])
+    return array.array("f", [math.sqrt(6 * shape[0] / count) * value for value in even])
+
+
+def projections(name, values):
+    """Sums with random signs, divided by the root of their number."""
+    draws = random.Random("signs of " + name).randbytes(len(values))
+    total, result = math.fsum(values), []
+    for bit in range(PROJECTIONS):
+        chosen = draws.translate(bytes(byte >> bit & 1 for byte in range(256)))
+        result.append((2 * math.fsum(compress(values, chosen)) - total) / math.sqrt(len(values)))
+    return result
+
+
+def rms(values):
+    return math.sqrt(math.fsum(v * v for v in values) / len(values)) if len(values) else 0.0
+
+
+def rms_of_all(gradients):
+    sizes = {key: math.prod(row["shape"]) for key, row in gradients.items()}
+    return math.sqrt(sum(sizes[key] * row["rms"] ** 2 for key, row in gradients.items()) / sum(sizes.values()))
+
+
+def path_of(name):
+    return os.path.join(HERE, "data", "networks", name + ".json")
+
+
+def feed_of(name, seed, shapes):
+    """Inputs and weights: {name: (element, shape, values)}."""
+    examples, options = NETWORKS[name]
+    image = [examples, options["channels"], options["size"], options["size"]]
+    feed = {key: ("F32", shape, drawn(seed, key, shape)) for key, shape in {"image": image, **shapes}.items()}
+    feed["label"] = ("I32", [examples], drawn(seed, "label", [examples, options["classes"]]))
+    return feed
+
+
+def run(castor, name, feed):
+    """The loss, and the gradients by name."""
+    options = [word for key, value in NETWORKS[name][1].items() for word in ("--set", f"{key}={value}")]
+    net = os.path.join(HERE, "..", "..", "models", name + ".net")
+    with tempfile.TemporaryDirectory() as folder:
+        given, fetched = os.path.join(folder, "in.safetensors"), os.path.join(folder, "out.safetensors")
+        safetensors.write(given, feed)
+        done = subprocess.run([castor, "run", net, "--graph", "train", "--policy", "f32", "--feed", given, "--fetch", fetched,
+                               *options])
+        if done.returncode:
+            sys.exit(f"castor run: exit {done.returncode}")
+        tensors = safetensors.read(fetched)
+    return tensors["loss"][2][0], {key[5:]: value for key, value in tensors.items() if key.startswith("grad:")}
+
+
+def main():
+    castor, name = sys.argv[1:3]
+    with open(path_of(name)) as file:
+        reference = json.load(file)
+    wanted = reference["gradients"]
+    shapes = {key: row["shape"] for key, row in wanted.items()}
+    loss, gradients = run(castor, name, feed_of(name, reference["seed"], shapes))
+    failures = []
+    if not abs(loss - reference["loss"]) <= 1e-5 * abs(reference["loss"]):
+        failures.append(f"loss {loss:.9g}, PyTorch {reference['loss']:.9g}")
+    least = 1e-3 * rms_of_all(wanted)
+    if sorted(gradients) != sorted(wanted):
+        failures.append(f"gradients of {sorted(gradients)}, PyTorch has {sorted(wanted)}")
+    worst = 0.0
+    for key, row in wanted.items() if not failures else ():
+        _, shape, values = gradients[key]
+        larger = max(row["rms"], least)
+        error = rms([a - b for a, b in zip(projections(key, values), row["projections"])])
+        worst = max(worst, error / larger)
+        if shape != row["shape"] or not error <= 1e-4 * larger or not abs(rms(values) - row["rms"]) <= 1e-4 * larger:
+            failures.append(f"gradient of {key}: RMSE {error:.3g}, bound {1e-4 * larger:.3g}, shape {shape}")
+    for failure in failures:
+        print(failure)
+    print(f"{name}: {len(wanted)} gradients, RMSE at most {worst:.2g} relative, {len(failures)} differences")
+    sys.exit(bool(failures))
+
+
+if __name__ == "__main__":
+    main()
