@@ -369,6 +369,7 @@ struct target device_target(const struct device_choice *choice, const struct dev
                             .epilogues =
                                 EPILOGUE_BIAS | EPILOGUE_RELU | EPILOGUE_ADD | (host ? 0 : EPILOGUE_STATISTICS),
                             .matmul_bias_only = !host,
+                            .conv_data_plain = host,
                             .one_type = !host,
                             .strips = host,
                             .alignment = host ? 64 : 256,

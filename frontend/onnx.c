@@ -370,20 +370,34 @@ static const char *emit_matmul(struct exporting *e, const struct node *node)
     return cast(e, emit(e, "MatMul", in[0], in[1], NULL), element, node->type.element);
 }
 
+/* What the geometry leaves open: the sides of x that no window reaches. */
+static void put_output_padding(struct message *conv, const struct node *node, const struct window *window)
+{
+    int64_t padding[SPATIAL_MAX];
+    for (int i = 0; i < window->rank; i++)
+        padding[i] = node->type.shape.dimension[2 + i] + window->pad_low[i] + window->pad_high[i] -
+                     (node->operands[1]->type.shape.dimension[2 + i] - 1) * window->stride[i] -
+                     (window->kernel[i] - 1) * window->dilation[i] - 1;
+    onnx_node_integers(conv, "output_padding", padding, window->rank);
+}
+
 static const char *emit_conv(struct exporting *e, const struct node *node)
 {
+    bool transposed = node->op == OP_conv_data; /* its weight is the first operand */
     const struct window *window = &node->attributes->window;
     enum element element = working_type(node, 0);
-    const char *in[] = {as(e, node, 0, element), as(e, node, 1, element)}, *name = new_name(e);
+    const char *in[] = {as(e, node, transposed, element), as(e, node, !transposed, element)}, *name = new_name(e);
     int64_t pads[2 * SPATIAL_MAX];
     memcpy(pads, window->pad_low, sizeof *pads * (size_t)window->rank);
     memcpy(pads + window->rank, window->pad_high, sizeof *pads * (size_t)window->rank);
-    struct message conv = onnx_node("Conv", in, 2, name);
+    struct message conv = onnx_node(transposed ? "ConvTranspose" : "Conv", in, 2, name);
     onnx_node_integers(&conv, "kernel_shape", window->kernel, window->rank);
     onnx_node_integers(&conv, "strides", window->stride, window->rank);
     onnx_node_integers(&conv, "dilations", window->dilation, window->rank);
     onnx_node_integers(&conv, "pads", pads, 2 * window->rank);
     onnx_node_integer(&conv, "group", node->attributes->groups);
+    if (transposed)
+        put_output_padding(&conv, node, window);
     finish(e, &conv);
     return cast(e, name, element, node->type.element);
 }
@@ -554,6 +568,7 @@ static const char *emit_node(struct exporting *e, const struct node *node)
     case OP_matmul:
         return emit_matmul(e, node);
     case OP_conv:
+    case OP_conv_data:
         return emit_conv(e, node);
     case OP_stop_gradient:
         return operand(e, node, 0);

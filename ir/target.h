@@ -25,6 +25,7 @@ struct target {
     bool channels_last;    /* 4-D activations lie as n, h, w, c */
     unsigned epilogues;    /* what the contraction library can append */
     bool matmul_bias_only; /* matrix products append a bias of the result's own element type, and nothing else */
+    bool conv_data_plain;  /* conv_data appends nothing */
     bool one_type;         /* contractions take operands of one type, and give that or f32 */
     int64_t alignment;     /* of every buffer in the arena, bytes */
     int64_t cache_bytes;   /* last level cache, for tiling */

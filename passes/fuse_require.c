@@ -110,7 +110,9 @@ static void append_epilogue(struct fuser *fuser, struct node *const *user, struc
         epilogues &= EPILOGUE_BIAS;
     struct node *last = contraction, *next = only_user(user, fuser, last);
     fact_of(fuser, contraction)->contraction = contraction;
-    if (contraction->op == OP_conv_weight || fact_of(fuser, contraction)->required)
+    if (contraction->op == OP_conv_weight ||
+        (contraction->op == OP_conv_data && fuser->context->target->conv_data_plain) ||
+        fact_of(fuser, contraction)->required)
         return;
     if (next && next->operand_count == 2 && (epilogues & EPILOGUE_BIAS) && may_append(fuser, last, next) &&
         is_bias(contraction, next, next->operands[next->operands[0] == last]) &&

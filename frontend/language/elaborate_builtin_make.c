@@ -1,5 +1,4 @@
-/* Built-in functions that make tensors: constants, ranges, random draws; and those that look up: gather, one_hot; and
- * the contractions and windows that layers are made of. */
+/* Built-in functions that make tensors: constants, ranges, random draws; and those that look up: gather, one_hot. */
 #include "frontend/language/elaborate_internal.h"
 
 #include <math.h>
@@ -193,68 +192,6 @@ BUILTIN(where)
     if (condition->kind == VALUE_BOOL)
         return call->values[condition->number != 0 ? 1 : 2];
     return tensor_where(call->e, condition, &call->values[1], &call->values[2], call->span);
-}
-
-/* ---- windows and convolutions ---- */
-
-static bool window_geometry(struct builtin_call *call, int stride, int pad, int dilation, struct window *window)
-{
-    int64_t strides[2], pads[2], dilations[2];
-    if (!argument_pair(call, stride, 1, strides) || !argument_pair(call, pad, 0, pads) ||
-        !argument_pair(call, dilation, 1, dilations))
-        return false;
-    window->rank = 2;
-    for (int i = 0; i < 2; i++) {
-        window->stride[i] = strides[i];
-        window->dilation[i] = dilations[i];
-        window->pad_low[i] = window->pad_high[i] = pads[i];
-        if (strides[i] < 1 || dilations[i] < 1) {
-            report(call->e, E0402, call->span, NULL, "stride and dilation must be at least 1");
-            return false;
-        }
-    }
-    return true;
-}
-
-BUILTIN(window)
-{
-    const struct value *x = &call->values[0];
-    struct attributes attributes = {0};
-    int64_t kernel[2];
-    if (!want_tensor(call->e, x, call->spans[0], "the operand") || !argument_pair(call, 1, 1, kernel) ||
-        !window_geometry(call, 2, 3, 4, &attributes.window) ||
-        (call->given[5] && !want_number(call->e, &call->values[5], call->spans[5], "the value", &attributes.value)))
-        return (struct value){0};
-    attributes.window.kernel[0] = kernel[0];
-    attributes.window.kernel[1] = kernel[1];
-    struct axis axes[RANK_MAX] = {{0}};
-    for (int i = 0; i < x->node->type.shape.rank - 2; i++)
-        axes[i] = x->axes[i];
-    return tensor_build(call->e, OP_window, &x->node, 1, &attributes, NULL, call->span, axes);
-}
-
-static struct value as_float(struct elaborator *e, const struct value *x)
-{
-    return element_is_float(x->node->type.element) ? *x : tensor_cast(e, x, ELEMENT_F32, false);
-}
-
-BUILTIN(convolve)
-{
-    struct value *x = &call->values[0], *weight = &call->values[1];
-    struct attributes attributes = {.groups = 1};
-    if (!want_tensor(call->e, x, call->spans[0], "the operand") ||
-        !want_tensor(call->e, weight, call->spans[1], "the weight") ||
-        refuse_classes(call->e, x, "convolve", call->spans[0]) || !window_geometry(call, 2, 3, 4, &attributes.window) ||
-        (call->given[5] && !want_size(call->e, &call->values[5], call->spans[5], "groups", &attributes.groups)))
-        return (struct value){0};
-    for (int i = 0; i < 2 && weight->node->type.shape.rank == 4; i++)
-        attributes.window.kernel[i] = weight->node->type.shape.dimension[2 + i];
-    *x = as_float(call->e, x);
-    *weight = as_float(call->e, weight);
-    struct axis axes[RANK_MAX] = {x->node->type.shape.rank ? x->axes[0] : (struct axis){0},
-                                  weight->node->type.shape.rank ? weight->axes[0] : (struct axis){0}};
-    struct node *operands[] = {x->node, weight->node};
-    return tensor_build(call->e, OP_conv, operands, 2, &attributes, NULL, call->span, axes);
 }
 
 /* ---- explicit types, gradients ---- */

@@ -59,6 +59,7 @@ static const struct builtin builtins[] = {
     {"where", "condition a b", builtin_where, 0},
     {"window", "x kernel stride? pad? dilation? value?", builtin_window, 0},
     {"convolve", "x weight stride? pad? dilation? groups?", builtin_convolve, 0},
+    {"convolve_transposed", "x weight stride? pad? dilation? groups? output_pad?", builtin_convolve_transposed, 0},
     {"cast", "x type", builtin_cast, 0},
     {"grad", "y x", builtin_grad, 0},
     {"uniform", "low? high? shape?", builtin_uniform, 0},

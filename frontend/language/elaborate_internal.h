@@ -353,6 +353,7 @@ BUILTIN(one_hot);
 BUILTIN(where);
 BUILTIN(window);
 BUILTIN(convolve);
+BUILTIN(convolve_transposed);
 BUILTIN(cast);
 BUILTIN(grad);
 BUILTIN(uniform);

@@ -178,6 +178,8 @@ static const struct {
 bool onednn_prepare_conv(struct onednn_plan *plan, const struct program_conv *conv)
 {
     struct conv_formats formats;
+    if (conv->epilogue && conv->kind != PROGRAM_CONV) /* the library passes over what a gradient is to append */
+        return false;
     if (!conv_formats_set(&formats, conv))
         return false;
     bool adds;

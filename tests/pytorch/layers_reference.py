@@ -16,7 +16,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PARAMETERS = {"image": [2, 4, 5, 6], "rows": [3, 8], "heads": [3, 2, 5, 4], "steps": [3, 5, 8], "hidden": [3, 4],
               "memory": [3, 4]}
 MODULES = {"layer": nn.LayerNorm(6), "rms": nn.RMSNorm(6), "group": nn.GroupNorm(2, 4),
-           "instance": nn.InstanceNorm2d(4, affine=True), "lstm_step": nn.LSTMCell(8, 4), "gru_step": nn.GRUCell(8, 4),
+           "instance": nn.InstanceNorm2d(4, affine=True), "up": nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1, output_padding=1),
+           "up_groups": nn.ConvTranspose2d(4, 6, (2, 3), stride=(1, 3), groups=2, dilation=2, bias=False),
+           "lstm_step": nn.LSTMCell(8, 4), "gru_step": nn.GRUCell(8, 4),
            "lstm_bare_step": nn.LSTMCell(8, 4, bias=False), "gru_bare_step": nn.GRUCell(8, 4, bias=False),
            "lstm_zero": nn.LSTM(8, 4, batch_first=True), "lstm_primed": nn.LSTM(8, 4, bias=False, batch_first=True)}
 
@@ -30,6 +32,8 @@ def values(p):
     yield "group_norm_rows", functional.group_norm(rows, 2)
     yield "instance_norm", MODULES["instance"](image)
     yield "instance_norm_plain", functional.instance_norm(image)
+    yield "conv_transpose", MODULES["up"](image)
+    yield "conv_transpose_groups", MODULES["up_groups"](image)
     yield "adaptive_avg_pool", functional.adaptive_avg_pool2d(image, (3, 4))
     yield "adaptive_avg_pool_one", functional.adaptive_avg_pool2d(image, 1)
     yield "local_response_norm", functional.local_response_norm(image, 3)

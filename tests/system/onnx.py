@@ -20,16 +20,18 @@ OTHERS = """model (x: f32[batch, 3, 12, 12], words: class(20)[batch, 6], label: 
     maps   = x |> conv(6, 3, stride = 2, pad = 1, groups = 3) |> batch_norm |> gelu |> max_pool(3, stride = 2, pad = 1)
     sides  = concat(flip(maps, axis = 3), pad(maps[:, :, 1:], [[0, 0], [0, 0], [1, 0], [0, 0]]), axis = 1)
     first  = sides |> avg_pool(2, stride = 1) |> flatten
+    larger = x |> conv_transpose(4, 3, stride = 2, pad = 1, output_pad = [0, 1]) |> conv_transpose(2, 2, groups = 2, bias = false)
     told   = words |> embedding(20, 8) |> layer_norm
     mixed  = softmax(told @ told') @ told |> flatten
     steps  = cumsum(told, axis = 1)[:, ::2] |> silu |> flatten
     chosen = where(first > 0.1 and not (first > 1), first, floor(first) + sign(first) * log1p(abs(first)))
     hidden = concat(chosen, mixed, steps, axis = 1) |> linear(16) as fc1 |> softplus
     logits = hidden |> linear(5) as fc2
-    loss   = cross_entropy(logits, label) + 0.01 * mean(logits ^ 2)
+    loss   = cross_entropy(logits, label) + 0.01 * mean(logits ^ 2) + mean(larger ^ 2)
     metric accuracy = mean(argmax(logits) == label)
     metric share    = ratio(sum(logits), sum(abs(logits)))
     output logits
+    output larger
     output seen = softmax(logits)
 }
 train {

@@ -47,6 +47,8 @@ static const struct {
     {"y = x |> dropout(0.4)", -2, 2, SECOND},
     {"y = reshape(z, [batch, 2, 4, 4]) |> conv(3, 3, pad = 1, stride = 2)", -2, 2, SECOND},
     {"y = reshape(z, [batch, 2, 4, 4]) |> conv(2, [1, 2], groups = 2, bias = false) |> tanh", -2, 2, SECOND},
+    {"y = reshape(z, [batch, 2, 4, 4]) |> conv_transpose(3, 3, stride = 2, pad = 1, output_pad = 1)", -2, 2, SECOND},
+    {"y = reshape(z, [batch, 2, 4, 4]) |> conv_transpose(2, [1, 2], groups = 2, bias = false) |> tanh", -2, 2, SECOND},
     {"y = reshape(z, [batch, 2, 4, 4]) |> max_pool(2) |> tanh", -2, 2, SECOND},
     {"y = reshape(z, [batch, 2, 4, 4]) |> max_pool(3, stride = 1, pad = 1) |> tanh", -2, 2, SECOND},
     {"y = reshape(z, [batch, 2, 4, 4]) |> avg_pool(2) |> tanh", -2, 2, SECOND},

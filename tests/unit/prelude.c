@@ -254,6 +254,24 @@ static void check_adaptive_pool(void)
     check_output("y = adaptive_avg_pool(x, [2, 8])", "x: f32[batch, 1, 2, 4]", &image, enlarged, 16);
 }
 
+/* x [1, 2, 2, 2] with the weights 1, 3 and 2, 4 at stride 2 along the rows: no two products meet there. */
+static void check_convolve_transposed(void)
+{
+    struct shape shape = {4, {1, 2, 2, 2}};
+    double wanted[8];
+    for (int row = 0; row < 2; row++)
+        for (int column = 0; column < 4; column++) {
+            int i = 2 * row + column / 2, tap = column % 2;
+            wanted[4 * row + column] = (tap ? 3 : 1) * xs[i] + (tap ? 4 : 2) * xs[4 + i];
+        }
+    const char *inputs = "x: f32[batch, 2, 2, 2]";
+    check_output("w = reshape(reshape(range(4), [2, 2])', [2, 1, 1, 2]) + 1\n"
+                 "y = convolve_transposed(x, w, stride = [1, 2])",
+                 inputs, &shape, wanted, 8);
+    const double summed[] = {-2.5, -3.5, -1, -2.75, -3.75, -1, -0.25, -0.25, 0};
+    check_output("y = convolve_transposed(x[:, 0:1], ones([1, 1, 2, 2]))", inputs, &shape, summed, 9);
+}
+
 /* Of x [4, 2] with itself, x / 2 and t. */
 static void check_attention(bool causal)
 {
@@ -619,6 +637,7 @@ int main(void)
     check_response("y = local_response_norm(x, 3, alpha = 0.5, k = 3)", 1, 1);
     check_response("y = local_response_norm(x, 4, alpha = 0.5, k = 3)", 2, 1);
     check_adaptive_pool();
+    check_convolve_transposed();
     check_attention(false);
     check_attention(true);
     check_optimizer("sgd(lr = 0.01, momentum = 0.9, weight_decay = 0.1, nesterov = true)", step_sgd);
