@@ -64,6 +64,8 @@ struct data_line {
     struct setting_call source;
     const struct setting_call *stages;
     int stage_count;
+    const struct ast_expression **functions; /* calls of functions of the language; they stand behind the stages */
+    int function_count;
 };
 
 struct data_setting {

@@ -430,6 +430,8 @@ void elaborate_scaler(struct elaborator *e);
 
 /* ---- settings.c, settings_data.c ---- */
 
+/* Calls the functions of the data lines on the inputs, which are bound (elaborate_data.c). */
+void elaborate_data(struct elaborator *e);
 /* Evaluates a data line; false after diagnostics. */
 bool settings_data(struct elaborator *e, const struct ast_expression *expression, struct data_line *line);
 /* The entries of the train block that hold bindings, executed in the present frame. */

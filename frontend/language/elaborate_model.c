@@ -88,8 +88,11 @@ static void bind_inputs(struct elaborator *e, int64_t batch)
         inputs->items[0].type->dimensions.items[0]->kind == AST_NAME)
         dimension->name = inputs->items[0].type->dimensions.items[0]->name;
     bind(e, dimension->name, value_dimension(dimension), NULL);
+    int errors = diagnostics_errors(e->diagnostics);
     for (int i = 0; i < inputs->count; i++)
         bind_input(e, &inputs->items[i], dimension);
+    if (diagnostics_errors(e->diagnostics) == errors)
+        elaborate_data(e);
 }
 
 /* ---- results ---- */

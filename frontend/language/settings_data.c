@@ -277,24 +277,49 @@ static bool check_stages(struct elaborator *e, const struct data_line *line)
     return true;
 }
 
+static bool is_function(struct elaborator *e, const struct ast_expression *stage)
+{
+    for (const struct signature *row = stages; row->name; row++)
+        if (strcmp(row->name, stage->call.callee) == 0)
+            return false;
+    const struct definition *definition = unit_find(e->unit, stage->call.callee, false);
+    return definition && definition->ast->kind == AST_FUNCTION;
+}
+
+/* A stage of the loader, or a function, which runs in the network and so behind all of them. */
+static bool read_stage(struct elaborator *e, const struct ast_expression *stage, struct data_line *line,
+                       struct setting_call *call)
+{
+    if (is_function(e, stage)) {
+        line->functions[line->function_count++] = stage;
+        return true;
+    }
+    const struct signature *signature =
+        find_signature(e, stages, "data stage or function", stage->call.callee, stage->call.callee_span);
+    if (!signature || !read_call(e, stage, signature, 1, call) || !check_stage(e, call))
+        return false;
+    line->stage_count++;
+    if (!line->function_count)
+        return true;
+    report(e, E0503, stage->span, NULL,
+           "`%s` stands behind the function `%s`, which runs in the network, where the "
+           "loader's work is done",
+           stage->call.callee, line->functions[0]->call.callee);
+    return false;
+}
+
 bool settings_data(struct elaborator *e, const struct ast_expression *expression, struct data_line *line)
 {
-    int count = 0;
-    const struct ast_expression *source = expression;
-    while (source->kind == AST_CALL && source->call.piped) {
-        source = source->call.arguments.items[0].value;
-        count++;
-    }
+    const struct ast_expression *source = expression, *written[AST_DEPTH_MAX];
+    int count = 0; /* of stages, the last one first */
+    for (; source->kind == AST_CALL && source->call.piped; source = source->call.arguments.items[0].value)
+        written[count++] = source;
     struct setting_call *list = ARENA_ARRAY(e->arena, struct setting_call, count + 1);
     line->stages = list;
-    line->stage_count = count;
-    for (const struct ast_expression *stage = expression; stage != source;
-         stage = stage->call.arguments.items[0].value) {
-        const struct signature *signature =
-            find_signature(e, stages, "data stage", stage->call.callee, stage->call.callee_span);
-        if (!signature || !read_call(e, stage, signature, 1, &list[--count]) || !check_stage(e, &list[count]))
+    line->functions = ARENA_ARRAY(e->arena, const struct ast_expression *, count + 1);
+    for (int i = count - 1; i >= 0; i--)
+        if (!read_stage(e, written[i], line, &list[line->stage_count]))
             return false;
-    }
     if (source->kind != AST_CALL) {
         report(e, E0503, source->span, NULL, "data needs a source such as idx(\"folder\")");
         return false;
