@@ -260,8 +260,11 @@ static char *payload_source(const struct embedding *embedding)
 static bool write_payload(struct embedding *embedding, const struct payload *payload)
 {
     char *json = payload_text(payload), *source = payload_source(embedding);
-    bool ok = (json && source) || error_set(embedding->error, "out of memory");
-    ok = ok && write_scratch(embedding, "payload", "", json, strlen(json));
+    bool ok = json && source;
+    if (ok)
+        ok = write_scratch(embedding, "payload", "", json, strlen(json));
+    else
+        error_set(embedding->error, "out of memory");
     for (int i = 0; i < embedding->edition_count && ok; i++)
         ok = write_edition(embedding, i);
     ok = ok && write_scratch(embedding, "payload", ".c", source, strlen(source)) &&
