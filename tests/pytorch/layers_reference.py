@@ -1,7 +1,7 @@
 """Makes the reference numbers of layers.net: layers_reference.py, with PyTorch installed.
 
 Writes data/layers.safetensors: every parameter under its name in layers.net, every value as `value.NAME`, and the gradients
-of the loss, which is the sum over all values of mean(sin(value)), as `grad.NAME`. Run it again only to add a case: the
+of the loss, which is the sum over all differentiable values of mean(sin(value)), as `grad.NAME`. Run it again only to add a case: the
 file is committed, and the tests do not need PyTorch.
 """
 import os
@@ -51,6 +51,14 @@ def values(p):
     yield "gru_bare", MODULES["gru_bare_step"](rows, hidden)
     yield "lstm_all", MODULES["lstm_zero"](steps)[0]
     yield "lstm_from", MODULES["lstm_primed"](steps, (hidden.unsqueeze(0), memory.unsqueeze(0)))[0]
+    yield "rising", image.sort(2)[0]
+    yield "rising_index", image.sort(2)[1]
+    yield "falling", rows.sort(descending=True)[0]
+    yield "falling_index", rows.sort(descending=True)[1]
+    yield "largest", rows.topk(3)[0]
+    yield "largest_index", rows.topk(3)[1]
+    found = rows.topk(4)[1] == steps[:, 0].argmax(1, keepdim=True)
+    yield "top_k_accuracy", found.any(1).float().mean()
 
 
 def put(tensors, name, tensor):
@@ -67,7 +75,7 @@ def main():
             nn.init.normal_(parameter)
             parameters[f"{label}.{name}"] = parameter
     results, tensors = dict(values(parameters)), {}
-    sum(result.sin().mean() for result in results.values() if result.is_floating_point()).backward()
+    sum(result.sin().mean() for result in results.values() if result.requires_grad).backward()
     for name, parameter in parameters.items():
         put(tensors, name, parameter)
         put(tensors, "grad." + name, parameter.grad)

@@ -34,6 +34,7 @@ static const struct mistake mistakes[] = {
            "squeeze(1)\n z = linear(x, 1) - "
            "argmax(x)")},
     {"E0207", "`b` has 8 where k = 4 is wanted", "module m(a: [k, n], b: [.., k]) { return a }\n" MODEL("y = m(x, x)")},
+    {"E0410", "k must lie between 1 and the size of the axis, not 9", MODEL("y, i = top_k(x, 9)")},
     {"E0410", "as many queries as keys, not 4", MODEL("y = attention(x, x[0:1], x[0:1], causal = true)")},
     {"E0402", "output_pad must be below the stride, which is 2, not 2",
      MODEL("y = reshape(x, [batch, 2, 2, 2]) |> conv_transpose(3, 2, stride = 2, output_pad = 2)")},

@@ -62,6 +62,9 @@ static const struct {
     {"h, c = lstm_gates(z, tanh(z[:, 0:8])); y = h * c", -2, 2, SECOND},
     {"y = gru_cell(x, z[:, 0:2], 2)", -2, 2, SECOND},
     {"y = reshape(x[:, 0:4], [batch, 2, 2]) |> lstm(2)", -2, 2, SECOND},
+    {"y, i = sort(x)", -2, 2, SECOND},
+    {"y, i = sort(reshape(z, [batch, 4, 8]), axis = 1, descending = true, k = 3)", -2, 2, SECOND},
+    {"values, i = top_k(x, 2); y = tanh(values)", -2, 2, SECOND},
     {"y = cross_entropy(x[:, 0:4], label)", -2, 2, SECOND},
     {"y = cross_entropy(x[:, 0:4], label, smoothing = 0.1)", -2, 2, SECOND},
     {"y = nll(log_softmax(x[:, 0:4]), label)", -2, 2, SECOND},
@@ -74,7 +77,7 @@ static const struct {
     {"y = perplexity(x[:, 0:4], label)", -2, 2, SECOND},
 };
 
-static const char *const without_gradient[] = {"accuracy"};
+static const char *const without_gradient[] = {"accuracy", "top_k_accuracy", "precedes", "places"};
 static const char *const files[] = {"activations", "layers", "losses", "normalisation", "sequences", "tensors"};
 
 static void run_case(const char *body, double low, double high, bool second)

@@ -166,6 +166,11 @@ static void check_losses(void)
     check_output("y = cross_entropy(x, label, smoothing = 0.1)", inputs, &rows, &smoothed, 1);
     check_output("y = perplexity(x, label)", inputs, &rows, &perplexity, 1);
     check_output("y = accuracy(x, label)", inputs, &rows, &right, 1);
+    /* Of 1 1 0.25 0 the right one is the second of two equals, of -0.5 -1 -3 -12 it is the first. */
+    const double half = 0.5, whole = 1;
+    check_output("y = top_k_accuracy(min(-x, 1), label, 1)", inputs, &rows, &half, 1);
+    check_output("y = top_k_accuracy(min(-x, 1), label, 2)", inputs, &rows, &whole, 1);
+    check_output("y = top_k_accuracy(x, label, 3)", inputs, &rows, &half, 1);
     check_output("y = log_softmax(x)", inputs, &rows, scores, COUNT);
     memcpy(scores, xs, sizeof scores);
     softmax(scores, 4, false);
@@ -290,6 +295,29 @@ static void check_attention(bool causal)
     }
     const char *body = causal ? "y = attention(x, x / 2, t, causal = true)" : "y = attention(x, x / 2, t)";
     check_output(body, "x: f32[batch, 2], t: f32[batch, 2]", &shape, wanted, COUNT);
+}
+
+/* Equals keep their order, and NaN is above all, as in PyTorch. */
+static void check_sort(void)
+{
+    struct shape flat = {1, {COUNT}}, rows = {2, {2, 4}};
+    const char *inputs = "x: f32[batch]";
+    const double up[] = {-2.5, -1, -0.25, 0, 0.5, 1, 3, 12}, down[] = {12, 3, 1, 0.5, 0, -0.25, -1, -2.5};
+    check_output("y, i = sort(x)", inputs, &flat, up, COUNT);
+    check_output("y, i = sort(x, descending = true)", inputs, &flat, down, COUNT);
+    check_output("y, i = top_k(x, 3)", inputs, &flat, down, 3);
+    check_output("v, y = top_k(x, 3)", inputs, &flat, (const double[]){7, 6, 5}, 3);
+    check_output("v, y = sort(-x, k = 3)", inputs, &flat, (const double[]){7, 6, 5}, 3);
+    check_output("y, i = sort(x, axis = 0, descending = true)", "x: f32[batch, 4]", &rows,
+                 (const double[]){0.5, 1, 3, 12, -2.5, -1, -0.25, 0}, COUNT);
+    /* of floor(x): -3, -1, -1, 0, 0, 1, 3, 12 */
+    check_output("v, y = sort(floor(x), descending = true)", inputs, &flat, (const double[]){7, 6, 5, 3, 4, 1, 2, 0},
+                 COUNT);
+    check_output("v, y = sort(floor(x))", inputs, &flat, (const double[]){0, 1, 2, 3, 4, 5, 6, 7}, COUNT);
+    /* NaN for the first three */
+    check_output("v, y = sort(sqrt(x))", inputs, &flat, (const double[]){3, 4, 5, 6, 7, 0, 1, 2}, COUNT);
+    check_output("v, y = top_k(sqrt(x), 5)", inputs, &flat, (const double[]){0, 1, 2, 7, 6}, 5);
+    check_output("y = places(sqrt(x))", inputs, &flat, (const double[]){5, 6, 7, 0, 1, 2, 3, 4}, COUNT);
 }
 
 /* ---- training steps of whole modules ---- */
@@ -638,6 +666,7 @@ int main(void)
     check_response("y = local_response_norm(x, 4, alpha = 0.5, k = 3)", 2, 1);
     check_adaptive_pool();
     check_convolve_transposed();
+    check_sort();
     check_attention(false);
     check_attention(true);
     check_optimizer("sgd(lr = 0.01, momentum = 0.9, weight_decay = 0.1, nesterov = true)", step_sgd);
