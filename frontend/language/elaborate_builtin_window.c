@@ -1,19 +1,21 @@
 /* Built-in functions on images: windows and convolutions, which pools and layers are made of. */
 #include "frontend/language/elaborate_internal.h"
 
-static bool window_geometry(struct builtin_call *call, int stride, int pad, int dilation, struct window *window)
+/* Of arguments 2 to 4: stride, pad, dilation. */
+static bool window_geometry(struct builtin_call *call, const int64_t kernel[2], struct window *window)
 {
     int64_t strides[2], pads[2], dilations[2];
-    if (!argument_pair(call, stride, 1, strides) || !argument_pair(call, pad, 0, pads) ||
-        !argument_pair(call, dilation, 1, dilations))
+    if (!argument_pair(call, 2, 1, strides) || !argument_pair(call, 3, 0, pads) ||
+        !argument_pair(call, 4, 1, dilations))
         return false;
     window->rank = 2;
     for (int i = 0; i < 2; i++) {
+        window->kernel[i] = kernel[i];
         window->stride[i] = strides[i];
         window->dilation[i] = dilations[i];
         window->pad_low[i] = window->pad_high[i] = pads[i];
-        if (strides[i] < 1 || dilations[i] < 1) {
-            report(call->e, E0402, call->span, NULL, "stride and dilation must be at least 1");
+        if (kernel[i] < 1 || strides[i] < 1 || dilations[i] < 1) {
+            report(call->e, E0402, call->span, NULL, "kernel, stride and dilation must be at least 1");
             return false;
         }
     }
@@ -26,11 +28,9 @@ BUILTIN(window)
     struct attributes attributes = {0};
     int64_t kernel[2];
     if (!want_tensor(call->e, x, call->spans[0], "the operand") || !argument_pair(call, 1, 1, kernel) ||
-        !window_geometry(call, 2, 3, 4, &attributes.window) ||
+        !window_geometry(call, kernel, &attributes.window) ||
         (call->given[5] && !want_number(call->e, &call->values[5], call->spans[5], "the value", &attributes.value)))
         return (struct value){0};
-    attributes.window.kernel[0] = kernel[0];
-    attributes.window.kernel[1] = kernel[1];
     struct axis axes[RANK_MAX] = {{0}};
     for (int i = 0; i < x->node->type.shape.rank - 2; i++)
         axes[i] = x->axes[i];
@@ -42,18 +42,23 @@ static struct value as_float(struct elaborator *e, const struct value *x)
     return element_is_float(x->node->type.element) ? *x : tensor_cast(e, x, ELEMENT_F32, false);
 }
 
-/* The operand and the weight, as floats; for a weight of rank 4 the window's kernel. */
+/* An image and a weight, as floats, and the geometry. */
 static bool convolution_operands(struct builtin_call *call, struct attributes *attributes)
 {
     struct value *x = &call->values[0], *weight = &call->values[1];
     if (!want_tensor(call->e, x, call->spans[0], "the operand") ||
         !want_tensor(call->e, weight, call->spans[1], "the weight") ||
-        refuse_classes(call->e, x, call->builtin->name, call->spans[0]) ||
-        !window_geometry(call, 2, 3, 4, &attributes->window) ||
+        refuse_classes(call->e, x, call->builtin->name, call->spans[0]))
+        return false;
+    const struct shape *image = &x->node->type.shape, *kernel = &weight->node->type.shape;
+    if (image->rank != 4 || kernel->rank != 4) {
+        report(call->e, E0211, call->span, NULL, "`%s` needs an image and a weight of four axes, not %s and %s",
+               call->builtin->name, shape_text(call->e, image), shape_text(call->e, kernel));
+        return false;
+    }
+    if (!window_geometry(call, &kernel->dimension[2], &attributes->window) ||
         (call->given[5] && !want_size(call->e, &call->values[5], call->spans[5], "groups", &attributes->groups)))
         return false;
-    for (int i = 0; i < 2 && weight->node->type.shape.rank == 4; i++)
-        attributes->window.kernel[i] = weight->node->type.shape.dimension[2 + i];
     *x = as_float(call->e, x);
     *weight = as_float(call->e, weight);
     return true;
@@ -65,8 +70,7 @@ BUILTIN(convolve)
     struct attributes attributes = {.groups = 1};
     if (!convolution_operands(call, &attributes))
         return (struct value){0};
-    struct axis axes[RANK_MAX] = {x->node->type.shape.rank ? x->axes[0] : (struct axis){0},
-                                  weight->node->type.shape.rank ? weight->axes[0] : (struct axis){0}};
+    struct axis axes[RANK_MAX] = {x->axes[0], weight->axes[0]};
     struct node *operands[] = {x->node, weight->node};
     return tensor_build(call->e, OP_conv, operands, 2, &attributes, NULL, call->span, axes);
 }
@@ -100,10 +104,6 @@ BUILTIN(convolve_transposed)
     int64_t more[2];
     if (!convolution_operands(call, &attributes) || !argument_pair(call, 6, 0, more))
         return (struct value){0};
-    if (x->node->type.shape.rank != 4 || weight->node->type.shape.rank != 4)
-        return report(call->e, E0211, call->span, NULL, "`%s` needs an image and a weight of four axes, not %s and %s",
-                      call->builtin->name, shape_text(call->e, &x->node->type.shape),
-                      shape_text(call->e, &weight->node->type.shape));
     struct shape shape = x->node->type.shape;
     shape.dimension[1] = weight->node->type.shape.dimension[1] * attributes.groups;
     for (int i = 0; i < 2; i++)

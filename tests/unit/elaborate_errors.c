@@ -38,6 +38,8 @@ static const struct mistake mistakes[] = {
     {"E0410", "as many queries as keys, not 4", MODEL("y = attention(x, x[0:1], x[0:1], causal = true)")},
     {"E0402", "output_pad must be below the stride, which is 2, not 2",
      MODEL("y = reshape(x, [batch, 2, 2, 2]) |> conv_transpose(3, 2, stride = 2, output_pad = 2)")},
+    {"E0402", "kernel, stride and dilation must be at least 1", MODEL("y = conv(reshape(x, [batch, 2, 2, 2]), 3, 0)")},
+    {"E0402", "kernel, stride and dilation must be at least 1", MODEL("y = window(x, [1, 0])")},
     {"E0210", "gives a side of -1", MODEL("y = reshape(x, [batch, 2, 2, 2]) |> conv_transpose(3, 2, pad = 2)")},
     {"E0211", "needs an image and a weight of four axes, not [4, 8] and [4, 8]",
      MODEL("y = convolve_transposed(x, x)")},

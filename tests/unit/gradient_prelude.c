@@ -58,6 +58,7 @@ static const struct {
     {"y = reshape(z, [batch, 2, 4, 4]) |> upsample(2) |> tanh", -2, 2, SECOND},
     {"y = attention(x, 2 * x, tanh(x))", -2, 2, SECOND},
     {"q = reshape(z, [batch, 4, 8]); y = attention(q, tanh(q), q[.., 2:4], causal = true)", -2, 2, SECOND},
+    {"y = attention(x, x, x, drop = 0.3)", -2, 2, SECOND},
     {"h, c = lstm_cell(x, z[:, 0:2], z[:, 2:4], 2); y = h * c", -2, 2, SECOND},
     {"h, c = lstm_gates(z, tanh(z[:, 0:8])); y = h * c", -2, 2, SECOND},
     {"y = gru_cell(x, z[:, 0:2], 2)", -2, 2, SECOND},
