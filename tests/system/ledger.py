@@ -1,7 +1,10 @@
 """The cost of a training step, pinned from both sides, on the host and on the simulated GPU."""
 import json
+import os
+import re
+import shlex
 
-from castor import castor, check, finish
+from castor import ROOT, castor, check, finish
 
 # Of each device: launches at most, and at least (a lower count is good news: pin it again), and bytes over the lower
 # bound likewise, as measured; the goals are 1.25 on the host and 1.10 on a GPU. On the host, what the kernels of a
@@ -61,6 +64,21 @@ for model, (parameters, limits) in NETWORKS.items() if sim["available"] else ():
     pin(f"{model} at full size on sim", row, limits)
     check(row["parameters"] == parameters, f"{model} has {row['parameters']} parameters, not {parameters}")
     check(row["casts_standalone"] == 0, f"{model}: {row['casts_standalone']} standalone casts")
+
+
+def reduced_commands():
+    """Model and flags of each row of models/README.md that trains small on Fashion-MNIST."""
+    with open(os.path.join(ROOT, "models", "README.md")) as file:
+        text = file.read()
+    small = re.search(r"^    (--set .*--data .*)$", text, re.M).group(1)
+    for model, flags in re.findall(r"^\| (\w+)\.net \|.*\| `\$SMALL (.*)` \|$", text, re.M):
+        yield model, shlex.split(small + " " + flags)
+
+
+rows = dict(reduced_commands())
+check(sorted(rows) == sorted(NETWORKS), f"models/README.md has rows for {sorted(rows)}, pinned are {sorted(NETWORKS)}")
+for model, flags in rows.items():
+    castor("ledger", f"models/{model}.net", "--batch", "128", *flags)
 if sim["available"]:
     row = ledger("fashion_mlp", "autocast(f16)", "--device", "sim", "--arch", "sm_80", "--registers")
     check(16 <= row["registers"] <= 128, f"a thread takes {row['registers']} registers at most")
