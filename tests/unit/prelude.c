@@ -198,8 +198,8 @@ static void check_layers(void)
     check_output("y = max_pool(x, 2, stride = 2, pad = 1)", "x: f32[batch, 1, 2, 4]", &image, padded, 6);
     const double whole[] = {-0.25, 0, 3, 12}, kept[] = {-2.5, 0, 0.5, 12};
     check_output("y = max_pool(x, [1, 3], stride = [1, 2], ceil = true)", "x: f32[batch, 1, 2, 4]", &image, whole, 4);
-    check_output("y = max_pool(x, [1, 2], stride = [1, 3], pad = [0, 1], ceil = true)", "x: f32[batch, 1, 2, 4]", &image,
-                 kept, 4); /* a third window would begin in the padding */
+    check_output("y = max_pool(x, [1, 2], stride = [1, 3], pad = [0, 1], ceil = true)", "x: f32[batch, 1, 2, 4]",
+                 &image, kept, 4); /* a third window would begin in the padding */
     double normal[COUNT];
     for (int row = 0; row < 2; row++) {
         double mean = 0, variance = 0;
