@@ -20,7 +20,7 @@ import safetensors
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROJECTIONS = 8
 
-# Of each network: examples, and the options that reduce it. The image is [channels, size, size].
+# Of each network: examples, and the options that reduce it. The image is [channels, size, size]; tokens are [context + 1].
 NETWORKS = {
     "resnet18": (4, {"size": 64, "channels": 3, "classes": 7, "width": 8}),
     "resnet50": (4, {"size": 64, "channels": 3, "classes": 7, "width": 8}),
@@ -33,6 +33,7 @@ NETWORKS = {
     "googlenet": (4, {"size": 64, "channels": 3, "classes": 7, "width": 0.125, "hidden": 16, "drop": 0, "drop_aux": 0}),
     "inception_v2": (4, {"size": 64, "channels": 3, "classes": 7, "width": 0.125}),
     "inception_v3": (2, {"size": 299, "channels": 3, "classes": 7, "width": 0.125, "drop": 0}),
+    "gpt": (2, {"vocab": 31, "context": 12, "width": 32, "heads": 4, "layers": 3, "drop": 0}),
     "vit_s16": (2, {"size": 16, "channels": 3, "classes": 7, "patch": 4, "width": 32, "depth": 12, "heads": 4}),
 }
 
@@ -46,8 +47,8 @@ def drawn(seed, name, shape, upwards=False):
     the one or the other side of a relu's kink, near which a rounding changes a gradient by per cents; upwards only, where a
     channel that is mostly 0 would be normalised alone."""
     count, draws = math.prod(shape), random.Random(f"{seed} {name}")
-    if name == "label":
-        return array.array("i", [draws.randrange(shape[1]) for _ in range(shape[0])])
+    if name in ("label", "tokens"):  # the last axis: how many there are to draw from
+        return array.array("i", [draws.randrange(shape[-1]) for _ in range(math.prod(shape[:-1]))])
     words = array.array("H")
     words.frombytes(draws.randbytes(2 * count))
     even = (word / 32767.5 - 1 for word in words)
@@ -90,11 +91,13 @@ def path_of(name):
 def feed_of(name, seed, shapes):
     """Inputs and weights: {name: (element, shape, values)}."""
     examples, options = NETWORKS[name]
-    image = [examples, options["channels"], options["size"], options["size"]]
-    feed = {key: ("F32", shape, drawn(seed, key, shape, name in UPWARDS))
-            for key, shape in {"image": image, **shapes}.items()}
-    feed["label"] = ("I32", [examples], drawn(seed, "label", [examples, options["classes"]]))
-    return feed
+    if "vocab" in options:
+        tokens = [examples, options["context"] + 1]
+        feed = {"tokens": ("I32", tokens, drawn(seed, "tokens", [*tokens, options["vocab"]]))}
+    else:
+        shapes = {"image": [examples, options["channels"], options["size"], options["size"]], **shapes}
+        feed = {"label": ("I32", [examples], drawn(seed, "label", [examples, options["classes"]]))}
+    return feed | {key: ("F32", shape, drawn(seed, key, shape, name in UPWARDS)) for key, shape in shapes.items()}
 
 
 def run(castor, name, feed):

@@ -424,8 +424,39 @@ class VisionTransformer(nn.Module):
         return self.head(self.norm(self.blocks(x))[:, 0])
 
 
+class GPTBlock(nn.Module):
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads = heads
+        self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attn = nn.ModuleDict({"c_attn": nn.Linear(width, 3 * width), "c_proj": nn.Linear(width, width)})
+        self.mlp = nn.ModuleDict({"c_fc": nn.Linear(width, 4 * width), "c_proj": nn.Linear(4 * width, width)})
+
+    def forward(self, x):
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+                   for part in self.attn["c_attn"](self.ln_1(x)).chunk(3, -1))
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.attn["c_proj"](y.transpose(1, 2).flatten(2))
+        return x + self.mlp["c_proj"](F.gelu(self.mlp["c_fc"](self.ln_2(x))))
+
+
+class GPT(nn.Module):
+    def __init__(self, vocab=50257, context=1024, width=768, heads=12, layers=12, drop=0):
+        super().__init__()
+        self.wte, self.wpe = nn.Embedding(vocab, width), nn.Embedding(context, width)
+        self.h = nn.ModuleList([GPTBlock(width, heads) for _ in range(layers)])
+        self.ln_f = nn.LayerNorm(width)
+
+    def forward(self, tokens):
+        x = self.wte(tokens) + self.wpe.weight
+        for block in self.h:
+            x = block(x)
+        return self.ln_f(x) @ self.wte.weight.T
+
+
 # The parameters at full size that are published, and the network by its options.
 NETWORKS = {
+    "gpt": (124439808, GPT),
     "resnet18": (11689512, lambda **options: ResNet([2, 2, 2, 2], False, **options)),
     "resnet50": (25557032, lambda **options: ResNet([3, 4, 6, 3], True, **options)),
     "resnet18_cifar": (11173962, lambda **options: ResNet([2, 2, 2, 2], False, True, **{"classes": 10, **options})),
@@ -457,7 +488,10 @@ def step(name, seed, element):
     with torch.no_grad():
         for key, parameter in model.named_parameters():
             parameter.copy_(tensors[key])
-    loss = getattr(model, "loss", F.cross_entropy)(model(tensors["image"]), tensors["label"])
+    if "tokens" in tensors:  # each is predicted from those before it
+        loss = F.cross_entropy(model(tensors["tokens"][:, :-1]).flatten(0, 1), tensors["tokens"][:, 1:].flatten())
+    else:
+        loss = getattr(model, "loss", F.cross_entropy)(model(tensors["image"]), tensors["label"])
     loss.backward()
     rows = {}
     for key, parameter in model.named_parameters():
