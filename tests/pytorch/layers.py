@@ -12,6 +12,8 @@ import tempfile
 import safetensors
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+# Much is compiled here and little run; what kernels compute does not depend on optimisation.
+os.environ["CC"] = os.path.join(HERE, "..", "fuzz", "quick-cc")
 
 
 def run(castor, policy, feed, names, flags):

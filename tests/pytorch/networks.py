@@ -18,6 +18,8 @@ from itertools import compress
 import safetensors
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+# Much is compiled here and little run; what kernels compute does not depend on optimisation.
+os.environ["CC"] = os.path.join(HERE, "..", "fuzz", "quick-cc")
 PROJECTIONS = 8
 
 # Of each network: examples, and the options that reduce it. The image is [channels, size, size]; tokens are [context + 1].
