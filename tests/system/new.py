@@ -48,8 +48,8 @@ with tempfile.TemporaryDirectory() as folder:
     check(os.path.exists(f"{project}/runs/spirals.1/report.html"), "no report")
 
     prelude = ""
-    for name in ("layers", "activations", "optimizers"):
-        with open(os.path.join(ROOT, "frontend", "prelude", f"{name}.net"), encoding="utf-8") as file:
+    for name in os.listdir(os.path.join(ROOT, "frontend", "prelude")):
+        with open(os.path.join(ROOT, "frontend", "prelude", name), encoding="utf-8") as file:
             prelude += file.read()
     for line in re.findall(r"^- \*\*The (?:network|optimizer)\*\*.*", readme, re.M):
         for name in re.findall(r"`([a-z_]+)`", line):
