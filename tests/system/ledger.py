@@ -68,12 +68,14 @@ for model, (parameters, limits) in NETWORKS.items() if sim["available"] else ():
 
 
 def reduced_commands():
-    """Model and flags of each row of models/README.md that trains small on Fashion-MNIST."""
+    """Model and flags of each row of models/README.md that trains small, on Fashion-MNIST or on a text."""
     with open(os.path.join(ROOT, "models", "README.md")) as file:
         text = file.read()
     small = re.search(r"^    (--set .*--data .*)$", text, re.M).group(1)
     for model, flags in re.findall(r"^\| (\w+)\.net \|.*\| `\$SMALL (.*)` \|$", text, re.M):
         yield model, shlex.split(small + " " + flags)
+    for model, flags in re.findall(r"^\| (\w+)\.net \|.*\| `(--set .*)` \|$", text, re.M):
+        yield model, shlex.split(flags)
 
 
 rows = dict(reduced_commands())
