@@ -51,6 +51,7 @@ static const struct {
     {"y = reshape(z, [batch, 2, 4, 4]) |> conv_transpose(2, [1, 2], groups = 2, bias = false) |> tanh", -2, 2, SECOND},
     {"y = reshape(z, [batch, 2, 4, 4]) |> max_pool(2) |> tanh", -2, 2, SECOND},
     {"y = reshape(z, [batch, 2, 4, 4]) |> max_pool(3, stride = 1, pad = 1) |> tanh", -2, 2, SECOND},
+    {"y = reshape(z, [batch, 2, 4, 4]) |> max_pool(3, ceil = true) |> tanh", -2, 2, SECOND},
     {"y = reshape(z, [batch, 2, 4, 4]) |> avg_pool(2) |> tanh", -2, 2, SECOND},
     {"y = reshape(z, [batch, 2, 4, 4]) |> avg_pool(3, stride = 1, pad = 1) |> tanh", -2, 2, SECOND},
     {"y = reshape(z, [batch, 2, 4, 4]) |> adaptive_avg_pool(2) |> tanh", -2, 2, SECOND},
@@ -78,7 +79,7 @@ static const struct {
     {"y = perplexity(x[:, 0:4], label)", -2, 2, SECOND},
 };
 
-static const char *const without_gradient[] = {"accuracy", "top_k_accuracy", "precedes", "places"};
+static const char *const without_gradient[] = {"pool_rest", "accuracy", "top_k_accuracy", "precedes", "places"};
 static const char *const files[] = {"activations", "layers", "losses", "normalisation", "sequences", "tensors"};
 
 static void run_case(const char *body, double low, double high, bool second)
