@@ -110,8 +110,11 @@ static void check_bytes(const struct cuda_compile_settings *settings, const stru
     struct cuda_code *code = cuda_code_compile(settings, program, &error), *again = NULL;
     void *bytes = NULL;
     size_t size = 0;
-    CHECK(code && cuda_code_write(code, program, &bytes, &size));
-    CHECK(code && strstr(code->units[0].ptx, ".entry " CUDA_GATHER "("));
+    CHECK(code);
+    if (!code)
+        return;
+    CHECK(cuda_code_write(code, program, &bytes, &size));
+    CHECK(strstr(code->units[0].ptx, ".entry " CUDA_GATHER "("));
     again = cuda_code_read(bytes, size, program, &error);
     CHECK(again && again->unit_count == code->unit_count && again->units[0].last == program->kernel_count + 1);
     CHECK(again && again->units[0].cubin_size == code->units[0].cubin_size &&
