@@ -26,9 +26,25 @@ struct visit {
     struct node **stack; /* stb_ds array */
 };
 
+/* What took the group in may have been taken in itself. */
 static int final_group(const struct fuser *fuser, int group)
 {
-    return group >= 0 && fuser->groups[group].merged != GROUP_NONE ? fuser->groups[group].merged : group;
+    while (group >= 0 && fuser->groups[group].merged != GROUP_NONE)
+        group = fuser->groups[group].merged;
+    return group;
+}
+
+/* The visiting nest needs the provider: is it the first to do so? */
+static void note_consumer(const struct visit *visit, struct group *provider)
+{
+    const struct fuser *fuser = visit->fuser;
+    int level = fuser->groups[visit->group].level, known = provider->consumer_nest;
+    if (level < provider->consumer) {
+        provider->consumer = level;
+        provider->consumer_nest = visit->nest < arrlen(fuser->nests) ? visit->nest : -1;
+    } else if (level == provider->consumer && known >= 0 && fuser->nest_group[known] != visit->group) {
+        provider->consumer_nest = -1;
+    }
 }
 
 /* An anchor that the visiting nest needs: does the walk end there? */
@@ -37,15 +53,7 @@ static bool meet_anchor(struct visit *visit, struct node *node)
     struct fuser *fuser = visit->fuser;
     struct fact *fact = &fuser->facts[node->id];
     if (fact->own_group != visit->group) {
-        struct group *provider = &fuser->groups[fact->own_group];
-        int level = fuser->groups[visit->group].level;
-        if (level < provider->consumer) {
-            provider->consumer = level;
-            provider->consumer_nest = visit->nest < arrlen(fuser->nests) ? visit->nest : -1;
-        } else if (level == provider->consumer &&
-                   (provider->consumer_nest < 0 || fuser->nest_group[provider->consumer_nest] != visit->group)) {
-            provider->consumer_nest = -1;
-        }
+        note_consumer(visit, &fuser->groups[fact->own_group]);
         fact->stored = true;
         return true;
     }
