@@ -59,8 +59,8 @@ static bool is_repeatable(const struct value *value)
 }
 
 /* Computes what the watch looks at a second time, from what is loaded anew. Without that all of it would have to stay
- * in registers up to the test, which every step would pay for. Nothing is stored before the watch, or it would be lost.
- */
+ * in registers up to the test, which every step would pay for. Where something is stored before the watch, perhaps over
+ * what was loaded, nothing is loaded again. */
 static void print_again(struct printer *printer, const struct item *items, ptrdiff_t count, const struct watch *watch)
 {
     const struct lowered *lowered = printer->lowered;

@@ -66,9 +66,12 @@ static bool add_part(struct trainer *trainer, const char *device, const char *ar
     return true;
 }
 
+/* False after a usage error. */
 static bool add_parts(struct trainer *trainer, const char **devices, const char **architectures)
 {
     bool gpu = false;
+    if (!arrlen(devices))
+        usage_error(trainer->invocation, "--device takes host, cuda or both (host,cuda)");
     for (ptrdiff_t i = 0; i < arrlen(devices); i++) {
         bool host = strcmp(devices[i], "host") == 0;
         if (!host && strcmp(devices[i], "cuda") != 0) {
@@ -87,7 +90,7 @@ static bool add_parts(struct trainer *trainer, const char **devices, const char 
     }
     if (arrlen(architectures) && !gpu)
         usage_error(trainer->invocation, "--arch goes with --device cuda or host,cuda");
-    return gpu || !arrlen(architectures);
+    return arrlen(devices) && (gpu || !arrlen(architectures));
 }
 
 /* ---- one edition ---- */
@@ -166,7 +169,7 @@ int command_build(const struct invocation *invocation)
     char *device_text = file_text("%s", device ? device : "host"),
          *text = file_text("%s", architecture ? architecture : "");
     const char **devices = split(device_text), **architectures = split(text);
-    int code = add_parts(&trainer, devices, architectures) && trainer.count ? 0 : EXIT_USAGE;
+    int code = add_parts(&trainer, devices, architectures) ? 0 : EXIT_USAGE;
     for (int i = 0; i < trainer.count && !code; i++)
         code = compile_part(&trainer.parts[i], &trainer.editions[i]);
     if (!code)

@@ -6,12 +6,10 @@
 #include <stb/stb_ds.h>
 #include <string.h>
 
-enum { FIELDS_MAX = 16 };
-
 /* One call on its way. */
 struct stage_call {
     const struct ast_expression *ast;
-    const struct ast_parameter *fields[FIELDS_MAX];
+    const struct ast_parameter **fields; /* parameters that are fields */
     int field_count;
 };
 
@@ -43,15 +41,16 @@ static bool are_named(struct elaborator *e, const struct ast_call *call)
     return true;
 }
 
-/* The parameters that are fields. False after a diagnostic. */
+/* False after a diagnostic. */
 static bool find_fields(struct elaborator *e, const struct definition *definition, struct stage_call *stage)
 {
     const struct ast_parameters *parameters = &definition->ast->parameters;
+    stage->fields = ARENA_ARRAY(e->arena, const struct ast_parameter *, parameters->count);
     for (int i = 0; i < parameters->count; i++) {
         const struct ast_parameter *parameter = &parameters->items[i];
         if (is_given(&stage->ast->call, parameter->name))
             continue;
-        if (is_input(e, parameter->name) && stage->field_count < FIELDS_MAX) {
+        if (is_input(e, parameter->name)) {
             stage->fields[stage->field_count++] = parameter;
         } else if (!parameter->value) {
             report(e, E0306, stage->ast->call.callee_span, NULL, "`%s` needs `%s`, which is no input of the model",

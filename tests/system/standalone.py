@@ -103,6 +103,8 @@ with tempfile.TemporaryDirectory() as folder:
     run("/trainer/t", "--data", "/nowhere", root=root, code=3)
     run(CASTOR, "build", model, "--device", "host", code=2)
     run(CASTOR, "build", model, "--device", "sim", "-o", os.path.join(again, "t"), code=2)
+    check("--device takes" in run(CASTOR, "build", model, "--device", ",", "-o", os.path.join(again, "t"), code=2),
+          "an empty list of devices is refused without a word")
     run(CASTOR, "build", model, "--arch", "sm_80", "-o", os.path.join(again, "t"), code=2)
     run("/trainer/t", "--device", "sim", root=root, code=3)
     run(CASTOR, "build", model, "--device", "host", "-o", os.path.join(again, "t"), cwd=again)

@@ -15,7 +15,8 @@
 #define SUMS(of, s) " %" s " = sum(%" of ", axes=[0,2,3])\n"
 #define ALONG(of, name) " %" name " = broadcast(%" of ") : f32[64,5,8,8]{0,2,3,1}\n"
 
-/* A normalisation and its users; x is 64 examples. `strips`: how many there must be, `kernels`: of the first one. */
+/* A normalisation and its users; x is 64 examples. `strips`: how many there must be, `kernels`: of the first one. An
+ * example is 1280 bytes, so a strip is as long as two threads allow that want eight strips each: 4 examples. */
 static const struct {
     const char *what, *body;
     int strips, kernels;
@@ -80,6 +81,12 @@ static void check_found(size_t number)
         int weight = conv && conv->op == OP_conv ? conv->operands[1]->kernel : 0;
         CHECK(!weight || strips.of[i] < 0 || strips.of[weight - 1] != strips.of[i]);
     }
+    target.threads = 2;
+    strips = strips_find(&set, &target, arena);
+    CHECK(!strips.count || strips.strips[0].size == 4);
+    target.threads = 64; /* one strip each, of one example */
+    strips = strips_find(&set, &target, arena);
+    CHECK(!strips.count || strips.strips[0].size == 1);
     target.strips = false;
     CHECK(strips_find(&set, &target, arena).count == 0);
     module_free(module);
