@@ -448,7 +448,7 @@ static void choose_blocks(struct lowerer *lowerer, const struct nest *nest)
     loops->block = reduction_block(length);
     if (!whole && !ordered && !loops->split_vector)
         loops->block = (length + 63) / 64;
-    if (strips)
+    if (strips) /* whole strips of any size: so the text does not depend on the number of threads */
         loops->block = length / lowerer->out.strip_items * reduction_items(lowerer->out.strip_items);
     if (nest->block)
         loops->block = nest->block;
