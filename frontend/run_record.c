@@ -89,17 +89,6 @@ static void take_flags(struct run_record *record, const char *run)
     arrput(record->invocation.given[FLAG_policy], record->policy);
 }
 
-static bool same_text(const char *a, const char *b)
-{
-    struct error ignored = {0};
-    size_t size;
-    char *first = file_read(a, &size, &ignored), *second = first ? file_read(b, &size, &ignored) : NULL;
-    bool same = second && strcmp(first, second) == 0;
-    free(first);
-    free(second);
-    return same;
-}
-
 static bool is_record(json_t *facts)
 {
     const char *model, *file, *policy, *half, *device, *spelling, *value;
@@ -129,9 +118,6 @@ bool run_record_open(struct run_record *record, const char *run, struct error *e
         error_set(error, "%s: it does not tell how a run was begun", path);
     else if (there)
         take_flags(record, run);
-    const char *file = json_string_value(json_object_get(record->facts, "file"));
-    if (file && same_text(file, record->model))
-        record->invocation.words[0] = file;
     free(path);
     return !error->code;
 }

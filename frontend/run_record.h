@@ -10,8 +10,7 @@ const char *run_record_text(const struct compilation *compilation);
 /* The text of run.policy, in the compilation's arena; NULL where the policy came from no file. */
 const char *run_record_policy(const struct compilation *compilation);
 
-/* A run that was made before. The invocation compiles its model as the run did: the file that was trained, beside which
- * its imports lie, as long as that has the text of RUN/model.net, else the latter. Its strings are the record's. */
+/* A run that was made before. The invocation compiles RUN/model.net as the run did. Its strings are the record's. */
 struct run_record {
     struct json_t *facts; /* run.json; NULL: the folder has none */
     struct invocation invocation;

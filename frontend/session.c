@@ -1,7 +1,7 @@
 /* Opening and closing sessions. */
 #include "frontend/session.h"
 #include "frontend/data.h"
-#include "frontend/run_record.h"
+#include "frontend/run_files.h"
 
 #include <string.h>
 
@@ -145,9 +145,6 @@ struct train_settings session_train_settings(const struct session *session)
     const struct invocation *invocation = compilation->invocation;
     const struct settings *settings = compilation->settings;
     struct train_settings result = {.name = compilation->module->name,
-                                    .model_text = compilation->text,
-                                    .run_text = run_record_text(compilation),
-                                    .policy_text = run_record_policy(compilation),
                                     .out = flag_text(invocation, FLAG_out),
                                     .precision = compilation_policy_text(compilation),
                                     .epochs = (int64_t)settings->epochs,
@@ -163,6 +160,7 @@ struct train_settings session_train_settings(const struct session *session)
                                     .quiet = flag_given(invocation, FLAG_quiet),
                                     .json = flag_given(invocation, FLAG_json),
                                     .check = flag_given(invocation, FLAG_check)};
+    run_files(compilation, &result);
     result.best_direction = !settings->keep.name ? 0 : settings->keep.highest ? 1 : -1;
     set_interval(&settings->evaluate, &result.evaluate_steps, &result.evaluate_epochs);
     set_interval(&settings->checkpoint, &result.checkpoint_steps, &result.checkpoint_epochs);

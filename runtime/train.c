@@ -61,7 +61,7 @@ static void announce(const struct trainer *trainer)
 }
 
 /* The run folder has the text that it began with. */
-static void compare_model(const char *path, const char *text)
+static void compare_text(const char *path, const char *text)
 {
     struct error error = {0};
     size_t size;
@@ -71,32 +71,21 @@ static void compare_model(const char *path, const char *text)
     free(kept);
 }
 
-/* How it was begun: a run that goes on tells how it was gone on with. */
-static bool write_record(const struct train_settings *settings, const char *run, struct error *error)
+static bool write_texts(const struct train_settings *settings, const char *run, struct error *error)
 {
-    const struct {
-        const char *name, *text;
-    } files[] = {{"run.json", settings->run_text}, {"run.policy", settings->policy_text}};
     bool ok = true;
-    for (size_t i = 0; i < sizeof files / sizeof *files && ok; i++) {
-        char *path = file_text("%s/%s", run, files[i].name);
-        ok = !files[i].text || file_write(path, files[i].text, strlen(files[i].text), error);
+    for (int i = 0; i < settings->file_count && ok; i++) {
+        const struct run_file *file = &settings->files[i];
+        char *path = file_text("%s/%s", run, file->name), *slash = strrchr(path, '/');
+        if (!settings->resume || file->begins) {
+            *slash = '\0';
+            file_make_folders(path);
+            *slash = '/';
+            ok = file_write(path, file->text, strlen(file->text), error);
+        } else
+            compare_text(path, file->text);
         free(path);
     }
-    return ok;
-}
-
-static bool reopen_files(struct trainer *trainer, struct error *error)
-{
-    const struct train_settings *settings = trainer->settings;
-    snprintf(trainer->result->run, sizeof trainer->result->run, "%s", settings->resume);
-    char *log = file_text("%s/log.jsonl", settings->resume), *model = file_text("%s/model.net", settings->resume);
-    bool ok = log_reopen(&trainer->log, log, trainer->log.lines, settings->json ? stdout : NULL, error) &&
-              write_record(settings, settings->resume, error);
-    if (ok && settings->model_text)
-        compare_model(model, settings->model_text);
-    free(log);
-    free(model);
     return ok;
 }
 
@@ -106,19 +95,16 @@ static bool open_files(struct trainer *trainer, struct error *error)
     FILE *copy = settings->json ? stdout : NULL;
     if (settings->no_files)
         return log_open(&trainer->log, NULL, copy, error);
-    if (settings->resume)
-        return reopen_files(trainer, error);
-    char *run = run_folder_make(settings->name, settings->out, error);
+    char *run =
+        settings->resume ? file_text("%s", settings->resume) : run_folder_make(settings->name, settings->out, error);
     if (!run)
         return false;
     snprintf(trainer->result->run, sizeof trainer->result->run, "%s", run);
-    char *log = file_text("%s/log.jsonl", run), *model = file_text("%s/model.net", run);
-    bool ok = log_open(&trainer->log, log, copy, error);
-    if (ok && settings->model_text)
-        ok = file_write(model, settings->model_text, strlen(settings->model_text), error);
-    ok = ok && write_record(settings, run, error);
+    char *log = file_text("%s/log.jsonl", run);
+    bool ok = settings->resume ? log_reopen(&trainer->log, log, trainer->log.lines, copy, error)
+                               : log_open(&trainer->log, log, copy, error);
+    ok = ok && write_texts(settings, run, error);
     free(log);
-    free(model);
     free(run);
     return ok;
 }

@@ -24,15 +24,22 @@ struct batches {
     bool (*next)(void *source, enum split split, const void **fields, int64_t *count, struct error *error);
 };
 
+/* A text that a run keeps in its folder. */
+struct run_file {
+    const char *name; /* below the folder: "model.net", "imports/blocks.net" */
+    const char *text;
+    bool begins; /* tells how training was begun, so that a run that goes on writes it anew. Else it stays as it is, and
+                    a run that goes on says where it trains another text. */
+};
+
 struct train_settings {
-    const char *name;        /* of the model: run folders are runs/NAME.1, … */
-    const char *model_text;  /* copied to RUN/model.net; NULL: no copy */
-    const char *run_text;    /* RUN/run.json: how this training was begun; NULL: no such file */
-    const char *policy_text; /* RUN/run.policy: the policy, where it came from a file; else NULL */
-    const char *out;         /* run folder, must not exist; NULL: the next free one below runs/ */
-    const char *precision;   /* for messages: "autocast(f16)"; may be NULL */
-    int64_t epochs;          /* used when steps is 0 */
-    int64_t steps;           /* the planned total; 0: epochs times the steps of an epoch */
+    const char *name;             /* of the model: run folders are runs/NAME.1, … */
+    const struct run_file *files; /* what else the run's folder holds */
+    int file_count;
+    const char *out;       /* run folder, must not exist; NULL: the next free one below runs/ */
+    const char *precision; /* for messages: "autocast(f16)"; may be NULL */
+    int64_t epochs;        /* used when steps is 0 */
+    int64_t steps;         /* the planned total; 0: epochs times the steps of an epoch */
     uint64_t seed;
     const char *weights; /* loaded after init; NULL: none */
     bool weights_partial;

@@ -312,8 +312,8 @@ static bool take_positions(struct resuming *resuming)
     for (int i = 0; (position = trainer_position(trainer, i, &name)); i++) {
         if (!take_number(resuming, name, position))
             return false;
-        if (*position < 0)
-            return refuse(resuming, CHECKPOINT_PREFIX "%s is negative", name);
+        if (*position < 0 || *position > INT64_MAX / 2) /* of which one more is still a number */
+            return refuse(resuming, CHECKPOINT_PREFIX "%s is out of range", name);
     }
     return trainer->micro < trainer->program->accumulate ||
            refuse(resuming, CHECKPOINT_PREFIX "batch is beyond the batches of a step");

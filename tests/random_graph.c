@@ -166,6 +166,11 @@ static struct node *positive(struct generator *g, struct node *a)
                         build_constant(&g->builder, 0.25, ELEMENT_F32));
 }
 
+static struct node *cast_to(struct generator *g, struct node *a, enum element element)
+{
+    return a->type.element == element ? a : build_cast(&g->builder, a, element);
+}
+
 /* ---- one op of each class ---- */
 
 static bool needs_bool(enum op op)
@@ -215,6 +220,10 @@ static struct node *add_pointwise(struct generator *g, enum op op)
         operands[i] = fit(g, operands[i], &shape);
     if (op_info(op)->element != RULE_BOOL && may_overflow(op, operands, arity))
         operands[arity - 1] = build_cast(&g->builder, operands[arity - 1], ELEMENT_F32);
+    if ((op == OP_add || op == OP_sub) && g->options.chains && chance(g, 30)) {
+        int which = below(g, 2);
+        operands[which] = build_unary(&g->builder, OP_neg, cast_to(g, operands[which], ELEMENT_F32));
+    }
     if (needs_positive(op))
         operands[0] = positive(g, operands[0]);
     if (needs_bounded(op) || op == OP_pow)
@@ -306,6 +315,11 @@ static bool draw_window(struct generator *g, const struct shape *shape, int rank
         window->dilation[i] = 1 + below(g, 2);
         window->pad_low[i] = below(g, 2);
         window->pad_high[i] = below(g, 2);
+        if (g->options.chains && chance(g, 40)) { /* as many places as elements */
+            window->stride[i] = window->dilation[i] = 1;
+            window->pad_low[i] = window->kernel[i] > 1;
+            window->pad_high[i] = window->kernel[i] > 2;
+        }
         if (size + window->pad_low[i] + window->pad_high[i] <= (window->kernel[i] - 1) * window->dilation[i])
             return false;
     }
@@ -384,12 +398,6 @@ static struct node *add_gather(struct generator *g, enum op op)
     return build(&g->builder, OP_scatter_add, operands, 2, &attributes, &type);
 }
 
-/* The operand of a contraction in the element type that both have. */
-static struct node *cast_to(struct generator *g, struct node *a, enum element element)
-{
-    return a->type.element == element ? a : build_cast(&g->builder, a, element);
-}
-
 static enum element draw_half(struct generator *g, int percent)
 {
     if (!g->options.halves || !chance(g, percent))
@@ -439,6 +447,23 @@ static struct node *add_convolution(struct generator *g, enum op op)
     struct type type = operands[op == OP_conv_data ? 0 : 1]->type;
     struct node *others[] = {operands[op == OP_conv_data ? 1 : 0], cast_to(g, y, element)};
     return build(&g->builder, op, others, 2, &attributes, &type);
+}
+
+/* A node that is nearly one of the pool: its operands change places, or it takes another slice from the same place on.
+ * What finds equal nodes must not take it for the other. */
+static struct node *add_twin(struct generator *g)
+{
+    struct node *old = g->pool[below(g, arrlen(g->pool))];
+    if (old->op == OP_slice) {
+        struct attributes attributes = *old->attributes;
+        for (int i = 0; i < old->type.shape.rank; i++)
+            attributes.high[i] =
+                attributes.low[i] + 1 + below(g, old->operands[0]->type.shape.dimension[i] - attributes.low[i]);
+        return build(&g->builder, OP_slice, old->operands, 1, &attributes, NULL);
+    }
+    bool turns = op_is(old->op, CLASS_POINTWISE) && old->operand_count == 2 && old->op != OP_div && old->op != OP_pow;
+    return turns ? build(&g->builder, old->op, (struct node *[]){old->operands[1], old->operands[0]}, 2, NULL, NULL)
+                 : old;
 }
 
 static struct node *add_op(struct generator *g, enum op op)
@@ -495,9 +520,26 @@ static void round_some(struct generator *g, struct node *node)
 
 /* ---- effects ---- */
 
+/* A variable of this shape that is read to compute the value, no more than some nodes away; NULL: none. */
+static const struct variable *read_for(struct generator *g, const struct node *value, const struct shape *shape,
+                                       int depth)
+{
+    const struct variable *found = NULL;
+    if (value->op == OP_read) {
+        const struct variable *variable = module_find_variable(g->module, value->attributes->symbol);
+        bool free = variable->kind == VARIABLE_PARAMETER && !variable->frozen;
+        return free && shape_equal(&variable->type.shape, shape) ? variable : NULL;
+    }
+    for (int i = 0; i < value->operand_count && depth && !found; i++)
+        found = read_for(g, value->operands[i], shape, depth - 1);
+    return found;
+}
+
 static void add_write(struct generator *g, struct node *value)
 {
     const struct variable *variable = NULL;
+    if (g->options.chains && chance(g, 80))
+        variable = read_for(g, value, &value->type.shape, 6);
     for (ptrdiff_t i = g->first; i < arrlen(g->module->variables) && !variable; i++) {
         const struct variable *old = g->module->variables[i];
         bool free = old->kind == VARIABLE_PARAMETER && !old->frozen;
@@ -523,7 +565,8 @@ static void add_effects(struct generator *g)
         if (node->mark)
             continue;
         node->mark = 1;
-        if (element_is_float(node->type.element) && chance(g, 30))
+        bool reads = g->options.chains && read_for(g, node, &node->type.shape, 6);
+        if (element_is_float(node->type.element) && chance(g, reads ? 70 : 30))
             add_write(g, node);
         else
             build_output(&g->builder, arena_printf(g->module->arena, "y%d", g->names++), node, OUTPUT_VALUE);
@@ -549,8 +592,10 @@ static struct graph *generate(struct module *module, const char *name, const cha
     for (int i = 0; i < 3; i++)
         arrput(g.pool, add_leaf(&g));
     for (int i = 0; i < g.options.steps; i++) {
-        struct node *node = add_op(&g, draw_op(&g));
-        round_some(&g, node);
+        bool twin = g.options.chains && chance(&g, 6);
+        struct node *node = twin ? add_twin(&g) : add_op(&g, draw_op(&g));
+        if (!twin)
+            round_some(&g, node);
         g.last = shape_elements(&node->type.shape) <= 8 * g.options.elements ? node : NULL;
         if (g.last)
             arrput(g.pool, node);

@@ -316,6 +316,7 @@ struct ast_comment {
 
 struct ast_file {
     const char *name; /* as in spans */
+    const char *text; /* what it was parsed from, a byte order mark apart */
     struct ast_definition **items;
     int count, capacity;
     struct ast_comment *comments; /* by line */

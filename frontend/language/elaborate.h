@@ -11,6 +11,7 @@
 #include "ir/graph.h"
 
 struct ast_file;
+struct ast_definition;
 struct unit;
 
 /* `--set width=512` is {"width", "512"}; `--epochs 3` is {"epochs", "3"}. The text is written as in the file. */
@@ -22,6 +23,12 @@ struct unit *unit_load(struct arena *arena, struct diagnostics *diagnostics, con
                        const struct name_text *sets, int set_count);
 /* Releases what is not in the arena. */
 void unit_free(struct unit *unit);
+
+/* The files that it was read from, the prelude apart: the file itself, then each that is imported, once. NULL past the
+ * last. */
+const struct ast_file *unit_file(const struct unit *unit, int index);
+/* The index of the file that an `import` of another one names. */
+int unit_import(const struct unit *unit, const struct ast_file *from, const struct ast_definition *import);
 
 /* An option of the file or its imports, for --help and error messages. NULL past the last. */
 const char *unit_option(const struct unit *unit, int index);

@@ -75,10 +75,17 @@ struct option {
     struct span span;
 };
 
+/* A file that was read, under the one name that it has however imports spell it. */
+struct unit_file {
+    const char *real; /* interned */
+    const struct ast_file *syntax;
+};
+
 struct unit {
     struct arena *arena;
     struct diagnostics *diagnostics;
     const struct ast_file *file;
+    struct unit_file *files;                    /* it, then its imports; stb_ds array */
     struct definition_entry *own, *prelude;     /* stb_ds hashes by interned pointer */
     struct option *options;                     /* stb_ds array */
     const struct ast_definition *model, *train; /* NULL: none */

@@ -120,6 +120,7 @@ static bool parse(struct net_parser *parser)
     parser->statement_begins = true;
     parser->tree = ARENA_NEW(parser->arena, struct ast_file);
     parser->tree->name = parser->file;
+    parser->tree->text = parser->text;
     if (!is_text(parser))
         return false;
     find_lines(parser);

@@ -53,8 +53,7 @@ struct loading {
     struct unit *unit;
     const struct name_text *sets;
     int set_count;
-    const char **open;   /* stb_ds array: files being read, outermost first */
-    const char **loaded; /* stb_ds array */
+    const char **open; /* stb_ds array: files being read, outermost first */
 };
 
 static void add_definition(struct loading *loading, const struct ast_definition *ast, bool prelude)
@@ -220,10 +219,29 @@ static const char *real_name(struct arena *arena, const char *path)
     return name;
 }
 
-static bool is_listed(const char **list, const char *name)
+const struct ast_file *unit_file(const struct unit *unit, int index)
 {
-    for (ptrdiff_t i = 0; i < arrlen(list); i++)
-        if (list[i] == name)
+    return index < arrlen(unit->files) ? unit->files[index].syntax : NULL;
+}
+
+/* The file of this real name; -1: not read. */
+static int find_file(const struct unit *unit, const char *real)
+{
+    for (int i = 0; i < arrlen(unit->files); i++)
+        if (unit->files[i].real == real)
+            return i;
+    return -1;
+}
+
+int unit_import(const struct unit *unit, const struct ast_file *from, const struct ast_definition *import)
+{
+    return find_file(unit, real_name(unit->arena, beside(unit->arena, from->name, import->name.name)));
+}
+
+static bool is_open(const struct loading *loading, const char *real)
+{
+    for (ptrdiff_t i = 0; i < arrlen(loading->open); i++)
+        if (loading->open[i] == real)
             return true;
     return false;
 }
@@ -232,12 +250,12 @@ static void load_import(struct loading *loading, const char *from, const struct 
 {
     struct unit *unit = loading->unit;
     const char *path = beside(unit->arena, from, import->name.name), *real = real_name(unit->arena, path);
-    if (is_listed(loading->open, real)) {
+    if (is_open(loading, real)) {
         diagnostics_error(unit->diagnostics, E0404, import->name.span, NULL, "`%s` imports itself in a circle",
                           import->name.name);
         return;
     }
-    if (is_listed(loading->loaded, real))
+    if (find_file(unit, real) >= 0)
         return;
     size_t length = 0;
     char *text = read_text(unit->arena, path, &length);
@@ -253,9 +271,9 @@ static void load_import(struct loading *loading, const char *from, const struct 
 static void load_file(struct loading *loading, const struct ast_file *file)
 {
     struct unit *unit = loading->unit;
-    const char *real = real_name(unit->arena, file->name);
-    arrput(loading->open, real);
-    arrput(loading->loaded, real);
+    struct unit_file read = {real_name(unit->arena, file->name), file};
+    arrput(loading->open, read.real);
+    arrput(unit->files, read);
     for (int i = 0; i < file->count; i++) {
         const struct ast_definition *item = file->items[i];
         if (item->kind == AST_IMPORT)
@@ -296,7 +314,6 @@ struct unit *unit_load(struct arena *arena, struct diagnostics *diagnostics, con
         find_blocks(unit);
     }
     arrfree(loading.open);
-    arrfree(loading.loaded);
     if (diagnostics_errors(diagnostics) == errors)
         return unit;
     unit_free(unit);
@@ -309,6 +326,7 @@ void unit_free(struct unit *unit)
         return;
     hmfree(unit->own);
     hmfree(unit->prelude);
+    arrfree(unit->files);
     arrfree(unit->options);
     arrfree(unit->entries);
 }

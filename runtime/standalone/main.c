@@ -279,7 +279,8 @@ static int run(const struct words *words, struct payload *payload)
     const struct trainer_edition *edition = trainer_choose(castor_editions, &wish, &device, &error);
     payload->settings.command = again;
     payload->settings.entries = entries;
-    payload->settings.run_text = edition ? edition->record : NULL;
+    if (edition)
+        payload_set_file(payload, "run.json", edition->record);
     bool ok = edition && train_edition(edition, device, payload, &error);
     if (device)
         device->free(device);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SETTING_TEXTS(X) X(name) X(model_text) X(policy_text) X(precision) X(optimizer) X(entries) X(best)
+#define SETTING_TEXTS(X) X(name) X(precision) X(optimizer) X(entries) X(best)
 #define SETTING_NUMBERS(X)                                                                                             \
     X(epochs) X(steps) X(evaluate_steps) X(evaluate_epochs) X(checkpoint_steps) X(checkpoint_epochs) X(keep)
 
@@ -26,6 +26,17 @@ static void set_text(json_t *object, const char *key, const char *value)
         json_object_set_new(object, key, json_string(value));
 }
 
+static json_t *write_files(const struct train_settings *settings)
+{
+    json_t *array = json_array();
+    for (int i = 0; i < settings->file_count; i++) {
+        const struct run_file *file = &settings->files[i];
+        json_array_append_new(
+            array, json_pack("{s:s, s:s, s:b}", "name", file->name, "text", file->text, "begins", (int)file->begins));
+    }
+    return array;
+}
+
 static json_t *write_settings(const struct train_settings *settings)
 {
     json_t *object = json_object();
@@ -37,6 +48,7 @@ static json_t *write_settings(const struct train_settings *settings)
 #undef NUMBER
     json_object_set_new(object, "seed", json_integer((json_int_t)settings->seed));
     json_object_set_new(object, "best_direction", json_integer(settings->best_direction));
+    json_object_set_new(object, "files", write_files(settings));
     return object;
 }
 
@@ -125,8 +137,15 @@ static const char *text(const json_t *object, const char *key)
     return json_string_value(json_object_get(object, key));
 }
 
-static void read_settings(struct train_settings *settings, const json_t *object)
+static void read_settings(struct memory *memory, struct train_settings *settings, const json_t *object)
 {
+    const json_t *files = json_object_get(object, "files"), *item;
+    struct run_file *own = allocate(memory, json_array_size(files), sizeof *own);
+    size_t i;
+    json_array_foreach(files, i, item) own[i] =
+        (struct run_file){text(item, "name"), text(item, "text"), json_is_true(json_object_get(item, "begins"))};
+    settings->files = own;
+    settings->file_count = (int)json_array_size(files);
 #define TEXT(field) settings->field = text(object, #field);
 #define NUMBER(field) settings->field = number(object, #field);
     SETTING_TEXTS(TEXT)
@@ -213,7 +232,7 @@ bool payload_read(struct payload *payload, const char *text_bytes, size_t size, 
         return error_set(error, "this trainer is damaged: %s", problem.text);
     const json_t *options = json_object_get(memory->root, "options"), *item;
     payload->file = text(memory->root, "file");
-    read_settings(&payload->settings, json_object_get(memory->root, "settings"));
+    read_settings(memory, &payload->settings, json_object_get(memory->root, "settings"));
     read_data(memory, &payload->data, json_object_get(memory->root, "data"));
     struct payload_option *own = allocate(memory, json_array_size(options), sizeof *own);
     size_t i;
@@ -237,6 +256,15 @@ bool payload_set_path(struct payload *payload, const char *path)
     if (found)
         found->path = path;
     return found;
+}
+
+void payload_set_file(struct payload *payload, const char *name, const char *replacement)
+{
+    for (int i = 0; i < payload->settings.file_count; i++) {
+        struct run_file *file = (struct run_file *)&payload->settings.files[i]; /* the payload's own memory */
+        if (strcmp(file->name, name) == 0)
+            file->text = replacement;
+    }
 }
 
 void payload_free(struct payload *payload)

@@ -30,4 +30,7 @@ void payload_free(struct payload *payload);
 /* Puts a path in place of that of the data source that has one. False when none has, or several have. */
 bool payload_set_path(struct payload *payload, const char *path);
 
+/* Puts a text, which stays the caller's, in place of that of the run's file of this name. */
+void payload_set_file(struct payload *payload, const char *name, const char *text);
+
 #endif

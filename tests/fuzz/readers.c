@@ -1,7 +1,7 @@
-/* Fuzzer of what reads files: damaged safetensors (alone and back to back), npy, npz, csv, idx, PNG, JPEG, programs
- * and logs.
+/* Fuzzer of what reads files: damaged safetensors (alone and back to back), checkpoints, npy, npz, csv, idx, PNG, JPEG,
+ * programs and logs.
  *
- *     fuzz_readers SECONDS [SEED]
+ *     fuzz_readers SECONDS [SEED [INPUTS]]     INPUTS inputs, 1 usually, of SEED on; without SEED, for so many seconds
  *
  * Each round takes a sound file of one kind and damages it: bits, bytes, numbers, pieces cut out, put in twice or
  * moved. The reader may take it or refuse it; it may not crash, hang, or ask for more memory than the file's size
@@ -11,6 +11,7 @@
 #include "runtime/data/array.h"
 #include "runtime/data/image.h"
 #include "runtime/safetensors.h"
+#include "tests/checkpoint_file.h"
 #include "tests/image_files.h"
 
 #include <inttypes.h>
@@ -189,6 +190,14 @@ static void make_stream(struct bytes *bytes)
     make_safetensors(bytes);
 }
 
+static void make_checkpoint(struct bytes *bytes)
+{
+    size_t size;
+    unsigned char *file = checkpoint_file(&size);
+    put(bytes, file, size);
+    free(file);
+}
+
 static void make_png(struct bytes *bytes)
 {
     static const unsigned char indices[] = {0, 1, 2, 1, 0, 2, 2, 1, 0, 0, 1, 2},
@@ -250,29 +259,31 @@ static void make_log(struct bytes *bytes)
 
 /* ---- readers ---- */
 
-/* A file with these bytes, by a path. */
-static int open_bytes(const struct bytes *bytes, char path[32])
+/* The path of a file with these bytes: the same file each time, in memory. */
+static const char *file_of(const struct bytes *bytes)
 {
-    int descriptor = memfd_create("fuzz", 0);
-    if (descriptor < 0 || write(descriptor, bytes->data, bytes->size) != (ssize_t)bytes->size)
+    static int descriptor = -1;
+    static char path[32];
+    if (descriptor < 0) {
+        descriptor = memfd_create("fuzz", 0);
+        snprintf(path, sizeof path, "/proc/self/fd/%d", descriptor);
+    }
+    if (pwrite(descriptor, bytes->data, bytes->size, 0) != (ssize_t)bytes->size ||
+        ftruncate(descriptor, (off_t)bytes->size) != 0)
         abort();
-    snprintf(path, 32, "/proc/self/fd/%d", descriptor);
-    return descriptor;
+    return path;
 }
 
 static bool read_safetensors(const struct bytes *bytes)
 {
-    char path[32];
-    int descriptor = open_bytes(bytes, path);
     struct error error = {0};
-    struct safetensors *file = safetensors_open(path, &error);
+    struct safetensors *file = safetensors_open(file_of(bytes), &error);
     volatile unsigned char sum = 0;
     for (int i = 0; file && i < file->count; i++)
         for (size_t k = 0; k < file->tensors[i].bytes; k++)
             sum = (unsigned char)(sum + ((const unsigned char *)file->tensors[i].data)[k]);
     bool taken = file;
     safetensors_close(file);
-    close(descriptor);
     return taken;
 }
 
@@ -286,6 +297,11 @@ static bool read_stream(const struct bytes *bytes)
     if (stream)
         fclose(stream);
     return !error.code;
+}
+
+static bool read_checkpoint(const struct bytes *bytes)
+{
+    return checkpoint_take(file_of(bytes));
 }
 
 static bool read_image(const struct bytes *bytes)
@@ -313,12 +329,10 @@ static bool read_npy(const struct bytes *bytes)
 
 static bool read_npz(const struct bytes *bytes)
 {
-    char path[32];
-    int descriptor = open_bytes(bytes, path);
     struct error error = {0};
     struct zip zip = {0};
     bool taken = false;
-    if (zip_open(&zip, path, &error))
+    if (zip_open(&zip, file_of(bytes), &error))
         for (int i = 0; i < zip.count; i++) {
             struct data_array array = {0};
             void *memory = zip_read(&zip, &zip.entries[i], &error);
@@ -327,7 +341,6 @@ static bool read_npz(const struct bytes *bytes)
             error = (struct error){0};
         }
     zip_close(&zip);
-    close(descriptor);
     return taken;
 }
 
@@ -346,13 +359,10 @@ static bool read_csv(const struct bytes *bytes)
 
 static bool read_idx(const struct bytes *bytes)
 {
-    char path[32];
-    int descriptor = open_bytes(bytes, path);
     struct error error = {0};
     struct data_array array = {0};
-    bool taken = idx_read(path, 3, &array, &error);
+    bool taken = idx_read(file_of(bytes), 3, &array, &error);
     data_array_free(&array);
-    close(descriptor);
     return taken;
 }
 
@@ -384,14 +394,11 @@ static void mend_png(struct bytes *bytes)
 
 static bool read_log(const struct bytes *bytes)
 {
-    char path[32];
-    int descriptor = open_bytes(bytes, path);
     struct error error = {0};
     struct report_log log;
-    bool taken = report_log_read(&log, path, &error) && !log.unused;
+    bool taken = report_log_read(&log, file_of(bytes), &error) && !log.unused;
     json_decref(report_log_json(&log));
     report_log_free(&log);
-    close(descriptor);
     return taken;
 }
 
@@ -403,6 +410,7 @@ static const struct {
     void (*mend)(struct bytes *bytes); /* sums that would give every damage away; NULL: none */
 } kinds[] = {{"safetensors", make_safetensors, read_safetensors, FACTOR, NULL},
              {"stream", make_stream, read_stream, FACTOR, NULL},
+             {"checkpoint", make_checkpoint, read_checkpoint, FACTOR, NULL},
              {"npy", make_npy, read_npy, FACTOR, NULL},
              {"npz", make_npz, read_npz, DEFLATE_FACTOR, NULL},
              {"csv", make_csv, read_csv, FACTOR, NULL},
@@ -483,6 +491,7 @@ int main(int argc, char **argv)
     static struct bytes sound[KINDS], damaged;
     double limit = argc > 1 ? strtod(argv[1], NULL) : 1;
     uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1, first = seed;
+    uint64_t last = argc > 3 ? seed + strtoull(argv[3], NULL, 10) : seed + 1, by_kind[KINDS] = {0};
     time_t start = time(NULL);
     const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGALRM};
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
@@ -511,8 +520,11 @@ int main(int argc, char **argv)
             alarm(HANG_SECONDS);
         kinds[kind].read(&damaged);
         playing.most = 0;
+        by_kind[kind]++;
         seed++;
-    } while (argc > 2 ? seed < first + 1 : seed % 256 || difftime(time(NULL), start) < limit);
+    } while (argc > 2 ? seed < last : seed % 256 || difftime(time(NULL), start) < limit);
     printf("fuzz_readers: %" PRIu64 " inputs, no failure\n", seed - first);
+    for (int i = 0; i < KINDS; i++)
+        printf("%12" PRIu64 " %s\n", by_kind[i], kinds[i].name);
     return 0;
 }

@@ -1,4 +1,5 @@
 """What the system tests share: running castor, and counting failures. The binary is argv[1]."""
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ CASTOR = os.path.abspath(sys.argv[1])
 # The models that train on Fashion-MNIST as they stand; the others are large (pytorch/networks.py reduces them).
 MODELS = sorted(os.path.join("models", name) for name in os.listdir(os.path.join(ROOT, "models"))
                 if name.endswith(".net") and (name.startswith("fashion_") or name.endswith("flow.net")))
+SKIPPED = 77
 failures = 0
 checks = 0
 
@@ -26,6 +28,15 @@ def check(condition, message):
         failures += 1
         print(f"FAILED: {message}", file=sys.stderr)
     return condition
+
+
+def need_sim():
+    """Ends the test as skipped where there is no simulated GPU."""
+    listed = json.loads(subprocess.run([CASTOR, "devices", "--json"], check=True, capture_output=True).stdout)
+    sim = next(row for row in listed if row["name"] == "sim")
+    if not sim["available"]:
+        print(f"skipped: {sim['reason']}")
+        sys.exit(SKIPPED)
 
 
 def finish():

@@ -11,9 +11,8 @@ import subprocess
 import sys
 import tempfile
 
-from castor import CASTOR, ROOT, castor, check, finish
+from castor import CASTOR, ROOT, castor, check, finish, need_sim
 
-SKIPPED = 77
 DATA = "synthetic(examples = 256, test = 64, image = uniform(0, 255), label = classes)"
 CNN_DATA = "synthetic(examples = 64, test = 8, image = uniform(0, 255), label = classes)"
 SCALED = """
@@ -55,14 +54,6 @@ def equal_bytes(folder, flags, other):
     _, two = train(folder, "two-" + name, "fashion_mlp", "sim", *flags, *other)
     with open(one, "rb") as a, open(two, "rb") as b:
         check(a.read() == b.read(), f"the same weights with {' '.join(other)}")
-
-
-def need_sim():
-    listed = json.loads(subprocess.run([sys.argv[1], "devices", "--json"], check=True, capture_output=True).stdout)
-    sim = next(row for row in listed if row["name"] == "sim")
-    if not sim["available"]:
-        print(f"skipped: {sim['reason']}")
-        sys.exit(SKIPPED)
 
 
 def overflow_lines(folder, device, *flags):

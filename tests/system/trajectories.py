@@ -9,8 +9,8 @@ of a loss, and from about the tenth step on each step multiplies the difference 
 """
 import tempfile
 
-from castor import finish
-from simulated import DATA, compare, need_sim
+from castor import finish, need_sim
+from simulated import DATA, compare
 
 
 def main():

@@ -222,8 +222,9 @@ static void check_training(struct device *device)
     struct error error = {0};
     struct train_result result;
     struct program *program = make_program(NORMAL, false);
+    const struct run_file files[] = {{"model.net", "model\n", false}, {"imports/a.net", "module\n", false}};
     struct train_settings settings = {
-        .name = "line", .model_text = "model\n", .epochs = 2, .seed = 7, .evaluate_epochs = 1, .quiet = true};
+        .name = "line", .files = files, .file_count = 2, .epochs = 2, .seed = 7, .evaluate_epochs = 1, .quiet = true};
     CHECK(train(device, program, &batches, &settings, &result, &error));
     CHECK_TEXT(error.text, "");
     CHECK_TEXT(result.run, "runs/line.1");
