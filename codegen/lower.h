@@ -76,6 +76,9 @@ void lower_merge_loops(struct lowerer *lowerer, const struct nest *nest, ptrdiff
 const struct affine *lower_quotient(struct lowerer *lowerer, const struct affine *index, int64_t by);
 const struct affine *lower_remainder(struct lowerer *lowerer, const struct affine *index, int64_t by);
 const struct affine *lower_clamp(struct lowerer *lowerer, const struct affine *index, int64_t low, int64_t high);
+/* The place that a slice of one place takes along an axis: an integer of the step, so that the turns of a loop over the
+ * axis share a kernel. */
+const struct affine *lower_place_of(struct lowerer *lowerer, const struct node *slice, int axis);
 /* The row-major number of an element of `shape`, the other way round, and the place in memory of a value's element. */
 const struct affine *lower_linear(struct lowerer *lowerer, const struct shape *shape,
                                   const struct affine *const *indices);

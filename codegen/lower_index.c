@@ -143,6 +143,24 @@ const struct affine *lower_clamp(struct lowerer *lowerer, const struct affine *i
     return least >= low && most <= high ? index : derive(lowerer, INDEX_CLAMP, index, 1, low, high);
 }
 
+const struct affine *lower_place_of(struct lowerer *lowerer, const struct node *slice, int axis)
+{
+    struct lowered *out = &lowerer->out;
+    struct memo_key key = lower_key(slice, NULL, 0, axis);
+    int number = lower_recall(lowerer, key);
+    if (number < 0) {
+        int64_t place = slice->attributes->low[axis];
+        struct index_variable variable = {.kind = INDEX_GIVEN, .low = place, .high = place, .depth = BODY_KERNEL};
+        variable.integer = (int)arrlen(out->integers);
+        arrput(out->integers, place);
+        number = (int)arrlen(out->variables);
+        arrput(out->variables, variable);
+        lower_append_item(lowerer, BODY_KERNEL, ITEM_INDEX, number);
+        lower_remember(lowerer, key, BODY_KERNEL, number);
+    }
+    return affine_variable(out->arena, number);
+}
+
 /* factor * by * (x / by) + factor * (x % by) = factor * x: what a reshape and its inverse leave behind. */
 static const struct affine *recombine(struct lowerer *lowerer, const struct affine *index)
 {

@@ -91,15 +91,17 @@ int lower_fold_operand(struct lowerer *lowerer, const struct node *node, const s
     return value;
 }
 
+/* Only the parts that the index can reach are looked at. */
 static int lower_concat(struct lowerer *lowerer, const struct node *node, const struct affine *const *indices)
 {
     int axis = node->attributes->axis, value = -1;
-    int64_t start = 0;
+    int64_t start = 0, size, least, most;
     const struct affine *at[RANK_MAX];
     memcpy(at, indices, sizeof *at * (size_t)node->type.shape.rank);
-    for (int i = 0; i < node->operand_count; i++) {
-        int64_t size = node->operands[i]->type.shape.dimension[axis];
-        if (size == 0)
+    affine_range(&lowerer->out, indices[axis], &least, &most);
+    for (int i = 0; i < node->operand_count; i++, start += size) {
+        size = node->operands[i]->type.shape.dimension[axis];
+        if (size == 0 || start > most || start + size <= least)
             continue;
         at[axis] = affine_add(lowerer->out.arena, indices[axis], affine_constant(lowerer->out.arena, start), -1);
         at[axis] = lower_clamp(lowerer, at[axis], 0, size - 1);
@@ -107,7 +109,6 @@ static int lower_concat(struct lowerer *lowerer, const struct node *node, const 
         if (value >= 0)
             part = lower_select(lowerer, lower_inside(lowerer, indices[axis], 0, start - 1), value, part);
         value = part;
-        start += size;
     }
     return value >= 0 ? value : lower_constant(lowerer, 0, node->type.element, node);
 }
@@ -128,6 +129,8 @@ static void map_indices(struct lowerer *lowerer, const struct node *node, const 
             at[i] = from->dimension[i] == 1 ? zero(lowerer) : indices[i];
         else if (node->op == OP_permute)
             at[attributes->permutation[i]] = indices[i];
+        else if (node->op == OP_slice && node->type.shape.dimension[i] == 1 && from->dimension[i] > 1)
+            at[i] = lower_place_of(lowerer, node, i);
         else if (node->op == OP_slice)
             at[i] = affine_add(arena, affine_constant(arena, attributes->low[i]), indices[i], attributes->step[i]);
         else /* flip */

@@ -40,7 +40,8 @@ enum index_kind {
     INDEX_MERGED /* a loop that its inner neighbour took in */,
     INDEX_QUOTIENT,
     INDEX_REMAINDER,
-    INDEX_CLAMP
+    INDEX_CLAMP,
+    INDEX_GIVEN /* integers[integer]: low, and high, in this step of the kernel; another one in others */
 };
 
 struct index_variable {
@@ -48,8 +49,9 @@ struct index_variable {
     const struct affine *of; /* of the derived kinds */
     int64_t by;              /* divisor */
     int64_t low, high;       /* smallest and largest value, both included; a clamp's bounds */
-    int depth;               /* enum body_depth */
-    bool vector;             /* differs from lane to lane */
+    int integer;
+    int depth;   /* enum body_depth */
+    bool vector; /* differs from lane to lane */
 };
 
 /* ---- values: what stands in registers, LANES at a time ---- */

@@ -7,7 +7,7 @@
 static bool variable_is_fixed(const struct printer *printer, int number)
 {
     const struct index_variable *variable = &printer->lowered->variables[number];
-    if (variable->kind == INDEX_MERGED)
+    if (variable->kind == INDEX_MERGED || variable->kind == INDEX_GIVEN)
         return true;
     if (variable->kind != INDEX_LOOP)
         return printer->fixed_index[number];

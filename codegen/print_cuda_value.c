@@ -59,6 +59,10 @@ static bool is_natural(const struct lowered *lowered, const struct affine *index
 void cuda_print_index(struct printer *printer, int number)
 {
     const struct index_variable *variable = &printer->lowered->variables[number];
+    if (variable->kind == INDEX_GIVEN) {
+        text_line(&printer->text, "const long long d%d = given.integer[%d];", number, variable->integer);
+        return;
+    }
     const char *of = cuda_index(printer, variable->of);
     const char *type = cuda_integer(variable->high > -variable->low ? variable->high : -variable->low);
     long long low = variable->low, high = variable->high, by = variable->by;

@@ -45,6 +45,10 @@ void print_index(struct printer *printer, int number)
 {
     const struct index_variable *variable = &printer->lowered->variables[number];
     bool clamp = variable->kind == INDEX_CLAMP;
+    if (variable->kind == INDEX_GIVEN) {
+        text_line(&printer->text, "const long d%d = integers[%d];", number, variable->integer);
+        return;
+    }
     const char *type = variable->vector ? "ints" : "long";
     const char *of = variable->vector ? ints_of(printer, variable->of) : print_uniform(printer, variable->of);
     if (clamp)

@@ -373,9 +373,9 @@ bool train(struct device *device, const struct program *program, const struct ba
         ok = run_steps(&trainer, error);
         if (ok && interrupt_requested() && trainer.finished < trainer.total)
             ok = report_interrupt(&trainer, error);
-        else if (ok)
-            ok = divergence_end(&trainer.divergence, trainer.finished, error) && trainer_final_test(&trainer, error) &&
-                 judge_scores(&trainer, error);
+        else if (ok) /* a run that was killed at its very end is saved whole now */
+            ok = trainer_save_last(&trainer, error) && divergence_end(&trainer.divergence, trainer.finished, error) &&
+                 trainer_final_test(&trainer, error) && judge_scores(&trainer, error);
         interrupt_end();
         finish_result(&trainer);
         if (ok)

@@ -127,12 +127,8 @@ static bool remove_old(const struct trainer *trainer, struct error *error)
     return steps;
 }
 
-bool trainer_save_last(struct trainer *trainer, struct error *error)
+static bool save_checkpoint(struct trainer *trainer, struct error *error)
 {
-    bool saved =
-        trainer->saved_step == trainer->launched && trainer->saved_micro == trainer->micro && !trainer->saved_apart;
-    if (trainer->settings->no_files || saved)
-        return true;
     char *last = last_path(trainer->result->run);
     bool ok = log_sync(&trainer->log, error) && keep_previous(trainer, last, error) &&
               trainer_write_checkpoint(trainer, last, error);
@@ -141,9 +137,19 @@ bool trainer_save_last(struct trainer *trainer, struct error *error)
         return false;
     trainer->saved_step = trainer->launched;
     trainer->saved_micro = trainer->micro;
-    trainer->saved_apart = false;
-    return remove_old(trainer, error) &&
-           (!has_averages(trainer->program) || save(trainer, "last", EVALUATED_AVERAGE, error));
+    trainer->saved_apart = trainer->saved_whole = false;
+    return true;
+}
+
+bool trainer_save_last(struct trainer *trainer, struct error *error)
+{
+    bool saved =
+        trainer->saved_step == trainer->launched && trainer->saved_micro == trainer->micro && !trainer->saved_apart;
+    if (trainer->settings->no_files || (saved && trainer->saved_whole))
+        return true;
+    trainer->saved_whole = (saved || save_checkpoint(trainer, error)) && remove_old(trainer, error) &&
+                           (!has_averages(trainer->program) || save(trainer, "last", EVALUATED_AVERAGE, error));
+    return trainer->saved_whole;
 }
 
 /* Opens checkpoint number `number`, 0 the last one; NULL with an error set, *none when there are no more. */

@@ -329,8 +329,8 @@ static bool draw_window(struct generator *g, const struct shape *shape, int rank
 static struct node *add_window(struct generator *g, struct node *a)
 {
     struct attributes attributes = {.value = chance(g, 50) ? 0 : -1};
-    if (!draw_window(g, &a->type.shape, 1 + below(g, a->type.shape.rank < 2 ? 1 : 2), &attributes.window) ||
-        a->type.shape.rank > 5)
+    int rank = a->type.shape.rank < 2 ? 1 : a->type.shape.rank == 2 && g->options.batch ? 2 : 1 + below(g, 2);
+    if (!draw_window(g, &a->type.shape, rank, &attributes.window) || a->type.shape.rank > 5)
         return a;
     return build(&g->builder, OP_window, &a, 1, &attributes, NULL);
 }
@@ -449,21 +449,28 @@ static struct node *add_convolution(struct generator *g, enum op op)
     return build(&g->builder, op, others, 2, &attributes, &type);
 }
 
+/* Another node when its operands change places? */
+static bool turns(const struct node *node)
+{
+    return node->op == OP_sub || node->op == OP_lt || node->op == OP_le || node->op == OP_gt || node->op == OP_ge;
+}
+
 /* A node that is nearly one of the pool: its operands change places, or it takes another slice from the same place on.
- * What finds equal nodes must not take it for the other. */
+ * What finds equal nodes must not take it for the other. NULL where chance finds none. */
 static struct node *add_twin(struct generator *g)
 {
-    struct node *old = g->pool[below(g, arrlen(g->pool))];
-    if (old->op == OP_slice) {
-        struct attributes attributes = *old->attributes;
-        for (int i = 0; i < old->type.shape.rank; i++)
-            attributes.high[i] =
-                attributes.low[i] + 1 + below(g, old->operands[0]->type.shape.dimension[i] - attributes.low[i]);
-        return build(&g->builder, OP_slice, old->operands, 1, &attributes, NULL);
-    }
-    bool turns = op_is(old->op, CLASS_POINTWISE) && old->operand_count == 2 && old->op != OP_div && old->op != OP_pow;
-    return turns ? build(&g->builder, old->op, (struct node *[]){old->operands[1], old->operands[0]}, 2, NULL, NULL)
-                 : old;
+    struct node *old = NULL;
+    for (int i = 0; i < 10 && !(old && (turns(old) || old->op == OP_slice)); i++)
+        old = g->pool[below(g, arrlen(g->pool))];
+    if (turns(old))
+        return build(&g->builder, old->op, (struct node *[]){old->operands[1], old->operands[0]}, 2, NULL, NULL);
+    if (old->op != OP_slice)
+        return NULL;
+    struct attributes attributes = *old->attributes;
+    for (int i = 0; i < old->type.shape.rank; i++)
+        attributes.high[i] =
+            attributes.low[i] + 1 + below(g, old->operands[0]->type.shape.dimension[i] - attributes.low[i]);
+    return build(&g->builder, OP_slice, old->operands, 1, &attributes, NULL);
 }
 
 static struct node *add_op(struct generator *g, enum op op)
@@ -502,6 +509,8 @@ static enum op draw_op(struct generator *g)
     do
         class = classes[below(g, sizeof classes / sizeof *classes)];
     while (g->options.without >> class & 1);
+    if (class == CLASS_MOVEMENT && g->options.batch && chance(g, 25))
+        return OP_window; /* over the batch, too */
     enum op op;
     do
         op = (enum op)below(g, OP_COUNT);
@@ -592,10 +601,11 @@ static struct graph *generate(struct module *module, const char *name, const cha
     for (int i = 0; i < 3; i++)
         arrput(g.pool, add_leaf(&g));
     for (int i = 0; i < g.options.steps; i++) {
-        bool twin = g.options.chains && chance(&g, 6);
-        struct node *node = twin ? add_twin(&g) : add_op(&g, draw_op(&g));
-        if (!twin)
+        struct node *node = g.options.chains && chance(&g, 15) ? add_twin(&g) : NULL;
+        if (!node) {
+            node = add_op(&g, draw_op(&g));
             round_some(&g, node);
+        }
         g.last = shape_elements(&node->type.shape) <= 8 * g.options.elements ? node : NULL;
         if (g.last)
             arrput(g.pool, node);
