@@ -329,7 +329,11 @@ static bool draw_window(struct generator *g, const struct shape *shape, int rank
 static struct node *add_window(struct generator *g, struct node *a)
 {
     struct attributes attributes = {.value = chance(g, 50) ? 0 : -1};
-    int rank = a->type.shape.rank < 2 ? 1 : a->type.shape.rank == 2 && g->options.batch ? 2 : 1 + below(g, 2);
+    int64_t elements = shape_elements(&a->type.shape), batch = g->options.batch;
+    bool over_batch = batch && elements % batch == 0 && elements > batch && chance(g, 50);
+    if (over_batch)
+        a = build_reshape(&g->builder, a, &(struct shape){.rank = 2, .dimension = {batch, elements / batch}});
+    int rank = over_batch ? 2 : 1 + below(g, a->type.shape.rank < 2 ? 1 : 2);
     if (!draw_window(g, &a->type.shape, rank, &attributes.window) || a->type.shape.rank > 5)
         return a;
     return build(&g->builder, OP_window, &a, 1, &attributes, NULL);
@@ -372,12 +376,11 @@ static struct node *add_movement(struct generator *g, enum op op)
 /* The adjoint of a window drawn for a shape of its own. */
 static struct node *add_fold(struct generator *g)
 {
-    struct node *like = pick(g, accept_axes);
-    struct node *windows = add_window(g, like);
-    if (windows == like)
+    struct node *windows = add_window(g, pick(g, accept_axes));
+    if (windows->op != OP_window)
         return windows;
     struct attributes attributes = {.window = windows->attributes->window};
-    struct type type = type_make(windows->type.element, like->type.shape);
+    struct type type = type_make(windows->type.element, windows->operands[0]->type.shape);
     return build(&g->builder, OP_fold, &windows, 1, &attributes, &type);
 }
 
@@ -510,7 +513,7 @@ static enum op draw_op(struct generator *g)
         class = classes[below(g, sizeof classes / sizeof *classes)];
     while (g->options.without >> class & 1);
     if (class == CLASS_MOVEMENT && g->options.batch && chance(g, 25))
-        return OP_window; /* over the batch, too */
+        return OP_window; /* often over the batch */
     enum op op;
     do
         op = (enum op)below(g, OP_COUNT);

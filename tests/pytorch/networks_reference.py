@@ -5,6 +5,7 @@ comparison. It is first counted at full size against the number of parameters it
 size, in f64. Run it again only to add a network: the files are committed, and the tests do not need PyTorch.
 """
 import json
+import math
 import os
 import sys
 
@@ -454,8 +455,103 @@ class GPT(nn.Module):
         return self.ln_f(x) @ self.wte.weight.T
 
 
+class CharLSTM(nn.Module):
+    def __init__(self, vocab=256, context=50, width=512, layers=2):
+        super().__init__()
+        self.embed, self.decoder = nn.Embedding(vocab, width), nn.Linear(width, vocab)
+        self.lstm = nn.ModuleList([nn.LSTM(width, width, batch_first=True) for _ in range(layers)])
+
+    def forward(self, tokens):
+        x = self.embed(tokens)
+        for layer in self.lstm:
+            x = layer(x)[0]
+        return self.decoder(x)
+
+
+class BigLSTM(nn.Module):
+    def __init__(self, vocab=793471, context=20, embed=1024, width=8192, projection=1024, layers=2, sampled=8192, drop=0):
+        super().__init__()
+        self.vocab, self.embed = vocab, nn.Embedding(vocab, embed)
+        self.lstm = nn.ModuleList([nn.LSTM(projection if i else embed, width, proj_size=projection, batch_first=True)
+                                   for i in range(layers)])
+        self.softmax = nn.Linear(projection, vocab)
+
+    def expected(self, word, count):
+        return count * torch.log((word + 2) / (word + 1)) / math.log(self.vocab + 1)
+
+    def losses(self, tensors):
+        x, word, draw = self.embed(tensors["tokens"][:, :-1]), tensors["tokens"][:, 1:].flatten(), tensors["softmax.draw"]
+        for layer in self.lstm:
+            x = layer(x)[0]
+        x = x.flatten(0, 1)
+        drawn = (torch.exp(draw * math.log(self.vocab + 1)) - 1).clamp(max=self.vocab - 1).long()
+        others = F.linear(x, self.softmax.weight[drawn], self.softmax.bias[drawn]) - self.expected(drawn, len(draw)).log()
+        others = others.masked_fill(word[:, None] == drawn, -torch.inf)
+        own = (x * self.softmax.weight[word]).sum(1) + self.softmax.bias[word] - self.expected(word, len(draw)).log()
+        return {"loss": F.cross_entropy(torch.cat([own[:, None], others], 1), torch.zeros_like(word))}
+
+
+class GanBlock(nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.weight = layer.weight
+        self.norm = nn.BatchNorm2d(layer.out_channels)
+        self.layer = [layer]  # no submodule: the weight has one name
+
+    def forward(self, x, slope):
+        layer = self.layer[0]
+        convolve = F.conv_transpose2d if isinstance(layer, nn.ConvTranspose2d) else F.conv2d
+        return F.leaky_relu(self.norm(convolve(x, self.weight, None, layer.stride, layer.padding)), slope)
+
+
+class Gan(nn.Module):
+    def __init__(self, base=4, doublings=4, channels=3, noise=100, width=64):
+        super().__init__()
+        wide = [width * 2 ** i for i in range(doublings)]
+        blocks = range(1, doublings)
+        first = nn.ConvTranspose2d(noise, wide[-1], base, bias=False)
+        self.netG = nn.ModuleDict({
+            "first": first, "norm": nn.BatchNorm2d(wide[-1]),
+            "grow": nn.ModuleDict({str(i): GanBlock(nn.ConvTranspose2d(wide[-i], wide[-i - 1], 4, 2, 1, bias=False))
+                                     for i in blocks}),
+            "last": nn.ConvTranspose2d(width, channels, 4, 2, 1, bias=False)})
+        self.netD = nn.ModuleDict({
+            "first": nn.Conv2d(channels, width, 4, 2, 1, bias=False),
+            "shrink": nn.ModuleDict({str(i): GanBlock(nn.Conv2d(wide[i - 1], wide[i], 4, 2, 1, bias=False)) for i in blocks}),
+            "last": nn.Conv2d(wide[-1], 1, base, bias=False)})
+
+    def generate(self, z):
+        x = F.relu(self.netG["norm"](self.netG["first"](z)))
+        for block in self.netG["grow"].values():
+            x = block(x, 0.0)
+        return torch.tanh(self.netG["last"](x))
+
+    def judge(self, image):
+        x = F.leaky_relu(self.netD["first"](image), 0.2)
+        for block in self.netD["shrink"].values():
+            x = block(x, 0.2)
+        return self.netD["last"](x).flatten()
+
+    def losses(self, tensors):
+        """The generator's against the discriminator that its own loss has just updated."""
+        fake = self.generate(tensors["z"])
+        discriminator = (F.softplus(-self.judge(tensors["image"] / 127.5 - 1)).mean()
+                         + F.softplus(self.judge(fake.detach())).mean())
+        discriminator.backward()
+        gradients = {parameter: parameter.grad.clone() for parameter in self.netD.parameters()}
+        torch.optim.Adam(self.netD.parameters(), 2e-4, (0.5, 0.999)).step()
+        generator = F.softplus(-self.judge(fake)).mean()
+        generator.backward()
+        for parameter, gradient in gradients.items():
+            parameter.grad = gradient
+        return {"discriminator": discriminator.detach(), "generator": generator.detach()}
+
+
 # The parameters at full size that are published, and the network by its options.
 NETWORKS = {
+    "dcgan": (3576704 + 2765568, Gan),
+    "char_lstm": (4464896, CharLSTM),
+    "big_lstm": (1776948095, BigLSTM),
     "gpt": (124439808, GPT),
     "resnet18": (11689512, lambda **options: ResNet([2, 2, 2, 2], False, **options)),
     "resnet50": (25557032, lambda **options: ResNet([3, 4, 6, 3], True, **options)),
@@ -480,25 +576,30 @@ def count(name):
 
 
 def step(name, seed, element):
-    """Loss and gradients, by name, as their shape, RMS and projections."""
+    """Losses, and gradients by name, as their shape, RMS and projections."""
     model = NETWORKS[name][1](**networks.NETWORKS[name][1]).to(element)
     feed = networks.feed_of(name, seed, {key: list(value.shape) for key, value in model.named_parameters()})
-    tensors = {key: torch.tensor(values, dtype=torch.int64 if kind == "I32" else element).view(shape)
+    tensors = {key: torch.tensor(list(values), dtype=torch.int64 if kind == "I32" else element).view(shape)
                for key, (kind, shape, values) in feed.items()}
     with torch.no_grad():
         for key, parameter in model.named_parameters():
             parameter.copy_(tensors[key])
-    if "tokens" in tensors:  # each is predicted from those before it
+    if hasattr(model, "losses"):
+        losses = model.losses(tensors)
+    elif "tokens" in tensors:  # each is predicted from those before it
         loss = F.cross_entropy(model(tensors["tokens"][:, :-1]).flatten(0, 1), tensors["tokens"][:, 1:].flatten())
     else:
         loss = getattr(model, "loss", F.cross_entropy)(model(tensors["image"]), tensors["label"])
-    loss.backward()
+    if not hasattr(model, "losses"):
+        losses = {"loss": loss}
+    if "loss" in losses:
+        losses["loss"].backward()
     rows = {}
     for key, parameter in model.named_parameters():
         values = parameter.grad.flatten().tolist()
         rows[key] = {"shape": list(parameter.shape), "rms": float(f"{networks.rms(values):.9g}"),
                      "projections": [float(f"{value:.9g}") for value in networks.projections(key, values)]}
-    return loss.item(), rows
+    return {key: value.item() for key, value in losses.items()}, rows
 
 
 def distance(exact, rounded):
@@ -512,21 +613,21 @@ def reference(name):
     """Of the first seed for which f32 suffices: where a rounding carries an activation over the kink of a relu or to
     another maximum of a window, the gradients of few examples change by per cents, in PyTorch as in Castor."""
     for seed in range(5):
-        loss, exact = step(name, seed, torch.float64)
+        losses, exact = step(name, seed, torch.float64)
         far = distance(exact, step(name, seed, torch.float32)[1])
         if far < 5e-5:
             print(f"{name}: seed {seed}, f32 is {far:.2g} from f64")
-            return seed, loss, exact
+            return seed, losses, exact
         print(f"{name}: seed {seed}, f32 is {far:.2g} from f64: the next one")
     sys.exit(f"{name}: no seed for which f32 suffices; enlarge images or batch")
 
 
 def write(name):
-    seed, loss, rows = reference(name)
+    seed, losses, rows = reference(name)
     lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(row)}" for key, row in rows.items())
     os.makedirs(os.path.dirname(networks.path_of(name)), exist_ok=True)
     with open(networks.path_of(name), "w") as file:
-        file.write(f'{{"seed": {seed}, "loss": {loss:.17g}, "gradients": {{\n{lines}\n}}}}\n')
+        file.write(f'{{"seed": {seed}, "losses": {json.dumps(losses)}, "gradients": {{\n{lines}\n}}}}\n')
 
 
 for wanted in sys.argv[1:] or NETWORKS:
