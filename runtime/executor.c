@@ -327,16 +327,26 @@ static bool take_inputs(struct executor *executor, struct entry *entry, int slot
     return true;
 }
 
+void executor_spoil(struct executor *executor)
+{
+    executor->device->fill(executor->device, executor->scratch, UNWRITTEN, executor->scratch_bytes);
+}
+
+bool executor_is_fenced(struct executor *executor)
+{
+    return fences_hold(executor, executor->state, executor->program->state_bytes) &&
+           fences_hold(executor, executor->scratch, executor->scratch_bytes);
+}
+
 /* One call at a time, with the fences looked at after each, so that the culprit is named. */
 static bool run_checked(struct executor *executor, struct entry *entry, struct error *error)
 {
-    executor->device->fill(executor->device, executor->scratch, UNWRITTEN, executor->scratch_bytes);
+    executor_spoil(executor);
     for (int i = 0; i < entry->program->step_count; i++) {
         const struct program_step *step = &entry->program->steps[i];
         if (!executor->device->run(executor->device, &entry->calls[i], 1, error))
             return false;
-        if (!fences_hold(executor, executor->state, executor->program->state_bytes) ||
-            !fences_hold(executor, executor->scratch, executor->scratch_bytes))
+        if (!executor_is_fenced(executor))
             return error_set(error, "step %s of %s (%s:%d) wrote outside its memory", step->name, entry->program->name,
                              step->file ? step->file : "?", step->line);
     }

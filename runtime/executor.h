@@ -22,6 +22,11 @@ struct executor;
 struct executor *executor_new(struct device *device, const struct program *program, bool check, struct error *error);
 void executor_free(struct executor *executor);
 
+/* What `check` does, for runs as they are without it, kernels in strips: fills scratch with NaN; tells whether what
+ * lies around the arenas is as it was. Nothing may be running. */
+void executor_spoil(struct executor *executor);
+bool executor_is_fenced(struct executor *executor);
+
 const struct program *executor_program(const struct executor *executor);
 struct device *executor_device(const struct executor *executor);
 

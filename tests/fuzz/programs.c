@@ -8,10 +8,11 @@
  * and windows lie over it; some get gradients and a policy. Then it is compiled twice: plainly (each operation its own
  * kernel, no rewrites, no strips, on the host) and as drawn (some of simplify, cse and dce in some order, fused or not,
  * in strips where they are found, on the host or the simulated GPU). Many graphs share a program, and so a run of the
- * compiler. Memory is fenced and filled with NaN. Without contractions both must have equal bits, but for elementary
- * functions of constants, which a rewrite computes more exactly than a kernel. With contractions, and where
- * nothing jumps (no rounding to integers, no comparison), the error against f64 may be twice that of rounding op by op,
- * and a tolerance; of all other elements nearly all must be near the evaluator's. A graph that fails is written to
+ * compiler. Memory is fenced and filled with NaN, and strips run as strips. Without contractions both must have equal
+ * bits, but for elementary functions of constants, which a rewrite computes more exactly than a kernel. With
+ * contractions, and where nothing jumps (no rounding to integers, no comparison), the error against f64 may be twice
+ * that of rounding op by op, and a tolerance; of all other elements nearly all must be near the evaluator's. A graph
+ * that fails is written to
  * ./fuzz-SEED.ir as it was after casts, for castor reduce. */
 #include "codegen/assemble.h"
 #include "frontend/device.h"
@@ -268,7 +269,7 @@ static struct built build_program(struct round *round, const struct machine *mac
     }
     round->current = arrlen(round->subjects) == 1 ? 0 : -1; /* which of several is at fault is not known from here on */
     built.program = assemble_program(built.module, &target, built.arena);
-    built.executor = executor_new(machine->device, built.program, true, &error);
+    built.executor = executor_new(machine->device, built.program, plain, &error);
     if (!built.executor)
         fail_with(&error);
     for (int i = 0; i < built.program->entry_count; i++)
@@ -310,8 +311,10 @@ static bool run_entry(const struct built *built, int number, const struct enviro
         void *input = stored_from(&entry->inputs[i].tensor, environment_input(environment, entry->inputs[i].name));
         arrput(inputs, input);
     }
+    executor_spoil(built->executor);
     uint64_t ticket = executor_launch(built->executor, number, (const void *const *)inputs, &error);
-    bool ran = ticket && executor_results(built->executor, ticket, &error);
+    bool ran = ticket && executor_results(built->executor, ticket, &error) &&
+               (executor_is_fenced(built->executor) || error_set(&error, "a kernel wrote outside its memory"));
     for (int i = 0; i < entry->input_count; i++)
         free(inputs[i]);
     arrfree(inputs);
