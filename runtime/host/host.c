@@ -239,10 +239,9 @@ struct device *host_device_new(const struct host_settings *settings, struct erro
         .cache = host->cache, .jobs = facts.cores, .unit_bytes = settings->unit_bytes, .built = settings->built};
     host->compile.isa = host->device.facts.isa;
     omp_set_num_threads(facts.threads);
-    host->onednn = onednn_new(facts.threads);
+    host->onednn = onednn_new(facts.threads, error);
     if (host->onednn)
         return &host->device;
     host_free(&host->device);
-    error_set(error, "oneDNN does not start");
     return NULL;
 }

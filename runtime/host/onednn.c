@@ -5,17 +5,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct onednn *onednn_new(int threads)
+struct onednn *onednn_new(int threads, struct error *error)
 {
     if (threads > 0)
         omp_set_num_threads(threads);
     struct onednn *onednn = calloc(1, sizeof *onednn);
-    if (!onednn)
+    if (!onednn) {
+        error_set(error, "out of memory");
         return NULL;
+    }
     if (dnnl_engine_create(&onednn->engine, dnnl_cpu, 0) == dnnl_success &&
         dnnl_stream_create(&onednn->stream, onednn->engine, dnnl_stream_default_flags) == dnnl_success)
         return onednn;
     onednn_free(onednn);
+    error_set(error, "oneDNN does not start");
     return NULL;
 }
 
@@ -164,7 +167,7 @@ static size_t conv_result_bytes(const struct program_conv *conv)
     return (size_t)elements * (conv->weight_element == PROGRAM_BF16 ? 2 : 4);
 }
 
-static bool prepare(struct onednn_plan *plan, const struct program_step *step)
+static bool prepare(struct onednn_plan *plan, const struct program_step *step, struct error *error)
 {
     plan->empty = step_empty(step);
     if (plan->empty && step->kind == PROGRAM_CONV_STEP)
@@ -178,20 +181,20 @@ static bool prepare(struct onednn_plan *plan, const struct program_step *step)
         return onednn_prepare_matmul(plan, &step->matmul);
     struct program_matmul *matmul = malloc(sizeof *matmul);
     if (!matmul)
-        return false;
+        return error_set(error, "out of memory");
     *matmul = step->matmul;
     *(step->matmul.k > 0 ? &plan->gemm : &plan->plain) = matmul;
     snprintf(plan->implementation, sizeof plan->implementation, "sgemm");
     return true;
 }
 
-static bool reserve_workspace(struct onednn *onednn, size_t bytes)
+static bool reserve_workspace(struct onednn *onednn, size_t bytes, struct error *error)
 {
     if (bytes <= onednn->workspace_bytes)
         return true;
     char *larger = aligned_alloc(WORKSPACE_ALIGNMENT, bytes);
     if (!larger)
-        return false;
+        return error_set(error, "out of memory");
     free(onednn->workspace);
     onednn->workspace = larger;
     onednn->workspace_bytes = bytes;
@@ -210,10 +213,10 @@ struct onednn_plan *onednn_prepare(struct onednn *onednn, const struct program_s
         return NULL;
     }
     plan->onednn = onednn;
-    bool good = prepare(plan, step);
+    bool good = prepare(plan, step, error);
     for (int i = 0; i < plan->slot_count; i++)
         good = good && plan->slots[i].memory;
-    if (good && reserve_workspace(onednn, plan->workspace_bytes))
+    if (good && reserve_workspace(onednn, plan->workspace_bytes, error))
         return plan;
     onednn_plan_free(plan);
     error_set(error, "%s: oneDNN can not do this contraction", step->name);

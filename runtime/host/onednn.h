@@ -12,9 +12,9 @@
 struct onednn;
 struct onednn_plan;
 
-/* Plans use `threads` OpenMP threads, which must be the number in force when they run. NULL when the library does not
- * start or memory is out. */
-struct onednn *onednn_new(int threads);
+/* Plans use `threads` OpenMP threads, which must be the number in force when they run. NULL with an error set when the
+ * library does not start. */
+struct onednn *onednn_new(int threads, struct error *error);
 void onednn_free(struct onednn *onednn);
 
 /* The plan of a matmul or conv step, which need not outlive the call. NULL with an error set when the library can not

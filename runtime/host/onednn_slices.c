@@ -43,7 +43,7 @@ static void set_strides(struct onednn_slices *slices, const struct program_conv 
         stride[conv->epilogue & PROGRAM_EPILOGUE_BIAS ? 4 : 3] = stride[2];
 }
 
-static bool add_sum(struct onednn_slices *slices, struct slicer *slicer)
+static bool add_sum(struct onednn_slices *slices, struct slicer *slicer, struct error *error)
 {
     const dnnl_memory_desc_t *result;
     dnnl_memory_get_memory_desc(slicer->plan->slots[slicer->plan->result].memory, &result);
@@ -51,7 +51,9 @@ static bool add_sum(struct onednn_slices *slices, struct slicer *slicer)
     size_t bytes = (slices->sum_bytes + WORKSPACE_ALIGNMENT - 1) & ~(size_t)(WORKSPACE_ALIGNMENT - 1);
     slicer->part = aligned_alloc(WORKSPACE_ALIGNMENT, bytes);
     slicer->sum = aligned_alloc(WORKSPACE_ALIGNMENT, bytes);
-    return slicer->part && slicer->sum && result->data_type == dnnl_f32;
+    if (!slicer->part || !slicer->sum)
+        return error_set(error, "out of memory");
+    return result->data_type == dnnl_f32 || error_set(error, "the gradient of a weight can not be summed");
 }
 
 /* The plan is used inside a parallel region, by one thread. */
@@ -69,7 +71,7 @@ static bool add_slicer(struct onednn_slices *slices, const struct onednn *onednn
     omp_set_num_threads(threads);
     if (!slicer->plan || step->conv.kind != PROGRAM_CONV_WEIGHT)
         return slicer->plan;
-    return add_sum(slices, slicer) || error_set(error, "the gradient of a weight can not be summed");
+    return add_sum(slices, slicer, error);
 }
 
 struct onednn_slices *onednn_slices_new(struct onednn *onednn, const struct program_step *step, int64_t size,

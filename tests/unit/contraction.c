@@ -236,7 +236,8 @@ static void check_refused(void)
 
 int main(void)
 {
-    struct onednn *onednn = onednn_new(2);
+    struct error error = {0};
+    struct onednn *onednn = onednn_new(2, &error);
     for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++)
         check_body(onednn, bodies[i]);
     check_refused();

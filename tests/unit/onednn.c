@@ -448,7 +448,8 @@ static void check_refused(struct onednn *onednn)
 
 int main(void)
 {
-    struct onednn *onednn = onednn_new(2);
+    struct error error = {0};
+    struct onednn *onednn = onednn_new(2, &error);
     CHECK(onednn);
     if (!onednn)
         return check_result();

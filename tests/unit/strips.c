@@ -168,7 +168,8 @@ int main(void)
 {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         check_found(i);
-    struct onednn *onednn = onednn_new(2);
+    struct error error = {0};
+    struct onednn *onednn = onednn_new(2, &error);
     CHECK(onednn);
     for (int kind = PROGRAM_CONV; onednn && kind <= PROGRAM_CONV_WEIGHT; kind++) {
         check_slices(onednn, (enum program_conv_kind)kind, 16, 32, false);
