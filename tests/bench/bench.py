@@ -1,8 +1,8 @@
 """What the models cost on this machine, side by side with PyTorch on the same cores.
 
-bench.py --castor BINARY [--peers] [--steps] MODEL.net ...
+bench.py --castor BINARY [--peers] [--steps] [CASE ...]
 
-For each model in f32, f16 and bf16: compile time with a cold and a warm cache, step time, examples a second, the share
+The cases are those of `CASES`, all of them where none is named. For each in f32, f16 and bf16: compile time with a cold and a warm cache, step time, examples a second, the share
 of the step inside oneDNN, and the arena. With --peers PyTorch runs between our measurements (so that both see the same
 machine) and its best time stands beside ours as a ratio. --steps prints step times alone. --json FILE keeps the rows.
 """
@@ -15,24 +15,45 @@ import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+MODELS = os.path.join(HERE, "..", "..", "models")
+IMAGES = "synthetic(examples = 256, image = normal(0, 1), label = classes)"
+TOKENS = "synthetic(examples = 256, tokens = classes)"
+
+
+def flags(batch, data, **options):
+    return ["--batch", str(batch), "--data", data, *(word for pair in options.items() for word in ("--set", "{}={}".format(*pair)))]
+
+
+# The model, its flags, and how many steps are timed.
+CASES = {
+    "fashion_mlp": ("fashion_mlp", [], 100),
+    "fashion_cnn": ("fashion_cnn", [], 100),
+    "fashion_resnet": ("fashion_resnet", [], 100),
+    "resnet18": ("resnet18_cifar", flags(64, IMAGES), 5),
+    "gpt": ("gpt", flags(8, TOKENS, vocab=256, context=256, width=384, heads=6, layers=6, drop=0), 5),
+    "lstm": ("char_lstm", flags(32, TOKENS, width=256, context=64), 10),
+    "vit": ("vit_s16", flags(64, IMAGES, size=32, classes=10, patch=4, width=192, depth=6, heads=3), 5),
+}
 POLICIES = [("f32", ["--policy", "f32"]), ("f16", ["--policy", "autocast(f16)"]), ("bf16", ["--policy", "autocast(bf16)"])]
 
 
-def profile(castor, model, flags, cache, steps):
+def profile(castor, case, policy, cache, steps):
     """One `castor profile` as its JSON object."""
-    command = [castor, "profile", model, "--json", "--cache", cache, "--steps", str(steps), *flags]
+    model, words, _ = CASES[case]
+    command = [castor, "profile", os.path.join(MODELS, model + ".net"), "--json", "--cache", cache, "--steps", str(steps), *words,
+               *policy]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stderr}")
     return json.loads(done.stdout)
 
 
-def measure(castor, model, flags, steps, rounds):
+def measure(castor, case, policy, rounds):
     """Compile times from a cold and a warm cache, and the fastest of some warm rounds."""
     cache = tempfile.mkdtemp(prefix="castor-bench-")
     try:
-        cold = profile(castor, model, flags, cache, 2)
-        warm = [profile(castor, model, flags, cache, steps) for _ in range(rounds)]
+        cold = profile(castor, case, policy, cache, 2)
+        warm = [profile(castor, case, policy, cache, CASES[case][2]) for _ in range(rounds)]
     finally:
         shutil.rmtree(cache, ignore_errors=True)
     best = min(warm, key=lambda row: row["step_ms"])
@@ -41,22 +62,22 @@ def measure(castor, model, flags, steps, rounds):
     return best
 
 
-def peer(model, steps):
+def peer(case):
     """PyTorch's step times in ms by (element type, variant), measured in its own process."""
     python = os.path.join(HERE, "..", "..", "build", "peers", "bin", "python")
     python = os.environ.get("CASTOR_PEER_PYTHON", python)
-    command = [python, os.path.join(HERE, "peer.py"), os.path.basename(model)[:-4], str(steps)]
+    command = [python, os.path.join(HERE, "peer.py"), case]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.strip().split("\n")[-1])
 
 
-def print_steps(castor, models):
-    for model in models:
-        for name, flags in POLICIES:
-            row = measure(castor, model, flags, 100, 1)
-            print(f"{os.path.basename(model):22} {name:5} {row['step_ms']:8.2f} ms a step "
+def print_steps(castor, cases):
+    for case in cases:
+        for name, policy in POLICIES:
+            row = measure(castor, case, policy, 1)
+            print(f"{case:22} {name:5} {row['step_ms']:8.2f} ms a step "
                   f"{row['examples_per_s']:10.0f} examples/s")
 
 
@@ -67,19 +88,23 @@ def main():
     parser.add_argument("--steps", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json")
-    parser.add_argument("models", nargs="+")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
     options = parser.parse_args()
+    cases = options.cases or list(CASES)
+    for case in cases:
+        if case not in CASES:
+            parser.error(f"no case '{case}': {', '.join(CASES)}")
     if options.steps:
-        return print_steps(options.castor, options.models)
+        return print_steps(options.castor, cases)
 
     rows = []
     head = f"{'model':16} {'type':5} {'cold s':>7} {'warm s':>7} {'step ms':>8} {'ex/s':>8} {'oneDNN':>7} {'arena MB':>8}"
     print(head + (f" {'PyTorch':>8} {'ratio':>6}  best variant" if options.peers else ""))
-    for model in options.models:
-        peers = peer(model, 60) if options.peers else {}
-        for name, flags in POLICIES:
-            row = measure(options.castor, model, flags, 100, options.rounds)
-            line = (f"{os.path.basename(model)[:-4]:16} {name:5} {row['compile_cold_ms'] / 1e3:7.2f} "
+    for case in cases:
+        peers = peer(case) if options.peers else {}
+        for name, policy in POLICIES:
+            row = measure(options.castor, case, policy, options.rounds)
+            line = (f"{case:16} {name:5} {row['compile_cold_ms'] / 1e3:7.2f} "
                     f"{row['compile_warm_ms'] / 1e3:7.2f} {row['step_ms']:8.2f} {row['examples_per_s']:8.0f} "
                     f"{row['library_share']:7.0%} {row['arena_bytes'] / 1e6:8.1f}")
             times = {key: ms for key, ms in peers.items() if key.startswith(name + " ")}
@@ -88,7 +113,7 @@ def main():
                 row["peer_ms"], row["peer"] = times[best], best
                 line += f" {times[best]:8.2f} {times[best] / row['step_ms']:5.2f}x  {best}"
             print(line, flush=True)
-            rows.append({"model": os.path.basename(model)[:-4], "type": name, **row, "kernels": None})
+            rows.append({"model": case, "type": name, **row, "kernels": None})
     if options.json:
         with open(options.json, "w") as file:
             json.dump(rows, file, indent=1)

@@ -1,11 +1,12 @@
-"""PyTorch's time for one training step of our models: peer.py NAME STEPS, prints one JSON object.
+"""PyTorch's time for one training step of our models: peer.py CASE, prints one JSON object.
 
-The same network, batch and optimizer as the `.net` file of that name; eager and torch.compile, f32 and autocast bf16,
-channels-first and channels-last, on all cores of this process. Data is in memory and the same batch is used again, so
-only the step is timed: the median over rounds of ten steps, at least three rounds and at most so many as half a minute
-holds.
+The same network, batch, optimizer and clipping as bench.py's case of that name; eager and torch.compile, f32 and autocast
+bf16, channels-first and, where there are channels, -last, on all cores of this process. Data is in memory and the same
+batch is used again, so only the step is timed: the median over rounds of ten steps, or fewer where these take more than
+three seconds, at least three rounds and at most so many as half a minute holds.
 """
 import json
+import os
 import sys
 import time
 
@@ -33,7 +34,43 @@ def stage(inputs, outputs):
     return [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2)]
 
 
+def field_network(name):
+    """Of the networks that are compared with PyTorch anyhow."""
+    sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "pytorch"))
+    import networks_reference as networks
+    make = {"resnet18": lambda: networks.ResNet([2, 2, 2, 2], False, True, classes=10),
+            "gpt": lambda: networks.GPT(256, 256, 384, 6, 6),
+            "lstm": lambda: networks.CharLSTM(256, 64, 256, 2),
+            "vit": lambda: networks.VisionTransformer(32, 3, 10, 4, 192, 6, 3)}
+    model = make[name]()
+    if name == "resnet18":
+        return model, torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=5e-4, fused=True), None
+    if name == "lstm":
+        return model, torch.optim.Adam(model.parameters(), 2e-3, fused=True), 5
+    return model, torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=0.1, fused=True), 1
+
+
+def batch_of(name):
+    """Input and label."""
+    if name == "gpt":
+        tokens = torch.randint(0, 256, (8, 257))
+    elif name == "lstm":
+        tokens = torch.randint(0, 256, (32, 65))
+    else:
+        small = name.startswith("fashion")
+        image = torch.randint(0, 256, (128, 28, 28), dtype=torch.uint8) if small else torch.randn(64, 3, 32, 32)
+        return image, torch.randint(0, 10, (len(image),))
+    return tokens[:, :-1], tokens[:, 1:].flatten()
+
+
 def network(name):
+    """The model, its optimizer and the norm to which gradients are clipped."""
+    if not name.startswith("fashion"):
+        return field_network(name)
+    return *fashion_network(name), None
+
+
+def fashion_network(name):
     if name == "fashion_mlp":
         model = nn.Sequential(nn.Flatten(), nn.Linear(784, 1024), nn.ReLU(), nn.Linear(1024, 10))
         return model, torch.optim.Adam(model.parameters(), 1e-3, fused=True)
@@ -50,48 +87,54 @@ def network(name):
     return model, torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=5e-4, fused=True)
 
 
-def time_step(name, element, compiled, last, steps):
+def time_step(name, element, compiled, last):
     torch.manual_seed(1)
-    model, optimizer = network(name)
-    image = torch.randint(0, 256, (128, 28, 28), dtype=torch.uint8)
-    label = torch.randint(0, 10, (128,))
+    model, optimizer, most = network(name)
+    given, label = batch_of(name)
     if last:
         model = model.to(memory_format=torch.channels_last)
 
-    def forward(image, label):
-        x = (image.float() / 255).unsqueeze(1)
+    def forward(x, label):
+        if x.dtype == torch.uint8:
+            x = (x.float() / 255).unsqueeze(1)
         if last:
             x = x.to(memory_format=torch.channels_last)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=element == "bf16"):
-            return nn.functional.cross_entropy(model(x).float(), label)
+            return nn.functional.cross_entropy(model(x).float().view(len(label), -1), label)
 
     forward = torch.compile(forward) if compiled else forward
 
     def step():
         optimizer.zero_grad()
-        forward(image, label).backward()
+        forward(given, label).backward()
+        if most:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), most)
         optimizer.step()
 
-    for _ in range(5):
+    step()
+    start = time.perf_counter()
+    step()
+    count = max(1, min(10, int(3 / (time.perf_counter() - start))))
+    for _ in range(min(count, 3)):
         step()
     rounds = []
     end = time.monotonic() + 30
-    while len(rounds) < 3 or (len(rounds) * 10 < steps and time.monotonic() < end):
+    while len(rounds) < 3 or (len(rounds) < 6 and time.monotonic() < end):
         start = time.perf_counter()
-        for _ in range(10):
+        for _ in range(count):
             step()
-        rounds.append((time.perf_counter() - start) * 100)
+        rounds.append((time.perf_counter() - start) * 1000 / count)
     return sorted(rounds)[len(rounds) // 2]
 
 
 def main():
-    name, steps = sys.argv[1], int(sys.argv[2])
+    name = sys.argv[1]
     times = {}
     for element in ("f32", "bf16"):
         for compiled in (False, True):
-            for last in ((False,) if name == "fashion_mlp" else (False, True)):
+            for last in (False, True) if name in ("fashion_cnn", "fashion_resnet", "resnet18") else (False,):
                 key = f"{element} {'compile' if compiled else 'eager'}{' channels-last' if last else ''}"
-                times[key] = time_step(name, element, compiled, last, steps)
+                times[key] = time_step(name, element, compiled, last)
     print(json.dumps(times))
 
 

@@ -630,6 +630,7 @@ def write(name):
         file.write(f'{{"seed": {seed}, "losses": {json.dumps(losses)}, "gradients": {{\n{lines}\n}}}}\n')
 
 
-for wanted in sys.argv[1:] or NETWORKS:
-    count(wanted)
-    write(wanted)
+if __name__ == "__main__":
+    for wanted in sys.argv[1:] or NETWORKS:
+        count(wanted)
+        write(wanted)
