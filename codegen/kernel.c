@@ -75,28 +75,57 @@ static uint64_t stored_bytes(const struct node *node, const struct target *targe
 struct reader {
     struct kernel *kernel;
     const struct lowered *lowered;
-    int *last_walk; /* by buffer: the last walk that loaded it */
+    int *last_walk;   /* by buffer: the last walk that loaded it … */
+    int64_t *reached; /* … and how many elements that walk has loaded of it */
     int walk;
 };
 
-/* Bytes that the items load, each buffer once a walk. What leading nests load strip by strip is told apart. */
-static void count_loads(struct reader *reader, const struct item *items)
+static void mark_loops(const struct lowered *lowered, const struct affine *index, bool *marked)
+{
+    for (int i = 0; i < index->count; i++) {
+        const struct index_variable *variable = &lowered->variables[index->terms[i].variable];
+        marked[index->terms[i].variable] = true;
+        if (variable->of)
+            mark_loops(lowered, variable->of, marked);
+    }
+}
+
+/* How many elements of its buffer a load can reach: one for each turn of the loops that its index depends on. */
+static int64_t elements_reached(const struct lowered *lowered, const struct value *load, struct arena *arena)
+{
+    int64_t all = shape_elements(&lowered->buffers[load->buffer].node->type.shape), reached = 1;
+    bool *marked = ARENA_ARRAY(arena, bool, arrlen(lowered->variables) + 1);
+    mark_loops(lowered, load->index, marked);
+    for (ptrdiff_t i = 0; i < arrlen(lowered->variables) && reached < all; i++)
+        if (marked[i] && lowered->variables[i].kind == INDEX_LOOP)
+            reached *= lowered->variables[i].high + 1;
+    return load->operand_count || reached > all ? all : reached; /* gathered: whatever the table's rows are */
+}
+
+/* Bytes that the items load, of each buffer at most all of it a walk. What leading nests load strip by strip is told
+ * apart. */
+static void count_loads(struct reader *reader, const struct item *items, struct arena *arena)
 {
     const struct lowered *lowered = reader->lowered;
     for (ptrdiff_t i = 0; i < arrlen(items); i++) {
         const struct value *value = items[i].kind == ITEM_VALUE ? &lowered->values[items[i].number] : NULL;
-        if (!value || value->kind != VALUE_LOAD || reader->last_walk[value->buffer] == reader->walk)
+        if (!value || value->kind != VALUE_LOAD || lowered->buffers[value->buffer].scratch)
             continue;
-        const struct kernel_buffer *buffer = &lowered->buffers[value->buffer];
+        const struct node *node = lowered->buffers[value->buffer].node;
+        int64_t *reached = &reader->reached[value->buffer], before = *reached;
+        if (reader->last_walk[value->buffer] != reader->walk)
+            before = 0;
+        *reached = before + elements_reached(lowered, value, arena);
+        if (*reached > shape_elements(&node->type.shape))
+            *reached = shape_elements(&node->type.shape);
         reader->last_walk[value->buffer] = reader->walk;
-        if (buffer->scratch)
-            continue;
         struct strip strip = {.items = lowered->strip_items};
         bool leading = reader->walk >= 2 && reader->walk < 2 + lowered->strip_nests;
-        if (leading && strip_carries(&strip, buffer->node))
+        if (leading && strip_carries(&strip, node))
             reader->kernel->carried[value->buffer] = true;
         else
-            reader->kernel->bytes_read += stored_bytes(buffer->node, lowered->target);
+            reader->kernel->bytes_read +=
+                (uint64_t)(*reached - before) * element_bytes(lowered->target->storage[node->type.element]);
     }
 }
 
@@ -105,14 +134,15 @@ static void count_reads(struct kernel *kernel, const struct lowered *lowered, st
 {
     struct reader reader = {.kernel = kernel, .lowered = lowered, .walk = 1};
     reader.last_walk = ARENA_ARRAY(arena, int, arrlen(lowered->buffers) + 1);
-    count_loads(&reader, lowered->items);
+    reader.reached = ARENA_ARRAY(arena, int64_t, arrlen(lowered->buffers) + 1);
+    count_loads(&reader, lowered->items, arena);
     for (ptrdiff_t i = 0; i < arrlen(lowered->nests); i++) {
         const struct loop_nest *nest = &lowered->nests[i];
         reader.walk++;
         for (int k = 0; k < BODY_COUNT; k++)
-            count_loads(&reader, nest->bodies[k]);
+            count_loads(&reader, nest->bodies[k], arena);
         for (ptrdiff_t k = 0; k < arrlen(nest->phases); k++)
-            count_loads(&reader, nest->phases[k].items);
+            count_loads(&reader, nest->phases[k].items, arena);
     }
 }
 

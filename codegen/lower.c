@@ -61,10 +61,15 @@ static int add_loop(struct lowerer *lowerer, int64_t extent, int depth, bool vec
     return (int)arrlen(lowerer->out.variables) - 1;
 }
 
+static int64_t axis_extent(const struct lowerer *lowerer, const struct nest *nest, int axis)
+{
+    return axis == lowerer->chunk.axis ? lowerer->chunk.size : nest->space.shape.dimension[axis];
+}
+
 static void add_axis_loop(struct lowerer *lowerer, const struct nest *nest, int axis, bool outer)
 {
     struct loop_nest *loops = &lowerer->loops;
-    int64_t extent = nest->space.shape.dimension[axis];
+    int64_t extent = axis_extent(lowerer, nest, axis);
     bool vector = loops->vector == axis;
     int depth = !outer ? BODY_INNER : vector ? BODY_VECTOR : BODY_OUTER;
     int variable = add_loop(lowerer, extent, depth, vector);
@@ -87,7 +92,7 @@ static void add_loops(struct lowerer *lowerer, const struct nest *nest, uint32_t
         lowerer->axis_variable[i] = -1;
     for (int i = 0; i < nest->space.shape.rank; i++) {
         int axis = nest->space.order[i];
-        if (nest->space.shape.dimension[axis] != 1)
+        if (axis_extent(lowerer, nest, axis) != 1)
             add_axis_loop(lowerer, nest, axis, outer >> axis & 1);
     }
     if (vector >= 0)
@@ -114,9 +119,11 @@ static void space_indices(struct lowerer *lowerer, const struct nest *nest, int 
             space[nest->space.order[i]] = indices[i];
         return;
     }
-    for (int i = 0; i < shape->rank; i++)
-        space[i] = lowerer->axis_variable[i] < 0 ? affine_constant(arena, 0)
-                                                 : affine_variable(arena, lowerer->axis_variable[i]);
+    for (int i = 0; i < shape->rank; i++) {
+        space[i] = affine_constant(arena, i == lowerer->chunk.axis ? lowerer->chunk.start : 0);
+        if (lowerer->axis_variable[i] >= 0)
+            space[i] = affine_add(arena, space[i], affine_variable(arena, lowerer->axis_variable[i]), 1);
+    }
 }
 
 /* ---- one nest ---- */
@@ -464,6 +471,8 @@ static void finish_sizes(struct lowerer *lowerer, const struct nest *nest)
 {
     struct loop_nest *loops = &lowerer->loops;
     int64_t elements = shape_elements(&nest->space.shape), steps = 0;
+    if (lowerer->chunk.axis >= 0)
+        elements = elements / nest->space.shape.dimension[lowerer->chunk.axis] * lowerer->chunk.size;
     loops->rows = elements ? 1 : 0;
     for (int i = 0; i < loops->row_count; i++)
         loops->rows *= extent_of(lowerer, loops->row_loops[i]);
@@ -719,6 +728,89 @@ static void go_back(struct lowerer *lowerer, const struct nest *nest, const stru
     }
 }
 
+/* ---- values side by side ---- */
+
+enum { INLINE_MOST = 4 };
+
+/* The concat that the value is made of element by element, and the axis of the value along which its parts lie; NULL:
+ * it is no such value. */
+static const struct node *find_concat(const struct node *value, int *axis)
+{
+    const struct node *way[INLINE_MOST];
+    int steps = 0;
+    for (; value->op != OP_concat && steps < INLINE_MOST; steps++) {
+        const struct node *next = NULL;
+        bool keeps = op_is(value->op, CLASS_POINTWISE) || value->op == OP_permute;
+        for (int i = 0; keeps && i < value->operand_count && !next; i++)
+            if (shape_elements(&value->operands[i]->type.shape) == shape_elements(&value->type.shape))
+                next = value->operands[i];
+        if (!next)
+            return NULL;
+        way[steps] = value;
+        value = next;
+    }
+    if (value->op != OP_concat || value->operand_count < 2)
+        return NULL;
+    *axis = value->attributes->axis;
+    while (steps--) {
+        const unsigned char *permutation = way[steps]->attributes->permutation;
+        for (int k = 0; way[steps]->op == OP_permute && k < way[steps]->type.shape.rank; k++)
+            if (permutation[k] == *axis) {
+                *axis = k;
+                break;
+            }
+    }
+    return value;
+}
+
+/* Can the nest walk the parts of this concat, which lie along `axis` of its space, one after the other? */
+static bool may_cut(const struct nest *nest, const struct node *concat, int axis)
+{
+    bool vector = axis == nest_vector_axis(nest);
+    for (int i = 0; i < concat->operand_count && vector; i++)
+        if (concat->operands[i]->type.shape.dimension[concat->attributes->axis] < LANES)
+            return false;
+    return axis != AXIS_NONE;
+}
+
+/* Of the concats that the nest's stores are made of, the one with the most parts: the nest is walked part by part, so
+ * that nothing is loaded or computed to be left out. NULL where there is none. Nests of strips are counted, so they
+ * stay whole.
+ */
+static const struct node *find_parts(const struct lowerer *lowerer, const struct nest *nest, int *axis)
+{
+    const struct node *best = NULL;
+    if (lowerer->use->strip_items || nest->outer_fixed)
+        return NULL;
+    for (ptrdiff_t i = 0; i < arrlen(nest->members); i++) {
+        const struct nest_member *member = &nest->members[i];
+        int along = 0;
+        const struct node *concat = find_concat(member->base ? member->base : member->node, &along);
+        if (member->reduction != REDUCTION_NONE)
+            return NULL;
+        if (concat && (!best || concat->operand_count > best->operand_count) &&
+            may_cut(nest, concat, member->axis[along])) {
+            best = concat;
+            *axis = member->axis[along];
+        }
+    }
+    return best;
+}
+
+static void lower_parts(struct lowerer *lowerer, const struct nest *nest, const struct node *concat, int axis)
+{
+    struct chunk *chunk = &lowerer->chunk;
+    *chunk = (struct chunk){.axis = axis};
+    for (int i = 0; i < concat->operand_count; i++, chunk->start += chunk->size) {
+        chunk->size = concat->operands[i]->type.shape.dimension[concat->attributes->axis];
+        if (chunk->size == 0)
+            continue;
+        lower_loops(lowerer, nest, false);
+        keep_nest(lowerer, nest);
+    }
+    chunk->axis = -1;
+}
+
 static void lower_nest(struct lowerer *lowerer, const struct nest *nest)
 {
     enum op op = nest->members[0].node->op;
@@ -731,6 +823,12 @@ static void lower_nest(struct lowerer *lowerer, const struct nest *nest)
         return;
     }
     struct mark mark = mark_here(&lowerer->out);
+    int axis = AXIS_NONE;
+    const struct node *concat = find_parts(lowerer, nest, &axis);
+    if (concat) {
+        lower_parts(lowerer, nest, concat, axis);
+        return;
+    }
     if (!lower_loops(lowerer, nest, false)) {
         go_back(lowerer, nest, &mark);
         lower_loops(lowerer, nest, true);
@@ -740,7 +838,7 @@ static void lower_nest(struct lowerer *lowerer, const struct nest *nest)
 
 struct lowered lower_kernel(const struct kernel_use *use, const struct target *target, struct arena *arena)
 {
-    struct lowerer lowerer = {.use = use, .out = {.arena = arena, .target = target}};
+    struct lowerer lowerer = {.use = use, .chunk = {.axis = -1}, .out = {.arena = arena, .target = target}};
     lowerer.out.strip_items = use->strip_items;
     lowerer.out.strip_size = use->strip_size;
     lowerer.out.strip_nests = use->strip_nests;

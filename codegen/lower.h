@@ -28,6 +28,12 @@ struct place_entry {
     struct place value;
 };
 
+/* The part of the nest's space that is walked: so many places of one axis; axis -1: the whole space. */
+struct chunk {
+    int axis;
+    int64_t start, size;
+};
+
 struct lowerer {
     struct lowered out;
     const struct kernel_use *use;
@@ -38,6 +44,7 @@ struct lowerer {
     struct loop_nest loops; /* its result */
     struct item *inner;     /* items of the inner body now being filled, stb_ds */
     int axis_variable[RANK_MAX];
+    struct chunk chunk;
 };
 
 /* The value of `node` at these indices, one for each of its axes; appends what has to be computed. */

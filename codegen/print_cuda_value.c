@@ -60,7 +60,8 @@ void cuda_print_index(struct printer *printer, int number)
 {
     const struct index_variable *variable = &printer->lowered->variables[number];
     if (variable->kind == INDEX_GIVEN) {
-        text_line(&printer->text, "const long long d%d = given.integer[%d];", number, variable->integer);
+        const char *given = cuda_integer(variable->high);
+        text_line(&printer->text, "const %s d%d = (%s)given.integer[%d];", given, number, given, variable->integer);
         return;
     }
     const char *of = cuda_index(printer, variable->of);

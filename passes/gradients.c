@@ -3,7 +3,9 @@
  * The nodes are walked in order, so when a grad node is met, everything before it is free of grad nodes already, and
  * the gradient of a gradient is nothing special. All grad nodes of one y and one seed share a single backward sweep
  * from y: the gradients of all parameters cost one walk together. A sweep goes through the nodes in reverse order;
- * when it reaches one, all uses of its value have left their contributions, and their sum is its gradient. */
+ * when it reaches one, all uses of its value have left their contributions, and their sum is its gradient. What slices
+ * along one axis have left, as padded parts, is put side by side instead of added up: a loop over the places of a
+ * sequence leaves as many as there are places. */
 #include "passes/gradient_rules.h"
 #include "passes/pass.h"
 #include "passes/rewrite.h"
@@ -33,6 +35,7 @@ struct sweep {
     int low, high;       /* ids of the first x and of y */
     bool *active;        /* by id - low: depends on an x */
     struct node **sums;  /* by id - low: gradient gathered so far, NULL: none */
+    struct node ***pads; /* by id - low: what has come to it as padded parts along one axis; stb_ds arrays */
 };
 
 static bool in_graph(const struct graph *graph, const struct node *node)
@@ -56,6 +59,70 @@ static void name_gradient(struct graph *graph, struct node *gradient, const stru
         gradient->name = arena_internf(graph->module->arena, "d_%s", of->name);
 }
 
+/* ---- parts ---- */
+
+/* The one axis along which zeros were added; -1: it is no such pad. */
+static int padded_axis(const struct node *node)
+{
+    int found = -1;
+    if (node->op != OP_pad || node->attributes->value != 0)
+        return -1;
+    for (int axis = 0; axis < node->type.shape.rank; axis++) {
+        if (!node->attributes->low[axis] && !node->attributes->high[axis])
+            continue;
+        if (found >= 0)
+            return -1;
+        found = axis;
+    }
+    return found;
+}
+
+/* Puts the pad into its place in the list, by where its part begins; false where the parts would not lie side by side.
+ */
+static bool keep_part(struct node ***pads, struct node *pad)
+{
+    int axis = padded_axis(pad);
+    if (axis < 0 || (arrlen(*pads) && padded_axis((*pads)[0]) != axis))
+        return false;
+    int64_t low = pad->attributes->low[axis], high = low + pad->operands[0]->type.shape.dimension[axis];
+    ptrdiff_t at = arrlen(*pads);
+    while (at > 0 && (*pads)[at - 1]->attributes->low[axis] >= low)
+        at--;
+    const struct node *before = at > 0 ? (*pads)[at - 1] : NULL, *after = at < arrlen(*pads) ? (*pads)[at] : NULL;
+    if ((before && before->attributes->low[axis] + before->operands[0]->type.shape.dimension[axis] > low) ||
+        (after && after->attributes->low[axis] < high) || low == high)
+        return false;
+    arrins(*pads, at, pad);
+    return true;
+}
+
+/* The parts side by side, zeros where there are none. */
+static struct node *join_parts(struct builder *builder, struct node *const *pads, const struct node *like)
+{
+    int axis = padded_axis(pads[0]);
+    struct node **parts = NULL;
+    int64_t end = 0;
+    for (ptrdiff_t i = 0; i <= arrlen(pads); i++) {
+        struct shape gap = like->type.shape;
+        gap.dimension[axis] = (i < arrlen(pads) ? pads[i]->attributes->low[axis] : gap.dimension[axis]) - end;
+        if (gap.dimension[axis])
+            arrput(parts, build_broadcast(builder, build_constant(builder, 0, like->type.element), &gap));
+        if (i == arrlen(pads))
+            break;
+        struct node *part = pads[i]->operands[0];
+        if (part->type.element != like->type.element)
+            part = build_cast(builder, part, like->type.element);
+        arrput(parts, part);
+        end = pads[i]->attributes->low[axis] + pads[i]->operands[0]->type.shape.dimension[axis];
+    }
+    struct node *joined =
+        build(builder, OP_concat, parts, (int)arrlen(parts), &(struct attributes){.axis = axis}, NULL);
+    arrfree(parts);
+    return joined;
+}
+
+/* ---- the sweep ---- */
+
 /* Adds `gradient`, made by `builder`, to what has come to `node`. */
 static void contribute(struct sweep *sweep, struct builder *builder, struct node *node, struct node *gradient)
 {
@@ -64,12 +131,22 @@ static void contribute(struct sweep *sweep, struct builder *builder, struct node
     if (gradient->type.element != node->type.element)
         gradient = build_cast(builder, gradient, node->type.element);
     struct node **sum = &sweep->sums[node->id - sweep->low];
-    if (!*sum) {
-        *sum = gradient;
+    if (keep_part(&sweep->pads[node->id - sweep->low], gradient))
         return;
-    }
     struct builder at_value = backward_of(sweep->graph, node);
-    *sum = build_binary(&at_value, OP_add, *sum, gradient);
+    *sum = *sum ? build_binary(&at_value, OP_add, *sum, gradient) : gradient;
+}
+
+/* The sum of all that has come to the node; NULL: nothing. */
+static struct node *gradient_of(struct sweep *sweep, const struct node *node)
+{
+    struct node **sum = &sweep->sums[node->id - sweep->low], ***pads = &sweep->pads[node->id - sweep->low];
+    struct builder builder = backward_of(sweep->graph, node);
+    struct node *parts = arrlen(*pads) == 1 ? (*pads)[0] : arrlen(*pads) ? join_parts(&builder, *pads, node) : NULL;
+    arrfree(*pads);
+    if (parts)
+        *sum = *sum ? build_binary(&builder, OP_add, *sum, parts) : parts;
+    return *sum;
 }
 
 static bool is_active(const struct sweep *sweep, const struct node *node)
@@ -80,7 +157,9 @@ static bool is_active(const struct sweep *sweep, const struct node *node)
 /* Sends the gradient of `node` on to its operands. */
 static void propagate(struct sweep *sweep, struct node *node)
 {
-    struct node *gradient = sweep->sums[node->id - sweep->low];
+    struct node *gradient = gradient_of(sweep, node);
+    if (!gradient)
+        return;
     name_gradient(sweep->graph, gradient, node);
     gradient_rule *rule = gradient_rule_of(node->op);
     if (rule == gradient_none)
@@ -133,6 +212,7 @@ static bool sweep_open(struct sweep *sweep, struct graph *graph, struct node *co
     int count = sweep->high - sweep->low + 1;
     sweep->active = ARENA_ARRAY(sweep->arena, bool, count);
     sweep->sums = ARENA_ARRAY(sweep->arena, struct node *, count);
+    sweep->pads = ARENA_ARRAY(sweep->arena, struct node **, count);
     for (ptrdiff_t i = 0; i < arrlen(grads); i++) {
         const struct node *x = node_resolve(grads[i]->operands[1]);
         if (in_graph(graph, x) && x->id <= sweep->high && element_is_float(x->type.element))
@@ -160,8 +240,7 @@ static void differentiate(struct graph *graph, const struct group *group)
     if (reached) {
         sweep.sums[y->id - sweep.low] = first_gradient(graph, y, seed);
         for (int id = sweep.high; id >= sweep.low; id--)
-            if (sweep.sums[id - sweep.low])
-                propagate(&sweep, graph->nodes[id]);
+            propagate(&sweep, graph->nodes[id]);
     }
     for (ptrdiff_t i = 0; i < arrlen(group->grads); i++) {
         struct node *grad = group->grads[i];

@@ -239,6 +239,25 @@ static struct type value_space(const struct node *node, const struct alignment *
     return reduction_kind(node) ? reduction_space(node, reduced) : node->type;
 }
 
+/* Many parts side by side are stored part by part (codegen/lower.c), which a reduction's one walk over them all would
+ * not let happen. */
+enum { PARTS_MANY = 5 };
+
+static bool has_many_parts(const struct nest_member *member)
+{
+    const struct node *made = member->base ? member->base : member->node;
+    return !member->reduction && made->op == OP_concat && made->operand_count >= PARTS_MANY;
+}
+
+static bool would_walk_parts(const struct nest *nest, const struct nest_member *member)
+{
+    for (ptrdiff_t i = 0; i < arrlen(nest->members); i++)
+        if ((member->reduction && has_many_parts(&nest->members[i])) ||
+            (nest->members[i].reduction && has_many_parts(member)))
+            return true;
+    return false;
+}
+
 bool nest_join(struct nest *nest, struct node *node, const struct alignment *alignment)
 {
     struct nest_member member = {.node = node, .reduction = reduction_kind(node)};
@@ -246,7 +265,7 @@ bool nest_join(struct nest *nest, struct node *node, const struct alignment *ali
     member.base = member.reduction && !any_order(node) ? NULL : alignment->base;
     struct type value = value_space(node, alignment, &reduced);
     memcpy(member.axis, alignment->axis, sizeof member.axis);
-    if (!place_axes(nest, &value, member.axis))
+    if (would_walk_parts(nest, &member) || !place_axes(nest, &value, member.axis))
         return false;
     /* A half copy whose order is the convolution's goes along with its parameter, however that lies. */
     if (node->op != OP_write && !same_order(nest, &value, member.axis))
