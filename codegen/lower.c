@@ -401,89 +401,6 @@ static void lower_totals(struct walk *walk, enum reduction_kind kind, int body)
     lowerer->inner = NULL;
 }
 
-/* ---- sizes ---- */
-
-static int64_t extent_of(const struct lowerer *lowerer, int variable)
-{
-    return lowerer->out.variables[variable].high + 1;
-}
-
-static size_t accumulator_bytes(const struct reduction *reduction)
-{
-    size_t vector = reduction->lane == LANE_LONG ? 128 : 64;
-    if (reduction->node->op == OP_m2)
-        return 3 * vector;
-    return reduction->position >= 0 ? vector + (reduction->lane == LANE_FLOAT ? 64 : 128) : vector;
-}
-
-static void size_totals(struct lowerer *lowerer)
-{
-    struct loop_nest *loops = &lowerer->loops;
-    int64_t columns = (loops->vector_extent + LANES - 1) / LANES;
-    for (int i = 0; i < loops->inner_count; i++)
-        columns *= extent_of(lowerer, loops->inner_loops[i]);
-    int64_t length = loops->split_vector ? loops->vector_extent : loops->rows;
-    int64_t blocks = (length + loops->block - 1) / loops->block;
-    if (lowerer->out.target->language == LANGUAGE_CUDA) /* its printer lays them out itself */
-        return;
-    for (ptrdiff_t i = 0; i < arrlen(loops->totals); i++) {
-        struct reduction *reduction = &lowerer->out.reductions[loops->totals[i]];
-        reduction->slots = reduction->kind == REDUCTION_COLUMN ? columns : 1;
-        reduction->workspace = lowerer->out.workspace;
-        lowerer->out.workspace += (uint64_t)(blocks * reduction->slots) * accumulator_bytes(reduction);
-    }
-}
-
-/* How the threads share the work. Blocks that reductions depend on are those of passes/nests.h; strips are made of
- * whole blocks. */
-static void choose_blocks(struct lowerer *lowerer, const struct nest *nest)
-{
-    struct loop_nest *loops = &lowerer->loops;
-    bool whole = false, ordered = false;
-    for (ptrdiff_t i = 0; i < arrlen(loops->totals); i++) {
-        const struct reduction *reduction = &lowerer->out.reductions[loops->totals[i]];
-        bool columns = reduction->kind == REDUCTION_COLUMN || reduction->row_level;
-        whole |= !columns && reduction_ordered(reduction->node);
-        ordered |= columns;
-    }
-    bool strips = lowerer->current < lowerer->out.strip_nests;
-    bool one_loop = strips && loops->rows % lowerer->out.strip_items; /* the batch's was taken in by the vector's */
-    loops->split_vector = whole || one_loop || (!ordered && loops->rows < 4 && loops->vector_extent >= 4096);
-    if (whole && (loops->row_count || loops->inner_count))
-        castor_bug("a sum over everything needs one loop");
-    int64_t length = loops->split_vector ? loops->vector_extent : loops->rows;
-    loops->block = reduction_block(length);
-    if (!whole && !ordered && !loops->split_vector)
-        loops->block = (length + 63) / 64;
-    if (strips) /* whole strips of any size: so the text does not depend on the number of threads */
-        loops->block = length / lowerer->out.strip_items * reduction_items(lowerer->out.strip_items);
-    if (nest->block)
-        loops->block = nest->block;
-    if (strips && (length % lowerer->out.strip_items || loops->block < 1 ||
-                   (length / lowerer->out.strip_items * lowerer->out.strip_size) % loops->block))
-        castor_bug("a strip is not made of blocks");
-    if (loops->block < 1)
-        loops->block = 1;
-    loops->serial = loops->work < 32768;
-}
-
-static void finish_sizes(struct lowerer *lowerer, const struct nest *nest)
-{
-    struct loop_nest *loops = &lowerer->loops;
-    int64_t elements = shape_elements(&nest->space.shape), steps = 0;
-    if (lowerer->chunk.axis >= 0)
-        elements = elements / nest->space.shape.dimension[lowerer->chunk.axis] * lowerer->chunk.size;
-    loops->rows = elements ? 1 : 0;
-    for (int i = 0; i < loops->row_count; i++)
-        loops->rows *= extent_of(lowerer, loops->row_loops[i]);
-    loops->vector_extent = loops->vector < 0 ? 1 : extent_of(lowerer, loops->vector);
-    for (ptrdiff_t i = 0; i < arrlen(loops->phases); i++)
-        steps += arrlen(loops->phases[i].items);
-    loops->work = elements * (steps + 1);
-    choose_blocks(lowerer, nest);
-    size_totals(lowerer);
-}
-
 /* ---- nests of other shapes ---- */
 
 /* A running sum: rows over all other axes, one inner loop along the axis; vectors along the rows where they can. */
@@ -620,7 +537,7 @@ static bool lower_loops(struct lowerer *lowerer, const struct nest *nest, bool f
     bool everything = nest->outer_fixed && nest->outer == 0;
     if (everything && !flat && (lowerer->loops.row_count || lowerer->loops.inner_count))
         return false;
-    finish_sizes(lowerer, nest);
+    lower_finish_sizes(lowerer, nest);
     return true;
 }
 
@@ -639,7 +556,7 @@ static void lower_scan_nest(struct lowerer *lowerer, const struct nest *nest)
     add_loops(lowerer, nest, nest_axes(nest) & ~(1u << axis), vector == axis ? -1 : vector);
     lower_scan(&walk, &nest->members[0]);
     arrfree(walk.whole_stores);
-    finish_sizes(lowerer, nest);
+    lower_finish_sizes(lowerer, nest);
     keep_nest(lowerer, nest);
 }
 
@@ -665,7 +582,7 @@ static void lower_rounding(struct lowerer *lowerer, struct node *node, int from,
     arrput(walk.whole_stores, store);
     append_stores(lowerer, walk.whole_stores, BODY_INNER);
     end_phase(lowerer, (struct phase){0});
-    finish_sizes(lowerer, &nest);
+    lower_finish_sizes(lowerer, &nest);
     keep_nest(lowerer, &nest);
     arrfree(walk.whole_stores);
     arrfree(nest.members);
@@ -688,7 +605,7 @@ static void lower_scatter_nest(struct lowerer *lowerer, const struct nest *nest)
     add_loops(lowerer, &updates, vector < 0 ? nest_axes(&updates) : nest_axes(&updates) & ~(1u << vector), vector);
     lower_scatter(&walk, &nest->members[0], sums, storage);
     arrfree(walk.whole_stores);
-    finish_sizes(lowerer, &updates);
+    lower_finish_sizes(lowerer, &updates);
     lowerer->loops.serial = true;
     lowerer->loops.split_vector = false;
     lowerer->loops.block = lowerer->loops.rows > 0 ? lowerer->loops.rows : 1;
@@ -728,75 +645,6 @@ static void go_back(struct lowerer *lowerer, const struct nest *nest, const stru
     }
 }
 
-/* ---- values side by side ---- */
-
-enum { INLINE_MOST = 4 };
-
-/* The concat that the value is made of element by element, and the axis of the value along which its parts lie; NULL:
- * it is no such value. */
-static const struct node *find_concat(const struct node *value, int *axis)
-{
-    const struct node *way[INLINE_MOST];
-    int steps = 0;
-    for (; value->op != OP_concat && steps < INLINE_MOST; steps++) {
-        const struct node *next = NULL;
-        bool keeps = op_is(value->op, CLASS_POINTWISE) || value->op == OP_permute;
-        for (int i = 0; keeps && i < value->operand_count && !next; i++)
-            if (shape_elements(&value->operands[i]->type.shape) == shape_elements(&value->type.shape))
-                next = value->operands[i];
-        if (!next)
-            return NULL;
-        way[steps] = value;
-        value = next;
-    }
-    if (value->op != OP_concat || value->operand_count < 2)
-        return NULL;
-    *axis = value->attributes->axis;
-    while (steps--) {
-        const unsigned char *permutation = way[steps]->attributes->permutation;
-        for (int k = 0; way[steps]->op == OP_permute && k < way[steps]->type.shape.rank; k++)
-            if (permutation[k] == *axis) {
-                *axis = k;
-                break;
-            }
-    }
-    return value;
-}
-
-/* Can the nest walk the parts of this concat, which lie along `axis` of its space, one after the other? */
-static bool may_cut(const struct nest *nest, const struct node *concat, int axis)
-{
-    bool vector = axis == nest_vector_axis(nest);
-    for (int i = 0; i < concat->operand_count && vector; i++)
-        if (concat->operands[i]->type.shape.dimension[concat->attributes->axis] < LANES)
-            return false;
-    return axis != AXIS_NONE;
-}
-
-/* Of the concats that the nest's stores are made of, the one with the most parts: the nest is walked part by part, so
- * that nothing is loaded or computed to be left out. NULL where there is none. Nests of strips are counted, so they
- * stay whole.
- */
-static const struct node *find_parts(const struct lowerer *lowerer, const struct nest *nest, int *axis)
-{
-    const struct node *best = NULL;
-    if (lowerer->use->strip_items || nest->outer_fixed)
-        return NULL;
-    for (ptrdiff_t i = 0; i < arrlen(nest->members); i++) {
-        const struct nest_member *member = &nest->members[i];
-        int along = 0;
-        const struct node *concat = find_concat(member->base ? member->base : member->node, &along);
-        if (member->reduction != REDUCTION_NONE)
-            return NULL;
-        if (concat && (!best || concat->operand_count > best->operand_count) &&
-            may_cut(nest, concat, member->axis[along])) {
-            best = concat;
-            *axis = member->axis[along];
-        }
-    }
-    return best;
-}
-
 static void lower_parts(struct lowerer *lowerer, const struct nest *nest, const struct node *concat, int axis)
 {
     struct chunk *chunk = &lowerer->chunk;
@@ -824,7 +672,7 @@ static void lower_nest(struct lowerer *lowerer, const struct nest *nest)
     }
     struct mark mark = mark_here(&lowerer->out);
     int axis = AXIS_NONE;
-    const struct node *concat = find_parts(lowerer, nest, &axis);
+    const struct node *concat = lower_find_parts(lowerer, nest, &axis);
     if (concat) {
         lower_parts(lowerer, nest, concat, axis);
         return;

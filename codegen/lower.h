@@ -74,6 +74,15 @@ int lower_result(struct lowerer *lowerer, const struct node *node, int reduction
 /* Puts watches into the bodies of the finished nests (lower_watch.c). */
 void lower_watch(struct lowerer *lowerer);
 
+/* Of the concats that the nest's stores are made of, the one with the most parts: the nest is walked part by part, so
+ * that nothing is loaded or computed to be left out. NULL where there is none (lower_parts.c). `axis`: of the space.
+ * Nests of strips are counted, so they stay whole.
+ */
+const struct node *lower_find_parts(const struct lowerer *lowerer, const struct nest *nest, int *axis);
+
+/* Fills in what the finished nest's loops come to: rows, blocks, accumulators (lower_sizes.c). */
+void lower_finish_sizes(struct lowerer *lowerer, const struct nest *nest);
+
 /* Takes loops together that walk memory without a gap (lower_merge.c): `values`, `variables` and `stores` are the
  * lengths of these tables when the nest began. */
 void lower_merge_loops(struct lowerer *lowerer, const struct nest *nest, ptrdiff_t values, ptrdiff_t variables,

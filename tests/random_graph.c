@@ -462,8 +462,10 @@ static bool turns(const struct node *node)
  * What finds equal nodes must not take it for the other. NULL where chance finds none. */
 static struct node *add_twin(struct generator *g)
 {
-    struct node *old = NULL;
-    for (int i = 0; i < 10 && !(old && (turns(old) || old->op == OP_slice)); i++)
+    if (!arrlen(g->pool))
+        return NULL;
+    struct node *old = g->pool[below(g, arrlen(g->pool))];
+    for (int i = 0; i < 9 && !turns(old) && old->op != OP_slice; i++)
         old = g->pool[below(g, arrlen(g->pool))];
     if (turns(old))
         return build(&g->builder, old->op, (struct node *[]){old->operands[1], old->operands[0]}, 2, NULL, NULL);

@@ -31,6 +31,6 @@ void payload_free(struct payload *payload);
 bool payload_set_path(struct payload *payload, const char *path);
 
 /* Puts a text, which stays the caller's, in place of that of the run's file of this name. */
-void payload_set_file(struct payload *payload, const char *name, const char *text);
+void payload_set_file(struct payload *payload, const char *name, const char *replacement);
 
 #endif

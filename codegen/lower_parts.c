@@ -1,0 +1,67 @@
+/* Values side by side: which concat, if any, a nest is walked part by part for. */
+#include "codegen/lower.h"
+
+#include <stb/stb_ds.h>
+
+enum { INLINE_MOST = 4 };
+
+/* The concat that the value is made of element by element, and the axis of the value along which its parts lie; NULL:
+ * it is no such value. */
+static const struct node *find_concat(const struct node *value, int *axis)
+{
+    const struct node *way[INLINE_MOST];
+    int steps = 0;
+    for (; value->op != OP_concat && steps < INLINE_MOST; steps++) {
+        const struct node *next = NULL;
+        bool keeps = op_is(value->op, CLASS_POINTWISE) || value->op == OP_permute;
+        for (int i = 0; keeps && i < value->operand_count && !next; i++)
+            if (shape_elements(&value->operands[i]->type.shape) == shape_elements(&value->type.shape))
+                next = value->operands[i];
+        if (!next)
+            return NULL;
+        way[steps] = value;
+        value = next;
+    }
+    if (value->op != OP_concat || value->operand_count < 2)
+        return NULL;
+    *axis = value->attributes->axis;
+    while (steps--) {
+        const unsigned char *permutation = way[steps]->attributes->permutation;
+        for (int k = 0; way[steps]->op == OP_permute && k < way[steps]->type.shape.rank; k++)
+            if (permutation[k] == *axis) {
+                *axis = k;
+                break;
+            }
+    }
+    return value;
+}
+
+/* Can the nest walk the parts of this concat, which lie along `axis` of its space, one after the other? */
+static bool may_cut(const struct nest *nest, const struct node *concat, int axis)
+{
+    bool vector = axis == nest_vector_axis(nest);
+    for (int i = 0; i < concat->operand_count && vector; i++)
+        if (concat->operands[i]->type.shape.dimension[concat->attributes->axis] < LANES)
+            return false;
+    return axis != AXIS_NONE;
+}
+
+const struct node *lower_find_parts(const struct lowerer *lowerer, const struct nest *nest, int *axis)
+{
+    const struct node *best = NULL;
+    if (lowerer->use->strip_items || nest->outer_fixed)
+        return NULL;
+    for (ptrdiff_t i = 0; i < arrlen(nest->members); i++) {
+        const struct nest_member *member = &nest->members[i];
+        int along = 0;
+        const struct node *concat = find_concat(member->base ? member->base : member->node, &along);
+        if (member->reduction != REDUCTION_NONE)
+            return NULL;
+        if (concat && (!best || concat->operand_count > best->operand_count) &&
+            may_cut(nest, concat, member->axis[along])) {
+            best = concat;
+            *axis = member->axis[along];
+        }
+    }
+    return best;
+}
