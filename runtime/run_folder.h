@@ -1,6 +1,6 @@
-/* The folder that a training run leaves behind: model.net, run.json (how it was begun; run.policy beside it where the
- * policy came from a file), log.jsonl, last.safetensors, best.safetensors, and step-N.safetensors, the checkpoints
- * before the last one. */
+/* The folder that a training run leaves behind: model.net (and imports/, by which it compiles), run.json (how it was
+ * begun; run.policy beside it where the policy came from a file), log.jsonl, last.safetensors, best.safetensors, and
+ * step-N.safetensors, the checkpoints before the last one. */
 #ifndef CASTOR_RUNTIME_RUN_FOLDER_H
 #define CASTOR_RUNTIME_RUN_FOLDER_H
 
