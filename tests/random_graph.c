@@ -329,10 +329,11 @@ static bool draw_window(struct generator *g, const struct shape *shape, int rank
 static struct node *add_window(struct generator *g, struct node *a)
 {
     struct attributes attributes = {.value = chance(g, 50) ? 0 : -1};
-    int64_t elements = shape_elements(&a->type.shape), batch = g->options.batch;
-    bool over_batch = batch && elements % batch == 0 && elements > batch && chance(g, 50);
-    if (over_batch)
-        a = build_reshape(&g->builder, a, &(struct shape){.rank = 2, .dimension = {batch, elements / batch}});
+    bool over_batch = g->options.batch && chance(g, 60);
+    if (over_batch) { /* computed, and of such a size that kernels run example by example */
+        a = fit(g, a, &(struct shape){.rank = 2, .dimension = {g->options.batch, 16}});
+        a = build_unary(&g->builder, OP_neg, cast_to(g, a, ELEMENT_F32));
+    }
     int rank = over_batch ? 2 : 1 + below(g, a->type.shape.rank < 2 ? 1 : 2);
     if (!draw_window(g, &a->type.shape, rank, &attributes.window) || a->type.shape.rank > 5)
         return a;

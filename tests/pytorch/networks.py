@@ -39,6 +39,7 @@ NETWORKS = {
     "dcgan": (4, {"base": 4, "doublings": 3, "channels": 3, "noise": 8, "width": 8}),
     "char_lstm": (3, {"vocab": 31, "context": 7, "width": 16, "layers": 2}),
     "big_lstm": (3, {"vocab": 61, "context": 6, "embed": 12, "width": 24, "projection": 8, "layers": 2, "sampled": 16, "drop": 0}),
+    "ssd": (3, {"size": 64, "channels": 1, "classes": 5, "objects": 3, "maps": 4, "width": 4}),
     "gpt": (2, {"vocab": 31, "context": 12, "width": 32, "heads": 4, "layers": 3, "drop": 0}),
     "vit_s16": (2, {"size": 16, "channels": 3, "classes": 7, "patch": 4, "width": 32, "depth": 12, "heads": 4}),
 }
@@ -101,6 +102,16 @@ def path_of(name):
     return os.path.join(HERE, "data", "networks", name + ".json")
 
 
+def scenes(seed, examples, objects, classes):
+    """Boxes by their corners, each of a quarter of the side or more, and what is in them: 0 is no object."""
+    draws, boxes = random.Random(f"{seed} box"), array.array("f")
+    for _ in range(examples * objects):
+        left, top = draws.uniform(0, 0.5), draws.uniform(0, 0.5)
+        boxes.extend([left, top, left + draws.uniform(0.25, 0.5), top + draws.uniform(0.25, 0.5)])
+    label = array.array("i", [draws.randrange(classes) for _ in range(examples * objects)])
+    return {"box": ("F32", [examples, objects, 4], boxes), "label": ("I32", [examples, objects], label)}
+
+
 def feed_of(name, seed, shapes):
     """Inputs and weights: {name: (element, shape, values)}."""
     examples, options = NETWORKS[name]
@@ -117,6 +128,8 @@ def feed_of(name, seed, shapes):
     else:
         shapes = {"image": [examples, options["channels"], options["size"], options["size"]], **shapes}
         feed = {"label": ("I32", [examples], drawn(seed, "label", [examples, options["classes"]]))}
+        if "objects" in options:
+            feed = scenes(seed, examples, options["objects"], options["classes"])
     return feed | {key: ("F32", shape, drawn(seed, key, shape, name in UPWARDS)) for key, shape in shapes.items()}
 
 

@@ -547,8 +547,102 @@ class Gan(nn.Module):
         return {"discriminator": discriminator.detach(), "generator": generator.detach()}
 
 
+class L2Norm(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((channels,), 20.0))
+
+    def forward(self, x):
+        return x / (x.norm(dim=1, keepdim=True) + 1e-10) * self.weight[:, None, None]
+
+
+class SingleShot(nn.Module):
+    SCALES = (0.1, 0.2, 0.37, 0.54, 0.71, 0.88, 1.05)
+
+    def __init__(self, size=300, channels=3, classes=21, objects=32, maps=6, width=64, mined=3):
+        super().__init__()
+        self.ratios, self.mined, self.ssd = (2, 3, 3, 3, 2, 2)[:maps], mined, nn.ModuleDict()
+
+        def block(inputs, out, count):
+            return nn.ModuleDict({f"conv{i + 1}": nn.Conv2d(out if i else inputs, out, 3, padding=1) for i in range(count)})
+
+        inputs = channels
+        for i, (out, count) in enumerate(((1, 2), (2, 2), (4, 3), (8, 3), (8, 3)), 1):
+            self.ssd[f"block{i}"] = block(inputs, out * width, count)
+            inputs = out * width
+        self.ssd["conv6"] = nn.Conv2d(inputs, 16 * width, 3, padding=6, dilation=6)
+        self.ssd["conv7"] = nn.Conv2d(16 * width, 16 * width, 1)
+        inputs, outs = 16 * width, [8 * width, 16 * width]
+        for i, (narrow, out, stride) in enumerate(((4, 8, 2), (2, 4, 2), (2, 4, 1), (2, 4, 1))[:maps - 2], 8):
+            self.ssd[f"conv{i}"] = nn.ModuleDict({"conv1": nn.Conv2d(inputs, narrow * width, 1), "conv2": nn.Conv2d(
+                narrow * width, out * width, 3, stride, 1 if stride == 2 else 0)})
+            inputs = out * width
+            outs.append(inputs)
+        self.ssd["norm"] = L2Norm(8 * width)
+        for i, (inputs, ratios) in enumerate(zip(outs, self.ratios), 1):
+            self.ssd[f"head{i}"] = nn.ModuleDict({"loc": nn.Conv2d(inputs, 8 * ratios, 3, padding=1),
+                                                  "conf": nn.Conv2d(inputs, 2 * classes * ratios, 3, padding=1)})
+
+    def maps(self, x):
+        for i in range(1, 6):
+            for conv in self.ssd[f"block{i}"].values():
+                x = F.relu(conv(x))
+            if i == 4:
+                yield self.ssd["norm"](x)
+            x = F.max_pool2d(x, 3, 1, 1) if i == 5 else F.max_pool2d(x, 2, ceil_mode=i == 3)
+        x = F.relu(self.ssd["conv7"](F.relu(self.ssd["conv6"](x))))
+        yield x
+        for i in range(8, 6 + len(self.ratios)):
+            x = F.relu(self.ssd[f"conv{i}"]["conv2"](F.relu(self.ssd[f"conv{i}"]["conv1"](x))))
+            yield x
+
+    def priors(self, sizes, like):
+        """Middle and size of every box, place by place."""
+        rows = []
+        for n, ratios, scale, following in zip(sizes, self.ratios, self.SCALES, self.SCALES[1:]):
+            kinds = [(scale, scale), (math.sqrt(scale * following),) * 2]
+            for ratio in (2, 3)[:ratios - 1]:
+                kinds += [(scale * math.sqrt(ratio), scale / math.sqrt(ratio)), (scale / math.sqrt(ratio), scale * math.sqrt(ratio))]
+            rows += [((x + 0.5) / n, (y + 0.5) / n, w, h) for y in range(n) for x in range(n) for w, h in kinds]
+        return torch.tensor(rows, dtype=like.dtype)
+
+    def losses(self, tensors):
+        box, label, outputs = tensors["box"], tensors["label"], list(self.maps(tensors["image"]))
+        heads = [self.ssd[f"head{i}"] for i in range(1, len(outputs) + 1)]
+        loc, conf = (torch.cat([head[kind](x).permute(0, 2, 3, 1).flatten(1) for head, x in zip(heads, outputs)], 1)
+                     for kind in ("loc", "conf"))
+        prior = self.priors([x.shape[2] for x in outputs], loc)
+        loc, conf = loc.view(len(box), len(prior), 4), conf.view(len(box), len(prior), -1)
+        edges = torch.cat([prior[:, :2] - prior[:, 2:] / 2, prior[:, :2] + prior[:, 2:] / 2], 1)
+        moved = surprise = count = 0
+        for i in range(len(box)):  # image by image
+            real = label[i] != 0
+            low, high = torch.maximum(box[i][:, None, :2], edges[:, :2]), torch.minimum(box[i][:, None, 2:], edges[:, 2:])
+            both = (high - low).clamp(min=0).prod(2)
+            areas = (box[i][:, 2:] - box[i][:, :2]).prod(1)[:, None] + (edges[:, 2:] - edges[:, :2]).prod(1)
+            iou = torch.where(real[:, None], both / (areas - both), -1)
+            for k in range(len(real)):
+                if real[k]:
+                    iou[k, iou[k].argmax()] = 2
+            best, object = iou.max(0)
+            found = best >= 0.5
+            target = torch.where(found, label[i][object], 0)
+            wanted = box[i][object][found]
+            wanted = torch.cat([((wanted[:, :2] + wanted[:, 2:]) / 2 - prior[found, :2]) / (0.1 * prior[found, 2:]),
+                                ((wanted[:, 2:] - wanted[:, :2]) / prior[found, 2:]).log() / 0.2], 1)
+            own = F.cross_entropy(conf[i], target, reduction="none")
+            order = torch.where(found, 0, own.detach()).argsort(descending=True, stable=True)
+            hard = torch.zeros_like(found)
+            hard[order[:self.mined * int(found.sum())]] = True
+            moved = moved + F.smooth_l1_loss(loc[i][found], wanted, reduction="sum")
+            surprise = surprise + own[found | (hard & ~found)].sum()
+            count += int(found.sum())
+        return {"loss": (moved + surprise) / max(count, 1)}
+
+
 # The parameters at full size that are published, and the network by its options.
 NETWORKS = {
+    "ssd": (26285486, SingleShot),
     "dcgan": (3576704 + 2765568, Gan),
     "char_lstm": (4464896, CharLSTM),
     "big_lstm": (1776948095, BigLSTM),

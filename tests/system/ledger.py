@@ -27,6 +27,7 @@ NETWORKS = {
     "inception_v3": (27161264, (550, 515, 1.64, 1.53)),
     "vit_s16": (22050664, (396, 370, 1.40, 1.28)),
     "gpt": (124439808, (380, 350, 1.30, 1.22)),
+    "ssd": (26285486, (162, 148, 0.97, 0.89)),
     "dcgan": (6342272, (107, 96, 1.38, 1.28)),
     "char_lstm": (4464896, (530, 500, 1.21, 1.10)),
     "big_lstm": (1776948095, (440, 415, 2.04, 1.88)),
@@ -78,7 +79,7 @@ def reduced_commands():
     for model, flags in re.findall(r"^\| (\w+)\.net \|.*\| `\$SMALL (.*)` \|$", text, re.M):
         yield model, shlex.split(small + " " + flags)
     for model, flags in re.findall(r"^\| (\w+)\.net \|.*\| `(--set .*)` \|$", text, re.M):
-        yield model, shlex.split(flags)
+        yield model, shlex.split(flags.replace("\\|", "|"))
 
 
 rows = dict(reduced_commands())
