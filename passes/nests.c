@@ -239,8 +239,8 @@ static struct type value_space(const struct node *node, const struct alignment *
     return reduction_kind(node) ? reduction_space(node, reduced) : node->type;
 }
 
-/* Many parts side by side are stored part by part (codegen/lower.c), which a reduction's one walk over them all would
- * not let happen. */
+/* Many parts side by side are stored part by part (codegen/lower_parts.c), which a reduction's one walk over them all
+ * would not let happen. */
 enum { PARTS_MANY = 5 };
 
 static bool has_many_parts(const struct nest_member *member)
