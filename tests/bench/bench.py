@@ -2,9 +2,11 @@
 
 bench.py --castor BINARY [--peers] [--steps] [CASE ...]
 
-The cases are those of `CASES`, all of them where none is named. For each in f32, f16 and bf16: compile time with a cold and a warm cache, step time, examples a second, the share
-of the step inside oneDNN, and the arena. With --peers PyTorch runs between our measurements (so that both see the same
-machine) and its best time stands beside ours as a ratio. --steps prints step times alone. --json FILE keeps the rows.
+The cases are those of `CASES`, all of them where none is named. For each in f32, f16 and bf16: compile time with a cold
+and a warm cache, step time, examples a second, the share of the step inside oneDNN, and the arena. With --peers PyTorch
+runs between our measurements (so that both see the same machine) and its best time stands beside ours as a ratio.
+--steps prints step times alone. --types f32 leaves the others out (bf16 is slow where the CPU has no instructions for
+it). --json FILE keeps the rows.
 """
 import argparse
 import json
@@ -62,20 +64,20 @@ def measure(castor, case, policy, rounds):
     return best
 
 
-def peer(case):
+def peer(case, types):
     """PyTorch's step times in ms by (element type, variant), measured in its own process."""
     python = os.path.join(HERE, "..", "..", "build", "peers", "bin", "python")
     python = os.environ.get("CASTOR_PEER_PYTHON", python)
-    command = [python, os.path.join(HERE, "peer.py"), case]
+    command = [python, os.path.join(HERE, "peer.py"), case, *types]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.strip().split("\n")[-1])
 
 
-def print_steps(castor, cases):
+def print_steps(castor, cases, policies):
     for case in cases:
-        for name, policy in POLICIES:
+        for name, policy in policies:
             row = measure(castor, case, policy, 1)
             print(f"{case:22} {name:5} {row['step_ms']:8.2f} ms a step "
                   f"{row['examples_per_s']:10.0f} examples/s")
@@ -87,6 +89,7 @@ def main():
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--steps", action="store_true")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--types", default="f32,f16,bf16", help="of these, as usual all")
     parser.add_argument("--json")
     parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(CASES))
     options = parser.parse_args()
@@ -94,15 +97,17 @@ def main():
     for case in cases:
         if case not in CASES:
             parser.error(f"no case '{case}': {', '.join(CASES)}")
+    types = options.types.split(",")
+    policies = [row for row in POLICIES if row[0] in types]
     if options.steps:
-        return print_steps(options.castor, cases)
+        return print_steps(options.castor, cases, policies)
 
     rows = []
     head = f"{'model':16} {'type':5} {'cold s':>7} {'warm s':>7} {'step ms':>8} {'ex/s':>8} {'oneDNN':>7} {'arena MB':>8}"
     print(head + (f" {'PyTorch':>8} {'ratio':>6}  best variant" if options.peers else ""))
     for case in cases:
-        peers = peer(case) if options.peers else {}
-        for name, policy in POLICIES:
+        peers = peer(case, [name for name, _ in policies if name != "f16"]) if options.peers else {}
+        for name, policy in policies:
             row = measure(options.castor, case, policy, options.rounds)
             line = (f"{case:16} {name:5} {row['compile_cold_ms'] / 1e3:7.2f} "
                     f"{row['compile_warm_ms'] / 1e3:7.2f} {row['step_ms']:8.2f} {row['examples_per_s']:8.0f} "

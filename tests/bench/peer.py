@@ -1,4 +1,4 @@
-"""PyTorch's time for one training step of our models: peer.py CASE, prints one JSON object.
+"""PyTorch's time for one training step of our models: peer.py CASE TYPE..., prints one JSON object.
 
 The same network, batch, optimizer and clipping as bench.py's case of that name; eager and torch.compile, f32 and autocast
 bf16, channels-first and, where there are channels, -last, on all cores of this process. Data is in memory and the same
@@ -130,7 +130,7 @@ def time_step(name, element, compiled, last):
 def main():
     name = sys.argv[1]
     times = {}
-    for element in ("f32", "bf16"):
+    for element in sys.argv[2:]:
         for compiled in (False, True):
             for last in (False, True) if name in ("fashion_cnn", "fashion_resnet", "resnet18") else (False,):
                 key = f"{element} {'compile' if compiled else 'eager'}{' channels-last' if last else ''}"
