@@ -107,11 +107,9 @@ static struct device *make_gpu(const struct device_choice *choice, struct error 
     return cuda_device_new(&tables, &settings, error);
 }
 
-/* By cuda_compile or cuda_code_compile, for the architecture. Free with cuda_code_free. */
-static struct cuda_code *compile_by(struct cuda_code *(*compile)(const struct cuda_compile_settings *,
-                                                                 const struct program *, struct error *),
-                                    const struct device_choice *choice, const struct device_facts *facts,
-                                    const struct program *program, struct error *error)
+/* For the architecture: to be kept in a trainer, or to be looked at. Free with cuda_code_free. */
+static struct cuda_code *compile(const struct device_choice *choice, const struct device_facts *facts,
+                                 const struct program *program, bool kept, struct error *error)
 {
     struct nvrtc *nvrtc = nvrtc_open(error);
     struct device_facts host;
@@ -120,7 +118,8 @@ static struct cuda_code *compile_by(struct cuda_code *(*compile)(const struct cu
         return NULL;
     struct cuda_compile_settings settings = {nvrtc, facts->isa, choice->host.cache,
                                              host_describe(&choice->host, &host, &ignored) ? host.cores : 1};
-    struct cuda_code *code = compile(&settings, program, error);
+    struct cuda_code *code =
+        kept ? cuda_code_compile(&settings, program, error) : cuda_compile(&settings, program, error);
     nvrtc->free(nvrtc);
     return code;
 }
@@ -128,7 +127,7 @@ static struct cuda_code *compile_by(struct cuda_code *(*compile)(const struct cu
 bool device_print_ptx(const struct device_choice *choice, const struct device_facts *facts,
                       const struct program *program, FILE *out, struct error *error)
 {
-    struct cuda_code *code = compile_by(cuda_compile, choice, facts, program, error);
+    struct cuda_code *code = compile(choice, facts, program, false, error);
     for (int i = 0; code && i < code->unit_count; i++)
         fputs(code->units[i].ptx, out);
     bool ok = code;
@@ -139,7 +138,7 @@ bool device_print_ptx(const struct device_choice *choice, const struct device_fa
 bool device_code(const struct device_choice *choice, const struct device_facts *facts, const struct program *program,
                  void **bytes, size_t *size, struct error *error)
 {
-    struct cuda_code *code = compile_by(cuda_code_compile, choice, facts, program, error);
+    struct cuda_code *code = compile(choice, facts, program, true, error);
     bool ok = code && (cuda_code_write(code, program, bytes, size) || error_set(error, "out of memory"));
     cuda_code_free(code);
     return ok;
@@ -148,7 +147,7 @@ bool device_code(const struct device_choice *choice, const struct device_facts *
 struct ledger_resources *device_resources(const struct device_choice *choice, const struct device_facts *facts,
                                           const struct program *program, struct error *error)
 {
-    struct cuda_code *code = compile_by(cuda_compile, choice, facts, program, error);
+    struct cuda_code *code = compile(choice, facts, program, false, error);
     struct ledger_resources *resources = code ? calloc((size_t)program->kernel_count + 1, sizeof *resources) : NULL;
     for (int i = 0; resources && i < program->kernel_count; i++) {
         const struct cuda_resources *own = &code->resources[i];
