@@ -288,7 +288,7 @@ static void check_attention(bool causal)
     double wanted[COUNT];
     for (int row = 0; row < 4; row++) {
         int seen = causal ? row + 1 : 4;
-        double score[4], sums[2] = {0};
+        double score[4] = {0}, sums[2] = {0};
         for (int i = 0; i < seen; i++)
             score[i] = (xs[2 * row] * xs[2 * i] + xs[2 * row + 1] * xs[2 * i + 1]) / (2 * sqrt(2));
         softmax(score, seen, false);
