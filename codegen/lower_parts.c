@@ -5,13 +5,19 @@
 
 enum { INLINE_MOST = 4 };
 
+static bool is_loaded(struct lowerer *lowerer, const struct node *value)
+{
+    const struct place *place = lower_place(lowerer, value);
+    return place->buffer >= 0 && place->nest != lowerer->current;
+}
+
 /* The concat that the value is made of element by element, and the axis of the value along which its parts lie; NULL:
- * it is no such value. */
-static const struct node *find_concat(const struct node *value, int *axis)
+ * it is no such value, or lies in memory already. */
+static const struct node *find_concat(struct lowerer *lowerer, const struct node *value, int *axis)
 {
     const struct node *way[INLINE_MOST];
     int steps = 0;
-    for (; value->op != OP_concat && steps < INLINE_MOST; steps++) {
+    for (; value->op != OP_concat && steps < INLINE_MOST && !is_loaded(lowerer, value); steps++) {
         const struct node *next = NULL;
         bool keeps = op_is(value->op, CLASS_POINTWISE) || value->op == OP_permute;
         for (int i = 0; keeps && i < value->operand_count && !next; i++)
@@ -22,7 +28,7 @@ static const struct node *find_concat(const struct node *value, int *axis)
         way[steps] = value;
         value = next;
     }
-    if (value->op != OP_concat || value->operand_count < 2)
+    if (value->op != OP_concat || value->operand_count < 2 || is_loaded(lowerer, value))
         return NULL;
     *axis = value->attributes->axis;
     while (steps--) {
@@ -46,7 +52,7 @@ static bool may_cut(const struct nest *nest, const struct node *concat, int axis
     return axis != AXIS_NONE;
 }
 
-const struct node *lower_find_parts(const struct lowerer *lowerer, const struct nest *nest, int *axis)
+const struct node *lower_find_parts(struct lowerer *lowerer, const struct nest *nest, int *axis)
 {
     const struct node *best = NULL;
     if (lowerer->use->strip_items || nest->outer_fixed)
@@ -54,7 +60,7 @@ const struct node *lower_find_parts(const struct lowerer *lowerer, const struct 
     for (ptrdiff_t i = 0; i < arrlen(nest->members); i++) {
         const struct nest_member *member = &nest->members[i];
         int along = 0;
-        const struct node *concat = find_concat(member->base ? member->base : member->node, &along);
+        const struct node *concat = find_concat(lowerer, member->base ? member->base : member->node, &along);
         if (member->reduction != REDUCTION_NONE)
             return NULL;
         if (concat && (!best || concat->operand_count > best->operand_count) &&

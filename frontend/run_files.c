@@ -43,7 +43,7 @@ static const char *with_kept_imports(const struct compilation *compilation, cons
         for (; number < span->line; number++)
             line = strchr(line, '\n') + 1;
         const char *begin = line + span->column - 1;
-        const char *name = names[unit_import(compilation->unit, file, item)];
+        const char *name = names[unit_import(compilation->unit, item)];
         memcpy(arraddnptr(text, begin - rest), rest, (size_t)(begin - rest));
         arrput(text, '"');
         memcpy(arraddnptr(text, strlen(folder)), folder, strlen(folder));

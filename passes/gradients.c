@@ -109,10 +109,7 @@ static struct node *join_parts(struct builder *builder, struct node *const *pads
             arrput(parts, build_broadcast(builder, build_constant(builder, 0, like->type.element), &gap));
         if (i == arrlen(pads))
             break;
-        struct node *part = pads[i]->operands[0];
-        if (part->type.element != like->type.element)
-            part = build_cast(builder, part, like->type.element);
-        arrput(parts, part);
+        arrput(parts, pads[i]->operands[0]);
         end = pads[i]->attributes->low[axis] + pads[i]->operands[0]->type.shape.dimension[axis];
     }
     struct node *joined =

@@ -27,8 +27,8 @@ void unit_free(struct unit *unit);
 /* The files that it was read from, the prelude apart: the file itself, then each that is imported, once. NULL past the
  * last. */
 const struct ast_file *unit_file(const struct unit *unit, int index);
-/* The index of the file that an `import` of another one names. */
-int unit_import(const struct unit *unit, const struct ast_file *from, const struct ast_definition *import);
+/* The index of the file that an `import` names. */
+int unit_import(const struct unit *unit, const struct ast_definition *import);
 
 /* An option of the file or its imports, for --help and error messages. NULL past the last. */
 const char *unit_option(const struct unit *unit, int index);

@@ -81,11 +81,18 @@ struct unit_file {
     const struct ast_file *syntax;
 };
 
+/* Which of the files an `import` names. */
+struct unit_import {
+    const struct ast_definition *key;
+    int value;
+};
+
 struct unit {
     struct arena *arena;
     struct diagnostics *diagnostics;
     const struct ast_file *file;
     struct unit_file *files;                    /* it, then its imports; stb_ds array */
+    struct unit_import *imports;                /* stb_ds hash */
     struct definition_entry *own, *prelude;     /* stb_ds hashes by interned pointer */
     struct option *options;                     /* stb_ds array */
     const struct ast_definition *model, *train; /* NULL: none */

@@ -233,9 +233,10 @@ static int find_file(const struct unit *unit, const char *real)
     return -1;
 }
 
-int unit_import(const struct unit *unit, const struct ast_file *from, const struct ast_definition *import)
+int unit_import(const struct unit *unit, const struct ast_definition *import)
 {
-    return find_file(unit, real_name(unit->arena, beside(unit->arena, from->name, import->name.name)));
+    struct unit_import *imports = unit->imports;
+    return hmget(imports, import);
 }
 
 static bool is_open(const struct loading *loading, const char *real)
@@ -255,7 +256,9 @@ static void load_import(struct loading *loading, const char *from, const struct 
                           import->name.name);
         return;
     }
-    if (find_file(unit, real) >= 0)
+    int read = find_file(unit, real);
+    hmput(unit->imports, import, read >= 0 ? read : (int)arrlen(unit->files)); /* where it comes to stand */
+    if (read >= 0)
         return;
     size_t length = 0;
     char *text = read_text(unit->arena, path, &length);
@@ -327,6 +330,7 @@ void unit_free(struct unit *unit)
     hmfree(unit->own);
     hmfree(unit->prelude);
     arrfree(unit->files);
+    hmfree(unit->imports);
     arrfree(unit->options);
     arrfree(unit->entries);
 }
