@@ -204,6 +204,9 @@ const struct affine *lower_address(struct lowerer *lowerer, const struct type *t
 {
     int64_t strides[RANK_MAX];
     type_strides(type, strides);
+    for (int i = 0; i < type->shape.rank; i++)
+        if (type->shape.dimension[i] == 1) /* what is held within 0 … 0 by a concat or a pad: a value of one element */
+            strides[i] = 0;                /* is read before the first nest, since others may be stored over it */
     return weigh(lowerer, strides, type->shape.rank, indices);
 }
 
