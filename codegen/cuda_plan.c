@@ -74,6 +74,8 @@ static enum cuda_scheme scheme_of(const struct loop_nest *nest, const struct tra
     bool rows = traits->row_lanes || traits->row_stores || traits->row_level;
     if (nest->shape == NEST_SCATTER)
         return CUDA_SCATTER;
+    if (nest->shape == NEST_SUPPRESS)
+        return nest->vector >= 0 ? CUDA_ROWS : CUDA_ELEMENTS;
     if (traits->column)
         return rows ? CUDA_ROWS_COLUMNS : CUDA_COLUMNS;
     return traits->whole ? CUDA_WHOLE : rows ? CUDA_ROWS : CUDA_ELEMENTS;

@@ -482,6 +482,36 @@ static void lower_scatter(struct walk *walk, const struct nest_member *member, i
     end_phase(lowerer, (struct phase){0});
 }
 
+/* Element i, unless it is suppressed itself, suppresses each element j behind it for which the operand holds. */
+static void lower_suppress(struct walk *walk, const struct node *node, int buffer)
+{
+    struct lowerer *lowerer = walk->lowerer;
+    struct arena *arena = lowerer->out.arena;
+    const struct node *pairs = node->operands[0];
+    const struct affine *indices[RANK_MAX], *at[RANK_MAX];
+    int last = node->type.shape.rank - 1;
+    enum element storage = lowerer->out.target->storage[ELEMENT_BOOL];
+    begin_inner(lowerer);
+    space_indices(lowerer, walk->nest, -1, indices);
+    struct value load = {.kind = VALUE_LOAD, .buffer = buffer, .element = storage, .node = node, .depth = BODY_INNER};
+    load.lane = lower_lane(storage);
+    memcpy(at, indices, sizeof at);
+    load.index = lower_address(lowerer, &node->type, at);
+    int before = lower_append(lowerer, load);
+    at[last] = indices[last + 1];
+    load.index = lower_address(lowerer, &node->type, at);
+    int own = lower_append(lowerer, load);
+    const struct affine *distance = affine_add(arena, indices[last + 1], indices[last], -1);
+    int behind = lower_inside(lowerer, distance, 1, node->type.shape.dimension[last]);
+    int hit = lower_value(lowerer, pairs, indices), none = lower_constant(lowerer, 0, ELEMENT_BOOL, node);
+    hit = lower_select(lowerer, before, none, lower_select(lowerer, behind, hit, none));
+    struct store store = {.buffer = buffer, .slice = -1, .element = storage, .index = load.index};
+    store.value = lower_select(lowerer, own, own, hit);
+    arrput(walk->whole_stores, store);
+    append_stores(lowerer, walk->whole_stores, BODY_INNER);
+    end_phase(lowerer, (struct phase){0});
+}
+
 /* ---- putting it together ---- */
 
 static void forget(struct lowerer *lowerer)
@@ -617,6 +647,24 @@ static void lower_scatter_nest(struct lowerer *lowerer, const struct nest *nest)
     lower_rounding(lowerer, node, sums, target);
 }
 
+/* Rows over the leading axes; vectors along what may be suppressed, however it lies. */
+static void lower_suppress_nest(struct lowerer *lowerer, const struct nest *nest)
+{
+    const struct node *node = nest->members[0].node;
+    int buffer = lower_place(lowerer, node)->buffer, last = node->type.shape.rank - 1;
+    struct nest pairs = {.space = node->operands[0]->type, .members = nest->members};
+    struct walk walk = {.lowerer = lowerer, .nest = &pairs, .flat = -1};
+    begin_nest(lowerer, &pairs, NEST_SUPPRESS);
+    add_loops(lowerer, &pairs, (1u << last) - 1, node->type.shape.dimension[last] == 1 ? -1 : last + 1);
+    lower_suppress(&walk, node, buffer);
+    arrfree(walk.whole_stores);
+    lower_finish_sizes(lowerer, &pairs);
+    lowerer->loops.clear = buffer;
+    lowerer->loops.clear_bytes =
+        shape_elements(&node->type.shape) * (int64_t)element_bytes(lowerer->out.target->storage[ELEMENT_BOOL]);
+    keep_nest(lowerer, nest);
+}
+
 /* What lowering a nest appends to. */
 struct mark {
     ptrdiff_t reductions, stores, buffers;
@@ -668,6 +716,10 @@ static void lower_nest(struct lowerer *lowerer, const struct nest *nest)
     }
     if (op == OP_scatter_add) {
         lower_scatter_nest(lowerer, nest);
+        return;
+    }
+    if (op == OP_suppressed) {
+        lower_suppress_nest(lowerer, nest);
         return;
     }
     struct mark mark = mark_here(&lowerer->out);

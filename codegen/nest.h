@@ -137,7 +137,8 @@ struct watch {
     struct watched_value *values;
 };
 
-enum nest_shape { NEST_LOOPS, NEST_SCAN, NEST_SCATTER };
+/* NEST_SUPPRESS: a row is walked inner loop by inner loop, each of which reads what those before it stored. */
+enum nest_shape { NEST_LOOPS, NEST_SCAN, NEST_SCATTER, NEST_SUPPRESS };
 
 struct loop_nest {
     enum nest_shape shape;
@@ -150,7 +151,7 @@ struct loop_nest {
     bool split_vector;                  /* threads share the vector loop, not the rows */
     bool serial;
     int64_t work; /* rough number of element operations */
-    int clear;    /* NEST_SCATTER: buffer that starts as zeros; else -1 */
+    int clear;    /* NEST_SCATTER, NEST_SUPPRESS: buffer that starts as zeros; else -1 */
     int64_t clear_bytes;
     struct item *bodies[BODY_COUNT]; /* stb_ds arrays; [BODY_INNER] is unused */
     struct phase *phases;            /* stb_ds array */

@@ -197,6 +197,8 @@ static void print_phase(struct printer *printer, int number)
         print_items(printer, phase->items);
     if (team)
         text_close(&printer->text);
+    if (team && printer->nest->shape == NEST_SUPPRESS)
+        text_line(&printer->text, "__syncwarp(team_mask());");
     if (!columns)
         close_inner_loops(printer);
     for (ptrdiff_t i = 0; team && i < arrlen(phase->reductions); i++)

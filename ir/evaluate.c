@@ -236,7 +236,7 @@ static void evaluate_node(const struct evaluate_call *call, const struct environ
         evaluate_reduce(call);
         break;
     case CLASS_SCAN:
-        evaluate_cumsum(call);
+        (call->node->op == OP_cumsum ? evaluate_cumsum : evaluate_suppressed)(call);
         break;
     case CLASS_MOVEMENT:
         evaluate_movement(call);

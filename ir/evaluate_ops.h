@@ -13,6 +13,7 @@ struct evaluate_call {
 
 void evaluate_reduce(const struct evaluate_call *call);
 void evaluate_cumsum(const struct evaluate_call *call);
+void evaluate_suppressed(const struct evaluate_call *call);
 void evaluate_movement(const struct evaluate_call *call);
 void evaluate_fold(const struct evaluate_call *call);
 void evaluate_gather(const struct evaluate_call *call);

@@ -167,6 +167,19 @@ void evaluate_cumsum(const struct evaluate_call *call)
         }
 }
 
+void evaluate_suppressed(const struct evaluate_call *call)
+{
+    const struct shape *shape = &call->result->shape;
+    int64_t n = shape->dimension[shape->rank - 1], count = shape_elements(shape);
+    for (int64_t at = 0; at < count; at++) {
+        const double *row = call->result->values + at / n * n, *pairs = call->operands[0]->values + at / n * n * n;
+        bool suppressed = false;
+        for (int64_t i = 0; i < at % n; i++)
+            suppressed |= pairs[i * n + at % n] != 0 && row[i] == 0;
+        call->result->values[at] = suppressed;
+    }
+}
+
 void evaluate_gather(const struct evaluate_call *call)
 {
     const struct tensor *table = call->operands[0], *index = call->operands[1];

@@ -314,6 +314,17 @@ static const char *infer_contraction(const struct request *request)
                                     : infer_conv_gradient(request);
 }
 
+static const char *infer_suppressed(const struct request *request)
+{
+    struct shape shape = *operand_shape(request, 0);
+    if (operand_element(request, 0) != ELEMENT_BOOL || shape.rank < 2 ||
+        shape.dimension[shape.rank - 1] != shape.dimension[shape.rank - 2])
+        return "suppressed needs a bool operand whose last two axes have one size";
+    shape.rank--;
+    *request->type = type_make(ELEMENT_BOOL, shape);
+    return NULL;
+}
+
 static const char *infer_other(const struct request *request)
 {
     struct type *type = request->type;
@@ -322,6 +333,8 @@ static const char *infer_other(const struct request *request)
         if (request->attributes->axis < 0 || request->attributes->axis >= operand_shape(request, 0)->rank)
             return "cumsum: no such axis";
         break;
+    case OP_suppressed:
+        return infer_suppressed(request);
     case OP_fold:
         return infer_fold(request);
     case OP_grad:

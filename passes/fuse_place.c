@@ -135,14 +135,9 @@ static int new_nest(struct fuser *fuser, struct node *node, int group)
     return (int)arrlen(fuser->nests) - 1;
 }
 
-static bool is_alone(const struct node *node)
-{
-    return node->op == OP_cumsum || node->op == OP_scatter_add;
-}
-
 static bool try_join(struct fuser *fuser, struct node *node, int nest, const struct alignment *alignment)
 {
-    if (is_alone(node) || is_alone(fuser->nests[nest].members[0].node))
+    if (nest_is_alone(node) || nest_is_alone(fuser->nests[nest].members[0].node))
         return false;
     return arrlen(fuser->nests[nest].members) < MEMBERS_MAX && nest_join(&fuser->nests[nest], node, alignment);
 }
@@ -151,7 +146,7 @@ static bool is_small(const struct fuser *fuser, const struct node *node)
 {
     const struct fact *fact = &fuser->facts[node->id];
     const struct node *widest = reduction_kind(node) && node->op != OP_fold ? node->operands[0] : node;
-    if (shape_elements(&widest->type.shape) > SMALL_ELEMENTS || is_alone(node))
+    if (shape_elements(&widest->type.shape) > SMALL_ELEMENTS || nest_is_alone(node))
         return false;
     for (int i = 0; i < FACT_LOADS && fact->loads[i]; i++)
         if (shape_elements(&fact->loads[i]->type.shape) > SMALL_LOADS)
@@ -187,7 +182,7 @@ static bool is_cached(struct fuser *fuser, const struct node *node, int group)
 {
     const struct fact *fact = &fuser->facts[node->id];
     const struct target *target = fuser->context->target;
-    for (int i = 0; i < FACT_LOADS && fact->loads[i] && !is_alone(node); i++) {
+    for (int i = 0; i < FACT_LOADS && fact->loads[i] && !nest_is_alone(node); i++) {
         const struct node *load = fact->loads[i];
         int64_t elements = shape_elements(&load->type.shape);
         if (elements < shape_elements(&fact->loads[0]->type.shape))
@@ -235,7 +230,7 @@ static void settle(struct fuser *fuser, struct node *node, int nest)
     fact->own_nest = nest;
     count_bytes(fuser, node);
     fact->alignment = alignment_none();
-    if (member->reduction == REDUCTION_COLUMN || member->reduction == REDUCTION_FULL || is_alone(node)) {
+    if (member->reduction == REDUCTION_COLUMN || member->reduction == REDUCTION_FULL || nest_is_alone(node)) {
         fact->alignment.after = nest;
         return;
     }
@@ -355,7 +350,7 @@ static bool wants_place(const struct fuser *fuser, const struct node *node)
 {
     const struct fact *fact = &fuser->facts[node->id];
     enum op_class class = op_info(node->op)->class;
-    if (fact->required || is_alone(node) || reduction_kind(node))
+    if (fact->required || nest_is_alone(node) || reduction_kind(node))
         return true;
     if (fact->offered && node->op == OP_reshape)
         return true;
@@ -387,7 +382,7 @@ void fuse_place(struct fuser *fuser, struct node *node)
         place_effect(fuser, node);
     else if (wants_place(fuser, node) && !place_statistic(fuser, node))
         place_anchor(fuser, node);
-    fact->stored |= fact->required || is_alone(node);
+    fact->stored |= fact->required || nest_is_alone(node);
 }
 
 void fuse_place_effects(struct fuser *fuser)

@@ -42,10 +42,11 @@ static bool is_flexible(const struct node *node)
     switch (op_info(node->op)->class) {
     case CLASS_POINTWISE:
     case CLASS_REDUCE:
-    case CLASS_SCAN:
     case CLASS_MOVEMENT:
     case CLASS_FOLD:
         return true;
+    case CLASS_SCAN:
+        return node->op == OP_cumsum;
     default:
         return node->op == OP_conv || node->op == OP_conv_data;
     }

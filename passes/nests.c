@@ -98,6 +98,11 @@ bool reduction_ordered(const struct node *node)
 
 /* ---- nests ---- */
 
+bool nest_is_alone(const struct node *node)
+{
+    return op_is(node->op, CLASS_SCAN) || node->op == OP_scatter_add;
+}
+
 uint32_t nest_axes(const struct nest *nest)
 {
     uint32_t mask = 0;

@@ -63,6 +63,9 @@ struct nest {
     struct nest_member *members; /* stb_ds array, operands before users */
 };
 
+/* Does the node need a nest of its own, which walks an axis in order? */
+bool nest_is_alone(const struct node *node);
+
 /* Where a value computed by the kernel stands: in nest number `nest` (-1: in none), and in no nest up to `after`. */
 struct alignment {
     int nest, after;

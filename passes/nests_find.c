@@ -97,7 +97,7 @@ static int join_shared(struct finder *finder, struct node *node, const struct st
 static int place_node(struct finder *finder, struct node *node, const struct standing *standing)
 {
     struct alignment alignment = standing->alignment;
-    bool alone = node->op == OP_cumsum || node->op == OP_scatter_add;
+    bool alone = nest_is_alone(node);
     if (!alone && try_join(finder, alignment.nest, node, &alignment))
         return alignment.nest;
     if (standing->needs != -1)
@@ -124,7 +124,7 @@ static void settle(struct finder *finder, struct node *node, int nest, struct st
     const struct nest *home = &finder->nests[nest];
     const struct nest_member *member = &arrlast(home->members);
     enum reduction_kind kind = member->reduction;
-    bool alone = node->op == OP_cumsum || node->op == OP_scatter_add;
+    bool alone = nest_is_alone(node);
     for (int i = 0; i < SHARED_LOADS && standing->loads[i] && !alone; i++) {
         hmput(finder->latest, nest_key(standing->loads[i], &home->space), nest);
         hmput(finder->latest, nest_key(standing->loads[i], NULL), nest);

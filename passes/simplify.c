@@ -71,7 +71,7 @@ static struct node *apply(struct simplifier *simplifier, struct node *node)
     case CLASS_REDUCE:
         return simplify_reduction(simplifier, node);
     case CLASS_SCAN:
-        return node->type.shape.dimension[node->attributes->axis] == 1
+        return node->op == OP_cumsum && node->type.shape.dimension[node->attributes->axis] == 1
                    ? simplify_become(simplifier, node, node->operands[0])
                    : NULL;
     case CLASS_MOVEMENT:

@@ -139,7 +139,7 @@ static bool runs_by_items(const struct nest *nest, int64_t items, int64_t size)
                                     : member->reduction ? member->node->operands[0]
                                                         : member->node;
         if (member->axis[0] != batch || walked->type.shape.dimension[0] != items || member->node->op == OP_write ||
-            member->node->op == OP_cumsum || member->node->op == OP_scatter_add ||
+            nest_is_alone(member->node) ||
             (member->base && !is_total(member) && member->node->type.shape.dimension[0] != items))
             return false;
     }

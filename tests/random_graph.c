@@ -247,6 +247,25 @@ static struct node *add_scan(struct generator *g)
     return build(&g->builder, OP_cumsum, &a, 1, &attributes, NULL);
 }
 
+/* Pairs of elements along the last axis, told apart by their order, or by a difference. */
+static struct node *add_suppressed(struct generator *g)
+{
+    struct node *a = pick(g, accept_axes);
+    struct shape column = a->type.shape, row = a->type.shape, square = a->type.shape;
+    int rank = a->type.shape.rank;
+    int64_t n = column.dimension[rank - 1];
+    if (rank == RANK_MAX || shape_elements(&a->type.shape) * n > 4 * g->options.elements)
+        return a;
+    column.rank = row.rank = square.rank = rank + 1;
+    column.dimension[rank] = row.dimension[rank - 1] = 1;
+    row.dimension[rank] = square.dimension[rank] = n;
+    enum op ops[] = {OP_lt, OP_gt, OP_ne, OP_eq};
+    struct node *pairs[] = {build_broadcast(&g->builder, build_reshape(&g->builder, a, &column), &square),
+                            build_broadcast(&g->builder, build_reshape(&g->builder, a, &row), &square)};
+    pairs[0] = build(&g->builder, ops[below(g, 4)], pairs, 2, NULL, NULL);
+    return build_unary(&g->builder, OP_suppressed, pairs[0]);
+}
+
 static struct node *add_reshape(struct generator *g, struct node *a)
 {
     int64_t elements = shape_elements(&a->type.shape);
@@ -487,7 +506,7 @@ static struct node *add_op(struct generator *g, enum op op)
     case CLASS_REDUCE:
         return add_reduce(g, op);
     case CLASS_SCAN:
-        return add_scan(g);
+        return op == OP_cumsum ? add_scan(g) : add_suppressed(g);
     case CLASS_MOVEMENT:
         return add_movement(g, op);
     case CLASS_FOLD:

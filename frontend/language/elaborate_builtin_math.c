@@ -159,6 +159,20 @@ BUILTIN(cumsum)
                         x->axes);
 }
 
+BUILTIN(suppressed)
+{
+    const struct value *pairs = &call->values[0];
+    if (!want_tensor(call->e, pairs, call->spans[0], "what tells the pairs"))
+        return (struct value){0};
+    const struct shape *shape = &pairs->node->type.shape;
+    int last = shape->rank - 1;
+    if (pairs->node->type.element != ELEMENT_BOOL || last < 1 || shape->dimension[last] != shape->dimension[last - 1])
+        return report(call->e, E0202, call->spans[0], NULL,
+                      "suppressed: the pairs must be bool and their last two axes have one size, not %s %s",
+                      element_name(pairs->node->type.element), shape_text(call->e, shape));
+    return tensor_build(call->e, OP_suppressed, &pairs->node, 1, NULL, NULL, call->span, pairs->axes);
+}
+
 /* ---- about shapes, at compile time ---- */
 
 static struct value axis_size(const struct value *x, int axis)

@@ -53,6 +53,7 @@ static const struct builtin builtins[] = {
     {"zeros_like", "x", builtin_full_like, 0},
     {"ones_like", "x", builtin_full_like, 1},
     {"tri", "n", builtin_tri, 0},
+    {"suppressed", "pairs", builtin_suppressed, 0},
     {"gather", "table index axis?", builtin_gather, 0},
     {"scatter_add", "table index updates axis?", builtin_scatter_add, 0},
     {"one_hot", "index n? axis?", builtin_one_hot, 0},

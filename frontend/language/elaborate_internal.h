@@ -345,6 +345,7 @@ BUILTIN(mean);
 BUILTIN(var);
 BUILTIN(arg);
 BUILTIN(cumsum);
+BUILTIN(suppressed);
 BUILTIN(reshape);
 BUILTIN(flatten);
 BUILTIN(permute);

@@ -159,6 +159,7 @@ static void check_values(void)
     check_y("y = permute(x, [1, 0])[1]", SHAPE(2), VALUES(2, 6));
     check_y("y = unsqueeze(x, -1) |> squeeze", SHAPE(2, 4), VALUES(1, 2, 3, 4, 5, 6, 7, 8));
     check_y("y = cumsum(x, axis = 1)[1]", SHAPE(4), VALUES(5, 11, 18, 26));
+    check_y("y = suppressed(unsqueeze(x[0], 1) * 2 == x[0])", SHAPE(4), VALUES(0, 1, 0, 0));
     check_y("y = range(3) / 2", SHAPE(3), VALUES(0, 0.5, 1));
     check_y("y = tri(3)", SHAPE(3, 3), VALUES(1, 0, 0, 1, 1, 0, 1, 1, 1));
     check_y("y = one_hot(argmax(x), 4)[0]", SHAPE(4), VALUES(0, 0, 0, 1));

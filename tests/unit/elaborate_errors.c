@@ -22,6 +22,7 @@ static const struct mistake mistakes[] = {
     {"E0204", "a condition must be made of truth values", MODEL("y = if x then x else 0")},
     {"E0204", "`and` needs truth values", MODEL("y = x > 0 and x")},
     {"E0204", "`any` needs truth values", MODEL("y = any(x)")},
+    {"E0202", "must be bool and their last two axes have one size, not f32 [4, 8]", MODEL("y = suppressed(x)")},
     {"E0204", "an index must be made of integers", MODEL("y = gather(x, x)")},
     {"E0204", "there is no element type `f31`", "module m(x: f31[a]) { return x }\n" MODEL("y = m(label)")},
     {"E0205", "an index of a class is no amount", MODEL("y = label + 1")},

@@ -108,6 +108,21 @@ static void add_scan(struct suite *suite, enum element element, struct shape sha
     }
 }
 
+/* Of pairs that lie as they are, and the other way round. */
+static void add_suppressed(struct suite *suite, enum element element, struct shape shape)
+{
+    if (element != ELEMENT_BOOL || shape.rank < 1 || shape.rank > 3)
+        return;
+    shape.dimension[shape.rank] = shape.dimension[shape.rank - 1];
+    shape.rank++;
+    for (int turned = 0; turned < 2; turned++) {
+        struct builder builder = start(suite);
+        struct node *x = add_input(&builder, element, shape);
+        x = turned ? reordered(&builder, x) : x;
+        finish(&builder, build_unary(&builder, OP_suppressed, x));
+    }
+}
+
 static struct window window_for(int64_t kernel, int64_t stride, int64_t pad, int64_t dilation)
 {
     struct window window = {.rank = 1};
@@ -199,7 +214,10 @@ static bool add_case(struct suite *suite, enum op op, enum element element, stru
         add_reductions(suite, op, element, shape);
         return true;
     case CLASS_SCAN:
-        add_scan(suite, element, shape);
+        if (op == OP_cumsum)
+            add_scan(suite, element, shape);
+        else
+            add_suppressed(suite, element, shape);
         return true;
     case CLASS_FOLD:
         add_window(suite, op, element, shape);

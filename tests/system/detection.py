@@ -1,0 +1,121 @@
+"""Detection against plain Python: detection.py CASTOR.
+
+Boxes that non-maximum suppression keeps, and which of them are right, on the host and, where there is one, on the
+simulated GPU, which must have the same bits; the boxes are drawn so that no overlap is near the threshold.
+"""
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+
+from castor import CASTOR, ROOT, castor, check, finish
+
+sys.path.insert(0, os.path.join(ROOT, "tests", "pytorch"))
+import safetensors
+
+NET = """
+model (box: f32[batch, 3, n, 4], score: f32[batch, 3, n], object: f32[batch, 3, 4, 4], real: bool[batch, 3, 4]) {
+    output kept  = nms(box, score, threshold = 0.45)
+    output right = detected(box, score, kept, object, real)
+}
+"""
+
+
+def iou(a, b):
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    both = max(width, 0) * max(height, 0)
+    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
+
+
+def nms(boxes, scores, threshold):
+    """Greedily, from the highest score down; of equal scores the first in order comes first."""
+    kept = []
+    for i in sorted(range(len(boxes)), key=lambda i: (-scores[i], i)):
+        if all(iou(boxes[i], boxes[k]) <= threshold for k in kept):
+            kept.append(i)
+    return kept
+
+
+def right(boxes, scores, kept, objects, threshold):
+    """Those that find an object which none of a higher score has found: the one that they overlap most."""
+    found, taken = [], set()
+    for i in sorted(kept, key=lambda i: (-scores[i], i)):
+        overlaps = [iou(boxes[i], item) for item in objects]
+        best = overlaps.index(max(overlaps)) if overlaps else None
+        if best is not None and overlaps[best] >= threshold and best not in taken:
+            taken.add(best)
+            found.append(i)
+    return found
+
+
+def draw_box(source, objects=()):
+    """A box on a grid; of two, some near an object, so that they overlap it and each other."""
+    if objects and source.random() < 0.5:
+        near = source.choice(objects)
+        return [value + source.randrange(-2, 3) / 64 for value in near]
+    left, top = source.randrange(48) / 64, source.randrange(48) / 64
+    return [left, top, left + source.randrange(8, 24) / 64, top + source.randrange(8, 24) / 64]
+
+
+def flat(nested):
+    return [value for item in nested for value in (flat(item) if isinstance(item, list) else [item])]
+
+
+def drawn(source, batch, n):
+    """Rows of (boxes, scores, objects, real): scores are multiples of 1/32, so that some are equal."""
+    rows = []
+    for _ in range(batch * 3):
+        objects = [draw_box(source) for _ in range(4)]
+        real = [source.random() < 0.7 for _ in objects]
+        rows.append(([draw_box(source, objects) for _ in range(n)], [source.randrange(32) / 32 for _ in range(n)], objects, real))
+    return rows
+
+
+def near_threshold(rows):
+    return any(abs(iou(a, b) - bound) < 1e-6
+               for boxes, _, objects, _ in rows for a in boxes for b, bound in [(b, 0.45) for b in boxes] + [(o, 0.5) for o in objects])
+
+
+def devices():
+    listed = json.loads(subprocess.run([CASTOR, "devices", "--json"], check=True, capture_output=True).stdout)
+    return ["host"] + ["sim" for row in listed if row["name"] == "sim" and row["available"]]
+
+
+def run(folder, device, net, tensors):
+    feed, fetch = os.path.join(folder, "feed.safetensors"), os.path.join(folder, "fetch.safetensors")
+    safetensors.write(feed, tensors)
+    castor("run", net, "--device", device, "--feed", feed, "--fetch", fetch)
+    return safetensors.read(fetch)
+
+
+def check_nms(folder, n, batch):
+    source = random.Random(n)
+    rows = drawn(source, batch, n)
+    while near_threshold(rows):
+        rows = drawn(source, batch, n)
+    net = os.path.join(folder, f"nms{n}.net")
+    with open(net, "w") as file:
+        file.write(NET.replace("n, 4]", f"{n}, 4]").replace("3, n]", f"3, {n}]"))
+    boxes, scores, objects, real = (flat([row[i] for row in rows]) for i in range(4))
+    tensors = {"box": ("F32", [batch, 3, n, 4], boxes), "score": ("F32", [batch, 3, n], scores),
+               "object": ("F32", [batch, 3, 4, 4], objects), "real": ("BOOL", [batch, 3, 4], [int(x) for x in real])}
+    kept = [nms(row[0], row[1], 0.45) for row in rows]
+    hits = [right(row[0], row[1], k, [o for o, r in zip(row[2], row[3]) if r], 0.5) for row, k in zip(rows, kept)]
+    for device in devices():
+        got = run(folder, device, net, tensors)
+        for name, wanted in (("kept", kept), ("right", hits)):
+            mask = [int(i in chosen) for chosen in wanted for i in range(n)]
+            check(list(got[name][2]) == mask, f"{name} of {n} boxes on {device}: {list(got[name][2])}, not {mask}")
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        for n, batch in ((1, 2), (2, 4), (7, 5), (40, 3)):
+            check_nms(folder, n, batch)
+    finish()
+
+
+main()
