@@ -696,6 +696,7 @@ static void go_back(struct lowerer *lowerer, const struct nest *nest, const stru
 static void lower_parts(struct lowerer *lowerer, const struct nest *nest, const struct node *concat, int axis)
 {
     struct chunk *chunk = &lowerer->chunk;
+    ptrdiff_t before = arrlen(lowerer->out.nests);
     *chunk = (struct chunk){.axis = axis};
     for (int i = 0; i < concat->operand_count; i++, chunk->start += chunk->size) {
         chunk->size = concat->operands[i]->type.shape.dimension[concat->attributes->axis];
@@ -705,6 +706,8 @@ static void lower_parts(struct lowerer *lowerer, const struct nest *nest, const 
         keep_nest(lowerer, nest);
     }
     chunk->axis = -1;
+    if (lowerer->current < lowerer->use->strip_nests)
+        lowerer->out.strip_nests += (int)(arrlen(lowerer->out.nests) - before) - 1;
 }
 
 static void lower_nest(struct lowerer *lowerer, const struct nest *nest)

@@ -42,20 +42,27 @@ static const struct node *find_concat(struct lowerer *lowerer, const struct node
     return value;
 }
 
-/* Can the nest walk the parts of this concat, which lie along `axis` of its space, one after the other? */
-static bool may_cut(const struct nest *nest, const struct node *concat, int axis)
+/* Can the nest walk the parts of this concat, which lie along `axis` of its space, one after the other? Where it walks
+ * strip by strip, each part has to be cut into the same strips, of whole vectors. */
+static bool may_cut(const struct nest *nest, const struct node *concat, int axis, int64_t strip_items)
 {
     bool vector = axis == nest_vector_axis(nest);
-    for (int i = 0; i < concat->operand_count && vector; i++)
-        if (concat->operands[i]->type.shape.dimension[concat->attributes->axis] < LANES)
+    if (axis == AXIS_NONE || (strip_items && nest->space.shape.dimension[axis] == strip_items))
+        return false;
+    int64_t length = nest->space.shape.dimension[axis], elements = shape_elements(&nest->space.shape);
+    for (int i = 0; i < concat->operand_count; i++) {
+        int64_t part = concat->operands[i]->type.shape.dimension[concat->attributes->axis];
+        if ((vector && part < LANES) || (strip_items && elements / strip_items / length * part % LANES))
             return false;
-    return axis != AXIS_NONE;
+    }
+    return true;
 }
 
 const struct node *lower_find_parts(struct lowerer *lowerer, const struct nest *nest, int *axis)
 {
     const struct node *best = NULL;
-    if (lowerer->use->strip_items || nest->outer_fixed)
+    int64_t strip_items = lowerer->current < lowerer->use->strip_nests ? lowerer->use->strip_items : 0;
+    if (nest->outer_fixed)
         return NULL;
     for (ptrdiff_t i = 0; i < arrlen(nest->members); i++) {
         const struct nest_member *member = &nest->members[i];
@@ -64,7 +71,7 @@ const struct node *lower_find_parts(struct lowerer *lowerer, const struct nest *
         if (member->reduction != REDUCTION_NONE)
             return NULL;
         if (concat && (!best || concat->operand_count > best->operand_count) &&
-            may_cut(nest, concat, member->axis[along])) {
+            may_cut(nest, concat, member->axis[along], strip_items)) {
             best = concat;
             *axis = member->axis[along];
         }

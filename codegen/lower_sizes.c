@@ -46,7 +46,7 @@ static void choose_blocks(struct lowerer *lowerer, const struct nest *nest)
         whole |= !columns && reduction_ordered(reduction->node);
         ordered |= columns;
     }
-    bool strips = lowerer->current < lowerer->out.strip_nests;
+    bool strips = lowerer->current < lowerer->use->strip_nests;
     bool one_loop = strips && loops->rows % lowerer->out.strip_items; /* the batch's was taken in by the vector's */
     loops->split_vector = whole || one_loop || (!ordered && loops->rows < 4 && loops->vector_extent >= 4096);
     if (whole && (loops->row_count || loops->inner_count))

@@ -1,6 +1,8 @@
 /* The pipeline, from the graph that the frontend elaborated to the planned graph that codegen lowers.
  *
+ *   join          products of many parts become one, which is then differentiated as one
  *   gradients     what is to be differentiated becomes nodes, so that all later passes see one joint graph
+ *   join          sums of products, as gradients are of a weight that is used at many places, become one
  *   dce           what nothing needs is no user of anything when precision looks for an only user
  *   precision     decides on the joint graph, forward and backward
  *   accumulate    splits the step when several micro-batches make one, at the markers of loss scaling
@@ -21,8 +23,8 @@
 #include <time.h>
 
 static const char *const default_sequence[] = {
-    "gradients", "dce", "precision", "accumulate", "loss_scale", "casts",  "simplify",
-    "cse",       "dce", "layout",    "fuse",       "schedule",   "memory",
+    "join",     "gradients", "join", "dce",    "precision", "accumulate", "loss_scale", "casts",
+    "simplify", "cse",       "dce",  "layout", "fuse",      "schedule",   "memory",
 };
 
 /* Processor time: passes run on one thread, and other work on the machine does not count. */

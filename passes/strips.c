@@ -158,6 +158,8 @@ static bool look_inside(const struct kernel_use *use, int64_t items, struct insi
         const struct node *node = use->computed[i];
         struct inside *own = &inside[i];
         bool total = op_is(node->op, CLASS_REDUCE) && node->attributes->axes & 1;
+        if (node->op == OP_concat && node->attributes->axis == 0 && carries(node, items))
+            return false; /* its parts are walked one by one */
         for (int k = 0; k < node->operand_count; k++) {
             const struct node *operand = node->operands[k];
             const struct inside *from = operand->mark ? &inside[operand->mark - 1] : NULL;
