@@ -31,7 +31,7 @@ _Static_assert((int)VARIABLE_PARAMETER == (int)PROGRAM_PARAMETER && (int)VARIABL
 _Static_assert((int)OUTPUT_VALUE == (int)PROGRAM_VALUE && (int)OUTPUT_LOSS == (int)PROGRAM_LOSS &&
                    (int)OUTPUT_METRIC == (int)PROGRAM_METRIC && (int)OUTPUT_NUMERATOR == (int)PROGRAM_NUMERATOR &&
                    (int)OUTPUT_DENOMINATOR == (int)PROGRAM_DENOMINATOR && (int)OUTPUT_WATCH == (int)PROGRAM_WATCH &&
-                   (int)OUTPUT_LOG == (int)PROGRAM_LOG,
+                   (int)OUTPUT_LOG == (int)PROGRAM_LOG && (int)OUTPUT_TOTAL == (int)PROGRAM_TOTAL,
                "kinds of outputs are numbered alike");
 
 struct text_entry {

@@ -358,7 +358,7 @@ const char *region_name(enum region region)
 
 const char *output_kind_name(enum output_kind kind)
 {
-    static const char *const names[] = {"value", "loss", "metric", "numerator", "denominator", "watch", "log"};
+    static const char *const names[] = {"value", "loss", "metric", "numerator", "denominator", "watch", "log", "total"};
     return names[kind];
 }
 

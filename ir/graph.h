@@ -26,7 +26,8 @@ enum output_kind {
     OUTPUT_NUMERATOR,   /* scalar f32, `metric NAME = ratio(a, b)`: summed over the data set, … */
     OUTPUT_DENOMINATOR, /* … then divided; both carry the metric's name */
     OUTPUT_WATCH,       /* `watch NAME = e`: training log only */
-    OUTPUT_LOG          /* scalars of the step itself: lr, scale, skipped (0 or 1), grad_norm */
+    OUTPUT_LOG,         /* scalars of the step itself: lr, scale, skipped (0 or 1), grad_norm */
+    OUTPUT_TOTAL        /* f32: summed over the data set, it is an input of the graph `metrics` of this name */
 };
 
 /* Geometry of window, fold and the convolutions, on the last `rank` axes; the window at place o covers
@@ -134,7 +135,7 @@ struct scaling {
 };
 
 struct graph {
-    const char *name; /* init, refresh, train, micro, update, eval, eval_tail, or a function's name */
+    const char *name; /* init, refresh, train, micro, update, eval, eval_tail, metrics, or a function's name */
     struct module *module;
     struct node **nodes; /* stb_ds array */
     int64_t batch;       /* examples in one execution; 0 where there is none */

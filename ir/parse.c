@@ -304,7 +304,7 @@ static bool set_word(void *at, enum attribute_form form, const char *word)
         *(int *)at = all ? GATE_ALL : GATE_NEVER;
         return all || strcmp(word, "never") == 0;
     }
-    for (int kind = 0; form == FORM_KIND && kind <= OUTPUT_LOG; kind++)
+    for (int kind = 0; form == FORM_KIND && kind <= OUTPUT_TOTAL; kind++)
         if (strcmp(output_kind_name((enum output_kind)kind), word) == 0) {
             *(enum output_kind *)at = (enum output_kind)kind;
             return true;

@@ -202,7 +202,8 @@ static void check_output(struct verifier *verifier, const struct node *node, str
     if (shgeti(*named, name) >= 0)
         breach(verifier, node, "the graph has the output %s twice", name);
     shput(*named, name, 1);
-    if (kind != OUTPUT_VALUE && kind != OUTPUT_WATCH && shape_elements(&node->type.shape) != 1)
+    bool any_shape = kind == OUTPUT_VALUE || kind == OUTPUT_WATCH || kind == OUTPUT_TOTAL;
+    if (!any_shape && shape_elements(&node->type.shape) != 1)
         breach(verifier, node, "a %s is one number, not %s", output_kind_name(kind), type_text(verifier, &node->type));
     if (verifier->fused && node->type.element != node->operands[0]->type.element)
         breach(verifier, node, "a %s is put out as %s", type_text(verifier, &node->operands[0]->type),

@@ -3,6 +3,7 @@
 #include "runtime/clock.h"
 #include "runtime/feeder.h"
 #include "runtime/tally.h"
+#include "runtime/totals.h"
 #include "runtime/weights.h"
 
 #include <string.h>
@@ -13,6 +14,7 @@ struct evaluator {
     enum evaluated evaluated;
     struct feeder whole, tail; /* tail.program is NULL when every batch is whole */
     struct tally tally;
+    struct totals totals;
     int64_t examples;
 };
 
@@ -62,7 +64,9 @@ static bool run_batch(struct evaluator *evaluator, int64_t count, struct error *
     if (!results)
         return false;
     evaluator->examples += count;
-    return tally_add(&evaluator->tally, feeder->program, results, count) || error_set(error, "out of memory");
+    if (!tally_add(&evaluator->tally, feeder->program, results, count))
+        return error_set(error, "out of memory");
+    return totals_add(&evaluator->totals, feeder->entry, error);
 }
 
 static bool run_batches(struct evaluator *evaluator, const struct batches *batches, struct error *error)
@@ -88,7 +92,8 @@ bool evaluate(struct executor *executor, const struct batches *batches, enum spl
     *evaluation = (struct evaluation){0};
     if (!batches->examples[split])
         return error_set(error, "the data has no %s set", names[split]);
-    bool ok = open_feeders(&evaluator, batches, error) && run_batches(&evaluator, batches, error);
+    bool ok = totals_open(&evaluator.totals, executor, error) && open_feeders(&evaluator, batches, error) &&
+              run_batches(&evaluator, batches, error) && totals_finish(&evaluator.totals, &evaluator.tally, error);
     if (ok) {
         evaluation->count = tally_scores(&evaluator.tally, evaluation->scores);
         evaluation->examples = evaluator.examples;
@@ -97,6 +102,7 @@ bool evaluate(struct executor *executor, const struct batches *batches, enum spl
     feeder_close(&evaluator.whole);
     feeder_close(&evaluator.tail);
     tally_free(&evaluator.tally);
+    totals_close(&evaluator.totals);
     return ok;
 }
 

@@ -1,7 +1,7 @@
 /* The program: everything that running a compiled network needs, and the whole contract between compiler and runtime.
  *
  * A program holds kernel source, a table of kernels, the variables with their places in the state arena, and entries
- * (init, refresh, train, micro, update, eval, eval_tail). An entry is a flat list of steps over buffers. Nothing in
+ * (init, refresh, train, micro, update, eval, eval_tail, metrics). An entry is a flat list of steps over buffers. Nothing in
  * it refers to the compiler: this header includes nothing of the project.
  *
  * Memory: one state arena holds all variables; every entry has a scratch arena of its own size; inputs are buffers
@@ -72,7 +72,8 @@ enum program_output_kind {
     PROGRAM_NUMERATOR,
     PROGRAM_DENOMINATOR,
     PROGRAM_WATCH,
-    PROGRAM_LOG
+    PROGRAM_LOG,
+    PROGRAM_TOTAL /* summed over the data set, it is the input of the entry `metrics` of this name */
 };
 
 struct program_output {

@@ -137,9 +137,9 @@ static bool check_entry(struct checker *checker, const struct program_entry *ent
     for (int i = 0; i < entry->output_count; i++) {
         const struct program_output *output = &entry->outputs[i];
         checker->where = output->name;
-        if (output->kind > PROGRAM_LOG || !check_tensor(checker, &output->tensor) ||
+        if (output->kind > PROGRAM_TOTAL || !check_tensor(checker, &output->tensor) ||
             !check_place(checker, &output->place, program_tensor_bytes(&output->tensor)))
-            return output->kind > PROGRAM_LOG ? wrong(checker, "unknown kind of output") : false;
+            return output->kind > PROGRAM_TOTAL ? wrong(checker, "unknown kind of output") : false;
     }
     for (int i = 0; i < entry->step_count; i++) {
         checker->where = entry->steps[i].name;

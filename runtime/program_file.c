@@ -231,7 +231,7 @@ static void code_step(struct codec *codec, struct program_step *step)
 static void code_output(struct codec *codec, struct program_output *output)
 {
     code_name(codec, &output->name);
-    CODE(output->kind, enum program_output_kind, PROGRAM_LOG);
+    CODE(output->kind, enum program_output_kind, PROGRAM_TOTAL);
     code_tensor(codec, &output->tensor);
     code_place(codec, &output->place);
     CODE(output->minimized, bool, 1);

@@ -110,7 +110,7 @@ static void put_step(FILE *out, const struct program *program, const struct prog
 
 static void put_entry(FILE *out, const struct program *program, const struct program_entry *entry)
 {
-    static const char *const kinds[] = {"value", "loss", "metric", "numerator", "denominator", "watch", "log"};
+    static const char *const kinds[] = {"value", "loss", "metric", "numerator", "denominator", "watch", "log", "total"};
     fprintf(out, "\nentry %s: batch %lld, %llu bytes of scratch, %d steps\n", entry->name, (long long)entry->batch,
             (unsigned long long)entry->scratch_bytes, entry->step_count);
     for (int i = 0; i < entry->input_count; i++) {

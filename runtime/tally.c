@@ -56,7 +56,7 @@ bool tally_add(struct tally *tally, const struct program_entry *entry, const dou
 {
     for (int i = 0, guess = 0; i < entry->output_count; i++) {
         const struct program_output *output = &entry->outputs[i];
-        if (output->kind == PROGRAM_VALUE)
+        if (output->kind == PROGRAM_VALUE || output->kind == PROGRAM_TOTAL)
             continue;
         struct tally_item *item = find_or_add(tally, output->name, item_kind(output->kind), guess);
         if (!item)

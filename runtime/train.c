@@ -114,7 +114,8 @@ static bool is_evaluated(const struct program *program, const char *name)
 {
     for (int i = 0; i < program->entry_count; i++) {
         const struct program_entry *entry = &program->entries[i];
-        for (int j = 0; strncmp(entry->name, "eval", 4) == 0 && j < entry->output_count; j++) {
+        bool evaluates = strncmp(entry->name, "eval", 4) == 0 || strcmp(entry->name, "metrics") == 0;
+        for (int j = 0; evaluates && j < entry->output_count; j++) {
             enum program_output_kind kind = entry->outputs[j].kind;
             if ((kind == PROGRAM_LOSS || kind == PROGRAM_METRIC || kind == PROGRAM_NUMERATOR) &&
                 strcmp(entry->outputs[j].name, name) == 0)

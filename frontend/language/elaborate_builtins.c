@@ -78,6 +78,7 @@ static const struct builtin builtins[] = {
     {"fan_out", "", builtin_fan, 0},
     {"require", "x condition message", builtin_require, 0},
     {"ratio", "a b", builtin_ratio, 0},
+    {"total", "x", builtin_total, 0},
 };
 
 const struct builtin *builtin_at(int index)

@@ -204,6 +204,7 @@ struct elaborator {
     struct named_entry *named;       /* stb_ds hash: values of this graph by path */
     struct counter *draws;           /* stb_ds hash: random draws by path */
     struct declared_output *outputs; /* stb_ds array */
+    struct node **totals;            /* stb_ds array: of this graph, values that metrics take summed over the data set */
     struct value model_loss;         /* of this graph */
     struct variable **trained;       /* stb_ds array: parameters that lines of earlier phases train */
     bool again;                      /* the model is elaborated for a later phase: it writes nothing */
@@ -283,6 +284,11 @@ struct value evaluate_expression(struct elaborator *e, const struct ast_expressi
 /* The same; a bare name of a function is a call of it (initialisers, optimizers, scalers). */
 struct value evaluate_initialiser(struct elaborator *e, const struct ast_expression *expression);
 bool lookup(struct elaborator *e, const char *name, struct value *value);
+
+/* ---- elaborate_total.c ---- */
+
+/* Emits the metric where it is made of totals: false where it is not. */
+bool emit_totals(struct elaborator *e, const struct declared_output *output, struct node *metric);
 
 /* ---- elaborate_call.c ---- */
 
@@ -384,6 +390,7 @@ BUILTIN(whole);
 BUILTIN(fan);
 BUILTIN(require);
 BUILTIN(ratio);
+BUILTIN(total);
 
 /* ---- elaborate_statement.c, elaborate_repeat.c, elaborate_variable.c, elaborate_type.c ---- */
 

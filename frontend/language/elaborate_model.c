@@ -145,6 +145,8 @@ static void emit_output(struct elaborator *e, const struct declared_output *outp
     struct node *node = scalar_node(e, output, &output->value);
     if (output->what == AST_DECLARE_LOSS && e->training && loss_is_later(e, output->name))
         wanted = false;
+    if (node && output->what == AST_DECLARE_METRIC && emit_totals(e, output, node))
+        return;
     if (node && wanted)
         build_output(&e->builder, output->name, node, kinds[output->what]);
 }
@@ -199,6 +201,7 @@ static void forget_graph(struct elaborator *e)
     hmfree(e->update_index);
     arrfree(e->updates);
     arrfree(e->outputs);
+    arrfree(e->totals);
 }
 
 /* The attempt counter goes on whatever becomes of the step. */
@@ -353,6 +356,8 @@ struct module *elaborate(struct unit *unit, const struct elaborate_request *requ
     if (diagnostics_errors(unit->diagnostics) == errors)
         report_unknown_fetches(&e, found);
     graph_number(e.init);
+    if (module_find_graph(e.module, "metrics"))
+        graph_number(module_find_graph(e.module, "metrics"));
     hmfree(e.initial);
     if (diagnostics_errors(unit->diagnostics) == errors)
         return e.module;

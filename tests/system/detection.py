@@ -1,7 +1,8 @@
 """Detection against plain Python: detection.py CASTOR.
 
-Boxes that non-maximum suppression keeps, and which of them are right, on the host and, where there is one, on the
-simulated GPU, which must have the same bits; the boxes are drawn so that no overlap is near the threshold.
+Boxes that non-maximum suppression keeps, and which of them are right; and mean average precision over a data set, whose
+last batch is a part of one, beside other metrics of totals. On the host and, where there is one, on the simulated GPU,
+which must have the same bits. The boxes are drawn so that no overlap is near the threshold.
 """
 import json
 import os
@@ -19,6 +20,27 @@ NET = """
 model (box: f32[batch, 3, n, 4], score: f32[batch, 3, n], object: f32[batch, 3, 4, 4], real: bool[batch, 3, 4]) {
     output kept  = nms(box, score, threshold = 0.45)
     output right = detected(box, score, kept, object, real)
+}
+"""
+
+METRICS = """
+model (box: f32[batch, 3, 8, 4], score: f32[batch, 3, 8], object: f32[batch, 3, 4, 4], real: bool[batch, 3, 4],
+       id: f32[batch]) {
+    param weight: [1] ~ ones
+    score       = score * weight
+    loss        = mean(score)
+    kept        = nms(box, score, threshold = 0.45)
+    metric ids  = total(sum(id))
+    metric map  = mean_average_precision(box, score, kept, object, real)
+    metric f1   = 2 * total(sum(real and score[.., :4] > 0.5)) / (total(sum(real)) + total(sum(score[.., :4] > 0.5)))
+    metric kept = ratio(sum(kept), sum(real))
+}
+train {
+    data      safetensors("DATA", test = 0.92)
+    batch     4
+    steps     1
+    minimize  loss with sgd(lr = 0)
+    precision half(f16)
 }
 """
 
@@ -111,10 +133,67 @@ def check_nms(folder, n, batch):
             check(list(got[name][2]) == mask, f"{name} of {n} boxes on {device}: {list(got[name][2])}, not {mask}")
 
 
+def average_precision(detections, objects):
+    """Of (score, right) pairs: equal scores count together, and precision is the best at that recall or a higher one."""
+    points = []
+    for score in sorted({score for score, _ in detections}, reverse=True):
+        taken = [hit for other, hit in detections if other >= score]
+        points.append((sum(taken) / objects, sum(taken) / len(taken)))
+    area, before = 0, 0
+    for i, (recall, _) in enumerate(points):
+        area += (recall - before) * max(precision for _, precision in points[i:])
+        before = recall
+    return area
+
+
+def expected(rows):
+    """rows[3 * example + class]; the last class has no objects, and is left out."""
+    averages, kept_count, both, real_count, high = [], 0, 0, 0, 0
+    for kind in range(3):
+        detections, objects = [], 0
+        for boxes, scores, items, real in rows[kind::3]:
+            kept = nms(boxes, scores, 0.45)
+            hits = right(boxes, scores, kept, [item for item, there in zip(items, real) if there], 0.5)
+            detections += [(scores[i], i in hits) for i in kept]
+            objects += sum(real)
+            kept_count += len(kept)
+            both += sum(there and score > 0.5 for there, score in zip(real, scores))
+            high += sum(score > 0.5 for score in scores[:4])
+        real_count += objects
+        if objects:
+            averages.append(average_precision(detections, objects))
+    return {"map": sum(averages) / len(averages), "f1": 2 * both / (real_count + high), "kept": kept_count / real_count}
+
+
+def check_metrics(folder):
+    source = random.Random(1)
+    rows = drawn(source, 12, 8)
+    while near_threshold(rows):
+        rows = drawn(source, 12, 8)
+    rows = [(*row[:3], [False] * 4 if i % 3 == 2 else row[3]) for i, row in enumerate(rows)]
+    boxes, scores, objects, real = (flat([row[i] for row in rows]) for i in range(4))
+    data, net = os.path.join(folder, "data.safetensors"), os.path.join(folder, "metrics.net")
+    weights = os.path.join(folder, "weights.safetensors")
+    safetensors.write(data, {"box": ("F32", [12, 3, 8, 4], boxes), "score": ("F32", [12, 3, 8], scores),
+                             "id": ("F32", [12], [2**i for i in range(12)]), "object": ("F32", [12, 3, 4, 4], objects),
+                             "real": ("BOOL", [12, 3, 4], [int(x) for x in real])})
+    safetensors.write(weights, {"weight": ("F32", [1], [1])})
+    with open(net, "w") as file:
+        file.write(METRICS.replace("DATA", data))
+    for device in devices():
+        got = json.loads(castor("eval", net, "--device", device, "--weights", weights, "--json"))["eval"]
+        ids = int(got["ids"])
+        check(ids.bit_count() == 11, f"examples {ids:b} evaluated, of which eleven are for testing")
+        wanted = expected([row for i, row in enumerate(rows) if ids >> i // 3 & 1])
+        for name, value in wanted.items():
+            check(abs(got[name] - value) < 1e-6, f"{name} on {device}: {got[name]}, not {value}")
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         for n, batch in ((1, 2), (2, 4), (7, 5), (40, 3)):
             check_nms(folder, n, batch)
+        check_metrics(folder)
     finish()
 
 

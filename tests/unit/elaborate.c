@@ -194,10 +194,12 @@ static const struct node *find_output(const struct graph *graph, const char *nam
 
 static void check_graphs(void)
 {
-    struct net_case net = open_text(INPUT "h = linear(x, 3) |> dropout(0.5)\nloss = mean(h ^ 2)\n"
-                                          "metric m = ratio(sum(h), sum(x))\nwatch w = max(h)\noutput h\n}\n"
-                                          "train { batch 2; steps 5; minimize loss with adam(lr = 1e-3); "
-                                          "clip norm(1); accumulate 3; scale static(128) }");
+    struct net_case net =
+        open_text(INPUT "h = linear(x, 3) |> dropout(0.5)\nloss = mean(h ^ 2)\n"
+                        "metric m = ratio(sum(h), sum(x))\n"
+                        "metric t = sum(total(sum(x, axis = 0)) / total(2))\nwatch w = max(h)\noutput h\n}\n"
+                        "train { batch 2; steps 5; minimize loss with adam(lr = 1e-3); "
+                        "clip norm(1); accumulate 3; scale static(128) }");
     if (!net.module)
         return;
     const struct graph *train = module_find_graph(net.module, "train"), *eval = module_find_graph(net.module, "eval");
@@ -207,6 +209,13 @@ static void check_graphs(void)
     CHECK(find_output(train, "m")->attributes->output == OUTPUT_NUMERATOR);
     CHECK(find_output(train, "lr")->attributes->output == OUTPUT_LOG);
     CHECK(find_output(train, "grad_norm") && !find_output(eval, "lr") && !find_output(train, "h"));
+    const struct graph *metrics = module_find_graph(net.module, "metrics");
+    CHECK(find_output(train, "t")->attributes->output == OUTPUT_METRIC && !find_output(eval, "t"));
+    CHECK(find_output(eval, "t.total.0")->attributes->output == OUTPUT_TOTAL && find_output(eval, "t.total.1"));
+    CHECK(metrics && find_output(metrics, "t")->attributes->output == OUTPUT_METRIC);
+    for (ptrdiff_t i = 0; i < arrlen(metrics->nodes); i++)
+        CHECK(metrics->nodes[i]->op == OP_input || metrics->nodes[i]->op == OP_output ||
+              metrics->nodes[i]->pin == ELEMENT_F32);
     CHECK(net.module->accumulate == 3 && arrlen(net.module->minimizes) == 1);
     CHECK(net.module->scaling.present && net.module->scaling.rules[0] &&
           find_output(net.module->scaling.rules[0], "scale"));

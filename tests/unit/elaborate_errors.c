@@ -83,6 +83,7 @@ static const struct mistake mistakes[] = {
     {"E0409", "`f` returns nothing", "function f(x) { y = x }\n" MODEL("y = f(x)")},
     {"E0410", "dropout: p must be at least 0 and below 1, not 1.5", MODEL("y = dropout(x, 1.5)")},
     {"E0412", "`a.weight` was [8, 8] when it was made", MODEL("y = linear(x, 8) as a\n z = a(linear(x, 3))")},
+    {"E0413", "takes values of a batch beside totals of all", MODEL("metric m = total(sum(x)) / sum(x)")},
     {"E0413", "2 names for 1 value", MODEL("a, b = x")},
     {"E0413", "1 name for 2 values", "function f(x) { return x, x }\n" MODEL("a = f(x)")},
     /* the train block */

@@ -324,6 +324,32 @@ static void check_sort(void)
     check_output("y = places(sqrt(x))", inputs, &flat, (const double[]){5, 6, 7, 0, 1, 2, 3, 4}, COUNT);
 }
 
+/* Boxes of 2 by 2 that are moved by halves of x, and scores. Worked by hand. */
+static void check_detection(void)
+{
+    struct shape flat = {1, {COUNT}};
+    const char *inputs = "x: f32[batch]";
+    /* IoU with [0, 0, 1, 1] of the box at 0.5, 0 and of the one at 0.5, 0.5 of twice the height */
+    check_output("a = reshape(concat(zeros([2]), ones([2]), axis = 0), [1, 4])\n"
+                 "b = reshape(concat(x[4:5], x[3:4], x[5:6] + x[4:5], x[5:6], axis = 0), [1, 4])\n"
+                 "c = reshape(concat(x[4:5], x[4:5], x[5:6] + x[4:5], x[5:6] + x[5:6] + x[4:5], axis = 0), [1, 4])\n"
+                 "y = iou(a, concat(b, c, axis = 0))",
+                 inputs, &flat, (const double[]){0.5 / 1.5, 0.25 / 2.75}, 2);
+    /* From -2.5 up, intervals of length 2 in order of -x, 12 last: -1 overlaps -2.5 by 1/7, -0.25 is on -1 by 5/11,
+     * 0 on -1 by 1/3, 1 on 0.5 by 3/5. From 12 down, 0.5 is on 1, -0.25 on 0, and 1/3 is not enough. */
+    check_output("left = unsqueeze(x, 1)\nbox = concat(left, zeros([8, 1]), left + 2, ones([8, 1]), axis = 1)\n"
+                 "y = nms(box, -x, threshold = 0.3)",
+                 inputs, &flat, (const double[]){1, 1, 0, 0, 1, 0, 1, 1}, COUNT);
+    check_output("left = unsqueeze(x, 1)\nbox = concat(left, zeros([8, 1]), left + 2, ones([8, 1]), axis = 1)\n"
+                 "y = nms(box, x, threshold = 0.34)",
+                 inputs, &flat, (const double[]){1, 1, 0, 1, 0, 1, 1, 1}, COUNT);
+    /* wrong, right, wrong, right, wrong from the top: precision 1/2 at either recall, and one object is not found */
+    check_output("y = average_precision(x == 3 or x == 0.5, x == 12 or x == 1 or x == 0, 3)", inputs, &flat,
+                 (const double[]){1.0 / 3}, 1);
+    /* wrong, right, right: the precision at recall 1/2 is that at 1, 2/3 */
+    check_output("y = average_precision(x == 3 or x == 1, x == 12, 2)", inputs, &flat, (const double[]){2.0 / 3}, 1);
+}
+
 /* ---- training steps of whole modules ---- */
 
 /* A model with loss = mean(w * x) whose gradient to w is x / COUNT, trained for some steps. */
@@ -671,6 +697,7 @@ int main(void)
     check_adaptive_pool();
     check_convolve_transposed();
     check_sort();
+    check_detection();
     check_attention(false);
     check_attention(true);
     check_optimizer("sgd(lr = 0.01, momentum = 0.9, weight_decay = 0.1, nesterov = true)", step_sgd);
