@@ -272,7 +272,8 @@ int compilation_module(struct compilation *compilation, const struct compile_req
                                                   .feed_count = request->feed_count,
                                                   .fetch_gradients = request->fetch_gradients,
                                                   .no_update = request->no_update,
-                                                  .outputs = request->outputs};
+                                                  .outputs = request->outputs,
+                                                  .only_fed = request->only_fed};
     elaborate_request.scale = scale_rule(compilation, &elaborate_request.scale_explicit);
     compilation->module = elaborate(compilation->unit, &elaborate_request);
     size_t scope_count;

@@ -1,8 +1,8 @@
 /* The program: everything that running a compiled network needs, and the whole contract between compiler and runtime.
  *
  * A program holds kernel source, a table of kernels, the variables with their places in the state arena, and entries
- * (init, refresh, train, micro, update, eval, eval_tail, metrics). An entry is a flat list of steps over buffers. Nothing in
- * it refers to the compiler: this header includes nothing of the project.
+ * (init, refresh, train, micro, update, eval, eval_tail, metrics). An entry is a flat list of steps over buffers.
+ * Nothing in it refers to the compiler: this header includes nothing of the project.
  *
  * Memory: one state arena holds all variables; every entry has a scratch arena of its own size; inputs are buffers
  * that the caller gives, one a field. All places are multiples of `alignment`. */

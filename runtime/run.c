@@ -93,6 +93,14 @@ static bool is_input(const struct program_entry *entry, const char *name)
     return false;
 }
 
+static bool is_passed_over(const struct run_settings *settings, const char *name)
+{
+    for (int i = 0; i < settings->input_count; i++)
+        if (strcmp(settings->inputs[i], name) == 0)
+            return true;
+    return false;
+}
+
 static bool feed_variable(struct run *run, const struct safetensors_tensor *fed, struct error *error)
 {
     const struct program_variable *variable = program_find_variable(executor_program(run->executor), fed->name);
@@ -111,7 +119,9 @@ static bool feed_variable(struct run *run, const struct safetensors_tensor *fed,
 static bool feed(struct run *run, struct error *error)
 {
     for (int i = 0; run->feed && i < run->feed->count; i++)
-        if (!is_input(run->program, run->feed->tensors[i].name) && !feed_variable(run, &run->feed->tensors[i], error))
+        if (!is_input(run->program, run->feed->tensors[i].name) &&
+            !is_passed_over(run->settings, run->feed->tensors[i].name) &&
+            !feed_variable(run, &run->feed->tensors[i], error))
             return false;
     return feed_inputs(run, error) && executor_run(run->executor, "refresh", error);
 }
@@ -209,7 +219,7 @@ static bool open_run(struct run *run, struct error *error)
         return error_set(error, "out of memory");
     if (settings->feed && !(run->feed = safetensors_open(settings->feed, error)))
         return false;
-    if (!executor_initialise(run->executor, settings->seed, NULL, false, error))
+    if (!executor_initialise(run->executor, settings->seed, settings->weights, settings->partial, error))
         return false;
     executor_set(run->executor, "train/steps", settings->steps ? (double)settings->steps : 1);
     return feed(run, error);

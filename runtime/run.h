@@ -6,10 +6,15 @@
 #include "runtime/executor.h"
 
 struct run_settings {
-    const char *entry; /* "train" or "eval" */
-    const char *feed;  /* inputs, and variables by name; what is not fed is initialised; NULL: no file */
-    const char *fetch; /* where results go; NULL: only to stdout */
-    int64_t steps;     /* 0: one execution, outputs are fetched; else so many on the same feed, then variables */
+    const char *entry;         /* "train" or "eval" */
+    const char *feed;          /* inputs, and variables by name; what is not fed is initialised; NULL: no file */
+    const char *weights;       /* safetensors file to start from; NULL: initial values */
+    bool partial;              /* names may be missing or left over in it */
+    const char *fetch;         /* where results go; NULL: only to stdout */
+    const char *const *inputs; /* names of the model's inputs: what is fed for one that the entry does not need is
+                                  passed over */
+    int input_count;
+    int64_t steps; /* 0: one execution, outputs are fetched; else so many on the same feed, then variables */
     uint64_t seed;
     bool check;
 };

@@ -20,7 +20,7 @@ static const struct command commands[] = {
      command_build},
     {"eval", "FILE", 1, 1, COMPILES | GROUP_WEIGHTS | GROUP_JSON, "Losses and metrics on the test data.",
      "eval model.net --weights runs/model.1/best.safetensors", command_eval},
-    {"run", "FILE", 1, 1, COMPILES | GROUP_RUN, "One execution of a graph on tensors from a file.",
+    {"run", "FILE", 1, 1, COMPILES | GROUP_WEIGHTS | GROUP_RUN, "One execution of a graph on tensors from a file.",
      "run model.net --graph eval --feed in.safetensors --fetch out.safetensors\n"
      "run model.net --graph train --feed in.safetensors --fetch out.safetensors --steps 10",
      command_run},

@@ -42,6 +42,39 @@ static const char **split_names(struct arena *arena, const char *text)
     return names;
 }
 
+/* An stb_ds array. */
+static const char **input_names(const struct compilation *compilation)
+{
+    const struct ast_parameters *inputs = model_inputs(compilation->syntax);
+    const char **names = NULL;
+    for (int i = 0; inputs && i < inputs->count; i++)
+        arrput(names, inputs->items[i].name);
+    return names;
+}
+
+static bool is_among(const char *name, const char *const *names, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* Says what was not fed, where it turned out not to be needed. */
+static void tell_unfed(const struct compilation *compilation, const struct compile_request *request,
+                       const struct run_settings *settings)
+{
+    const struct graph *eval = module_find_graph(compilation->module, "eval");
+    for (int i = 0; eval && i < settings->input_count; i++) {
+        bool there = is_among(settings->inputs[i], request->feed, request->feed_count);
+        for (ptrdiff_t k = 0; k < arrlen(eval->nodes) && !there; k++)
+            there =
+                eval->nodes[k]->op == OP_input && strcmp(eval->nodes[k]->attributes->symbol, settings->inputs[i]) == 0;
+        if (!there)
+            fprintf(stderr, "castor: %s is not fed: what needs it is left out\n", settings->inputs[i]);
+    }
+}
+
 static int execute(struct compilation *compilation, const struct run_settings *settings)
 {
     struct error error = {0};
@@ -73,6 +106,9 @@ static int run(struct compilation *compilation, struct run_settings *settings)
         return EXIT_DEVICE;
     }
     const char **fetch = split_names(compilation->arena, flag_text(invocation, FLAG_values)), **fed = NULL;
+    const char **inputs = input_names(compilation);
+    settings->inputs = inputs;
+    settings->input_count = (int)arrlen(inputs);
     for (int i = 0; feed && i < feed->count; i++)
         arrput(fed, arena_intern(compilation->arena, feed->tensors[i].name));
     if (feed)
@@ -86,14 +122,18 @@ static int run(struct compilation *compilation, struct run_settings *settings)
                                       .fetch_gradients = training && !fetch && !settings->steps,
                                       .no_update = !settings->steps,
                                       .outputs = true,
+                                      .only_fed = true,
                                       .observe = true};
     int code = batch > 0 ? compilation_module(compilation, &request) : EXIT_DEVICE;
     if (batch <= 0)
         fprintf(stderr, "castor: %s: a batch of no examples\n", settings->feed ? settings->feed : compilation->file);
-    if (!code)
+    if (!code) {
+        tell_unfed(compilation, &request, settings);
         code = execute(compilation, settings);
+    }
     arrfree(fetch);
     arrfree(fed);
+    arrfree(inputs);
     return code;
 }
 
@@ -103,6 +143,8 @@ int command_run(const struct invocation *invocation)
     struct run_settings settings = {.entry = graph ? graph : "eval",
                                     .feed = flag_text(invocation, FLAG_feed),
                                     .fetch = flag_text(invocation, FLAG_fetch),
+                                    .weights = flag_text(invocation, FLAG_weights),
+                                    .partial = flag_given(invocation, FLAG_weights_partial),
                                     .check = flag_given(invocation, FLAG_check)};
     if (strcmp(settings.entry, "train") != 0 && strcmp(settings.entry, "eval") != 0)
         return usage_error(invocation, "--graph takes train or eval, not '%s'", settings.entry);

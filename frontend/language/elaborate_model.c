@@ -191,6 +191,40 @@ static void emit_fetches(struct elaborator *e, bool *found)
     }
 }
 
+static bool is_among(const char *name, const char *const *names, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
+/* Takes away what is put out but needs an input that is not fed. */
+static void leave_out_unfed(struct elaborator *e)
+{
+    const struct elaborate_request *request = e->request;
+    struct node **nodes = e->builder.graph->nodes;
+    bool *unfed = ARENA_ARRAY(e->arena, bool, arrlenu(nodes));
+    ptrdiff_t outputs = 0, out = 0, kept = 0;
+    for (ptrdiff_t i = 0; i < arrlen(nodes); i++) {
+        const char *symbol = nodes[i]->attributes->symbol;
+        unfed[i] = nodes[i]->op == OP_input && !is_among(symbol, request->feed, request->feed_count);
+        for (int k = 0; k < nodes[i]->operand_count; k++)
+            unfed[i] |= unfed[nodes[i]->operands[k]->id];
+        if (nodes[i]->op != OP_output)
+            continue;
+        unfed[i] = unfed[i] && !is_among(symbol, request->fetch, request->fetch_count);
+        outputs++;
+        out += unfed[i];
+    }
+    if (out == outputs)
+        return;
+    for (ptrdiff_t i = 0; i < arrlen(nodes); i++)
+        if (nodes[i]->op != OP_output || !unfed[i])
+            nodes[kept++] = nodes[i];
+    arrsetlen(e->builder.graph->nodes, (size_t)kept);
+}
+
 /* ---- graphs ---- */
 
 static void forget_graph(struct elaborator *e)
@@ -227,6 +261,8 @@ static void finish_graph(struct elaborator *e, const char *name, bool *found)
         count_attempt(e);
     }
     emit_fetches(e, found);
+    if (e->request->only_fed && !e->training)
+        leave_out_unfed(e);
     if (e->training && !e->request->no_update)
         emit_updates(e);
 }
