@@ -479,7 +479,12 @@ static void add_copies(struct assembly *assembly)
     }
 }
 
-/* Steps are kernels that store something, in order. */
+/* Does the kernel run? Some store nothing, others' values are in place already. */
+static bool has_step(const struct kernel_use *use)
+{
+    return use->contraction || (use->store_count && !use->joins);
+}
+
 static void add_strips(struct assembly *assembly, const struct kernel_set *set)
 {
     struct program_entry *entry = assembly->entry;
@@ -487,7 +492,7 @@ static void add_strips(struct assembly *assembly, const struct kernel_set *set)
     int step = 0;
     for (int i = 0; i < set->count; i++) {
         int strip = assembly->strips.of[i];
-        if (!set->kernels[i].contraction && !set->kernels[i].store_count)
+        if (!has_step(&set->kernels[i]))
             continue;
         if (strip >= 0 && assembly->strips.strips[strip].first == i + 1) {
             const struct strip *from = &assembly->strips.strips[strip];
@@ -514,7 +519,7 @@ static void add_entry(struct assembler *assembler, const struct graph *graph, st
     for (int i = 0; i < set.count; i++)
         if (set.kernels[i].contraction)
             add_contraction(&assembly, &set.kernels[i]);
-        else if (set.kernels[i].store_count)
+        else if (has_step(&set.kernels[i]))
             add_generated(&assembly, &set.kernels[i]);
     add_strips(&assembly, &set);
     add_copies(&assembly);

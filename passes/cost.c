@@ -149,7 +149,7 @@ struct kernel_cost cost_kernel(const struct kernel_use *use, const struct target
 {
     struct kernel_cost cost = {0};
     double products = 0, vector_flops = 0;
-    if (!use->store_count)
+    if (!use->store_count || use->joins)
         return cost;
     for (int i = 0; i < use->computed_count; i++) {
         const struct node *node = use->computed[i];

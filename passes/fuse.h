@@ -25,6 +25,7 @@ struct fact {
     int own_group, own_nest;              /* of anchors: where they were placed; else GROUP_NONE */
     int users;
     bool required;            /* must lie in memory */
+    bool joins;               /* a concat whose parts are stored within it */
     bool offered;             /* worth a place of its own: stored if some other kernel needs it */
     bool chained;             /* appended to a contraction, or the contraction itself, not the last */
     struct node *contraction; /* the last of a chain: what it is appended to */

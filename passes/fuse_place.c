@@ -373,7 +373,7 @@ void fuse_place(struct fuser *fuser, struct node *node)
     if (fact->chained || fuse_is_leaf(node))
         return;
     need_operands(fuser, node, fact);
-    if (fact->contraction) {
+    if (fact->contraction || fact->joins) {
         place_contraction(fuser, node);
         return;
     }

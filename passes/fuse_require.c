@@ -4,6 +4,7 @@
 #include "passes/view.h"
 
 #include <stb/stb_ds.h>
+#include <stdlib.h>
 
 static struct fact *fact_of(struct fuser *fuser, const struct node *node)
 {
@@ -27,6 +28,69 @@ static void require_operands(struct fuser *fuser, struct node *node)
         bool readable = view_contraction_operand(node, i) && view_find(node->operands[i], &view);
         require(fuser, readable ? view.base : node->operands[i]);
     }
+}
+
+/* ---- concats whose parts are stored within them ---- */
+
+static bool is_required(const void *data, const struct node *node)
+{
+    return ((const struct fact *)data)[node->id].required;
+}
+
+/* Are the parts values of their own that lie in memory anyway, but for one at most? That one is stored too then. */
+static bool parts_are_stored(struct fuser *fuser, const struct node *concat)
+{
+    int stored = 0;
+    if (!kernel_parts_follow(concat))
+        return false;
+    for (int i = 0; i < concat->operand_count; i++) {
+        struct node *part = kernel_part(concat, i, is_required, fuser->facts);
+        if (!part || kernel_parts_follow(part))
+            return false;
+        stored += fact_of(fuser, part)->required || op_is(part->op, CLASS_CONTRACTION);
+    }
+    return stored >= concat->operand_count - 1;
+}
+
+static int by_origin(const void *a, const void *b)
+{
+    const struct node *const *x = a, *const *y = b;
+    return ((*x)->origin > (*y)->origin) - ((*x)->origin < (*y)->origin);
+}
+
+/* As kernels_find will see it: a part of two concats lies within the older one, a part that stands twice in none. */
+static bool takes_parts(const struct fuser *fuser, const struct node *concat, bool *taken)
+{
+    int free = 0;
+    while (free < concat->operand_count && !taken[kernel_part(concat, free, is_required, fuser->facts)->id])
+        taken[kernel_part(concat, free++, is_required, fuser->facts)->id] = true;
+    for (int i = 0; i < free && free < concat->operand_count; i++)
+        taken[kernel_part(concat, i, is_required, fuser->facts)->id] = false;
+    return free == concat->operand_count;
+}
+
+static void join_concats(struct fuser *fuser)
+{
+    struct node **concats = NULL;
+    bool *taken = NULL;
+    arrsetlen(taken, arrlenu(fuser->graph->nodes));
+    for (ptrdiff_t i = 0; i < arrlen(taken); i++) {
+        taken[i] = false;
+        if (parts_are_stored(fuser, fuser->graph->nodes[i]))
+            arrput(concats, fuser->graph->nodes[i]);
+    }
+    if (concats)
+        qsort(concats, arrlenu(concats), sizeof *concats, by_origin);
+    for (ptrdiff_t i = 0; i < arrlen(concats); i++) {
+        if (!takes_parts(fuser, concats[i], taken) || !pass_may_rewrite(fuser->context))
+            continue;
+        fact_of(fuser, concats[i])->joins = true;
+        require(fuser, concats[i]);
+        for (int k = 0; k < concats[i]->operand_count; k++)
+            require(fuser, kernel_part(concats[i], k, is_required, fuser->facts));
+    }
+    arrfree(concats);
+    arrfree(taken);
 }
 
 /* A value that is repeated along an axis is computed once for each repetition, unless it is stored. */
@@ -143,6 +207,7 @@ void fuse_require(struct fuser *fuser)
         }
         require_operands(fuser, node);
     }
+    join_concats(fuser);
     for (ptrdiff_t i = 0; i < count; i++) {
         struct node *node = fuser->graph->nodes[i];
         if (node->op == OP_broadcast)

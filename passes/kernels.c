@@ -2,6 +2,7 @@
 #include "passes/kernels.h"
 
 #include <stb/stb_ds.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct collector {
@@ -110,6 +111,97 @@ static struct node *find_overflow(const struct graph *graph)
     return NULL;
 }
 
+/* ---- concats whose parts are stored within them ---- */
+
+enum { PART_ALIGNMENT = 256 }; /* bytes: devices ask for no more of a buffer */
+
+bool kernel_parts_follow(const struct node *concat)
+{
+    const struct shape *shape = &concat->type.shape;
+    int64_t offset = 0;
+    if (concat->op != OP_concat || concat->operand_count < 2 || !type_row_major(&concat->type))
+        return false;
+    for (int axis = 0; axis < concat->attributes->axis; axis++)
+        if (shape->dimension[axis] != 1)
+            return false;
+    for (int i = 0; i < concat->operand_count; i++) {
+        offset += shape_elements(&concat->operands[i]->type.shape) * (int64_t)element_bytes(concat->type.element);
+        if (offset % PART_ALIGNMENT != 0)
+            return false;
+    }
+    return true;
+}
+
+static bool has_kernel(const void *data, const struct node *node)
+{
+    (void)data;
+    return node->kernel > 0;
+}
+
+struct node *kernel_part(const struct node *concat, int i, bool (*stop)(const void *, const struct node *),
+                         const void *data)
+{
+    struct node *node = concat->operands[i];
+    stop = stop ? stop : has_kernel;
+    while (node->op == OP_reshape && !stop(data, node) && type_row_major(&node->type) &&
+           node->type.element == concat->type.element)
+        node = node->operands[0];
+    /* Contractions store some half types unrounded. */
+    bool plain = node->op != OP_read && node->op != OP_input && type_row_major(&node->type) &&
+                 node->type.element == concat->type.element &&
+                 !(op_is(node->op, CLASS_CONTRACTION) && element_is_half(node->type.element));
+    return plain ? node : NULL;
+}
+
+static bool could_join(const struct kernel_use *use)
+{
+    if (use->contraction || use->store_count != 1 || !kernel_parts_follow(use->stores[0]) ||
+        use->load_count != use->stores[0]->operand_count)
+        return false;
+    for (int i = 0; i < use->stores[0]->operand_count; i++) {
+        const struct node *part = kernel_part(use->stores[0], i, NULL, NULL);
+        if (!part || part->kernel <= 0)
+            return false;
+    }
+    return true;
+}
+
+static int by_origin(const void *a, const void *b)
+{
+    const struct kernel_use *const *x = a, *const *y = b;
+    uint32_t first = (*x)->stores[0]->origin, second = (*y)->stores[0]->origin;
+    return (first > second) - (first < second);
+}
+
+struct taken {
+    const struct node *key;
+    bool value;
+};
+
+/* A value lies within one concat at most, the oldest; nor does a concat lie within one. */
+static void find_joins(struct kernel_set *set)
+{
+    struct kernel_use **candidates = NULL;
+    struct taken *taken = NULL;
+    for (int k = 0; k < set->count; k++)
+        if (could_join(&set->kernels[k])) {
+            arrput(candidates, &set->kernels[k]);
+            hmput(taken, (const struct node *)set->kernels[k].stores[0], true);
+        }
+    if (candidates)
+        qsort(candidates, arrlenu(candidates), sizeof *candidates, by_origin);
+    for (ptrdiff_t k = 0; k < arrlen(candidates); k++) {
+        struct kernel_use *use = candidates[k];
+        use->joins = true;
+        for (int i = 0; i < use->load_count; i++)
+            use->joins = use->joins && hmgeti(taken, (const struct node *)use->loads[i]) < 0;
+        for (int i = 0; i < use->load_count && use->joins; i++)
+            hmput(taken, (const struct node *)use->loads[i], true);
+    }
+    hmfree(taken);
+    arrfree(candidates);
+}
+
 struct kernel_set kernels_find(const struct graph *graph, struct arena *arena)
 {
     struct kernel_set set = {0};
@@ -128,6 +220,7 @@ struct kernel_set kernels_find(const struct graph *graph, struct arena *arena)
         set.kernels[i].overflow = overflow;
         finish_kernel(&collector, members + start[i], start[i + 1] - start[i], &set.kernels[i], arena);
     }
+    find_joins(&set);
     arrfree(collector.stores);
     arrfree(collector.loads);
     arrfree(collector.computed);

@@ -8,7 +8,10 @@
  *   the same kernel needs is taken from a register, not from memory.
  * - library: it holds one contraction. The nodes with its number are the contraction and what is appended to it
  *   (bias, relu, addend), in order; only the last of them reaches memory, and with it the statistics that a convolution
- *   takes of it: `sum` and `m2` over all axes but the channels'. */
+ *   takes of it: `sum` and `m2` over all axes but the channels'.
+ *
+ * A generated kernel that stores one concat alone has nothing to do where each part is a stored value that lies in one
+ * piece in it: the kernels that make the parts put them there (pass memory), and no program has a step for it. */
 #ifndef CASTOR_PASSES_KERNELS_H
 #define CASTOR_PASSES_KERNELS_H
 
@@ -21,6 +24,7 @@ struct kernel_use {
     struct node **loads;      /* stored nodes of other kernels, `read`s and `input`s, in order of first need */
     struct node **computed;   /* all that is computed inside, stored or not, operands first */
     int store_count, load_count, computed_count;
+    bool joins; /* one concat of parts that are stored within it: no code runs */
     struct node
         *overflow; /* the graph's read of train/overflow, which kernels tell where overflows begin; NULL: none */
     /* Of kernels in strips (strips.h): examples in the batch, in a strip, and the nests that run strip by strip. */
@@ -32,6 +36,15 @@ struct kernel_set {
     int count; /* kernels[i] has number i + 1 */
     struct kernel_use *kernels;
 };
+
+/* The value that part `i` of a concat is in another shape, in memory's order; NULL where it has another order, is read
+ * from a variable or the batch, or is rounded. `stop` tells at which reshapes to stop, those that are stored; of NULL,
+ * those that have a kernel. */
+struct node *kernel_part(const struct node *concat, int i, bool (*stop)(const void *, const struct node *),
+                         const void *data);
+
+/* True where the parts of the concat follow each other in memory, each at an offset that suits any device. */
+bool kernel_parts_follow(const struct node *concat);
 
 /* Looks at node->kernel; all memory in the arena. Uses node->mark. */
 struct kernel_set kernels_find(const struct graph *graph, struct arena *arena);

@@ -3,7 +3,8 @@
  * Values live in one scratch arena, from the kernel that stores them to the last one that loads them; outputs to the
  * end. A value takes over the memory of one that dies in its own kernel where overwrite.h allows it. A write goes into
  * the variable itself when every kernel that reads the old value has run, its own too as overwrite.h tells; else it
- * goes to scratch, and the assembler appends a copy.
+ * goes to scratch, and the assembler appends a copy. The parts of a concat that only joins them (kernels.h) are stored
+ * within it.
  *
  * Requires: scheduled (kernels numbered in the order of execution). Preserves: everything but placements. */
 #include "passes/memory.h"
@@ -27,6 +28,12 @@ struct variable_reader {
     struct reader value;
 };
 
+/* Where a value is stored within a concat. */
+struct within {
+    const struct node *concat; /* NULL: it has a place of its own */
+    int64_t offset;            /* bytes */
+};
+
 struct planner {
     struct graph *graph;
     const struct target *target;
@@ -36,6 +43,7 @@ struct planner {
     struct overwrite *overwrite;
     int *last_use;            /* by node id: the last kernel that loads it; set.count + 1: needed at the end */
     int *buffer;              /* by node id: index into buffers, -1 for none */
+    struct within *within;    /* by node id */
     int *visited;             /* by node id: the last store from which the search came here */
     struct lifetime *buffers; /* no more than there are nodes */
     int buffer_count;
@@ -126,6 +134,41 @@ static void keep_to_the_end(struct planner *planner)
     }
 }
 
+/* ---- parts of concats ---- */
+
+/* The table by node id. */
+static struct within *find_within(const struct kernel_set *set, const struct target *target, ptrdiff_t nodes,
+                                  struct arena *arena)
+{
+    struct within *within = ARENA_ARRAY(arena, struct within, nodes);
+    for (int k = 0; k < set->count; k++) {
+        const struct node *concat = set->kernels[k].joins ? set->kernels[k].stores[0] : NULL;
+        int64_t offset = 0;
+        for (int i = 0; concat && i < concat->operand_count; i++) {
+            within[kernel_part(concat, i, NULL, NULL)->id] = (struct within){concat, offset};
+            offset += memory_bytes(&concat->operands[i]->type, target);
+        }
+    }
+    return within;
+}
+
+/* The concat's place, which its first part opens, and which lasts as long as any part is needed. */
+static void place_part(struct planner *planner, const struct node *part, const struct node *concat)
+{
+    int *buffer = &planner->buffer[concat->id];
+    if (*buffer < 0) {
+        int last = planner->last_use[concat->id];
+        for (int i = 0; i < concat->operand_count; i++) {
+            int use = planner->last_use[kernel_part(concat, i, NULL, NULL)->id];
+            last = use > last ? use : last;
+        }
+        *buffer = planner->buffer_count++;
+        planner->buffers[*buffer] =
+            (struct lifetime){memory_bytes(&concat->type, planner->target), part->kernel, last, 0};
+    }
+    planner->buffer[part->id] = *buffer;
+}
+
 /* ---- taking over memory ---- */
 
 static bool same_place(const struct node *a, const struct node *b)
@@ -192,6 +235,12 @@ static void place_store(struct planner *planner, struct node *store)
             new_buffer(planner, store, planner->set.count + 1);
         return;
     }
+    if (planner->within[store->id].concat) {
+        place_part(planner, store, planner->within[store->id].concat);
+        return;
+    }
+    if (planner->set.kernels[store->kernel - 1].joins)
+        return;
     int dying = planner->set.kernels[store->kernel - 1].contraction ? -1 : find_dying(planner, store);
     if (dying < 0 || !pass_may_rewrite(planner->context)) {
         new_buffer(planner, store, last);
@@ -221,8 +270,9 @@ static void set_placements(struct planner *planner)
             node->placement =
                 (struct placement){node->op == OP_read ? SPACE_STATE : SPACE_INPUT, 0, node->attributes->symbol};
         else if (planner->buffer[node->id] >= 0)
-            node->placement =
-                (struct placement){SPACE_SCRATCH, planner->buffers[planner->buffer[node->id]].offset, NULL};
+            node->placement = (struct placement){
+                SPACE_SCRATCH, planner->buffers[planner->buffer[node->id]].offset + planner->within[node->id].offset,
+                NULL};
         else if (is_unstored_root(node))
             node->placement = stored_operand(node)->placement;
     }
@@ -241,11 +291,13 @@ void pass_memory(struct graph *graph, struct pass_context *context)
     planner.set = kernels_find(graph, arena);
     planner.strips = strips_find(&planner.set, context->target, arena);
     planner.overwrite = overwrite_new(arrlenu(graph->nodes));
+    planner.within = find_within(&planner.set, context->target, arrlen(graph->nodes), arena);
     find_last_uses(&planner, arena);
     keep_to_the_end(&planner);
     for (int k = 0; k < planner.set.count; k++) {
         const struct kernel_use *use = &planner.set.kernels[k];
-        overwrite_inspect(planner.overwrite, use);
+        if (!use->joins)
+            overwrite_inspect(planner.overwrite, use);
         for (int i = 0; i < use->store_count; i++)
             place_store(&planner, use->stores[i]);
     }
@@ -273,6 +325,9 @@ static struct lifetime *placed_lifetimes(const struct graph *graph, const struct
     struct lifetime *lifetimes = ARENA_ARRAY(arena, struct lifetime, arrlen(graph->nodes));
     int count = 0;
     int *index = ARENA_ARRAY(arena, int, arrlen(graph->nodes));
+    const struct within *within = find_within(set, target, arrlen(graph->nodes), arena);
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++)
+        index[i] = -1;
     struct place_taken *latest = NULL; /* by offset: the lifetime that holds it */
     for (int k = 0; k < set->count; k++) {
         const struct kernel_use *use = &set->kernels[k];
@@ -280,20 +335,25 @@ static struct lifetime *placed_lifetimes(const struct graph *graph, const struct
             if (use->loads[i]->kernel)
                 lifetimes[index[use->loads[i]->id]].last = use->number;
         for (int i = 0; i < use->store_count; i++) {
-            const struct node *store = use->stores[i];
+            const struct node *part = use->stores[i], *concat = within[part->id].concat;
+            const struct node *store = concat ? concat : part;
             int64_t offset = store->placement.offset;
-            index[store->id] = -1;
             if (store->placement.space != SPACE_SCRATCH)
                 continue;
+            if (index[store->id] >= 0) { /* some part is there already */
+                index[part->id] = index[store->id];
+                lifetimes[index[part->id]].last = use->number;
+                continue;
+            }
             int last = op_is(store->op, CLASS_EFFECT) ? set->count + 1 : use->number;
             ptrdiff_t old = hmgeti(latest, offset);
             struct lifetime lifetime = {memory_bytes(&store->type, target), use->number, last, offset};
-            if (old >= 0 && lifetimes[latest[old].value].last == use->number && lifetime.bytes) {
+            if (old >= 0 && lifetimes[latest[old].value].last == use->number && lifetime.bytes && !concat) {
                 index[store->id] = latest[old].value;
                 lifetimes[latest[old].value].last = last;
                 continue;
             }
-            index[store->id] = count;
+            index[store->id] = index[part->id] = count;
             hmput(latest, offset, count);
             lifetimes[count++] = lifetime;
         }

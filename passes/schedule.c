@@ -245,6 +245,8 @@ static int64_t reused_bytes(const struct run *run, const struct kernel_use *use)
 {
     bool taken[REUSE_LOADS] = {false};
     int64_t bytes = 0;
+    if (use->joins)
+        return run->scheduler->tasks[use->number - 1].stored_bytes;
     if (use->contraction || use->store_count > REUSE_STORES || use->load_count > REUSE_LOADS)
         return 0;
     for (int i = 0; i < use->store_count; i++) {

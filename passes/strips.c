@@ -285,8 +285,9 @@ struct strip_builder *strip_builder_new(const struct kernel_set *set, const stru
     builder->shared = ARENA_ARRAY(arena, int, nodes);
     builder->member = ARENA_ARRAY(arena, int, set->count);
     for (int i = 0; i < set->count && target->strips; i++)
-        builder->parts[i] = set->kernels[i].contraction ? part_of_contraction(&set->kernels[i], builder->sliced)
-                                                        : part_of_generated(&set->kernels[i], builder->sliced);
+        if (!set->kernels[i].joins)
+            builder->parts[i] = set->kernels[i].contraction ? part_of_contraction(&set->kernels[i], builder->sliced)
+                                                            : part_of_generated(&set->kernels[i], builder->sliced);
     return builder;
 }
 
