@@ -1,9 +1,11 @@
 /* Module -> program. Kernels are generated graph by graph and kept by their text, so that layers of one shape share
  * one; what tells two uses of a text apart (places, random keys) stands in the steps. */
 #include "codegen/assemble.h"
+#include "codegen/attention_kernel.h"
 #include "codegen/contraction.h"
 #include "codegen/convolution_kernel.h"
 #include "codegen/kernel.h"
+#include "codegen/templates.h"
 #include "ir/scope.h"
 #include "passes/memory.h"
 #include "passes/strips.h"
@@ -56,7 +58,7 @@ struct assembler {
     struct text_entry *names;     /* stb_ds string hash: name -> times used */
     struct text_entry *variables; /* stb_ds string hash: name -> index */
     uint64_t counter_bytes;       /* zeros behind the variables, for blocks to count themselves in */
-    bool convolutions;            /* some kernels need their template */
+    unsigned templates;           /* that kernels need: a sum of enum template_kind */
 };
 
 static void *allocate(struct assembler *assembler, size_t count, size_t size)
@@ -390,23 +392,52 @@ static struct program_place reserve_counters(struct assembly *assembly, uint64_t
     return (struct program_place){PROGRAM_STATE, 0, assembler->program->state_bytes};
 }
 
-static uint32_t convolution_index(struct assembler *assembler, const struct convolution_kernel *kernel)
+/* A kernel of a template; equal names have equal texts. */
+static uint32_t template_index(struct assembler *assembler, enum template_kind kind, const char *variant, int threads,
+                               const char *fields, const char *body)
 {
-    const char *key = arena_internf(assembler->arena, "convolution %s", kernel->name);
+    const char *key = arena_internf(assembler->arena, "template %s", variant);
     ptrdiff_t at = shgeti(assembler->bodies, key);
     if (at >= 0)
         return (uint32_t)assembler->bodies[at].value;
-    const char *name = unique_name(assembler, kernel->name);
+    const char *name = unique_name(assembler, variant);
     struct program_kernel made = {
         .name = keep(assembler, name),
-        .source = keep(assembler, convolution_kernel_function(kernel, name, assembler->arena)),
-        .threads = kernel->threads,
+        .source = keep(assembler, templates_function(name, threads, fields, body, assembler->arena)),
+        .threads = threads,
         .blocks = 1,
     };
     shput(assembler->bodies, key, (int)arrlen(assembler->kernels));
     arrput(assembler->kernels, made);
-    assembler->convolutions = true;
+    assembler->templates |= kind;
     return (uint32_t)arrlen(assembler->kernels) - 1;
+}
+
+static void set_integers(struct assembler *assembler, struct program_step *step, const int64_t *integers, int count)
+{
+    step->integer_count = count;
+    step->integers = allocate(assembler, (size_t)count, sizeof *step->integers);
+    memcpy(step->integers, integers, (size_t)count * sizeof *integers);
+}
+
+/* Attention, one way, as a kernel of our own. */
+static void add_attention(struct assembly *assembly, const struct kernel_use *use)
+{
+    struct assembler *assembler = assembly->assembler;
+    struct attention_kernel kernel = attention_kernel_make(use, assembler->target, assembler->arena);
+    struct program_step step = {.kind = PROGRAM_KERNEL,
+                                .bytes = kernel.bytes,
+                                .flops = kernel.flops,
+                                .kernel = template_index(assembler, TEMPLATE_ATTENTION, kernel.name, ATTENTION_THREADS,
+                                                         kernel.fields, kernel.body),
+                                .blocks = kernel.shape.blocks,
+                                .buffer_count = kernel.buffer_count};
+    set_origin(assembler, &step, use->contraction, NULL);
+    step.buffers = allocate(assembler, ATTENTION_BUFFERS, sizeof *step.buffers);
+    for (int i = 0; i < kernel.buffer_count; i++)
+        step.buffers[i] = place_of(assembly, kernel.buffers[i], kernel.offset[i]);
+    set_integers(assembler, &step, kernel.integers, ATTENTION_INTEGERS);
+    arrput(assembly->steps, step);
 }
 
 /* A convolution as a kernel of our own: the buffers of a conv step, then workspace and counters. */
@@ -421,9 +452,9 @@ static void add_convolution(struct assembly *assembly, const struct kernel_use *
     struct program_step step = {.kind = PROGRAM_KERNEL,
                                 .bytes = contraction->step.bytes,
                                 .flops = contraction->step.flops,
-                                .kernel = convolution_index(assembler, &kernel),
-                                .blocks = kernel.shape.blocks > 0 ? kernel.shape.blocks : 1,
-                                .integer_count = CONVOLUTION_INTEGERS};
+                                .kernel = template_index(assembler, TEMPLATE_CONVOLUTION, kernel.name, kernel.threads,
+                                                         kernel.fields, kernel.body),
+                                .blocks = kernel.shape.blocks > 0 ? kernel.shape.blocks : 1};
     set_origin(assembler, &step, use->contraction, NULL);
     step.buffers = allocate(assembler, CONTRACTION_BUFFERS + 2, sizeof *step.buffers);
     for (int i = 0; i < contraction->buffer_count; i++)
@@ -432,8 +463,7 @@ static void add_convolution(struct assembly *assembly, const struct kernel_use *
         step.buffers[step.buffer_count++] = reserve_workspace(assembly, use, kernel.workspace_bytes);
     if (kernel.counter_bytes)
         step.buffers[step.buffer_count++] = reserve_counters(assembly, kernel.counter_bytes);
-    step.integers = allocate(assembler, CONVOLUTION_INTEGERS, sizeof *step.integers);
-    memcpy(step.integers, kernel.integers, sizeof kernel.integers);
+    set_integers(assembler, &step, kernel.integers, CONVOLUTION_INTEGERS);
     arrput(assembly->steps, step);
 }
 
@@ -517,7 +547,9 @@ static void add_entry(struct assembler *assembler, const struct graph *graph, st
     assembly.strips = strips_find(&set, assembler->target, assembler->arena);
     assembly.fetched = ARENA_ARRAY(assembler->arena, int, arrlen(graph->nodes));
     for (int i = 0; i < set.count; i++)
-        if (set.kernels[i].contraction)
+        if (set.kernels[i].attention)
+            add_attention(&assembly, &set.kernels[i]);
+        else if (set.kernels[i].contraction)
             add_contraction(&assembly, &set.kernels[i]);
         else if (has_step(&set.kernels[i]))
             add_generated(&assembly, &set.kernels[i]);
@@ -541,9 +573,7 @@ static void add_entry(struct assembler *assembler, const struct graph *graph, st
 static const char *common_source(struct assembler *assembler)
 {
     const char *prelude = kernel_prelude(assembler->target, assembler->arena);
-    if (!assembler->convolutions)
-        return prelude;
-    return arena_printf(assembler->arena, "%s\n%s", prelude, convolution_kernel_template(assembler->arena));
+    return arena_printf(assembler->arena, "%s%s", prelude, templates_text(assembler->templates, assembler->arena));
 }
 
 struct program *assemble_program(const struct module *module, const struct target *target, struct arena *arena)

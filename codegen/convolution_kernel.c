@@ -5,8 +5,6 @@
 
 #include "codegen/text.h"
 
-#include "codegen/templates.inc"
-
 #include <math.h>
 
 _Static_assert(CONVOLUTION_INTEGERS == 20 + 11 * PROGRAM_SPATIAL, "as struct shape of the template");
@@ -341,21 +339,4 @@ struct convolution_kernel convolution_kernel_make(const struct program_conv *con
     kernel.name = variant_name(&variant, conv, arena);
     set_text(&kernel, &variant, conv, arena);
     return kernel;
-}
-
-const char *convolution_kernel_function(const struct convolution_kernel *kernel, const char *name, struct arena *arena)
-{
-    return arena_printf(arena,
-                        "struct %s_arguments {\n%s};\n"
-                        "extern \"C\" __global__ void __launch_bounds__(%d, 1) "
-                        "%s(const __grid_constant__ %s_arguments arguments)\n{\n%s}\n",
-                        name, kernel->fields, kernel->threads, name, name, kernel->body);
-}
-
-const char *convolution_kernel_template(struct arena *arena)
-{
-    struct text text = {0};
-    for (int i = 0; template_files[i].name; i++)
-        text_add(&text, "%s%s", i ? "\n" : "", template_files[i].text);
-    return text_finish(&text, arena);
 }

@@ -46,10 +46,4 @@ struct convolution_kernel {
 struct convolution_kernel convolution_kernel_make(const struct program_conv *conv,
                                                   const struct convolution_request *request, struct arena *arena);
 
-/* A whole function of the name `name`. */
-const char *convolution_kernel_function(const struct convolution_kernel *kernel, const char *name, struct arena *arena);
-
-/* The template, which stands once before all its kernels. */
-const char *convolution_kernel_template(struct arena *arena);
-
 #endif

@@ -18,6 +18,7 @@ struct bounds {
     int *visited;        /* by node id: the last region whose pass came here, or -1 */
     struct node **stack; /* stb_ds array */
     uint64_t bytes;
+    bool fused; /* some node has a kernel */
 };
 
 static bool is_source(const struct node *node)
@@ -25,9 +26,10 @@ static bool is_source(const struct node *node)
     return node->op == OP_read || node->op == OP_input;
 }
 
-static bool is_contraction(const struct node *node)
+/* Of a fused graph, those that are computed inside of a kernel (attention) are none that memory must hold. */
+static bool is_contraction(const struct bounds *bounds, const struct node *node)
 {
-    return op_is(node->op, CLASS_CONTRACTION);
+    return op_is(node->op, CLASS_CONTRACTION) && (node->kernel || !bounds->fused);
 }
 
 /* Movement that reads memory in another shape or order only. */
@@ -47,7 +49,7 @@ static void count_contractions(struct bounds *bounds)
 {
     for (ptrdiff_t i = 0; i < arrlen(bounds->graph->nodes); i++) {
         const struct node *node = bounds->graph->nodes[i];
-        if (!is_contraction(node))
+        if (!is_contraction(bounds, node))
             continue;
         bounds->resident[node->id] = true;
         bounds->bytes += bytes_of(bounds, node);
@@ -62,7 +64,7 @@ static void count_contractions(struct bounds *bounds)
 /* Does the pass over a region find this value in memory, rather than compute it? */
 static bool is_read(const struct bounds *bounds, const struct node *node, enum region region)
 {
-    if (is_source(node) || is_contraction(node))
+    if (is_source(node) || is_contraction(bounds, node))
         return true;
     if (op_is(node->op, CLASS_REDUCE) && region == REGION_UPDATE)
         return true;
@@ -90,7 +92,7 @@ static void count_reads(struct bounds *bounds, const struct node *from)
 /* What a pass is there for: roots and operands of contractions. */
 static bool is_goal(const struct bounds *bounds, const struct node *node)
 {
-    if (is_source(node) || is_contraction(node))
+    if (is_source(node) || is_contraction(bounds, node))
         return false;
     return op_is(node->op, CLASS_EFFECT) || bounds->resident[node->id];
 }
@@ -117,6 +119,8 @@ uint64_t ledger_lower_bound(const struct graph *graph, const struct target *targ
                             .visited = ARENA_ARRAY(arena, int, count)};
     for (size_t i = 0; i < count; i++)
         bounds.visited[i] = -1;
+    for (size_t i = 0; i < count; i++)
+        bounds.fused = bounds.fused || graph->nodes[i]->kernel;
     count_contractions(&bounds);
     for (int region = REGION_FORWARD; region <= REGION_UPDATE; region++)
         count_region(&bounds, (enum region)region);

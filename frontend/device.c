@@ -370,6 +370,7 @@ struct target device_target(const struct device_choice *choice, const struct dev
                             .matmul_bias_only = !host,
                             .conv_data_plain = host,
                             .one_type = !host,
+                            .attention = !host,
                             .strips = host,
                             .alignment = host ? 64 : 256,
                             .cache_bytes = (int64_t)facts->cache_bytes,

@@ -27,6 +27,7 @@ struct target {
     bool matmul_bias_only; /* matrix products append a bias of the result's own element type, and nothing else */
     bool conv_data_plain;  /* conv_data appends nothing */
     bool one_type;         /* contractions take operands of one type, and give that or f32 */
+    bool attention;        /* softmax between two products of halves is one kernel (passes/attention.h) */
     int64_t alignment;     /* of every buffer in the arena, bytes */
     int64_t cache_bytes;   /* last level cache, for tiling */
     bool strips;           /* runs kernels one after the other on a few examples at a time (passes/strips.h) */

@@ -28,6 +28,8 @@ struct verifier {
     const struct graph *graph;    /* NULL for what belongs to the module */
     struct seen_origin *origins;  /* stb_ds hash */
     struct kernel_facts *kernels; /* stb_ds hash, of the graph */
+    bool
+        *inside; /* by node id, of the graph: a contraction computed inside of kernels, or not stored and made of one */
     bool function, fused, placed;
 };
 
@@ -218,11 +220,16 @@ static void check_kernel(struct verifier *verifier, const struct node *node)
         breach(verifier, node, "its kernel is %d", node->kernel);
     if (node->kernel && (node->op == OP_input || node->op == OP_read || node->op == OP_argument))
         breach(verifier, node, "it is read where it lies, yet it has kernel %d", node->kernel);
-    if (!op_is(node->op, CLASS_CONTRACTION))
+    bool contraction = op_is(node->op, CLASS_CONTRACTION), needs_inner = false;
+    for (int i = 0; i < node->operand_count; i++)
+        needs_inner = needs_inner || verifier->inside[node->operands[i]->id];
+    verifier->inside[node->id] = node->kernel == 0 && (contraction || needs_inner);
+    int contractions = node->kernel ? hmgets(verifier->kernels, node->kernel).contractions : 0;
+    if (node->kernel && needs_inner && !contractions)
+        breach(verifier, node, "kernel %d computes a contraction inside, yet stores none", node->kernel);
+    if (!contraction)
         return;
-    if (node->kernel == 0)
-        breach(verifier, node, "a contraction is computed once, by a kernel");
-    else if (hmgets(verifier->kernels, node->kernel).contractions > 1)
+    if (contractions > 1 && !needs_inner)
         breach(verifier, node, "kernel %d has another contraction", node->kernel);
     if (node->operands[0]->type.element != node->operands[1]->type.element)
         breach(verifier, node, "its operands are %s and %s", type_text(verifier, &node->operands[0]->type),
@@ -294,6 +301,7 @@ static void verify_graph(struct verifier *verifier, const struct graph *graph, b
     verifier->graph = graph;
     verifier->function = function;
     look_at_kernels(verifier);
+    verifier->inside = ARENA_ARRAY(verifier->arena, bool, arrlenu(graph->nodes));
     for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
         const struct node *node = graph->nodes[i];
         check_provenance(verifier, node);

@@ -18,13 +18,16 @@
  * 10. Reads have the type of their variable, writes its shape; a graph writes a variable once.
  * 11. Outputs of one kind have distinct names; losses, metrics and logged values are scalars.
  * From pass fuse on (some node of the graph has a kernel)
- * 12. Contractions have a kernel, each its own; leaves that are read in place (input, read, argument) have none.
+ * 12. Contractions have a kernel, each its own, but for those that are computed inside of one that stores what is made
+ *     of them (passes/attention.h): it stores contractions, several of which may share it; leaves that are read in
+ * place (input, read, argument) have none.
  * 13. Both operands of a contraction have one element type; a written value has its variable's type, an output its
  *     operand's: all casts are there.
  * From pass memory on (some node of the graph has a placement)
  * 14. The stored nodes of one kernel follow each other, nodes that are not stored left aside.
  * 15. Each stored node lies somewhere, at an offset that is not negative; a place in the state names a variable. Of a
- *     kernel with a contraction only the last node is stored: the others are its library call and what is appended. */
+ *     kernel with one contraction only the last node need be stored: the others are its library call and what is
+ * appended. */
 #ifndef CASTOR_IR_VERIFY_H
 #define CASTOR_IR_VERIFY_H
 

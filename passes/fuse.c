@@ -194,10 +194,13 @@ void pass_fuse(struct graph *graph, struct pass_context *context)
         store_everything(graph);
         return;
     }
-    struct fuser fuser = {.graph = graph, .context = context};
+    struct fuser fuser = {.graph = graph, .context = context, .arena = arena_new()};
     fuser.facts = calloc(arrlenu(graph->nodes) + 1, sizeof *fuser.facts);
     if (!fuser.facts)
         arena_exhausted();
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++)
+        fuser.facts[i].own_group = fuser.facts[i].own_nest = GROUP_NONE;
+    fuse_find_attention(&fuser);
     fuse_require(&fuser);
     for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++)
         fuse_place(&fuser, graph->nodes[i]);
@@ -215,5 +218,6 @@ void pass_fuse(struct graph *graph, struct pass_context *context)
     arrfree(fuser.groups);
     arrfree(fuser.effects);
     hmfree(fuser.latest);
+    arena_free(fuser.arena);
     free(fuser.facts);
 }

@@ -6,6 +6,7 @@
 #ifndef CASTOR_PASSES_FUSE_H
 #define CASTOR_PASSES_FUSE_H
 
+#include "passes/attention.h"
 #include "passes/nests.h"
 #include "passes/pass.h"
 
@@ -31,6 +32,15 @@ struct fact {
     struct node *contraction; /* the last of a chain: what it is appended to */
     bool has_sum, has_m2;     /* of the last of a chain: its contraction takes these statistics of it */
     bool stored;
+    bool inside;                       /* of attention: computed by its kernel and by no other */
+    struct attention_place *attention; /* what gives this node: the result, or the three gradients */
+};
+
+/* One kernel of attention. */
+struct attention_place {
+    struct node *operands[7], *results[3]; /* what it reads, but for seeds, and what it stores */
+    int operand_count, result_count;
+    int group;
 };
 
 struct group {
@@ -55,10 +65,17 @@ struct fuser {
         int value;
     } * latest;            /* stb_ds hash: the last nest of each key */
     struct node **effects; /* stb_ds array: writes and outputs that wait for the end */
+    struct arena *arena;   /* of this pass */
 };
 
 /* Values that must be stored, epilogues, users (fuse_require.c). */
 void fuse_require(struct fuser *fuser);
+
+/* Attention in one kernel each way (fuse_attention.c): what of it is required, and where its results go. Places of the
+ * kernels live in the arena. */
+void fuse_find_attention(struct fuser *fuser);
+void fuse_place_attention(struct fuser *fuser, struct node *node);
+int fuse_new_group(struct fuser *fuser, int level, bool library);
 
 /* Places one node, operands before users (fuse_place.c); the effects that waited. */
 void fuse_place(struct fuser *fuser, struct node *node);

@@ -114,7 +114,7 @@ static void align(const struct fuser *fuser, const struct node *node, struct fac
 
 /* ---- placing ---- */
 
-static int new_group(struct fuser *fuser, int level, bool library)
+int fuse_new_group(struct fuser *fuser, int level, bool library)
 {
     struct group group = {
         .level = level, .library = library, .merged = GROUP_NONE, .consumer = 1 << 30, .consumer_nest = -1};
@@ -249,7 +249,7 @@ static void place_anchor(struct fuser *fuser, struct node *node)
     if (nest < 0 && pass_may_rewrite(fuser->context))
         nest = join_by_load(fuser, node, GROUP_NONE);
     if (nest < 0) {
-        int group = new_group(fuser, fact->level + 1, false);
+        int group = fuse_new_group(fuser, fact->level + 1, false);
         fuser->groups[group].floating = reduction_kind(node) == REDUCTION_FULL;
         nest = new_nest(fuser, node, group);
     }
@@ -275,7 +275,7 @@ static void place_contraction(struct fuser *fuser, struct node *node)
         need_operands(fuser, inner, &whole);
         level = whole.level > level ? whole.level : level;
     }
-    fact->own_group = new_group(fuser, level + 1, true);
+    fact->own_group = fuse_new_group(fuser, level + 1, true);
     fact->alignment = alignment_none();
     fact->stored = true;
 }
@@ -369,8 +369,10 @@ void fuse_place(struct fuser *fuser, struct node *node)
     struct fact *fact = &fuser->facts[node->id];
     fact->alignment = alignment_none();
     fact->level = -1;
-    fact->group = fact->own_group = fact->own_nest = GROUP_NONE;
-    if (fact->chained || fuse_is_leaf(node))
+    fact->group = GROUP_NONE;
+    if (fact->attention)
+        fuse_place_attention(fuser, node);
+    if (fact->attention || fact->inside || fact->chained || fuse_is_leaf(node))
         return;
     need_operands(fuser, node, fact);
     if (fact->contraction || fact->joins) {
@@ -396,7 +398,7 @@ void fuse_place_effects(struct fuser *fuser)
         if (nest < 0) {
             if (group == GROUP_NONE || fuser->groups[group].nests >= UPDATE_NESTS_MAX ||
                 !pass_may_rewrite(fuser->context))
-                group = new_group(fuser, level, false);
+                group = fuse_new_group(fuser, level, false);
             nest = new_nest(fuser, node, group);
         }
         settle(fuser, node, nest);

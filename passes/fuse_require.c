@@ -17,11 +17,17 @@ static void require(struct fuser *fuser, struct node *node)
         fact_of(fuser, node)->required = true;
 }
 
+/* Its kernel looks after its operands itself. */
+static bool of_attention(struct fuser *fuser, const struct node *node)
+{
+    return fact_of(fuser, node)->inside || fact_of(fuser, node)->attention;
+}
+
 static void require_operands(struct fuser *fuser, struct node *node)
 {
     if (node->op == OP_gather)
         require(fuser, node->operands[0]);
-    if (!op_is(node->op, CLASS_CONTRACTION))
+    if (!op_is(node->op, CLASS_CONTRACTION) || of_attention(fuser, node))
         return;
     for (int i = 0; i < node->operand_count; i++) {
         struct view view;
@@ -210,6 +216,8 @@ void fuse_require(struct fuser *fuser)
     join_concats(fuser);
     for (ptrdiff_t i = 0; i < count; i++) {
         struct node *node = fuser->graph->nodes[i];
+        if (of_attention(fuser, node))
+            continue;
         if (node->op == OP_broadcast)
             offer_repeated(fuser, node);
         if (node->op == OP_cast)

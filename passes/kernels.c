@@ -73,9 +73,13 @@ static void finish_kernel(struct collector *collector, struct node *const *membe
             kernel->contraction = members[i];
         collect_from(collector, members[i], kernel->number);
     }
-    if (kernel->contraction)
+    for (ptrdiff_t i = 0; i < arrlen(collector->computed); i++)
+        kernel->attention = kernel->attention || (op_is(collector->computed[i]->op, CLASS_CONTRACTION) &&
+                                                  collector->computed[i]->kernel != kernel->number);
+    bool chain = kernel->contraction && !kernel->attention;
+    if (chain)
         list_contraction(collector, members, count);
-    for (int i = 0; i < count && !kernel->contraction; i++)
+    for (int i = 0; i < count && !chain; i++)
         arrput(collector->stores, members[i]);
     kernel->stores = keep(collector->stores, &kernel->store_count, arena);
     kernel->loads = keep(collector->loads, &kernel->load_count, arena);

@@ -8,7 +8,8 @@
  *   the same kernel needs is taken from a register, not from memory.
  * - library: it holds one contraction. The nodes with its number are the contraction and what is appended to it
  *   (bias, relu, addend), in order; only the last of them reaches memory, and with it the statistics that a convolution
- *   takes of it: `sum` and `m2` over all axes but the channels'.
+ *   takes of it: `sum` and `m2` over all axes but the channels'. Or it is attention, one way (attention.h): it stores
+ *   what carries its number, contractions and sums over rows, and computes other contractions inside.
  *
  * A generated kernel that stores one concat alone has nothing to do where each part is a stored value that lies in one
  * piece in it: the kernels that make the parts put them there (pass memory), and no program has a step for it. */
@@ -19,8 +20,9 @@
 
 struct kernel_use {
     int number;               /* from 1 */
-    struct node *contraction; /* NULL for generated kernels */
-    struct node **stores;     /* in graph order; of library kernels the result, then its sum and m2 */
+    struct node *contraction; /* NULL for generated kernels; of attention the last of its results */
+    bool attention;           /* computes contractions inside (passes/attention.h) */
+    struct node **stores;     /* in graph order; of a contraction the result, then its sum and m2 */
     struct node **loads;      /* stored nodes of other kernels, `read`s and `input`s, in order of first need */
     struct node **computed;   /* all that is computed inside, stored or not, operands first */
     int store_count, load_count, computed_count;

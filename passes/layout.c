@@ -6,17 +6,21 @@
  * first towards the users, then, to nodes that have none yet, towards the operands. A reshape that joins the channels
  * with other axes (flatten) ends it: such a value is row-major, and whoever computes it reads in one order and stores
  * in the other, so that no kernel only copies. Batch fields, variables, outputs and matrix products stay row-major;
- * where a convolution takes one of those as it is, or a product takes what lies in an order that its library can't
- * read, a reshape to its own shape is inserted, which says that a copy in the other order is needed.
+ * where a convolution takes one of those as it is, or as its weight what is computed with channels innermost, or a
+ * product takes what lies in an order that its library can't read, a reshape to its own shape is inserted, which says
+ * that a copy in the other order is needed.
  *
  * Convolutions that are kernels of our own (LANGUAGE_CUDA) read a weight best with its inputs innermost. The half
  * copies of parameters lie so, where convolutions read them as weights and nothing else does: the optimizer's kernel
  * stores them in that order.
  *
+ * The result of attention that is one kernel (attention.h) lies as the permute behind it wants it.
+ *
  * Before that, contractions get the types that the library of the target multiplies (library_types.h).
  *
  * Requires: no markers. Preserves: values; only layouts change, and such reshapes and casts appear. Reductions add in
  * the order of memory, so the last bits of sums may change. */
+#include "passes/attention.h"
 #include "passes/library_types.h"
 #include "passes/pass.h"
 #include "passes/view.h"
@@ -254,14 +258,34 @@ static void insert_copies(struct graph *graph)
     for (ptrdiff_t i = 0; i < arrlen(nodes); i++) {
         struct node *node = nodes[i];
         for (int j = 0; op_is(node->op, CLASS_CONTRACTION) && j < node->operand_count; j++) {
-            struct node **kept = is_conv(node) ? copies : matrices;
-            if (is_conv(node) ? is_activation(node, j) : !view_contraction_operand(node, j))
-                node->operands[j] = reordered(graph, node, node->operands[j], is_conv(node) ? 1 : NO_CHANNELS, kept);
+            struct node *operand = node->operands[j];
+            if (is_conv(node) && is_activation(node, j))
+                node->operands[j] = reordered(graph, node, operand, 1, copies);
+            else if (is_conv(node) ? operand->op != OP_read : !view_contraction_operand(node, j))
+                node->operands[j] = reordered(graph, node, operand, NO_CHANNELS, matrices);
         }
         graph_append(graph, node);
     }
     arena_free(arena);
     arrfree(nodes);
+}
+
+/* Where a permute takes the heads of attention back between rows and width, the result lies as the permute wants it. */
+static void order_attention(struct graph *graph)
+{
+    struct arena *arena = arena_new();
+    struct attention_set set = attention_find(graph, true, arena);
+    for (int i = 0; i < set.count; i++)
+        set.found[i].forward.result->mark = 1;
+    for (ptrdiff_t i = 0; set.count && i < arrlen(graph->nodes); i++) {
+        const struct node *user = graph->nodes[i];
+        int rank = user->type.shape.rank;
+        if (user->op != OP_permute || !user->operands[0]->mark || user->attributes->permutation[rank - 1] != rank - 1)
+            continue;
+        for (int axis = 0; axis < rank; axis++)
+            user->operands[0]->type.order[axis] = user->attributes->permutation[axis];
+    }
+    arena_free(arena);
 }
 
 void pass_layout(struct graph *graph, struct pass_context *context)
@@ -282,5 +306,8 @@ void pass_layout(struct graph *graph, struct pass_context *context)
         order_weights(graph);
     if (channels_last)
         insert_copies(graph);
+    graph_number(graph);
+    if (context->target->attention && pass_may_rewrite(context))
+        order_attention(graph);
     graph_number(graph);
 }

@@ -9,6 +9,7 @@
  *   loss_scale    adds the scaling that the precisions call for; its nodes are f32
  *   casts         only now, when every precision is known, are casts placed, as few as possible
  *   simplify, cse, dce
+ *   attention     what layout and fuse are to see as one kernel
  *   layout        memory orders; fuse needs them to see which accesses are contiguous
  *   fuse          what is stored, and by which kernel
  *   schedule      the order of kernels
@@ -23,8 +24,8 @@
 #include <time.h>
 
 static const char *const default_sequence[] = {
-    "join",     "gradients", "join", "dce",    "precision", "accumulate", "loss_scale", "casts",
-    "simplify", "cse",       "dce",  "layout", "fuse",      "schedule",   "memory",
+    "join",     "gradients", "join", "dce",       "precision", "accumulate", "loss_scale", "casts",
+    "simplify", "cse",       "dce",  "attention", "layout",    "fuse",       "schedule",   "memory",
 };
 
 /* Processor time: passes run on one thread, and other work on the machine does not count. */

@@ -4,6 +4,7 @@
 #include "check.h"
 #include "codegen/convolution_kernel.h"
 #include "codegen/kernel.h"
+#include "codegen/templates.h"
 
 #if CASTOR_CUDA
 
@@ -38,14 +39,15 @@ static struct program *make_program(struct arena *arena, int first, int every)
 {
     struct target target = {.name = "sim", .language = LANGUAGE_CUDA};
     struct program *program = program_new();
-    program->source = arena_printf(arena, "%s\n%s", kernel_prelude(&target, arena), convolution_kernel_template(arena));
+    program->source =
+        arena_printf(arena, "%s%s", kernel_prelude(&target, arena), templates_text(TEMPLATE_CONVOLUTION, arena));
     program->kernels = program_allocate(program, 12 * CONVOLUTION_TILES * sizeof *program->kernels);
     for (int i = first; i < 12 * CONVOLUTION_TILES; i += every) {
         struct convolution_kernel kernel =
             make_kernel(i % 3, i / 3 % 2 ? PROGRAM_F32 : PROGRAM_F16, i / 12 + 1, i / 6 % 2 == 0, arena);
         program->kernels[program->kernel_count++] = (struct program_kernel){
             .name = kernel.name,
-            .source = convolution_kernel_function(&kernel, kernel.name, arena),
+            .source = templates_function(kernel.name, kernel.threads, kernel.fields, kernel.body, arena),
             .threads = kernel.threads,
             .blocks = 1,
         };

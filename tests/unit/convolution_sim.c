@@ -8,6 +8,7 @@
 #if CASTOR_CUDA
 
 #include "codegen/kernel.h"
+#include "codegen/templates.h"
 #include "conv_cases.h"
 #include "conv_reference.h"
 #include "runtime/cuda/cuda.h"
@@ -125,8 +126,13 @@ static uint32_t add_kernel(struct program *program, const struct convolution_ker
     for (int i = 0; i < program->kernel_count; i++)
         if (strcmp(program->kernels[i].name, kernel->name) == 0)
             return (uint32_t)i;
-    program->kernels[program->kernel_count] = (struct program_kernel){
-        kernel->name, convolution_kernel_function(kernel, kernel->name, arena), kernel->threads, 1, 0, false};
+    program->kernels[program->kernel_count] =
+        (struct program_kernel){kernel->name,
+                                templates_function(kernel->name, kernel->threads, kernel->fields, kernel->body, arena),
+                                kernel->threads,
+                                1,
+                                0,
+                                false};
     return (uint32_t)program->kernel_count++;
 }
 
@@ -164,7 +170,8 @@ static struct program *make_program(struct sim_case *cases, int count, struct ar
     uint64_t counters = 0;
     program->name = "convolutions";
     program->target = "sim";
-    program->source = arena_printf(arena, "%s\n%s", kernel_prelude(&target, arena), convolution_kernel_template(arena));
+    program->source =
+        arena_printf(arena, "%s%s", kernel_prelude(&target, arena), templates_text(TEMPLATE_CONVOLUTION, arena));
     program->alignment = 64;
     program->accumulate = 1;
     program->kernels = program_allocate(program, most * sizeof *program->kernels);

@@ -281,7 +281,7 @@ int main(void)
     finds(good, argument_outside, "arguments belong to functions");
     finds(good, rule_outside, "the scale rule is no function");
     finds(good, unknown_source, "belongs to \"nothing\"");
-    finds(good, inline_contraction, "computed once, by a kernel");
+    finds(good, inline_contraction, "computes a contraction inside, yet stores none");
     finds(good, uncast_operand, "its operands are f16[2,3] and f32[3,4]");
     finds(good, uncast_write, "a f16[3,4] is written to a variable of f32[3,4]");
     finds(good, torn_kernel, "kernel 1 is not in one piece");

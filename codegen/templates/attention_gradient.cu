@@ -1,0 +1,217 @@
+/* The gradients of attention. With w = exp(score - maximum) / total, every one of them comes from
+ *
+ *     d_score = w (d_weight - sum over the row of d_weight w),  that sum being the one of d_result result. */
+namespace attention
+{
+
+template <class V> struct gradient_memory {
+    alignas(128) unsigned char own[2][ROWS * V::LINE], other[2][V::STEP * V::LINE];
+    float maximum[V::STEP], total[V::STEP], sum[V::STEP]; /* of the rows of `other` */
+};
+
+/* ---- rows ---- */
+
+/* The part of sum d_result * result that is in every `step`th chunk from `chunk` on. */
+template <class V>
+__device__ inline float part_of_sum(const unsigned char *d_result, int row, const typename V::element *result, int chunk,
+                                    int step)
+{
+    float sum = 0;
+    for (; chunk < V::CHUNKS; chunk += step) {
+        uint4 x = *(const uint4 *)(d_result + swizzle<V::LINE>(row, chunk));
+        uint4 y = *(const uint4 *)(result + chunk * 8);
+        unsigned a[4] = {x.x, x.y, x.z, x.w}, b[4] = {y.x, y.y, y.z, y.w};
+#pragma unroll
+        for (int k = 0; k < 4; k++) {
+            float low[2], high[2];
+            unpack(a[k], low[0], high[0], typename V::element());
+            unpack(b[k], low[1], high[1], typename V::element());
+            sum += low[0] * low[1];
+            sum += high[0] * high[1];
+        }
+    }
+    return sum;
+}
+
+/* What the score's row must know; rows behind the last count as if nothing came of them. */
+struct row_facts {
+    float maximum, total, sum;
+};
+
+template <class V, int threads>
+__device__ inline row_facts facts_of(const unsigned char *d_result, int row, int query, int part, const buffers &b,
+                                     const shape &s, const place &at)
+{
+    bool valid = query < s.queries;
+    long long index = (at.batch * s.heads + at.head) * s.queries + query;
+    const typename V::element *result = of_head((const typename V::element *)b.result, s.result, at);
+    row_facts facts = {valid ? b.maximum[index] : 0, valid ? b.total[index] : 1, 0};
+    facts.sum = valid ? part_of_sum<V>(d_result, row, result + query * s.result[2], part, threads) : 0;
+#pragma unroll
+    for (int distance = 1; distance < threads; distance *= 2)
+        facts.sum += __shfl_xor_sync(~0u, facts.sum, distance);
+    return facts;
+}
+
+/* From a score and the gradient of its dropped weight: the weight as the value meets it, and the score's gradient. */
+template <class V>
+__device__ inline void differentiate(float &score, float &d_dropped, const row_facts &row, float factor, bool outside)
+{
+    float weight = float_exp(rounded_score<V>(score) - row.maximum) / row.total;
+    float d_weight = factor > 0 ? d_dropped * factor : 0;
+    score = outside || !(factor > 0) ? 0 : weight * factor;
+    d_dropped = outside ? 0 : weight * (d_weight - row.sum);
+}
+
+/* ---- d_query: a tile of queries goes through the keys ---- */
+
+template <class V>
+__device__ inline void differentiate_rows(float (&scores)[V::STEP / 8][4], float (&d_weights)[V::STEP / 8][4],
+                                          const row_facts (&rows)[2], const dropout<V> &drops, int query, int key,
+                                          int keys)
+{
+#pragma unroll
+    for (int j = 0; j < V::STEP / 8; j++)
+        for (int half = 0; half < 2; half++) {
+            float factor[2] = {1, 1};
+            int below = query + lane_row(2 * half), column = key + j * 8 + lane_column(0);
+            if constexpr (V::drops)
+                drops.two(below, column, factor);
+            for (int i = 0; i < 2; i++) {
+                bool outside = column + i >= keys || (V::causal && column + i > below);
+                differentiate<V>(scores[j][2 * half + i], d_weights[j][2 * half + i], rows[half], factor[i], outside);
+            }
+        }
+}
+
+template <class V>
+__device__ inline void query_block(int block, const buffers &b, const shape &s, gradient_memory<V> &shared)
+{
+    typedef typename V::element element;
+    constexpr int STEP = V::STEP;
+    const place at = place_of(block, s, true);
+    const element *key = of_head((const element *)b.key, s.key, at);
+    const element *value = of_head((const element *)b.value, s.value, at);
+    const int first = at.tile * ROWS, row = (int)threadIdx.x / 32 * WARP_ROWS, keys = (int)s.keys;
+    const int end = V::causal && first + ROWS < keys ? first + ROWS : keys;
+    load_tile<V>(shared.own[0], of_head((const element *)b.query, s.query, at), s.query[2], ROWS, first,
+                 (int)s.queries);
+    load_tile<V>(shared.own[1], of_head((const element *)b.d_result, s.d_result, at), s.d_result[2], ROWS, first,
+                 (int)s.queries);
+    copies_commit();
+    copies_wait<0>();
+    if constexpr (V::scales)
+        scale_tile<V>(shared.own[0], ROWS, __int_as_float((int)s.query_scale));
+    __syncthreads();
+
+    const dropout<V> drops(b, s, at);
+    row_facts rows[2];
+    for (int half = 0; half < 2; half++)
+        rows[half] = facts_of<V, 4>(shared.own[1], row + lane_row(2 * half), first + row + lane_row(2 * half),
+                                    (int)threadIdx.x % 4, b, s, at);
+    float sums[V::WIDTH / 8][4] = {};
+    for (int from = 0; from < end; from += STEP) {
+        load_tile<V>(shared.other[0], key, s.key[2], STEP, from, keys);
+        load_tile<V>(shared.other[1], value, s.value[2], STEP, from, keys);
+        copies_commit();
+        copies_wait<0>();
+        __syncthreads();
+        float scores[STEP / 8][4] = {}, d_weights[STEP / 8][4] = {};
+        multiply_lines<V, STEP>(scores, shared.own[0], row, shared.other[0]);
+        multiply_lines<V, STEP>(d_weights, shared.own[1], row, shared.other[1]);
+        differentiate_rows<V>(scores, d_weights, rows, drops, first + row, from, keys);
+        multiply_columns<V, STEP>(sums, d_weights, shared.other[0]);
+        __syncthreads();
+    }
+    store_rows<V>(sums, shared.own[0], row, of_head((element *)b.d_query, s.d_query, at), s.d_query[2], first,
+                  (int)s.queries);
+}
+
+/* ---- d_key and d_value: a tile of keys goes through the queries; rows of products are keys ---- */
+
+template <class V>
+__device__ inline void differentiate_columns(float (&scores)[V::STEP / 8][4], float (&d_weights)[V::STEP / 8][4],
+                                             const gradient_memory<V> &shared, const dropout<V> &drops, int key,
+                                             int query, int queries)
+{
+#pragma unroll
+    for (int j = 0; j < V::STEP / 8; j++)
+        for (int e = 0; e < 4; e++) {
+            int column = j * 8 + lane_column(e), own = key + lane_row(e);
+            bool outside = query + column >= queries || (V::causal && own > query + column);
+            float factor = 1;
+            if constexpr (V::drops)
+                factor = outside ? 0 : drops.one(query + column, own);
+            row_facts row = {shared.maximum[column], shared.total[column], shared.sum[column]};
+            differentiate<V>(scores[j][e], d_weights[j][e], row, factor, outside);
+        }
+}
+
+template <class V>
+__device__ inline void load_queries(const buffers &b, const shape &s, const place &at, int from,
+                                    gradient_memory<V> &shared)
+{
+    typedef typename V::element element;
+    load_tile<V>(shared.other[0], of_head((const element *)b.query, s.query, at), s.query[2], V::STEP, from,
+                 (int)s.queries);
+    load_tile<V>(shared.other[1], of_head((const element *)b.d_result, s.d_result, at), s.d_result[2], V::STEP, from,
+                 (int)s.queries);
+    copies_commit();
+    copies_wait<0>();
+    if constexpr (V::scales)
+        scale_tile<V>(shared.other[0], V::STEP, __int_as_float((int)s.query_scale));
+    __syncthreads();
+    constexpr int threads = THREADS / V::STEP;
+    int row = (int)threadIdx.x / threads, part = (int)threadIdx.x % threads;
+    row_facts facts = facts_of<V, threads>(shared.other[1], row, from + row, part, b, s, at);
+    if (part == 0) {
+        shared.maximum[row] = facts.maximum;
+        shared.total[row] = facts.total;
+        shared.sum[row] = facts.sum;
+    }
+    __syncthreads();
+}
+
+template <class V>
+__device__ inline void key_block(int block, const buffers &b, const shape &s, gradient_memory<V> &shared)
+{
+    typedef typename V::element element;
+    constexpr int STEP = V::STEP;
+    const place at = place_of(block, s, false);
+    const int first = at.tile * ROWS, row = (int)threadIdx.x / 32 * WARP_ROWS, keys = (int)s.keys;
+    load_tile<V>(shared.own[0], of_head((const element *)b.key, s.key, at), s.key[2], ROWS, first, keys);
+    load_tile<V>(shared.own[1], of_head((const element *)b.value, s.value, at), s.value[2], ROWS, first, keys);
+    copies_commit();
+
+    const dropout<V> drops(b, s, at);
+    float d_key[V::WIDTH / 8][4] = {}, d_value[V::WIDTH / 8][4] = {};
+    for (int from = V::causal ? first : 0; from < s.queries; from += STEP) {
+        load_queries<V>(b, s, at, from, shared);
+        float scores[STEP / 8][4] = {}, d_weights[STEP / 8][4] = {};
+        multiply_lines<V, STEP>(scores, shared.own[0], row, shared.other[0]);
+        multiply_lines<V, STEP>(d_weights, shared.own[1], row, shared.other[1]);
+        differentiate_columns<V>(scores, d_weights, shared, drops, first + row, from, (int)s.queries);
+        multiply_columns<V, STEP>(d_value, scores, shared.other[1]);
+        multiply_columns<V, STEP>(d_key, d_weights, shared.other[0]);
+        __syncthreads();
+    }
+    copies_wait<0>();
+    store_rows<V>(d_key, shared.own[0], row, of_head((element *)b.d_key, s.d_key, at), s.d_key[2], first, keys);
+    store_rows<V>(d_value, shared.own[1], row, of_head((element *)b.d_value, s.d_value, at), s.d_value[2], first, keys);
+}
+
+/* Blocks of queries, then blocks of keys. */
+template <class V> __device__ inline void gradient(const buffers &b, const shape &s)
+{
+    __shared__ gradient_memory<V> shared;
+    const int query_blocks = (int)(s.pairs * s.tiles);
+    for (int block = (int)blockIdx.x; block < s.blocks; block += (int)gridDim.x) {
+        if (block < query_blocks)
+            query_block<V>(block, b, s, shared);
+        else
+            key_block<V>(block - query_blocks, b, s, shared);
+        __syncthreads();
+    }
+}
+
+} // namespace attention
