@@ -352,6 +352,52 @@ static const char *emit_cumsum(struct exporting *e, const struct node *node)
                 node->type.element);
 }
 
+static void put_value(struct exporting *e, int field, const char *name, const struct type *type)
+{
+    struct message value = onnx_value(name, type);
+    message_put(&e->out, field, &value);
+}
+
+/* One turn of the loop: element `turn`, unless it is suppressed, suppresses those behind it that it has the pair with.
+ */
+static struct message suppressing_turn(struct exporting *e, const struct node *node)
+{
+    struct message outside = e->out;
+    const struct type *type = &node->type, one = type_scalar(ELEMENT_BOOL), index = type_scalar(ELEMENT_I64);
+    int last = type->shape.rank - 1;
+    int64_t n = type->shape.dimension[last], *places = ARENA_ARRAY(e->arena, int64_t, n + 1);
+    for (int64_t i = 0; i < n; i++)
+        places[i] = i;
+    const char *turn = new_name(e), *on = new_name(e), *before = new_name(e);
+    e->out = (struct message){0};
+    message_text(&e->out, GRAPH_NAME, op_info(node->op)->name);
+    put_value(e, GRAPH_INPUT, turn, &index);
+    put_value(e, GRAPH_INPUT, on, &one);
+    put_value(e, GRAPH_INPUT, before, type);
+    const char *pairs = emit_integer(e, "Gather", operand(e, node, 0), turn, "axis", last);
+    const char *which = emit(e, "Unsqueeze", turn, integers(e, (const int64_t[]){0}, 1), NULL);
+    const char *own = emit_integer(e, "Gather", before, which, "axis", last);
+    const char *behind = emit(e, "Less", turn, integers(e, places, (int)n), NULL);
+    const char *hit = emit(e, "And", emit(e, "And", pairs, behind, NULL), emit(e, "Not", own, NULL, NULL), NULL);
+    put_value(e, GRAPH_OUTPUT, emit(e, "Identity", on, NULL, NULL), &one);
+    put_value(e, GRAPH_OUTPUT, emit(e, "Or", before, hit, NULL), type);
+    struct message body = e->out;
+    e->out = outside;
+    return body;
+}
+
+static const char *emit_suppressed(struct exporting *e, const struct node *node)
+{
+    const struct shape *shape = &node->type.shape;
+    const char *turns = scalar(e, (double)shape->dimension[shape->rank - 1], ELEMENT_I64), *name = new_name(e);
+    const char *none = constant(e, &node->type, ARENA_ARRAY(e->arena, char, shape_elements(shape) + 1));
+    const char *inputs[] = {turns, scalar(e, 1, ELEMENT_BOOL), none};
+    struct message body = suppressing_turn(e, node), loop = onnx_node("Loop", inputs, 3, name);
+    onnx_node_graph(&loop, "body", &body);
+    finish(e, &loop);
+    return name;
+}
+
 /* ---- contractions ---- */
 
 static const char *emit_matmul(struct exporting *e, const struct node *node)
@@ -563,6 +609,8 @@ static const char *emit_node(struct exporting *e, const struct node *node)
         return emit_choice(e, node);
     case OP_cumsum:
         return emit_cumsum(e, node);
+    case OP_suppressed:
+        return emit_suppressed(e, node);
     case OP_gather:
         return emit_gather(e, node);
     case OP_matmul:
@@ -588,10 +636,7 @@ static bool emit_all(struct exporting *e)
         e->names[node->id] = emit_node(e, node);
         ok = e->names[node->id];
         if (!ok && !e->error->code && !diagnostics_errors(diagnostics))
-            refuse(e, node,
-                   node->op == OP_random       ? "its draws are Castor's own"
-                   : node->op == OP_suppressed ? "ONNX has no operator for it"
-                                               : "only training uses it");
+            refuse(e, node, node->op == OP_random ? "its draws are Castor's own" : "only training uses it");
     }
     return ok;
 }

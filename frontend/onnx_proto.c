@@ -91,8 +91,8 @@ struct message onnx_value(const char *name, const struct type *type)
 /* ---- nodes ---- */
 
 enum { NODE_INPUT = 1, NODE_OUTPUT = 2, NODE_OP = 4, NODE_ATTRIBUTE = 5 };
-enum { ATTRIBUTE_NAME = 1, ATTRIBUTE_I = 3, ATTRIBUTE_INTS = 8, ATTRIBUTE_TYPE = 20 };
-enum { TYPE_INT = 2, TYPE_INTS = 7 };
+enum { ATTRIBUTE_NAME = 1, ATTRIBUTE_I = 3, ATTRIBUTE_GRAPH = 6, ATTRIBUTE_INTS = 8, ATTRIBUTE_TYPE = 20 };
+enum { TYPE_INT = 2, TYPE_GRAPH = 5, TYPE_INTS = 7 };
 
 struct message onnx_node(const char *op, const char *const *inputs, int count, const char *output)
 {
@@ -120,6 +120,15 @@ void onnx_node_integers(struct message *node, const char *name, const int64_t *v
     for (int i = 0; i < count; i++)
         message_integer(&attribute, ATTRIBUTE_INTS, values[i]);
     message_integer(&attribute, ATTRIBUTE_TYPE, TYPE_INTS);
+    message_put(node, NODE_ATTRIBUTE, &attribute);
+}
+
+void onnx_node_graph(struct message *node, const char *name, struct message *graph)
+{
+    struct message attribute = {0};
+    message_text(&attribute, ATTRIBUTE_NAME, name);
+    message_put(&attribute, ATTRIBUTE_GRAPH, graph);
+    message_integer(&attribute, ATTRIBUTE_TYPE, TYPE_GRAPH);
     message_put(node, NODE_ATTRIBUTE, &attribute);
 }
 

@@ -31,6 +31,8 @@ struct message onnx_value(const char *name, const struct type *type);
 struct message onnx_node(const char *op, const char *const *inputs, int count, const char *output);
 void onnx_node_integer(struct message *node, const char *name, int64_t value);
 void onnx_node_integers(struct message *node, const char *name, const int64_t *values, int count);
+/* An attribute that is a graph, which it takes over. */
+void onnx_node_graph(struct message *node, const char *name, struct message *graph);
 /* The ModelProto around a graph, which it takes over. */
 struct message onnx_model(struct message *graph, int opset, const char *producer);
 

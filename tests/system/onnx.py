@@ -30,6 +30,8 @@ OTHERS = """model (x: f32[batch, 3, 12, 12], words: class(20)[batch, 6], label: 
     loss   = cross_entropy(logits, label) + 0.01 * mean(logits ^ 2) + mean(larger ^ 2)
     metric accuracy = mean(argmax(logits) == label)
     metric share    = ratio(sum(logits), sum(abs(logits)))
+    corner = told[:, :, :2]
+    output kept = nms(concat(corner, corner + 1, axis = 2), told[:, :, 2], threshold = 0.1)
     output logits
     output larger
     output seen = softmax(logits)
