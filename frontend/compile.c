@@ -273,6 +273,7 @@ int compilation_module(struct compilation *compilation, const struct compile_req
                                                   .fetch_gradients = request->fetch_gradients,
                                                   .no_update = request->no_update,
                                                   .outputs = request->outputs,
+                                                  .one_batch = request->one_batch,
                                                   .only_fed = request->only_fed};
     elaborate_request.scale = scale_rule(compilation, &elaborate_request.scale_explicit);
     compilation->module = elaborate(compilation->unit, &elaborate_request);

@@ -50,6 +50,7 @@ struct compile_request {
     int feed_count;
     bool fetch_gradients, no_update;
     bool outputs;           /* `output NAME` values too */
+    bool one_batch;         /* metrics are those of one batch */
     bool only_fed;          /* evaluation leaves out what needs inputs that are not fed */
     const char *stop_after; /* a pass; NULL: the whole pipeline */
     const char *passes;     /* comma-separated passes to run; NULL: --passes, else the whole pipeline */

@@ -32,8 +32,11 @@ int command_export(const struct invocation *invocation)
         code = EXIT_TEXT;
     }
     if (!code) {
-        struct compile_request request = {
-            .eval = compilation.settings->batch, .outputs = true, .stop_after = "dce", .observe = true};
+        struct compile_request request = {.eval = compilation.settings->batch,
+                                          .outputs = true,
+                                          .one_batch = true,
+                                          .stop_after = "dce",
+                                          .observe = true};
         code = compilation_module(&compilation, &request);
     }
     if (!code)

@@ -122,6 +122,7 @@ static int run(struct compilation *compilation, struct run_settings *settings)
                                       .fetch_gradients = training && !fetch && !settings->steps,
                                       .no_update = !settings->steps,
                                       .outputs = true,
+                                      .one_batch = true,
                                       .only_fed = true,
                                       .observe = true};
     int code = batch > 0 ? compilation_module(compilation, &request) : EXIT_DEVICE;

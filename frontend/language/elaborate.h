@@ -142,6 +142,7 @@ struct elaborate_request {
     bool fetch_gradients;    /* grad:PARAM of every trained parameter */
     const char *const *feed; /* random draws, by their names, that become inputs of the graphs */
     int feed_count;
+    bool one_batch; /* metrics are those of one batch, which is all there is: total(x) is x */
     bool only_fed;  /* evaluating graphs leave out what needs an input that is not among `feed`, unless it is among
                        `fetch` or nothing would be left */
     bool no_update; /* graph train computes losses and gradients and writes nothing (`castor run` without --steps) */

@@ -11,7 +11,7 @@ static const char metrics_name[] = "metrics";
 /* In graphs that evaluate a data set. */
 static bool is_summing(const struct elaborator *e)
 {
-    return e->request && e->builder.graph && e->builder.graph != e->init && !e->training && !e->request->outputs;
+    return e->request && e->builder.graph && e->builder.graph != e->init && !e->training && !e->request->one_batch;
 }
 
 /* Elsewhere it is the value of the batch. */
