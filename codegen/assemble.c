@@ -196,14 +196,26 @@ static bool is_minimized(const struct module *module, const char *loss)
     return false;
 }
 
+static int compare_origins(const void *a, const void *b)
+{
+    uint32_t x = (*(const struct node *const *)a)->origin, y = (*(const struct node *const *)b)->origin;
+    return (x > y) - (x < y);
+}
+
+/* As the model declares them, not as they were scheduled: the log shows them in this order, and the first metric may
+ * choose the best weights. */
 static void add_outputs(struct assembly *assembly)
 {
     struct assembler *assembler = assembly->assembler;
     struct program_output *outputs = NULL;
-    for (ptrdiff_t i = 0; i < arrlen(assembly->graph->nodes); i++) {
-        const struct node *node = assembly->graph->nodes[i];
-        if (node->op != OP_output)
-            continue;
+    const struct node **nodes = NULL;
+    for (ptrdiff_t i = 0; i < arrlen(assembly->graph->nodes); i++)
+        if (assembly->graph->nodes[i]->op == OP_output)
+            arrput(nodes, assembly->graph->nodes[i]);
+    if (nodes)
+        qsort(nodes, arrlenu(nodes), sizeof(struct node *), compare_origins);
+    for (ptrdiff_t i = 0; i < arrlen(nodes); i++) {
+        const struct node *node = nodes[i];
         const struct attributes *attributes = node->attributes;
         struct program_output output = {.name = keep(assembler, attributes->symbol),
                                         .kind = (enum program_output_kind)attributes->output,
@@ -218,6 +230,7 @@ static void add_outputs(struct assembly *assembly)
     if (outputs)
         memcpy(assembly->entry->outputs, outputs, sizeof *outputs * arrlenu(outputs));
     arrfree(outputs);
+    arrfree(nodes);
 }
 
 /* ---- steps ---- */

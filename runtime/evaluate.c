@@ -49,6 +49,22 @@ static bool open_feeders(struct evaluator *evaluator, const struct batches *batc
     return !rest || feeder_open(&evaluator->tail, executor, tail, batches, error);
 }
 
+/* Metrics are told in the order in which the model declares them, which that of the entry's outputs is. */
+static bool order_metrics(struct evaluator *evaluator)
+{
+    const struct program_entry *entry = evaluator->whole.program;
+    bool ok = true;
+    for (int i = 0; i < entry->output_count && ok; i++) {
+        const struct program_output *output = &entry->outputs[i];
+        bool metric = output->kind == PROGRAM_METRIC || output->kind == PROGRAM_NUMERATOR;
+        const char *name = metric                          ? output->name
+                           : output->kind == PROGRAM_TOTAL ? totals_metric(&evaluator->totals, output->name)
+                                                           : NULL;
+        ok = !name || tally_expect(&evaluator->tally, name);
+    }
+    return ok;
+}
+
 /* Runs one batch of `count` examples. */
 static bool run_batch(struct evaluator *evaluator, int64_t count, struct error *error)
 {
@@ -93,6 +109,7 @@ bool evaluate(struct executor *executor, const struct batches *batches, enum spl
     if (!batches->examples[split])
         return error_set(error, "the data has no %s set", names[split]);
     bool ok = totals_open(&evaluator.totals, executor, error) && open_feeders(&evaluator, batches, error) &&
+              (order_metrics(&evaluator) || error_set(error, "out of memory")) &&
               run_batches(&evaluator, batches, error) && totals_finish(&evaluator.totals, &evaluator.tally, error);
     if (ok) {
         evaluation->count = tally_scores(&evaluator.tally, evaluation->scores);

@@ -33,6 +33,11 @@ static struct tally_item *find_or_add(struct tally *tally, const char *name, enu
     return &tally->items[tally->count++];
 }
 
+bool tally_expect(struct tally *tally, const char *name)
+{
+    return find_or_add(tally, name, PROGRAM_METRIC, 0);
+}
+
 static void add_value(struct tally_item *item, enum program_output_kind kind, double value, double examples)
 {
     switch (kind) {

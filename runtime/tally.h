@@ -17,6 +17,8 @@ struct tally {
     int count, room;
 };
 
+/* Makes room for a metric: scores come in the order in which their names came. False when out of memory. */
+bool tally_expect(struct tally *tally, const char *name);
 /* Adds the scalar results of one execution over so many examples. False when out of memory. */
 bool tally_add(struct tally *tally, const struct program_entry *entry, const double *results, int64_t examples);
 /* Adds what another tally holds. */

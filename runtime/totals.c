@@ -36,6 +36,17 @@ void totals_close(struct totals *totals)
     *totals = (struct totals){.entry = -1};
 }
 
+const char *totals_metric(const struct totals *totals, const char *total)
+{
+    for (int i = 0; totals->entry >= 0 && i < totals->metrics->output_count; i++) {
+        const char *name = totals->metrics->outputs[i].name;
+        size_t length = strlen(name);
+        if (strncmp(total, name, length) == 0 && strncmp(total + length, ".total.", strlen(".total.")) == 0)
+            return name;
+    }
+    return NULL;
+}
+
 static int find_input(const struct totals *totals, const char *name)
 {
     for (int i = 0; i < totals->metrics->input_count; i++)

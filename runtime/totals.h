@@ -17,6 +17,8 @@ struct totals {
 bool totals_open(struct totals *totals, struct executor *executor, struct error *error);
 void totals_close(struct totals *totals);
 
+/* The metric that takes a total of this name; NULL: there is none. */
+const char *totals_metric(const struct totals *totals, const char *total);
 /* Adds what the last run of entry `number` put out. */
 bool totals_add(struct totals *totals, int number, struct error *error);
 /* Adds the metrics of what was summed to the tally. */

@@ -185,6 +185,7 @@ def check_metrics(folder):
         ids = int(got["ids"])
         check(ids.bit_count() == 11, f"examples {ids:b} evaluated, of which eleven are for testing")
         wanted = expected([row for i, row in enumerate(rows) if ids >> i // 3 & 1])
+        check([name for name in got if name in wanted] == ["map", "f1", "kept"], f"metrics in their order: {list(got)}")
         for name, value in wanted.items():
             check(abs(got[name] - value) < 1e-6, f"{name} on {device}: {got[name]}, not {value}")
 
