@@ -41,6 +41,20 @@ void lower_remember(struct lowerer *lowerer, struct memo_key key, int depth, int
     hmput(lowerer->memo[depth], key, number);
 }
 
+/* A vector of lanes whose first is a multiple of LANES in all: divided by such a number it gives one quotient. */
+static bool has_one_quotient(const struct lowered *out, const struct affine *index, int64_t by)
+{
+    int vectors = 0;
+    for (int i = 0; i < index->count; i++) {
+        const struct index_variable *variable = &out->variables[index->terms[i].variable];
+        bool lanes = variable->vector && variable->kind == INDEX_LOOP && index->terms[i].factor == 1;
+        vectors += lanes;
+        if (!lanes && (variable->vector || index->terms[i].factor % LANES))
+            return false;
+    }
+    return vectors == 1 && index->constant % LANES == 0 && by % LANES == 0;
+}
+
 /* The derived variable of this definition, as an expression. */
 static const struct affine *derive(struct lowerer *lowerer, enum index_kind kind, const struct affine *of, int64_t by,
                                    int64_t low, int64_t high)
@@ -52,7 +66,8 @@ static const struct affine *derive(struct lowerer *lowerer, enum index_kind kind
     if (number < 0) {
         struct index_variable variable = {
             .kind = kind, .of = of, .by = by, .low = low, .high = high, .depth = affine_depth(out, of)};
-        variable.vector = affine_vector(out, of);
+        variable.vector =
+            affine_vector(out, of) && !(kind == INDEX_QUOTIENT && low >= 0 && has_one_quotient(out, of, by));
         number = (int)arrlen(out->variables);
         arrput(out->variables, variable);
         lower_append_item(lowerer, variable.depth, ITEM_INDEX, number);
@@ -133,6 +148,8 @@ const struct affine *lower_remainder(struct lowerer *lowerer, const struct affin
     affine_range(&lowerer->out, rest, &low, &high);
     if (low >= 0 && high < by)
         return rest;
+    if (low >= 0 && has_one_quotient(&lowerer->out, rest, by)) /* then its lanes lie side by side */
+        return affine_add(lowerer->out.arena, rest, lower_quotient(lowerer, rest, by), -by);
     return derive(lowerer, INDEX_REMAINDER, low < 0 ? index : rest, by, 0, by - 1);
 }
 

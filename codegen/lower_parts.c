@@ -58,23 +58,37 @@ static bool may_cut(const struct nest *nest, const struct node *concat, int axis
     return true;
 }
 
+/* Sums over the rows are taken part by part where each is complete in its part: along the parts' axis nothing is added.
+ */
+static bool may_reduce(const struct nest *nest, int axis)
+{
+    if (nest->outer_fixed && nest->outer >> axis & 1)
+        return false;
+    for (ptrdiff_t i = 0; i < arrlen(nest->members); i++) {
+        const struct nest_member *member = &nest->members[i];
+        if (member->reduction != REDUCTION_NONE &&
+            (member->reduction != REDUCTION_COLUMN || member->node->op == OP_fold))
+            return false;
+        for (int k = 0; member->reduction && k < RANK_MAX; k++)
+            if (member->axis[k] == axis && member->node->attributes->axes >> k & 1)
+                return false;
+    }
+    return true;
+}
+
 const struct node *lower_find_parts(struct lowerer *lowerer, const struct nest *nest, int *axis)
 {
     const struct node *best = NULL;
     int64_t strip_items = lowerer->current < lowerer->use->strip_nests ? lowerer->use->strip_items : 0;
-    if (nest->outer_fixed)
-        return NULL;
     for (ptrdiff_t i = 0; i < arrlen(nest->members); i++) {
         const struct nest_member *member = &nest->members[i];
         int along = 0;
         const struct node *concat = find_concat(lowerer, member->base ? member->base : member->node, &along);
-        if (member->reduction != REDUCTION_NONE)
-            return NULL;
-        if (concat && (!best || concat->operand_count > best->operand_count) &&
+        if (concat && member->reduction == REDUCTION_NONE && (!best || concat->operand_count > best->operand_count) &&
             may_cut(nest, concat, member->axis[along], strip_items)) {
             best = concat;
             *axis = member->axis[along];
         }
     }
-    return best;
+    return best && may_reduce(nest, *axis) ? best : NULL;
 }
