@@ -4,6 +4,7 @@
 #include "passes/memory.h"
 
 #include <stb/stb_ds.h>
+#include <stdlib.h>
 
 enum {
     SMALL_ELEMENTS = 16384, /* a nest of at most so many elements may follow another one in its kernel */
@@ -387,20 +388,69 @@ void fuse_place(struct fuser *fuser, struct node *node)
     fact->stored |= fact->required || nest_is_alone(node);
 }
 
+/* The parameter whose value, optimizer state or half copy the node writes; NULL for all else. */
+static const char *parameter_of(const struct fuser *fuser, const struct node *effect)
+{
+    const struct variable *variable =
+        effect->op == OP_write ? module_find_variable(fuser->graph->module, effect->attributes->symbol) : NULL;
+    return !variable ? NULL : variable->source ? variable->source : variable->name;
+}
+
+/* An effect, where the first one of its parameter stands, and how many that has. */
+struct waiting {
+    struct node *node;
+    int first, place;
+    int *count;
+};
+
+static int compare_waiting(const void *a, const void *b)
+{
+    const struct waiting *x = a, *y = b;
+    return x->first != y->first ? x->first - y->first : x->place - y->place;
+}
+
+/* Effects by parameter: what is written of one reads the same values, so it belongs into one kernel. */
+static struct waiting *sort_effects(struct fuser *fuser, int *counts)
+{
+    struct waiting *waiting = NULL;
+    struct {
+        const char *key;
+        int value;
+    } *first = NULL;
+    for (int i = 0; i < arrlen(fuser->effects); i++) {
+        const char *parameter = parameter_of(fuser, fuser->effects[i]);
+        ptrdiff_t at = parameter ? hmgeti(first, parameter) : -1;
+        int place = at < 0 ? i : first[at].value;
+        if (parameter && at < 0)
+            hmput(first, parameter, i);
+        counts[place]++;
+        struct waiting each = {fuser->effects[i], place, i, &counts[place]};
+        arrput(waiting, each);
+    }
+    if (waiting)
+        qsort(waiting, arrlenu(waiting), sizeof *waiting, compare_waiting);
+    hmfree(first);
+    return waiting;
+}
+
 void fuse_place_effects(struct fuser *fuser)
 {
-    int level = 0, group = GROUP_NONE;
+    int level = 0, group = GROUP_NONE, parameter = -1;
     for (ptrdiff_t i = 0; i < arrlen(fuser->groups); i++)
         level = fuser->groups[i].level >= level ? fuser->groups[i].level + 1 : level;
-    for (ptrdiff_t i = 0; i < arrlen(fuser->effects); i++) {
-        struct node *node = fuser->effects[i];
-        int nest = group == GROUP_NONE ? -1 : join_by_load(fuser, node, group);
+    struct waiting *waiting = sort_effects(fuser, ARENA_ARRAY(fuser->arena, int, arrlenu(fuser->effects)));
+    for (ptrdiff_t i = 0; i < arrlen(waiting); i++) {
+        struct node *node = waiting[i].node;
+        bool next = waiting[i].first != parameter; /* all of a parameter go into one kernel */
+        parameter = waiting[i].first;
+        bool full = group != GROUP_NONE && next && fuser->groups[group].nests + *waiting[i].count > UPDATE_NESTS_MAX;
+        int nest = group == GROUP_NONE || full ? -1 : join_by_load(fuser, node, group);
         if (nest < 0) {
-            if (group == GROUP_NONE || fuser->groups[group].nests >= UPDATE_NESTS_MAX ||
-                !pass_may_rewrite(fuser->context))
+            if (group == GROUP_NONE || full || !pass_may_rewrite(fuser->context))
                 group = fuse_new_group(fuser, level, false);
             nest = new_nest(fuser, node, group);
         }
         settle(fuser, node, nest);
     }
+    arrfree(waiting);
 }

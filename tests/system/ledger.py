@@ -69,6 +69,7 @@ for model, (parameters, limits) in NETWORKS.items() if sim["available"] else ():
     pin(f"{model} at full size on sim", row, limits)
     check(row["parameters"] == parameters, f"{model} has {row['parameters']} parameters, not {parameters}")
     check(row["casts_standalone"] == 0, f"{model}: {row['casts_standalone']} standalone casts")
+    check(row["copies"] == 0, f"{model}: {row['copies']} copies")
 
 
 def reduced_commands():
