@@ -1,12 +1,14 @@
 """Detection against plain Python: detection.py CASTOR.
 
 Boxes that non-maximum suppression keeps, and which of them are right; and mean average precision over a data set, whose
-last batch is a part of one, beside other metrics of totals. On the host and, where there is one, on the simulated GPU,
+last batch is a part of one, beside other metrics of totals. The data that models/README.md has for ssd.net come with their
+boxes as they are. On the host and, where there is one, on the simulated GPU,
 which must have the same bits. The boxes are drawn so that no overlap is near the threshold.
 """
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -41,6 +43,23 @@ train {
     steps     1
     minimize  loss with sgd(lr = 0)
     precision half(f16)
+}
+"""
+
+SCENES = """
+import "MODEL"
+model (image: f32[batch, 1, 128, 128], box: f32[batch, 4, 4], label: class(11)[batch, 4]) {
+    param weight: [1] ~ ones
+    loss           = mean(image) * sum(weight)
+    metric shade   = mean(image)
+    metric largest = max(box)
+    metric ordered = mean(box[.., 2:] - box[.., :2] > 0 or unsqueeze(label == 0, -1))
+}
+train {
+    data      npz("scenes.npz")
+    batch     4
+    steps     1
+    minimize  loss with sgd(lr = 0)
 }
 """
 
@@ -190,11 +209,29 @@ def check_metrics(folder):
             check(abs(got[name] - value) < 1e-6, f"{name} on {device}: {got[name]}, not {value}")
 
 
+def check_scenes(folder):
+    """The data line of the table's row, read by a network that looks at the fields alone."""
+    scenes, net, weights = (os.path.join(folder, name) for name in ("scenes.npz", "scenes.net", "ones.safetensors"))
+    made = subprocess.run([sys.executable, os.path.join(ROOT, "models", "scenes.py"), scenes, "20"], capture_output=True, text=True)
+    if made.returncode:
+        print("no Fashion-MNIST here, so no scenes of it")
+        return
+    with open(os.path.join(ROOT, "models", "README.md")) as file:
+        line = re.search(r"ssd\.net .*--data '(.*?)'", file.read()).group(1).replace("\\|", "|").replace("scenes.npz", scenes)
+    with open(net, "w") as file:
+        file.write(SCENES.replace("MODEL", os.path.join(ROOT, "models", "ssd.net")))
+    safetensors.write(weights, {"weight": ("F32", [1], [1])})
+    got = json.loads(castor("eval", net, "--device", "host", "--data", line, "--weights", weights, "--json"))["eval"]
+    check(0 < got["largest"] <= 1 and got["ordered"] == 1, f"boxes of the scenes: {got}")
+    check(abs(got["shade"]) < 0.5, f"images of the scenes: {got}")
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         for n, batch in ((1, 2), (2, 4), (7, 5), (40, 3)):
             check_nms(folder, n, batch)
         check_metrics(folder)
+        check_scenes(folder)
     finish()
 
 
