@@ -62,7 +62,7 @@ static bool is_kept(struct printer *printer, int number, bool declare)
                 continue;
             kept += steps;
             if (declare)
-                text_line(&printer->text, "%s kept_%d[%lld];",
+                text_line(&printer->text, "%s kept%d[%lld];",
                           print_lane_type(printer, printer->lowered->values[own].lane), own, (long long)steps);
             else if (own == number)
                 return true;

@@ -85,12 +85,12 @@ static void print_phase_value(struct printer *printer, const struct item *item)
     int kept = cuda_keep_taken(printer, printer->phase, item);
     const char *name = print_value_name(printer, item->number);
     if (kept >= 0)
-        text_line(&printer->text, "const %s %s = kept_%d[step];",
+        text_line(&printer->text, "const %s %s = kept%d[step];",
                   print_lane_type(printer, printer->lowered->values[item->number].lane), name, kept);
     else
         cuda_print_value(printer, item->number);
     if (kept < 0 && cuda_keep_gives(printer, item))
-        text_line(&printer->text, "kept_%d[step] = %s;", item->number, name);
+        text_line(&printer->text, "kept%d[step] = %s;", item->number, name);
 }
 
 static void print_item(struct printer *printer, const struct item *item)
