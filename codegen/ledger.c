@@ -93,6 +93,12 @@ static void count_arena(struct ledger *ledger, const struct graph *graph, const 
         ledger->arena_lower_bound = (uint64_t)use.bound + workspace;
 }
 
+/* A kernel that pass remat made: what it stores was stored before. */
+static bool is_again(const struct kernel_use *use)
+{
+    return use->store_count && use->stores[0]->again;
+}
+
 static void count_entry(struct ledger *ledger, const struct graph *graph, const struct program *program,
                         const struct target *target, uint64_t times, struct arena *arena)
 {
@@ -106,8 +112,11 @@ static void count_entry(struct ledger *ledger, const struct graph *graph, const 
     count_arena(ledger, graph, entry, target);
     struct arena *scratch = arena_new();
     struct kernel_set set = kernels_find(graph, scratch);
-    for (int i = 0; i < set.count; i++)
+    for (int i = 0; i < set.count; i++) {
         count_casts(ledger, &set.kernels[i], arena);
+        if (is_again(&set.kernels[i]))
+            ledger->flops_again += times * (uint64_t)cost_kernel(&set.kernels[i], target).flops;
+    }
     arena_free(scratch);
 }
 
@@ -199,9 +208,16 @@ void ledger_print(const struct ledger *ledger, FILE *out)
             (double)ledger->bytes_lower_bound / mega, (double)ledger->bytes_unfused / mega);
     fprintf(out, "  arena          %8.2f MB  %.3f x the liveness bound of %.2f MB\n", (double)ledger->arena_peak / mega,
             ratio(ledger->arena_peak, ledger->arena_lower_bound), (double)ledger->arena_lower_bound / mega);
+    if (ledger->arena_budget)
+        fprintf(out, "  budget         %8.2f MB  the arena takes %.1f %% of it\n", (double)ledger->arena_budget / mega,
+                100 * ratio(ledger->arena_peak, ledger->arena_budget));
     fprintf(out, "  parameters     %8llu   %.2f MB, optimizer state %.2f MB\n", (unsigned long long)ledger->parameters,
             (double)ledger->parameter_bytes / mega, (double)ledger->optimizer_bytes / mega);
-    fprintf(out, "  arithmetic     %8.3f GFLOP\n", (double)ledger->flops / 1e9);
+    fprintf(out, "  arithmetic     %8.3f GFLOP", (double)ledger->flops / 1e9);
+    if (ledger->arena_budget)
+        fprintf(out, ", recomputed %.3f GFLOP, %.2f %% more", (double)ledger->flops_again / 1e9,
+                100 * ratio(ledger->flops_again, ledger->flops - ledger->flops_again));
+    fputc('\n', out);
     fprintf(out, "  time           %8.3f ms predicted\n", 1e3 * ledger->predicted_seconds);
     fprintf(out, "  casts          %8llu   fused, %llu standalone\n", (unsigned long long)ledger->casts_fused,
             (unsigned long long)ledger->casts_standalone);
@@ -231,7 +247,9 @@ struct json_t *ledger_json(const struct ledger *ledger)
                    {"parameters", ledger->parameters},
                    {"parameter_bytes", ledger->parameter_bytes},
                    {"optimizer_bytes", ledger->optimizer_bytes},
-                   {"flops", ledger->flops}};
+                   {"flops", ledger->flops},
+                   {"flops_recomputed", ledger->flops_again},
+                   {"arena_budget", ledger->arena_budget}};
     json_t *object = json_object(), *names = json_array();
     json_object_set_new(object, "model", json_string(ledger->name ? ledger->name : ""));
     json_object_set_new(object, "device", json_string(ledger->target));

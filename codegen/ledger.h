@@ -24,6 +24,8 @@ struct ledger {
     uint64_t parameters, parameter_bytes;   /* elements, and bytes with their half copies */
     uint64_t optimizer_bytes;
     uint64_t flops;
+    uint64_t flops_again;      /* of these, what pass remat computes a second time */
+    uint64_t arena_budget;     /* bytes; 0: none was given */
     uint64_t casts_fused;      /* casts between floats computed in a kernel that does something else as well */
     uint64_t casts_standalone; /* in a kernel that does nothing else */
     double predicted_seconds;  /* by the cost model (passes/cost.h) */

@@ -4,6 +4,7 @@
 #include "codegen/assemble.h"
 #include "frontend/language/ast.h"
 #include "passes/choose.h"
+#include "passes/memory.h"
 #include "runtime/file.h"
 
 #include <errno.h>
@@ -219,7 +220,8 @@ static int unknown_pass(const struct invocation *invocation, const char *word)
                        word, near);
 }
 
-bool pipeline_flags(const struct invocation *invocation, struct pipeline_options *options, struct pass_context *context)
+bool pipeline_flags(const struct invocation *invocation, struct diagnostics *diagnostics,
+                    struct pipeline_options *options, struct pass_context *context)
 {
     options->passes = flag_text(invocation, FLAG_passes);
     options->print_after = flag_text(invocation, FLAG_print_after);
@@ -235,7 +237,11 @@ bool pipeline_flags(const struct invocation *invocation, struct pipeline_options
     options->dump_to = flag_text(invocation, FLAG_dump_to);
     if (options->dump_to)
         file_make_folders(options->dump_to); /* the first file that cannot be written tells */
-    return flag_integer(invocation, FLAG_pass_limit, 0, &context->limit);
+    const char *budget = flag_text(invocation, FLAG_memory_budget);
+    if (budget)
+        context->budget.span = flag_span(diagnostics, "--memory-budget", budget);
+    return flag_bytes(invocation, FLAG_memory_budget, &context->budget.bytes, &context->budget.share) &&
+           flag_integer(invocation, FLAG_pass_limit, 0, &context->limit);
 }
 
 int pipeline_failure(const struct invocation *invocation, const struct pipeline_result *result)
@@ -257,6 +263,14 @@ static const struct ast_expression *scale_rule(struct compilation *compilation, 
     /* A name of its own: under the policy's, messages would show this text for the policy's lines. */
     const char *file = arena_printf(compilation->arena, "%s (scale)", compilation->policy->file);
     return parse_net_expression(compilation->arena, compilation->diagnostics, file, text);
+}
+
+static int run_pipeline(struct compilation *compilation)
+{
+    struct pass_context context = compilation->context;
+    struct pipeline_result result = pipeline_run(compilation->module, &context, &compilation->options);
+    compilation->budget = context.granted;
+    return result.done ? 0 : pipeline_failure(compilation->invocation, &result);
 }
 
 int compilation_module(struct compilation *compilation, const struct compile_request *request)
@@ -283,17 +297,21 @@ int compilation_module(struct compilation *compilation, const struct compile_req
         !policy_check(compilation->policy, compilation->module, scopes, scope_count))
         return EXIT_TEXT;
     compilation->policy = policy_choose(compilation->policy, compilation->module, &compilation->target);
-    struct pipeline_options options = {.stop_after = request->stop_after};
-    struct pass_context context = {.target = &compilation->target, .policy = compilation->policy};
-    if (!pipeline_flags(compilation->invocation, &options, &context))
+    struct pipeline_options *options = &compilation->options;
+    struct pass_context *context = &compilation->context;
+    *options = (struct pipeline_options){.stop_after = request->stop_after};
+    *context = (struct pass_context){.target = &compilation->target, .policy = compilation->policy};
+    if (!pipeline_flags(compilation->invocation, compilation->diagnostics, options, context))
         return EXIT_USAGE;
     if (request->passes)
-        options.passes = request->passes;
+        options->passes = request->passes;
     if (!request->observe)
-        options.print_after = NULL, options.time_passes = false;
-    struct pipeline_result result = pipeline_run(compilation->module, &context, &options);
+        options->print_after = NULL, options->time_passes = false;
+    if (flag_given(compilation->invocation, FLAG_memory_budget))
+        compilation->elaborated = module_copy(compilation->module, compilation->arena);
+    int code = run_pipeline(compilation);
     compilation->seconds += now() - start;
-    return result.done ? 0 : pipeline_failure(compilation->invocation, &result);
+    return code;
 }
 
 void print_kernels(const struct program *program, FILE *out)
@@ -341,6 +359,43 @@ static bool makes_program(const struct invocation *invocation)
     return true;
 }
 
+/* Bytes of workspaces in the arena of the step's entry that exceeds the memory budget; 0 when none does. */
+static int64_t excess_workspace(const struct compilation *compilation)
+{
+    const struct module *module = compilation->module;
+    int64_t most = 0;
+    for (ptrdiff_t i = 0; i < arrlen(module->graphs); i++) {
+        const struct graph *graph = module->graphs[i];
+        const struct program_entry *entry = program_find_entry(compilation->program, graph->name);
+        if (!memory_budget_bounds(&compilation->context.budget, graph) ||
+            (int64_t)entry->scratch_bytes <= compilation->budget)
+            continue;
+        int64_t workspace = (int64_t)entry->scratch_bytes - memory_measure(graph, &compilation->target).peak;
+        most = workspace > most ? workspace : most;
+    }
+    return most;
+}
+
+/* Kernels have workspaces too, which are known once there is code. Where pass remat has left too little for them, it
+ * runs again, told how much they take. Exit code. */
+static int make_room(struct compilation *compilation)
+{
+    enum { TRIALS = 3 };
+    int64_t workspace;
+    for (int i = 0; (workspace = excess_workspace(compilation)) && i < TRIALS; i++) {
+        program_free(compilation->program);
+        compilation->program = NULL;
+        module_free(compilation->module);
+        compilation->module = module_copy(compilation->elaborated, compilation->arena);
+        compilation->context.budget.workspace = workspace;
+        int code = run_pipeline(compilation);
+        if (code)
+            return code;
+        compilation->program = assemble_program(compilation->module, &compilation->target, compilation->arena);
+    }
+    return 0;
+}
+
 int compilation_program(struct compilation *compilation)
 {
     double start = now();
@@ -348,7 +403,10 @@ int compilation_program(struct compilation *compilation)
         return EXIT_USAGE;
     const char *folder = flag_text(compilation->invocation, FLAG_dump_to);
     compilation->program = assemble_program(compilation->module, &compilation->target, compilation->arena);
+    int code = compilation->budget ? make_room(compilation) : 0;
     compilation->seconds += now() - start;
+    if (code)
+        return code;
     return folder ? dump_program(compilation->program, folder) : 0;
 }
 
@@ -370,6 +428,7 @@ int compilation_close(struct compilation *compilation, int code)
     if (compilation->program)
         program_free(compilation->program);
     module_free(compilation->module);
+    module_free(compilation->elaborated);
     plugins_close(&compilation->plugins);
     ranges_free(compilation->ranges);
     if (compilation->unit)

@@ -34,6 +34,11 @@ struct compilation {
     struct device_facts facts;
     struct target target;
     struct module *module; /* after the pipeline */
+    struct module
+        *elaborated; /* with --memory-budget: a copy from before, for passes may have to run again; else NULL */
+    struct pipeline_options options; /* for the pipeline, and what its passes are given */
+    struct pass_context context;
+    int64_t budget; /* --memory-budget in bytes, as pass remat took it; 0: none */
     struct program *program;
     struct device *device;
     double seconds; /* spent in the three stages so far */
@@ -75,8 +80,8 @@ char *read_text(struct arena *arena, const char *path, size_t *length);
 int choose_target(const struct invocation *invocation, struct device_choice *choice, struct device_facts *facts,
                   struct target *target);
 /* Fills the options that --passes, --verify-each … ask for. False after a usage error. */
-bool pipeline_flags(const struct invocation *invocation, struct pipeline_options *options,
-                    struct pass_context *context);
+bool pipeline_flags(const struct invocation *invocation, struct diagnostics *diagnostics,
+                    struct pipeline_options *options, struct pass_context *context);
 /* All kernels of a program as one compilation unit. */
 void print_kernels(const struct program *program, FILE *out);
 /* Prints why a pipeline stopped; gives the exit code. */

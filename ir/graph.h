@@ -84,6 +84,7 @@ struct node {
     const char *scope; /* interned, "" outside of all: see scope.h */
     uint32_t origin;   /* stable from elaboration on, kept by every pass, unique in the module; from 1 */
     uint32_t forward;  /* origin of the node that this one differentiates; 0 for none */
+    uint32_t again;    /* origin of the node that this one computes once more (pass remat); 0 for none */
     enum region region;
 
     enum element pin;   /* set by a `precision` block, else ELEMENT_NONE */

@@ -274,6 +274,8 @@ static void print_provenance(const struct node *node, bool with_origin, FILE *ou
         fprintf(out, " #%u", node->origin);
     if (node->forward)
         fprintf(out, " of #%u", node->forward);
+    if (node->again)
+        fprintf(out, " again #%u", node->again);
     if (node->pin != ELEMENT_NONE)
         fprintf(out, " pin %s", element_name(node->pin));
     if (node->kernel)

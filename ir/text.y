@@ -51,7 +51,7 @@ static void ir_error(struct span *at, void *scanner, struct text_reader *reader,
 %token <span> SPAN "source position"
 %token MODULE "module" ACCUMULATE "accumulate" ORIGINS "origins" VARIABLE "variable" MINIMIZE "minimize"
 %token RULE "rule" EVERY "every" SCALING "scaling" FUNCTION "function" GRAPH "graph" BATCH "batch" EXPLICIT "explicit" FROZEN "frozen"
-%token FORWARD "forward" BACKWARD "backward" UPDATE "update" IN "in" OF "of" PIN "pin" KERNEL "kernel" AT "at" WHY "why"
+%token FORWARD "forward" BACKWARD "backward" UPDATE "update" IN "in" OF "of" AGAIN "again" PIN "pin" KERNEL "kernel" AT "at" WHY "why"
 
 %type <text> word label optional_string
 %type <value> value
@@ -182,6 +182,7 @@ field:
   | "in" STRING         { reader->draft.node.scope = $STRING; }
   | ORIGIN              { reader->draft.node.origin = (uint32_t)$ORIGIN.bits; }
   | "of" ORIGIN         { reader->draft.node.forward = (uint32_t)$ORIGIN.bits; }
+  | "again" ORIGIN      { reader->draft.node.again = (uint32_t)$ORIGIN.bits; }
   | "pin" word          { reader->draft.node.pin = text_element(reader, $word, @word); }
   | "kernel" NUMBER     { reader->draft.node.kernel = (int)$NUMBER.integer; }
   | "at" word optional_string optional_offset {
@@ -213,6 +214,7 @@ word:
   | "update"     { $$ = "update"; }
   | "in"         { $$ = "in"; }
   | "of"         { $$ = "of"; }
+  | "again"      { $$ = "again"; }
   | "pin"        { $$ = "pin"; }
   | "kernel"     { $$ = "kernel"; }
   | "at"         { $$ = "at"; }

@@ -7,11 +7,24 @@
 
 struct policy;
 
+/* What the values of a training step may take in memory; both 0: all that they like. */
+struct memory_budget {
+    int64_t bytes;     /* --memory-budget 2G */
+    double share;      /* --memory-budget 60%: of what they take without a budget, 0.6 */
+    int64_t workspace; /* bytes of it for the workspaces of kernels, where they are known; 0: pass remat leaves some */
+    struct span span;  /* of the flag's text */
+};
+
+/* Whether the budget is there for this graph: one of the training step, where anything can be done about it. */
+bool memory_budget_bounds(const struct memory_budget *budget, const struct graph *graph);
+
 /* What passes may know besides the graph. Shared by all graphs of one compilation. */
 struct pass_context {
     const struct target *target;
     const struct policy *policy;
-    int64_t limit;      /* --pass-limit: rewrites still allowed; negative: no limit */
+    int64_t limit; /* --pass-limit: rewrites still allowed; negative: no limit */
+    struct memory_budget budget;
+    int64_t granted; /* left by pass remat: the budget in bytes of the largest graph that it kept within it; 0: none */
     bool debug_unfused; /* every node a kernel of its own: the reference for "fused equals unfused" */
 };
 

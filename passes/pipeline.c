@@ -13,6 +13,7 @@
  *   layout        memory orders; fuse needs them to see which accesses are contiguous
  *   fuse          what is stored, and by which kernel
  *   schedule      the order of kernels
+ *   remat         what is computed again instead of being kept, where a memory budget asks for it
  *   memory        the place of everything that is stored */
 #include "passes/pipeline.h"
 
@@ -24,8 +25,8 @@
 #include <time.h>
 
 static const char *const default_sequence[] = {
-    "join",     "gradients", "join", "dce",       "precision", "accumulate", "loss_scale", "casts",
-    "simplify", "cse",       "dce",  "attention", "layout",    "fuse",       "schedule",   "memory",
+    "join", "gradients", "join",      "dce",    "precision", "accumulate", "loss_scale", "casts",  "simplify",
+    "cse",  "dce",       "attention", "layout", "fuse",      "schedule",   "remat",      "memory",
 };
 
 /* Processor time: passes run on one thread, and other work on the machine does not count. */

@@ -9,6 +9,7 @@
  * Requires: fused. Preserves: everything but the order of nodes and the numbers of kernels, which become their order of
  * execution; the stored nodes of a kernel follow each other. */
 #include "passes/kernels.h"
+#include "passes/order.h"
 #include "passes/pass.h"
 #include "passes/strips.h"
 
@@ -325,61 +326,17 @@ static int64_t schedule_once(struct scheduler *scheduler, bool greedy, int *orde
 
 /* ---- the new node list ---- */
 
-/* Appends a node behind what it needs; an own stack, since chains may be as long as the graph. */
-static void append_with_operands(struct graph *graph, struct node *root, struct node ***stack)
-{
-    arrput(*stack, root);
-    while (arrlen(*stack)) {
-        struct node *node = arrlast(*stack);
-        if (node->mark == 2) {
-            arrpop(*stack);
-            continue;
-        }
-        if (node->mark == 1) {
-            node->mark = 2;
-            arrpop(*stack);
-            graph_append(graph, node);
-            continue;
-        }
-        node->mark = 1;
-        for (int i = node->operand_count - 1; i >= 0; i--)
-            if (node->operands[i]->mark == 0)
-                arrput(*stack, node->operands[i]);
-    }
-}
-
 static void reorder(struct graph *graph, const struct scheduler *scheduler, const int *order)
 {
-    struct node **nodes = graph_take_nodes(graph), **stack = NULL;
-    ptrdiff_t count = arrlen(nodes);
-    for (ptrdiff_t i = 0; i < count; i++)
-        nodes[i]->mark = 0;
     int *number = NULL;
     arrsetlen(number, (size_t)scheduler->set.count + 1);
     number[0] = 0;
     for (int i = 0; i < scheduler->set.count; i++)
         number[order[i] + 1] = i + 1;
-    /* Members by kernel, in graph order. */
-    struct node ***members = NULL;
-    arrsetlen(members, (size_t)scheduler->set.count + 1);
-    for (ptrdiff_t i = 0; i < arrlen(members); i++)
-        members[i] = NULL;
-    for (ptrdiff_t i = 0; i < count; i++) {
-        nodes[i]->kernel = number[nodes[i]->kernel];
-        arrput(members[nodes[i]->kernel], nodes[i]);
-    }
-    for (ptrdiff_t k = 1; k < arrlen(members); k++)
-        for (ptrdiff_t i = 0; i < arrlen(members[k]); i++)
-            append_with_operands(graph, members[k][i], &stack);
-    for (ptrdiff_t i = 0; i < arrlen(members[0]); i++)
-        append_with_operands(graph, members[0][i], &stack);
-    for (ptrdiff_t k = 0; k < arrlen(members); k++)
-        arrfree(members[k]);
-    arrfree(members);
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++)
+        graph->nodes[i]->kernel = number[graph->nodes[i]->kernel];
     arrfree(number);
-    arrfree(stack);
-    arrfree(nodes);
-    graph_number(graph);
+    order_by_kernel(graph, scheduler->set.count);
 }
 
 static void release(struct scheduler *scheduler)

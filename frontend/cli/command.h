@@ -83,6 +83,8 @@ int flag_count(const struct invocation *invocation, enum flag flag);
 bool flag_integer(const struct invocation *invocation, enum flag flag, int64_t least, int64_t *value);
 /* A number above 0 and below 1, likewise. */
 bool flag_share(const struct invocation *invocation, enum flag flag, double *value);
+/* A size in memory: bytes (2000000, 512M, 1.5Gi, share 0) or, in per cent, a share between 0 and 1 (bytes 0). */
+bool flag_bytes(const struct invocation *invocation, enum flag flag, int64_t *bytes, double *share);
 const char *flag_spelling(enum flag flag);
 bool flag_in(enum flag flag, enum flag_group group);
 bool command_takes(const struct command *command, enum flag flag);

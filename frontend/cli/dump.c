@@ -141,7 +141,7 @@ static int run_passes(const struct invocation *invocation, struct module *module
     int code = choose_target(invocation, &choice, &facts, &target);
     if (code)
         return code;
-    if (!pipeline_flags(invocation, &options, &context))
+    if (!pipeline_flags(invocation, module->diagnostics, &options, &context))
         return EXIT_USAGE;
     if (!verify_module(module, module->diagnostics))
         return EXIT_TEXT;

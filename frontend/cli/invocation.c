@@ -271,3 +271,39 @@ bool flag_share(const struct invocation *invocation, enum flag flag, double *val
     *value = number;
     return true;
 }
+
+/* The unit behind a number of bytes: K, M, G, T by thousands, Ki, Mi, … by 1024, a B behind them or not. 0 for none. */
+static double unit_bytes(const char *unit)
+{
+    static const char prefixes[] = "KMGT";
+    const char *prefix = *unit ? strchr(prefixes, *unit) : NULL;
+    double factor = 1;
+    if (prefix) {
+        double step = unit[1] == 'i' ? 1024 : 1000;
+        for (const char *at = prefixes; at <= prefix; at++)
+            factor *= step;
+        unit += unit[1] == 'i' ? 2 : 1;
+    }
+    unit += *unit == 'B';
+    return *unit ? 0 : factor;
+}
+
+bool flag_bytes(const struct invocation *invocation, enum flag flag, int64_t *bytes, double *share)
+{
+    const char *text = flag_text(invocation, flag);
+    if (!text)
+        return true;
+    char *end;
+    double number = strtod(text, &end);
+    bool percent = strcmp(end, "%") == 0;
+    double amount = percent ? number / 100 : number * unit_bytes(end);
+    bool known = end > text && *text >= '0' && *text <= '9';
+    if (!known || (percent ? !(amount > 0 && amount < 1) : !(amount >= 1 && amount < 0x1p62))) {
+        usage_error(invocation, "--%s needs bytes such as 2G or 512M, or a share such as 60%%, not '%s'",
+                    flags[flag].spelling, text);
+        return false;
+    }
+    *bytes = percent ? 0 : (int64_t)amount;
+    *share = percent ? amount : 0;
+    return true;
+}

@@ -42,6 +42,7 @@ int command_ledger(const struct invocation *invocation)
     if (!code) {
         struct ledger ledger =
             ledger_compute(compilation.module, compilation.program, &compilation.target, compilation.arena);
+        ledger.arena_budget = (uint64_t)compilation.budget;
         if (flag_given(invocation, FLAG_registers))
             code = add_registers(&ledger, &compilation);
         if (!code && flag_given(invocation, FLAG_json))

@@ -24,6 +24,7 @@
 #include "ir/verify.h"
 #include "passes/pass.h"
 #include "passes/policies/policy.h"
+#include "passes/remat.h"
 #include "random_graph.h"
 #include "runtime/executor.h"
 #include "runtime/tensor.h"
@@ -246,6 +247,31 @@ static void run_rewrites(struct graph *graph, const struct subject *subject, str
         run_pass(graph, name, context);
 }
 
+/* Some values are made again, though nothing asks for it. */
+static void repeat_values(struct graph *graph, const struct target *target, uint64_t seed)
+{
+    struct arena *arena = arena_new();
+    uint64_t state = seed * 2 + 7;
+    struct pass_context context = {.limit = -1};
+    graph_number(graph);
+    struct remat_problem *problem = remat_problem_new(graph, target, arena);
+    struct remat_plan plan = {.possible = true};
+    for (int turn = 0; turn < problem->turn_count; turn++) {
+        const struct remat_turn *kernels = &problem->turns[turn];
+        for (int k = kernels->first; k < kernels->first + kernels->count; k++)
+            arrput(plan.entries, ((struct remat_entry){k, -1}));
+        for (int i = 0; i < problem->value_count; i++)
+            if (problem->values[i].kernel < kernels->first + kernels->count && !problem->values[i].held &&
+                draw(&state, 8) == 0 && remat_recipe(problem, i)->possible)
+                arrput(plan.entries, ((struct remat_entry){-1, i}));
+    }
+    remat_apply(problem, &plan, &context);
+    verify_or_bug(graph->module, "remat");
+    remat_plan_free(&plan);
+    remat_problem_free(problem);
+    arena_free(arena);
+}
+
 /* The program of a copy; `plain`: nothing is rewritten or fused. */
 static struct built build_program(struct round *round, const struct machine *machine, bool plain)
 {
@@ -266,8 +292,11 @@ static struct built build_program(struct round *round, const struct machine *mac
         if (!plain && subject)
             run_rewrites(built.module->graphs[i], subject, &context);
         context.limit = -1;
-        for (size_t k = 0; k < sizeof planning / sizeof *planning; k++)
+        for (size_t k = 0; k < sizeof planning / sizeof *planning; k++) {
+            if (!plain && subject && subject->seed % 3 == 0 && strcmp(planning[k], "memory") == 0)
+                repeat_values(built.module->graphs[i], &target, subject->seed);
             run_pass(built.module->graphs[i], planning[k], &context);
+        }
     }
     round->current = arrlen(round->subjects) == 1 ? 0 : -1; /* which of several is at fault is not known from here on */
     built.program = assemble_program(built.module, &target, built.arena);
