@@ -47,6 +47,9 @@ bool attention_match(struct node *result, struct attention *attention);
 bool attention_match_gradient(struct node *d_query, struct node *d_key, struct node *d_value,
                               struct attention_gradient *gradient);
 
+/* A matmul that reads its operands so. */
+bool attention_is_product(const struct node *node, bool transpose_a, bool transpose_b);
+
 /* All of a numbered graph that a kernel can do: nothing outside of it needs what it computes inside. With `rewritten`,
  * only what pass attention has been at. */
 struct attention_set {
