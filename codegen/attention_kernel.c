@@ -5,7 +5,6 @@
 #include "codegen/text.h"
 #include "passes/attention.h"
 #include "passes/memory.h"
-#include "passes/view.h"
 
 #include <string.h>
 
@@ -16,7 +15,9 @@ enum { TILE = 64 };
 struct maker {
     struct attention_kernel kernel;
     const struct target *target;
+    struct arena *arena;
     struct text fields, body;
+    bool biased; /* some operand gets its bias when it is loaded */
 };
 
 /* ---- buffers ---- */
@@ -42,12 +43,17 @@ static void set_strides(const struct view *view, int64_t stride[3])
 
 static void add_operand(struct maker *maker, struct node *node, const char *name, int64_t stride[3])
 {
-    struct view view;
-    if (!attention_operand(node) || !view_find(node, &view))
+    struct attention_source source;
+    if (!attention_source(node, &source))
         castor_bug("attention can not read its %s where it lies", name);
     int64_t bytes = (int64_t)element_bytes(maker->target->storage[node->type.element]);
-    add_buffer(maker, view.base, view.offset * bytes, "const void", name);
-    set_strides(&view, stride);
+    add_buffer(maker, source.view.base, source.view.offset * bytes, "const void", name);
+    set_strides(&source.view, stride);
+    if (!source.bias)
+        return;
+    maker->biased = true;
+    add_buffer(maker, source.bias, source.bias_first * (int64_t)sizeof(float), "const float",
+               arena_printf(maker->arena, "%s_bias", name));
 }
 
 static void add_result(struct maker *maker, struct node *node, const char *name, int64_t stride[3])
@@ -114,20 +120,40 @@ static void add_seeds(struct maker *maker, const struct attention *forward)
     add_buffer(maker, forward->random->operands[1], 0, "const long long", "attempt");
 }
 
-static void finish(struct maker *maker, const struct attention *forward, const char *way, struct arena *arena)
+/* The types that are stored, results first, and what they add to the name: nothing where all are the operands'. */
+static const char *stored_types(const struct attention *forward, const struct attention_gradient *gradient,
+                                struct arena *arena, const char **suffix)
 {
+    const struct node *of[] = {forward->result, gradient ? gradient->d_query : NULL, gradient ? gradient->d_key : NULL,
+                               gradient ? gradient->d_value : NULL};
+    const char *types = "", *letters = "";
+    for (int i = 0; i < 4 && of[i]; i++) {
+        enum element element = of[i]->type.element;
+        types = arena_printf(arena, "%s%s%s", types, i ? ", " : "", cuda_type(element));
+        if (element == ELEMENT_F32)
+            letters = arena_printf(arena, "%s%c", letters, "yqkv"[i]);
+    }
+    *suffix = *letters ? arena_printf(arena, "_f32_%s", letters) : "";
+    return types;
+}
+
+static void finish(struct maker *maker, const struct attention *forward, const struct attention_gradient *gradient)
+{
+    struct arena *arena = maker->arena;
+    const char *way = gradient ? "gradient" : "forward", *suffix;
+    const char *types = stored_types(forward, gradient, arena, &suffix);
     const struct shape *query = &forward->query->type.shape;
     enum element element = forward->query->type.element, score = score_element(forward);
     bool scales = forward->query_scale != 1;
     int width = (int)query->dimension[query->rank - 1];
     text_line(&maker->fields, "attention::shape shape;");
-    text_line(&maker->body, "%s<variant<%s, %s, %d, %s, %s, %s>>(buffers, arguments.shape);", way, cuda_type(element),
-              cuda_type(score), width, forward->causal ? "true" : "false", forward->random ? "true" : "false",
-              scales ? "true" : "false");
+    text_line(&maker->body, "%s<variant<%s, %s, stored<%s>, %d, %s, %s, %s, %s>>(buffers, arguments.shape);", way,
+              cuda_type(element), cuda_type(score), types, width, forward->causal ? "true" : "false",
+              forward->random ? "true" : "false", scales ? "true" : "false", maker->biased ? "true" : "false");
     maker->kernel.name =
-        arena_printf(arena, "attention_%s_%s%s%s_%d%s%s%s", way, element_name(element), score == element ? "" : "_",
-                     score == element ? "" : element_name(score), width, forward->causal ? "_causal" : "",
-                     forward->random ? "_drop" : "", scales ? "_scale" : "");
+        arena_printf(arena, "attention_%s_%s%s%s%s_%d%s%s%s%s", way, element_name(element), score == element ? "" : "_",
+                     score == element ? "" : element_name(score), suffix, width, forward->causal ? "_causal" : "",
+                     forward->random ? "_drop" : "", scales ? "_scale" : "", maker->biased ? "_bias" : "");
     maker->kernel.fields = text_finish(&maker->fields, arena);
     maker->kernel.body = text_finish(&maker->body, arena);
 }
@@ -179,17 +205,17 @@ static bool match_stores(const struct kernel_use *use, struct attention_gradient
 struct attention_kernel attention_kernel_make(const struct kernel_use *use, const struct target *target,
                                               struct arena *arena)
 {
-    struct maker maker = {.target = target, .fields = {.indent = 1}, .body = {.indent = 1}};
+    struct maker maker = {.target = target, .arena = arena, .fields = {.indent = 1}, .body = {.indent = 1}};
     struct attention forward;
     struct attention_gradient gradient;
     text_line(&maker.body, "using namespace attention;");
     text_line(&maker.body, "buffers buffers = {};");
     if (attention_match(use->contraction, &forward)) {
         make_forward(&maker, &forward);
-        finish(&maker, &forward, "forward", arena);
+        finish(&maker, &forward, NULL);
     } else if (use->store_count == 3 && match_stores(use, &gradient)) {
         make_gradient(&maker, &gradient);
-        finish(&maker, &gradient.forward, "gradient", arena);
+        finish(&maker, &gradient.forward, &gradient);
     } else {
         castor_bug("a kernel of several contractions that is no attention");
     }

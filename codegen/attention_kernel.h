@@ -15,7 +15,7 @@ struct attention_shape {
 
 enum {
     ATTENTION_INTEGERS = sizeof(struct attention_shape) / sizeof(int64_t),
-    ATTENTION_BUFFERS = 12,
+    ATTENTION_BUFFERS = 15,
     ATTENTION_THREADS = 128
 };
 

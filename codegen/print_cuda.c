@@ -86,7 +86,7 @@ static void print_stages(struct printer *printer)
 {
     const struct cuda_plan *plan = printer->plan;
     for (ptrdiff_t i = 0; i < arrlen(plan->kept); i++)
-        text_line(&printer->text, "__shared__ alignas(16) char again_%d[%lld];", plan->kept[i].to,
+        text_line(&printer->text, "__shared__ alignas(16) char again%d[%lld];", plan->kept[i].to,
                   (long long)plan->kept[i].bytes);
     if (plan->joint && plan->stages > 1)
         text_line(&printer->text, "static __device__ unsigned grid[2];");

@@ -56,12 +56,12 @@ static void print_again(struct printer *printer, const struct cuda_kept *kept, i
     const char *element = element_name(value->element), *name = print_value_name(printer, number);
     if (number != kept->to) {
         cuda_print_value(printer, number);
-        text_line(&printer->text, "if (mine) store_%s(again_%d, %s, %s);", element, kept->to, again_place(printer),
+        text_line(&printer->text, "if (mine) store_%s(again%d, %s, %s);", element, kept->to, again_place(printer),
                   name);
         return;
     }
     text_line(&printer->text, "%s %s;", print_lane_type(printer, value->lane), name);
-    text_line(&printer->text, "if (mine) %s = load_%s(again_%d, %s);", name, element, kept->to, again_place(printer));
+    text_line(&printer->text, "if (mine) %s = load_%s(again%d, %s);", name, element, kept->to, again_place(printer));
     text_line(&printer->text, "else %s = %s;", name, cuda_print_load(printer, number));
 }
 
@@ -70,7 +70,7 @@ static void print_again_store(struct printer *printer, int number)
     const struct store *store = &printer->lowered->stores[number];
     const struct cuda_kept *kept = cuda_kept_store(printer->plan, number);
     if (kept)
-        text_line(&printer->text, "if (mine) store_%s(again_%d, %s, %s);", element_name(store->element), kept->to,
+        text_line(&printer->text, "if (mine) store_%s(again%d, %s, %s);", element_name(store->element), kept->to,
                   again_place(printer), print_value_name(printer, store->value));
 }
 

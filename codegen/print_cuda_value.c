@@ -204,7 +204,7 @@ static void declare_stores(struct printer *printer, const struct item *items, in
     for (ptrdiff_t i = 0; i < arrlen(items); i++)
         if (items[i].kind == ITEM_STORE) {
             const struct store *store = &printer->lowered->stores[items[i].number];
-            text_line(&printer->text, "%s stored_%d[%d];",
+            text_line(&printer->text, "%s stored%d[%d];",
                       print_lane_type(printer, printer->lowered->values[store->value].lane), items[i].number, width);
         }
 }
@@ -226,7 +226,7 @@ static void print_neighbour(struct printer *printer, const struct item *item, in
         }
         break;
     case ITEM_STORE:
-        text_line(&printer->text, "stored_%d[k] = %s;", item->number,
+        text_line(&printer->text, "stored%d[k] = %s;", item->number,
                   print_value_name(printer, printer->lowered->stores[item->number].value));
         break;
     case ITEM_WATCH:
@@ -257,7 +257,7 @@ void cuda_print_packed(struct printer *printer, const struct item *items, int wi
     for (ptrdiff_t i = 0; i < arrlen(items); i++)
         if (items[i].kind == ITEM_STORE) {
             const struct store *store = &printer->lowered->stores[items[i].number];
-            text_line(&printer->text, "store_%s(%s, %s, stored_%d);", element_name(store->element),
+            text_line(&printer->text, "store_%s(%s, %s, stored%d);", element_name(store->element),
                       print_buffer_name(printer, store->buffer), store_address(printer, store), items[i].number);
         }
     printer->packed = false;

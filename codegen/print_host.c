@@ -252,12 +252,12 @@ static void declare_stocks(struct printer *printer)
         for (ptrdiff_t k = 0; k < arrlen(printer->nest->phases[i].items); k++) {
             const struct item *item = &printer->nest->phases[i].items[k];
             if (item->kind == ITEM_VALUE && print_is_stocked(printer, item->number))
-                text_line(&printer->text, "uniform_stock stock_%d = {.start = -1};", item->number);
+                text_line(&printer->text, "uniform_stock stock%d = {.start = -1};", item->number);
         }
     for (ptrdiff_t i = 0; i < arrlen(printer->nest->bodies[BODY_VECTOR]); i++) {
         const struct item *item = &printer->nest->bodies[BODY_VECTOR][i];
         if (item->kind == ITEM_VALUE && print_is_stocked(printer, item->number))
-            text_line(&printer->text, "uniform_stock stock_%d = {.start = -1};", item->number);
+            text_line(&printer->text, "uniform_stock stock%d = {.start = -1};", item->number);
     }
 }
 

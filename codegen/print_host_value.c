@@ -152,7 +152,7 @@ static bool is_stocked(const struct printer *printer, const struct value *value)
 static const char *print_random(struct printer *printer, const struct value *value)
 {
     if (is_stocked(printer, value))
-        return arena_printf(printer->arena, "uniform_from(&stock_%d, %s, %s, integers[%d], %s)",
+        return arena_printf(printer->arena, "uniform_from(&stock%d, %s, %s, integers[%d], %s)",
                             (int)(value - printer->lowered->values), print_value_name(printer, value->operands[0]),
                             print_value_name(printer, value->operands[1]), value->integer,
                             print_uniform(printer, value->index));

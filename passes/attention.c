@@ -186,16 +186,71 @@ struct attention_set attention_find(const struct graph *graph, bool rewritten, s
     return set;
 }
 
-bool attention_operand(struct node *operand)
+/* ---- operands ---- */
+
+static bool lies_in_chunks(const struct view *view)
+{
+    int rank = view->type.shape.rank;
+    if (view->offset % CHUNK_ELEMENTS)
+        return false;
+    for (int i = 0; i < rank; i++)
+        if (view->type.shape.dimension[i] > 1 &&
+            (i == rank - 1 ? view->stride[i] != 1 : view->stride[i] % CHUNK_ELEMENTS))
+            return false;
+    return true;
+}
+
+/* A vector in memory along the last axis. */
+static struct node *bias_vector(struct node *node)
 {
     struct view view;
-    if (!view_find(operand, &view) || view.base->type.element != operand->type.element ||
-        view.offset % CHUNK_ELEMENTS != 0)
-        return false;
-    int rank = view.type.shape.rank;
+    int rank = node->type.shape.rank;
+    if (!view_find(node, &view) || view.base->op != OP_read || view.base->type.element != ELEMENT_F32 || view.offset)
+        return NULL;
     for (int i = 0; i < rank; i++)
-        if (view.type.shape.dimension[i] > 1 && (i == rank - 1 ? view.stride[i] != 1 : view.stride[i] % CHUNK_ELEMENTS))
-            return false;
+        if (node->type.shape.dimension[i] > 1 && view.stride[i] != (i == rank - 1))
+            return NULL;
+    return view.base;
+}
+
+/* Does one row of the operand lie in one row of what it is a view of, and a head's everywhere at the same place? */
+static bool rows_match(const struct view *view, int64_t columns)
+{
+    int rank = view->type.shape.rank;
+    const int64_t *size = view->type.shape.dimension;
+    int64_t heads = rank == 4 ? (size[1] - 1) * view->stride[1] : 0;
+    return view->stride[0] % columns == 0 && view->stride[rank - 2] % columns == 0 &&
+           view->offset % columns + heads + size[rank - 1] <= columns;
+}
+
+/* Looks through a sum with a bias that no kernel stores. */
+static void look_through_bias(struct attention_source *source)
+{
+    const struct node *sum = source->view.base;
+    struct view stored;
+    if (sum->op != OP_add || sum->kernel || !type_row_major(&sum->type))
+        return;
+    for (int i = 0; i < 2; i++) {
+        struct node *bias = bias_vector(sum->operands[i]);
+        int64_t columns = sum->type.shape.dimension[sum->type.shape.rank - 1];
+        if (!bias || !view_find(sum->operands[1 - i], &stored) || !view_is_alias(&stored) ||
+            !op_is(stored.base->op, CLASS_CONTRACTION) || stored.base->type.element != sum->type.element ||
+            !rows_match(&source->view, columns))
+            continue;
+        source->view.base = stored.base;
+        source->bias = bias;
+        source->bias_first = source->view.offset % columns;
+        return;
+    }
+}
+
+bool attention_source(struct node *operand, struct attention_source *source)
+{
+    *source = (struct attention_source){0};
+    if (!view_find(operand, &source->view) || source->view.base->type.element != operand->type.element ||
+        !lies_in_chunks(&source->view))
+        return false;
+    look_through_bias(source);
     return true;
 }
 

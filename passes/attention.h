@@ -13,6 +13,7 @@
 #define CASTOR_PASSES_ATTENTION_H
 
 #include "ir/graph.h"
+#include "passes/view.h"
 
 struct attention {
     struct node *query, *key, *value; /* half */
@@ -62,8 +63,15 @@ struct attention_set {
 };
 struct attention_set attention_find(const struct graph *graph, bool rewritten, struct arena *arena);
 
-/* Whether the kernel can read the value through view_find: halves side by side along its last axis, rows on 16 bytes.
- */
-bool attention_operand(struct node *operand);
+/* Where a kernel finds an operand: halves side by side along the last axis, rows on 16 bytes, and, where what is stored
+ * lacks a bias along its own last axis, that one: f32, of which a head takes view.stride[heads] numbers further on than
+ * the head before, from bias_first on. */
+struct attention_source {
+    struct view view;
+    struct node *bias; /* NULL: none */
+    int64_t bias_first;
+};
+/* False where the operand must be stored itself. */
+bool attention_source(struct node *operand, struct attention_source *source);
 
 #endif

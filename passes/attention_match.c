@@ -150,6 +150,12 @@ static bool same_type(const struct node *a, const struct node *b)
     return a->type.element == b->type.element;
 }
 
+/* Results are halves or f32. */
+static bool is_stored_type(const struct node *result, const struct attention *attention)
+{
+    return is_f32(result) || same_type(result, attention->query);
+}
+
 bool attention_match(struct node *result, struct attention *attention)
 {
     if (!attention_is_product(result, false, false) || !match_weights(result->operands[0], attention))
@@ -252,6 +258,6 @@ bool attention_match_gradient(struct node *d_query, struct node *d_key, struct n
     gradient->d_result = d_value->operands[1];
     gradient->d_score = d_query->operands[0];
     return d_key->operands[0] == gradient->d_score && d_query->operands[1] == forward->key &&
-           d_key->operands[1] == forward->scaled && same_type(d_query, forward->query) &&
-           same_type(d_key, forward->query) && same_type(d_value, forward->query) && match_d_score(gradient);
+           d_key->operands[1] == forward->scaled && is_stored_type(d_query, forward) &&
+           is_stored_type(d_key, forward) && is_stored_type(d_value, forward) && match_d_score(gradient);
 }

@@ -1,7 +1,6 @@
 /* Attention in one kernel each way: what passes/attention.h finds becomes kernels of the library kind, which compute
  * all that lies between their operands and their results. */
 #include "passes/fuse.h"
-#include "passes/view.h"
 
 #include <stb/stb_ds.h>
 
@@ -14,8 +13,8 @@ static struct attention_place *new_place(struct fuser *fuser)
 
 static void add_operand(struct fuser *fuser, struct attention_place *place, struct node *operand)
 {
-    struct view view;
-    struct node *stored = attention_operand(operand) && view_find(operand, &view) ? view.base : operand;
+    struct attention_source source;
+    struct node *stored = attention_source(operand, &source) ? source.view.base : operand;
     if (!fuse_is_leaf(stored))
         fuser->facts[stored->id].required = true;
     place->operands[place->operand_count++] = operand;

@@ -9,7 +9,7 @@
  * Two kinds of blocks make the gradients, so that every sum has one owner and one order: those of a tile of queries sum
  * over the keys (d_query), those of a tile of keys over the queries (d_key, d_value).
  *
- * A query is multiplied by `query_scale` and rounded when it is loaded; scores are rounded to the type that they have
+ * Operands get their bias, and queries are multiplied by `query_scale`, when they are loaded; scores are rounded to the type that they have
  * in the graph, weights and the gradients of scores to the operands' type. Tiles above the diagonal are left out where
  * `causal`. Dropped weights are drawn as every other kernel draws them: by (seed, attempt, key) and the element. */
 namespace attention
@@ -28,16 +28,27 @@ struct shape {
 
 struct buffers {
     const void *query, *key, *value, *d_result;
+    const float *query_bias, *key_bias, *value_bias; /* a head's lie side by side; NULL: none */
     void *result, *d_query, *d_key, *d_value;
     float *maximum, *total; /* [batch, head, row] */
     const long long *seed, *attempt;
 };
 
-template <class element_, class score_, int width_, bool causal_, bool drops_, bool scales_> struct variant {
+/* What is stored: the element itself or float. The last three are the gradients'. */
+template <class result_, class d_query_ = void, class d_key_ = void, class d_value_ = void> struct stored {
+    typedef result_ result;
+    typedef d_query_ d_query;
+    typedef d_key_ d_key;
+    typedef d_value_ d_value;
+};
+
+template <class element_, class score_, class stored_, int width_, bool causal_, bool drops_, bool scales_, bool biased_>
+struct variant {
     typedef element_ element;
     typedef score_ score;
+    typedef stored_ kept;
     static constexpr int WIDTH = width_, LINE = 2 * width_, CHUNKS = width_ / 8;
-    static constexpr bool causal = causal_, drops = drops_, scales = scales_;
+    static constexpr bool causal = causal_, drops = drops_, scales = scales_, biased = biased_;
     static constexpr int STEP = width_ <= 64 ? 64 : 16; /* of the tiles that the gradients go by */
 };
 
@@ -93,19 +104,48 @@ template <class element> __device__ inline unsigned pack_pair(float low, float h
     return a.bits | (unsigned)b.bits << 16;
 }
 
-/* Queries times their scale, as the thread itself loaded them. */
-template <class V> __device__ inline void scale_tile(unsigned char *tile, int rows, float scale)
+/* What becomes of a tile as the thread itself loaded it: with its bias, rounded, times a scale, rounded. */
+template <class V> __device__ inline void finish_tile(unsigned char *tile, int rows, const float *bias, float scale)
 {
+    typedef typename V::element element;
     for (int i = (int)threadIdx.x; i < rows * V::CHUNKS; i += THREADS) {
-        uint4 *at = (uint4 *)(tile + swizzle<V::LINE>(i / V::CHUNKS, i % V::CHUNKS));
+        int chunk = i % V::CHUNKS;
+        uint4 *at = (uint4 *)(tile + swizzle<V::LINE>(i / V::CHUNKS, chunk));
         unsigned words[4] = {at->x, at->y, at->z, at->w};
         for (int k = 0; k < 4; k++) {
             float low, high;
-            unpack(words[k], low, high, typename V::element());
-            words[k] = pack_pair<typename V::element>(low * scale, high * scale);
+            unpack(words[k], low, high, element());
+            if (V::biased && bias)
+                unpack(pack_pair<element>(low + bias[chunk * 8 + 2 * k], high + bias[chunk * 8 + 2 * k + 1]), low, high,
+                       element());
+            words[k] = pack_pair<element>(low * scale, high * scale);
         }
         *at = {words[0], words[1], words[2], words[3]};
     }
+}
+
+template <class V>
+__device__ inline void finish_queries(unsigned char *tile, int rows, const buffers &b, const shape &s, const place &at)
+{
+    if constexpr (V::scales || V::biased)
+        finish_tile<V>(tile, rows, b.query_bias ? b.query_bias + at.head * s.query[1] : nullptr,
+                       __int_as_float((int)s.query_scale));
+}
+
+template <class V>
+__device__ inline void finish_keys(unsigned char *tile, int rows, const buffers &b, const shape &s, const place &at)
+{
+    if constexpr (V::biased)
+        if (b.key_bias)
+            finish_tile<V>(tile, rows, b.key_bias + at.head * s.key[1], 1);
+}
+
+template <class V>
+__device__ inline void finish_values(unsigned char *tile, int rows, const buffers &b, const shape &s, const place &at)
+{
+    if constexpr (V::biased)
+        if (b.value_bias)
+            finish_tile<V>(tile, rows, b.value_bias + at.head * s.value[1], 1);
 }
 
 /* ---- products of a warp's 16 rows ----
@@ -164,7 +204,7 @@ __device__ inline void multiply_columns(float (&sums)[V::WIDTH / 8][4], const fl
     }
 }
 
-/* Through the warp's own rows of a tile, so that rows are stored in chunks. */
+/* Halves go through the warp's own rows of a tile, so that rows are stored in chunks. */
 template <class V>
 __device__ inline void store_rows(const float (&sums)[V::WIDTH / 8][4], unsigned char *tile, int row,
                                   typename V::element *to, long long stride, int first, int limit)
@@ -182,6 +222,19 @@ __device__ inline void store_rows(const float (&sums)[V::WIDTH / 8][4], unsigned
         if (first + row + below < limit)
             *(uint4 *)(to + (first + row + below) * stride + chunk * 8) =
                 *(const uint4 *)(tile + swizzle<V::LINE>(row + below, chunk));
+    }
+}
+
+template <class V>
+__device__ inline void store_rows(const float (&sums)[V::WIDTH / 8][4], unsigned char *, int row, float *to,
+                                  long long stride, int first, int limit)
+{
+    for (int half = 0; half < 2; half++) {
+        int at = first + row + lane_row(2 * half);
+#pragma unroll
+        for (int j = 0; j < V::WIDTH / 8; j++)
+            if (at < limit)
+                *(float2 *)(to + at * stride + j * 8 + lane_column(0)) = {sums[j][2 * half], sums[j][2 * half + 1]};
     }
 }
 
@@ -312,7 +365,7 @@ __device__ inline void finish_forward(float (&sums)[V::WIDTH / 8][4], running &r
     for (int j = 0; j < V::WIDTH / 8; j++)
         for (int e = 0; e < 4; e++)
             sums[j][e] /= run.total[e / 2];
-    typename V::element *to = of_head((typename V::element *)b.result, s.result, at);
+    typename V::kept::result *to = of_head((typename V::kept::result *)b.result, s.result, at);
     store_rows<V>(sums, tile, row, to, s.result[2], first, (int)s.queries);
 }
 
@@ -332,8 +385,7 @@ __device__ inline void forward_block(int block, const buffers &b, const shape &s
     load_tile<V>(shared.value, value, s.value[2], ROWS, 0, keys);
     copies_commit();
     copies_wait<2>();
-    if constexpr (V::scales)
-        scale_tile<V>(shared.query, ROWS, __int_as_float((int)s.query_scale));
+    finish_queries<V>(shared.query, ROWS, b, s, at);
 
     const dropout<V> drops(b, s, at);
     running run = {{-INFINITE, -INFINITE}, {0, 0}};
@@ -341,6 +393,7 @@ __device__ inline void forward_block(int block, const buffers &b, const shape &s
     for (int tile = 0; tile < tiles; tile++) {
         float scores[ROWS / 8][4] = {};
         copies_wait<1>();
+        finish_keys<V>(shared.key, ROWS, b, s, at);
         __syncthreads();
         multiply_lines<V, ROWS>(scores, shared.query, row, shared.key);
         __syncthreads();
@@ -351,6 +404,7 @@ __device__ inline void forward_block(int block, const buffers &b, const shape &s
         if constexpr (V::drops)
             drop<V>(scores, drops, first + row, tile * ROWS);
         copies_wait<1>();
+        finish_values<V>(shared.value, ROWS, b, s, at);
         __syncthreads();
         multiply_columns<V, ROWS>(sums, scores, shared.value);
         __syncthreads();

@@ -11,24 +11,38 @@ template <class V> struct gradient_memory {
 
 /* ---- rows ---- */
 
+/* Eight numbers side by side. */
+template <class element> __device__ inline void load_chunk(float (&to)[8], const element *from)
+{
+    uint4 four = *(const uint4 *)from;
+    unsigned words[4] = {four.x, four.y, four.z, four.w};
+#pragma unroll
+    for (int k = 0; k < 4; k++)
+        unpack(words[k], to[2 * k], to[2 * k + 1], element());
+}
+
+__device__ inline void load_chunk(float (&to)[8], const float *from)
+{
+#pragma unroll
+    for (int k = 0; k < 8; k += 4) {
+        float4 four = *(const float4 *)(from + k);
+        to[k] = four.x, to[k + 1] = four.y, to[k + 2] = four.z, to[k + 3] = four.w;
+    }
+}
+
 /* The part of sum d_result * result that is in every `step`th chunk from `chunk` on. */
 template <class V>
-__device__ inline float part_of_sum(const unsigned char *d_result, int row, const typename V::element *result, int chunk,
-                                    int step)
+__device__ inline float part_of_sum(const unsigned char *d_result, int row, const typename V::kept::result *result,
+                                    int chunk, int step)
 {
     float sum = 0;
     for (; chunk < V::CHUNKS; chunk += step) {
-        uint4 x = *(const uint4 *)(d_result + swizzle<V::LINE>(row, chunk));
-        uint4 y = *(const uint4 *)(result + chunk * 8);
-        unsigned a[4] = {x.x, x.y, x.z, x.w}, b[4] = {y.x, y.y, y.z, y.w};
+        float a[8], b[8];
+        load_chunk(a, (const typename V::element *)(d_result + swizzle<V::LINE>(row, chunk)));
+        load_chunk(b, result + chunk * 8);
 #pragma unroll
-        for (int k = 0; k < 4; k++) {
-            float low[2], high[2];
-            unpack(a[k], low[0], high[0], typename V::element());
-            unpack(b[k], low[1], high[1], typename V::element());
-            sum += low[0] * low[1];
-            sum += high[0] * high[1];
-        }
+        for (int k = 0; k < 8; k++)
+            sum += a[k] * b[k];
     }
     return sum;
 }
@@ -44,7 +58,7 @@ __device__ inline row_facts facts_of(const unsigned char *d_result, int row, int
 {
     bool valid = query < s.queries;
     long long index = (at.batch * s.heads + at.head) * s.queries + query;
-    const typename V::element *result = of_head((const typename V::element *)b.result, s.result, at);
+    const typename V::kept::result *result = of_head((const typename V::kept::result *)b.result, s.result, at);
     row_facts facts = {valid ? b.maximum[index] : 0, valid ? b.total[index] : 1, 0};
     facts.sum = valid ? part_of_sum<V>(d_result, row, result + query * s.result[2], part, threads) : 0;
 #pragma unroll
@@ -100,8 +114,7 @@ __device__ inline void query_block(int block, const buffers &b, const shape &s, 
                  (int)s.queries);
     copies_commit();
     copies_wait<0>();
-    if constexpr (V::scales)
-        scale_tile<V>(shared.own[0], ROWS, __int_as_float((int)s.query_scale));
+    finish_queries<V>(shared.own[0], ROWS, b, s, at);
     __syncthreads();
 
     const dropout<V> drops(b, s, at);
@@ -115,6 +128,8 @@ __device__ inline void query_block(int block, const buffers &b, const shape &s, 
         load_tile<V>(shared.other[1], value, s.value[2], STEP, from, keys);
         copies_commit();
         copies_wait<0>();
+        finish_keys<V>(shared.other[0], STEP, b, s, at);
+        finish_values<V>(shared.other[1], STEP, b, s, at);
         __syncthreads();
         float scores[STEP / 8][4] = {}, d_weights[STEP / 8][4] = {};
         multiply_lines<V, STEP>(scores, shared.own[0], row, shared.other[0]);
@@ -123,7 +138,7 @@ __device__ inline void query_block(int block, const buffers &b, const shape &s, 
         multiply_columns<V, STEP>(sums, d_weights, shared.other[0]);
         __syncthreads();
     }
-    store_rows<V>(sums, shared.own[0], row, of_head((element *)b.d_query, s.d_query, at), s.d_query[2], first,
+    store_rows<V>(sums, shared.own[0], row, of_head((typename V::kept::d_query *)b.d_query, s.d_query, at), s.d_query[2], first,
                   (int)s.queries);
 }
 
@@ -158,8 +173,7 @@ __device__ inline void load_queries(const buffers &b, const shape &s, const plac
                  (int)s.queries);
     copies_commit();
     copies_wait<0>();
-    if constexpr (V::scales)
-        scale_tile<V>(shared.other[0], V::STEP, __int_as_float((int)s.query_scale));
+    finish_queries<V>(shared.other[0], V::STEP, b, s, at);
     __syncthreads();
     constexpr int threads = THREADS / V::STEP;
     int row = (int)threadIdx.x / threads, part = (int)threadIdx.x % threads;
@@ -182,6 +196,9 @@ __device__ inline void key_block(int block, const buffers &b, const shape &s, gr
     load_tile<V>(shared.own[0], of_head((const element *)b.key, s.key, at), s.key[2], ROWS, first, keys);
     load_tile<V>(shared.own[1], of_head((const element *)b.value, s.value, at), s.value[2], ROWS, first, keys);
     copies_commit();
+    copies_wait<0>();
+    finish_keys<V>(shared.own[0], ROWS, b, s, at);
+    finish_values<V>(shared.own[1], ROWS, b, s, at);
 
     const dropout<V> drops(b, s, at);
     float d_key[V::WIDTH / 8][4] = {}, d_value[V::WIDTH / 8][4] = {};
@@ -196,8 +213,8 @@ __device__ inline void key_block(int block, const buffers &b, const shape &s, gr
         __syncthreads();
     }
     copies_wait<0>();
-    store_rows<V>(d_key, shared.own[0], row, of_head((element *)b.d_key, s.d_key, at), s.d_key[2], first, keys);
-    store_rows<V>(d_value, shared.own[1], row, of_head((element *)b.d_value, s.d_value, at), s.d_value[2], first, keys);
+    store_rows<V>(d_key, shared.own[0], row, of_head((typename V::kept::d_key *)b.d_key, s.d_key, at), s.d_key[2], first, keys);
+    store_rows<V>(d_value, shared.own[1], row, of_head((typename V::kept::d_value *)b.d_value, s.d_value, at), s.d_value[2], first, keys);
 }
 
 /* Blocks of queries, then blocks of keys. */
