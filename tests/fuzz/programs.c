@@ -189,12 +189,21 @@ static void add_subject(struct round *round, uint64_t seed, const struct target 
 
 /* ---- what may be compared how ---- */
 
+/* The same in f64 and as a kernel has it: nothing was computed. */
+static bool is_given(const struct node *node)
+{
+    while (op_is(node->op, CLASS_MOVEMENT) && node->operand_count == 1 &&
+           node->type.element == node->operands[0]->type.element)
+        node = node->operands[0];
+    return op_is(node->op, CLASS_LEAF);
+}
+
 static bool jumps(const struct node *node)
 {
     const struct op_info *info = op_info(node->op);
     bool integer = !element_is_float(node->type.element);
     for (int i = 0; i < node->operand_count; i++)
-        if (element_is_float(node->operands[i]->type.element) && integer)
+        if (element_is_float(node->operands[i]->type.element) && integer && !is_given(node->operands[i]))
             return true; /* comparisons, argmax, casts */
     return node->op == OP_sign || node->op == OP_floor || node->op == OP_ceil || node->op == OP_round ||
            info->class == CLASS_SCAN;
