@@ -19,6 +19,12 @@ static bool is_f32(const struct node *node)
     return node->type.element == ELEMENT_F32;
 }
 
+/* Whether both have one value: a kernel may have nodes of its own that do again what another's do (pass remat). */
+static bool same_value(const struct node *a, const struct node *b)
+{
+    return a == b || (a->again ? a->again : a->origin) == (b->again ? b->again : b->origin);
+}
+
 /* [.., 1] repeated along the last axis. */
 static struct node *repeated(const struct node *node)
 {
@@ -114,14 +120,14 @@ static bool match_softmax(struct attention *attention)
     if (!attention->total || !reduces_last(attention->total, OP_sum))
         return false;
     struct node *exponential = attention->exponential = weight->operands[0];
-    if (attention->total->operands[0] != exponential || exponential->op != OP_exp || !is_f32(exponential))
+    if (!same_value(attention->total->operands[0], exponential) || exponential->op != OP_exp || !is_f32(exponential))
         return false;
     struct node *shifted = exponential->operands[0];
     attention->maximum = shifted->op == OP_sub && is_f32(shifted) ? repeated(shifted->operands[1]) : NULL;
     if (!attention->maximum || !reduces_last(attention->maximum, OP_reduce_max))
         return false;
-    attention->score = attention->maximum->operands[0];
-    return shifted->operands[0] == attention->score && match_scores(attention);
+    attention->score = shifted->operands[0];
+    return same_value(attention->score, attention->maximum->operands[0]) && match_scores(attention);
 }
 
 static bool match_dropout(struct attention *attention)
@@ -203,7 +209,12 @@ static bool match_row(struct attention_gradient *gradient, const struct node *sh
     gradient->rewritten = true;
     const struct node *product = sum->operands[0];
     struct node *result = widened(product->operands[1]);
-    return widened(product->operands[0]) == gradient->d_result && attention_match(result, &gradient->forward);
+    struct attention known;
+    if (widened(product->operands[0]) != gradient->d_result || !attention_match(result, &known) ||
+        !same_value(known.weights, forward->weights))
+        return false;
+    gradient->forward.result = result;
+    return true;
 }
 
 static bool match_d_weight(struct attention_gradient *gradient, const struct node *d_weight)

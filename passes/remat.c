@@ -8,6 +8,7 @@
 #include "passes/memory.h"
 
 #include <stb/stb_ds.h>
+#include <string.h>
 
 enum {
     TRIALS = 8,
@@ -103,7 +104,9 @@ bool memory_budget_bounds(const struct memory_budget *budget, const struct graph
         update |= graph->nodes[i]->region == REGION_UPDATE;
     }
     /* An update of its own keeps nothing for long: a share of what it takes would ask for the impossible. */
-    return budget->bytes ? backward || update : budget->share > 0 && backward;
+    if (!budget->bytes)
+        return budget->share > 0 && backward && strcmp(graph->name, "update") != 0;
+    return backward || update;
 }
 
 /* Of a budget of so many bytes, what is left for values. */

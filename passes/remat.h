@@ -21,12 +21,16 @@ struct recipe {
 
 struct remat_value {
     struct node *node;
-    int kernel;    /* index of the one that stores it */
-    int64_t bytes; /* as it lies in memory */
-    int held;      /* so many uses take the first one, and it must not go before: attention is found by its nodes */
-    bool kept;     /* put out: needed at the end */
-    int *uses;     /* stb_ds array: turns behind its own whose kernels load it, in order */
+    int kernel;            /* index of the one that stores it */
+    int64_t bytes;         /* as it lies in memory */
+    bool kept;             /* put out: needed at the end */
+    int *uses;             /* stb_ds array: turns behind its own whose kernels load it, in order */
     struct recipe *recipe; /* NULL: nobody asked so far */
+};
+
+/* A store that may take the memory of a load that dies in its kernel. */
+struct remat_reuse {
+    int store, load; /* values */
 };
 
 struct remat_turn {
@@ -35,6 +39,8 @@ struct remat_turn {
     int load_count;
     const int *stores; /* values that it makes */
     int store_count;
+    const struct remat_reuse *reuses;
+    int reuse_count;
 };
 
 struct remat_problem {

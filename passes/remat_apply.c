@@ -45,13 +45,13 @@ static struct node **changed_operands(const struct rewriter *rewriter, const str
     return operands;
 }
 
-static void copy_node(struct rewriter *rewriter, struct node *node, int kernel, bool repeats)
+static void copy_node(struct rewriter *rewriter, struct node *node, int kernel)
 {
     struct module *module = rewriter->problem->graph->module;
     struct node *copy = arena_copy(module->arena, node, sizeof *node);
     copy->operands = changed_operands(rewriter, node);
     copy->origin = module->next_origin++;
-    copy->again = repeats ? node->origin : 0;
+    copy->again = node->again ? node->again : node->origin;
     copy->kernel = kernel;
     copy->replacement = NULL;
     node->replacement = copy;
@@ -93,7 +93,7 @@ static void add_kernel(struct rewriter *rewriter, int index)
         if (node->kernel)
             arrput(rewriter->rewired, ((struct rewired){node, changed_operands(rewriter, node)}));
         else
-            copy_node(rewriter, node, 0, false);
+            copy_node(rewriter, node, 0);
     }
     clear(use->computed, use->computed_count);
 }
@@ -112,7 +112,7 @@ static void add_recipe(struct rewriter *rewriter, int value)
         struct node *node = recipe->nodes[i];
         bool stored = node == of->node || (library && node->kernel);
         if (node->kernel || is_changed(node))
-            copy_node(rewriter, node, stored ? number : 0, true);
+            copy_node(rewriter, node, stored ? number : 0);
     }
     rewriter->present[value] = of->node->replacement;
     clear(recipe->nodes, recipe->node_count);

@@ -159,7 +159,7 @@ static void become_idle(struct walk *walk, int value)
         return;
     }
     state->stamp++;
-    if (!of->kept && state->next >= of->held && of->bytes > walk->budget / SMALL_PART)
+    if (!of->kept && of->bytes > walk->budget / SMALL_PART)
         offer(walk, value);
 }
 
@@ -281,28 +281,27 @@ static bool run_recipe(struct walk *walk, struct frame *frame)
     return true;
 }
 
-/* Bytes that the turn will likely store over values that die in it: pass memory decides, this is its guess. */
-static int64_t reused_bytes(const struct walk *walk, const struct remat_turn *turn)
+static bool dies(const struct walk *walk, int value)
 {
-    enum { STORES = 8, LOADS = 32 };
-    bool taken[LOADS] = {false};
+    const struct state *state = &walk->states[value];
+    const struct remat_value *of = value_of(walk, value);
+    return !of->kept && !state->wanted && state->next + 1 >= arrlen(of->uses);
+}
+
+/* Bytes that the turn will store over values that die in it. Each store takes one of them, as pass memory does. */
+static int64_t reused_bytes(struct walk *walk, const struct remat_turn *turn)
+{
     int64_t reused = 0;
     if (turn->count == 1 && walk->problem->set.kernels[turn->first].joins) /* its parts are there */
         return value_of(walk, turn->stores[0])->bytes;
-    if (turn->count > 1 || walk->problem->set.kernels[turn->first].contraction || turn->store_count > STORES ||
-        turn->load_count > LOADS)
-        return 0;
-    for (int i = 0; i < turn->store_count; i++)
-        for (int k = 0; k < turn->load_count; k++) {
-            const struct state *state = &walk->states[turn->loads[k]];
-            const struct remat_value *load = value_of(walk, turn->loads[k]);
-            bool dies = !load->kept && !state->wanted && state->next + 1 >= arrlen(load->uses);
-            if (taken[k] || !dies || load->bytes != value_of(walk, turn->stores[i])->bytes)
-                continue;
-            taken[k] = true;
-            reused += load->bytes;
-            break;
-        }
+    int token = ++walk->measures;
+    for (int i = 0; i < turn->reuse_count; i++) {
+        struct state *store = &walk->states[turn->reuses[i].store], *load = &walk->states[turn->reuses[i].load];
+        if (store->seen == token || load->seen == token || !dies(walk, turn->reuses[i].load))
+            continue;
+        store->seen = load->seen = token;
+        reused += value_of(walk, turn->reuses[i].store)->bytes;
+    }
     return reused;
 }
 

@@ -2,6 +2,7 @@
 #include "passes/cost.h"
 #include "passes/memory.h"
 #include "passes/nests.h"
+#include "passes/overwrite.h"
 #include "passes/remat.h"
 #include "passes/view.h"
 
@@ -175,12 +176,32 @@ static void add_load(struct remat_problem *problem, int **loads, int turn, const
     arrput(*loads, number);
 }
 
-static void hold(struct remat_problem *problem, const struct node *node)
+static bool is_same_place(const struct node *a, const struct node *b)
 {
-    if (!node->kernel)
+    struct type x = a->type, y = b->type;
+    x.element = y.element = ELEMENT_NONE;
+    return type_equal(&x, &y);
+}
+
+/* What pass memory could store over what: of a kernel that runs by itself, since others find more alive. */
+static void find_reuses(struct remat_problem *problem, struct remat_turn *turn, struct overwrite *overwrite)
+{
+    const struct kernel_use *use = &problem->set.kernels[turn->first];
+    struct remat_reuse *reuses = NULL;
+    if (turn->count > 1 || use->contraction || use->joins)
         return;
-    struct remat_value *value = &problem->values[problem->value_of[node->id]];
-    value->held = (int)arrlen(value->uses);
+    overwrite_inspect(overwrite, use);
+    for (int i = 0; i < use->store_count; i++)
+        for (int k = 0; k < use->load_count; k++) {
+            struct node *store = use->stores[i], *load = use->loads[k];
+            int64_t bytes = bytes_in_arena(problem, store);
+            if (load->kernel && bytes && is_same_place(store, load) && bytes == bytes_in_arena(problem, load) &&
+                overwrite_allowed(overwrite, store, load))
+                arrput(reuses, ((struct remat_reuse){problem->value_of[store->id], problem->value_of[load->id]}));
+        }
+    turn->reuses = arena_copy(problem->arena, reuses, sizeof *reuses * arrlenu(reuses));
+    turn->reuse_count = (int)arrlen(reuses);
+    arrfree(reuses);
 }
 
 static void fill_turn(struct remat_problem *problem, int number)
@@ -191,8 +212,6 @@ static void fill_turn(struct remat_problem *problem, int number)
         const struct kernel_use *use = &problem->set.kernels[k];
         for (int i = 0; i < use->load_count; i++)
             add_load(problem, &loads, number, use->loads[i]);
-        for (int i = 0; i < use->load_count && use->attention; i++)
-            hold(problem, use->loads[i]);
         for (int i = 0; i < use->store_count; i++)
             arrput(stores, problem->value_of[use->stores[i]->id]);
     }
@@ -211,13 +230,16 @@ struct remat_problem *remat_problem_new(struct graph *graph, const struct target
     problem->set = kernels_find(graph, arena);
     struct strip_set strips = strips_find(&problem->set, target, arena);
     problem->turns = ARENA_ARRAY(arena, struct remat_turn, problem->set.count);
+    struct overwrite *overwrite = overwrite_new(arrlenu(graph->nodes));
     add_values(problem);
     for (int k = 0; k < problem->set.count;) {
         int last = strip_last(&strips, k + 1);
         problem->turns[problem->turn_count] = (struct remat_turn){.first = k, .count = last - k};
-        fill_turn(problem, problem->turn_count++);
+        fill_turn(problem, problem->turn_count);
+        find_reuses(problem, &problem->turns[problem->turn_count++], overwrite);
         k = last;
     }
+    overwrite_free(overwrite);
     return problem;
 }
 

@@ -270,8 +270,8 @@ static void repeat_values(struct graph *graph, const struct target *target, uint
         for (int k = kernels->first; k < kernels->first + kernels->count; k++)
             arrput(plan.entries, ((struct remat_entry){k, -1}));
         for (int i = 0; i < problem->value_count; i++)
-            if (problem->values[i].kernel < kernels->first + kernels->count && !problem->values[i].held &&
-                draw(&state, 8) == 0 && remat_recipe(problem, i)->possible)
+            if (problem->values[i].kernel < kernels->first + kernels->count && draw(&state, 8) == 0 &&
+                remat_recipe(problem, i)->possible)
                 arrput(plan.entries, ((struct remat_entry){-1, i}));
     }
     remat_apply(problem, &plan, &context);

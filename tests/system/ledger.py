@@ -35,7 +35,7 @@ NETWORKS = {
 
 
 # With --memory-budget 60%: arithmetic that is done again, in per cent, at most and at least, as measured.
-RECOMPUTED = {"resnet50": (6.8, 5.0), "vgg16": (7.0, 5.5), "vit_s16": (11.0, 8.0)}
+RECOMPUTED = {"gpt": (12.0, 9.0), "resnet50": (6.8, 5.0), "vgg16": (7.0, 5.5), "vit_s16": (16.5, 12.5)}
 
 
 def ledger(model, policy, *device):

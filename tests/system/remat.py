@@ -19,7 +19,7 @@ import safetensors  # noqa: E402
 IMAGES = "synthetic(examples = 64, image = normal(0, 1), label = classes)"
 TOKENS = "synthetic(examples = 16, tokens = classes)"
 GPT = ["models/gpt.net", "--batch", "4", "--data", TOKENS, "--set", "vocab=31", "--set", "context=32", "--set", "width=32",
-       "--set", "heads=4", "--set", "layers=3"]
+       "--set", "heads=2", "--set", "layers=3"]
 RESNET = ["models/resnet18_cifar.net", "--batch", "16", "--data", IMAGES]
 LARGER = RESNET + ["--set", "size=32", "--set", "width=8"]
 SMALLER = RESNET + ["--set", "size=16", "--set", "width=4"]  # the simulated GPU takes its time
