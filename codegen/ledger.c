@@ -93,10 +93,13 @@ static void count_arena(struct ledger *ledger, const struct graph *graph, const 
         ledger->arena_lower_bound = (uint64_t)use.bound + workspace;
 }
 
-/* A kernel that pass remat made: what it stores was stored before. */
-static bool is_again(const struct kernel_use *use)
+/* Of a kernel that pass remat made: what it stores was stored before. As in the program, what is appended to a
+ * contraction does not count. */
+static uint64_t flops_again(const struct kernel_use *use, const struct target *target)
 {
-    return use->store_count && use->stores[0]->again;
+    if (!use->store_count || !use->stores[0]->again)
+        return 0;
+    return (uint64_t)(use->contraction ? node_flops(use->contraction) : cost_kernel(use, target).flops);
 }
 
 static void count_entry(struct ledger *ledger, const struct graph *graph, const struct program *program,
@@ -114,8 +117,7 @@ static void count_entry(struct ledger *ledger, const struct graph *graph, const 
     struct kernel_set set = kernels_find(graph, scratch);
     for (int i = 0; i < set.count; i++) {
         count_casts(ledger, &set.kernels[i], arena);
-        if (is_again(&set.kernels[i]))
-            ledger->flops_again += times * (uint64_t)cost_kernel(&set.kernels[i], target).flops;
+        ledger->flops_again += times * flops_again(&set.kernels[i], target);
     }
     arena_free(scratch);
 }
