@@ -23,6 +23,8 @@ static const struct shape_case {
     {2, 2, 8, 16, 1, 11, 4, 4, 2, 3, 1},
     {2, 2, 16, 8, 1, 3, 1, 3, 1, 0, 0},
     {2, 1, 8, 8, 1, 2, 3, 5, 1, 2, 4},
+    /* windows of one element with strides, channels that fill no vector */
+    {2, 2, 4, 8, 1, 9, 1, 2, 1, 0, 0},
     /* padding on one side */
     {2, 2, 8, 8, 1, 7, 2, 1, 1, 0, 1},
     {2, 2, 16, 8, 1, 6, 4, 1, 1, 3, 0},

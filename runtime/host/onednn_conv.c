@@ -99,6 +99,20 @@ static dnnl_primitive_desc_t conv_descriptor(struct onednn_plan *plan, const str
     return descriptor;
 }
 
+/* The library's code for windows of one element takes every stride-th place of x apart (or puts it there) by whole
+ * vectors, whatever the number of channels, where channels are last: behind the last place it reads and writes memory
+ * that is not x's (2.6.3). */
+static bool leaves_memory(const struct program_conv *conv, dnnl_primitive_desc_t descriptor)
+{
+    enum { VECTOR = 16 };
+    bool single = true, strided = false;
+    for (int i = 0; i < conv->spatial; i++) {
+        single = single && conv->kernel[i] == 1;
+        strided = strided || conv->stride[i] > 1;
+    }
+    return single && strided && conv->channels_last && conv->c % VECTOR && strstr(onednn_name(descriptor), "1x1");
+}
+
 /* The first attempt for which the library has fast code, else the last that it can do at all. */
 static dnnl_primitive_desc_t conv_choose_for(struct onednn_plan *plan, const struct program_conv *conv,
                                              const struct conv_formats *formats, bool adds)
@@ -122,7 +136,7 @@ static dnnl_primitive_desc_t conv_choose_for(struct onednn_plan *plan, const str
         if (chosen)
             dnnl_primitive_desc_destroy(chosen);
         chosen = next;
-        if (!is_plain_code(chosen))
+        if (!is_plain_code(chosen) && (conv_attempts[i].x_free || !leaves_memory(conv, chosen)))
             break;
     }
     dnnl_primitive_attr_destroy(attributes);
