@@ -119,7 +119,8 @@ static int64_t for_values(const struct memory_budget *budget, int64_t bytes)
 static double megabytes_up(int64_t bytes)
 {
     enum { UNIT = 10000 };
-    return (double)((bytes + UNIT - 1) / UNIT) * UNIT / 1e6;
+    int64_t units = (bytes + UNIT - 1) / UNIT;
+    return (double)units * UNIT / 1e6;
 }
 
 static void report(const struct graph *graph, const struct memory_budget *budget, int64_t bytes, int64_t without,

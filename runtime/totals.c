@@ -106,15 +106,17 @@ bool totals_finish(struct totals *totals, struct tally *tally, struct error *err
         return true;
     int count = totals->metrics->input_count;
     void **inputs = calloc((size_t)count + 1, sizeof *inputs);
-    bool ok = inputs || error_set(error, "out of memory");
+    bool ok = true;
+    if (!inputs)
+        return error_set(error, "out of memory");
     for (int i = 0; i < count && ok; i++) {
         inputs[i] = stored_input(totals, i, error);
-        ok = inputs[i];
+        ok = inputs[i] != NULL;
     }
     uint64_t ticket = ok ? executor_launch(totals->executor, totals->entry, (const void *const *)inputs, error) : 0;
     const double *results = ticket ? executor_results(totals->executor, ticket, error) : NULL;
     ok = results && (tally_add(tally, totals->metrics, results, 1) || error_set(error, "out of memory"));
-    for (int i = 0; inputs && i < count; i++)
+    for (int i = 0; i < count; i++)
         free(inputs[i]);
     free(inputs);
     return ok;

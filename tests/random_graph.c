@@ -543,12 +543,14 @@ static enum op draw_op(struct generator *g)
     return op;
 }
 
-/* Rounds some results to a half, as a policy would. Movement keeps its operand's type. */
+/* Rounds some new results to a half, as a policy would: what others use already keeps its type, movement its operand's.
+ */
 static void round_some(struct generator *g, struct node *node)
 {
     bool rounds =
         op_is(node->op, CLASS_POINTWISE) || op_is(node->op, CLASS_REDUCE) || op_is(node->op, CLASS_CONTRACTION);
-    if (rounds && node->op != OP_cast && element_is_float(node->type.element))
+    bool newest = node == arrlast(g->builder.graph->nodes);
+    if (rounds && newest && node->op != OP_cast && element_is_float(node->type.element))
         node->type.element = draw_half(g, 40);
 }
 

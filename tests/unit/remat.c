@@ -101,6 +101,8 @@ static void check_by_hand(void)
     CHECK(arena_bytes(graph, &target) <= tight.budget.bytes);
     const struct node *first = find(graph, "a", 0), *second = find(graph, "a", 1);
     CHECK(first && second && !find(graph, "a", 2));
+    if (!first || !second)
+        return;
     CHECK(second->again == first->origin && !first->again && second->attributes == first->attributes);
     CHECK(first->kernel == 1 && find(graph, "h", 0)->kernel == 2 && find(graph, "g", 0)->kernel == 3);
     CHECK(find(graph, "d", 0)->kernel == 4 && second->kernel == 5 && find(graph, "q", 0)->kernel == 6);
