@@ -88,6 +88,19 @@ static struct kernel_use trial_kernel(struct cook *cook, struct node *result)
     return trial;
 }
 
+/* Does the kernel compute inside what it has to store: such a value, or the table of a gather? */
+static bool stores_more(const struct kernel_use *trial)
+{
+    for (int i = 0; i < trial->computed_count; i++) {
+        const struct node *node = trial->computed[i], *table = node->op == OP_gather ? node->operands[0] : NULL;
+        if (!node->kernel && nest_is_alone(node))
+            return true;
+        if (table && !table->kernel && table->op != OP_read && table->op != OP_input)
+            return true;
+    }
+    return false;
+}
+
 /* Whether a kernel can make the value alone: no statistics without what they are taken of, no nests that do not fit. */
 static bool can_stand_alone(const struct kernel_use *use, const struct kernel_use *trial, const struct node *result)
 {
@@ -95,6 +108,8 @@ static bool can_stand_alone(const struct kernel_use *use, const struct kernel_us
         return false;
     if (trial->contraction)
         return !use->attention && !op_is(result->op, CLASS_REDUCE);
+    if (stores_more(trial))
+        return false;
     struct nest *nests = nests_find(trial);
     bool fits = nests != NULL;
     nests_free(nests);
