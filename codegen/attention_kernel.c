@@ -17,7 +17,7 @@ struct maker {
     const struct target *target;
     struct arena *arena;
     struct text fields, body;
-    bool biased; /* some operand gets its bias when it is loaded */
+    const char *biased; /* letters of the operands that get their bias when they are loaded */
 };
 
 /* ---- buffers ---- */
@@ -51,7 +51,7 @@ static void add_operand(struct maker *maker, struct node *node, const char *name
     set_strides(&source.view, stride);
     if (!source.bias)
         return;
-    maker->biased = true;
+    maker->biased = arena_printf(maker->arena, "%s%c", maker->biased, name[0]);
     add_buffer(maker, source.bias, source.bias_first * (int64_t)sizeof(float), "const float",
                arena_printf(maker->arena, "%s_bias", name));
 }
@@ -149,11 +149,11 @@ static void finish(struct maker *maker, const struct attention *forward, const s
     text_line(&maker->fields, "attention::shape shape;");
     text_line(&maker->body, "%s<variant<%s, %s, stored<%s>, %d, %s, %s, %s, %s>>(buffers, arguments.shape);", way,
               cuda_type(element), cuda_type(score), types, width, forward->causal ? "true" : "false",
-              forward->random ? "true" : "false", scales ? "true" : "false", maker->biased ? "true" : "false");
-    maker->kernel.name =
-        arena_printf(arena, "attention_%s_%s%s%s%s_%d%s%s%s%s", way, element_name(element), score == element ? "" : "_",
-                     score == element ? "" : element_name(score), suffix, width, forward->causal ? "_causal" : "",
-                     forward->random ? "_drop" : "", scales ? "_scale" : "", maker->biased ? "_bias" : "");
+              forward->random ? "true" : "false", scales ? "true" : "false", *maker->biased ? "true" : "false");
+    maker->kernel.name = arena_printf(arena, "attention_%s_%s%s%s%s_%d%s%s%s%s%s", way, element_name(element),
+                                      score == element ? "" : "_", score == element ? "" : element_name(score), suffix,
+                                      width, forward->causal ? "_causal" : "", forward->random ? "_drop" : "",
+                                      scales ? "_scale" : "", *maker->biased ? "_bias_" : "", maker->biased);
     maker->kernel.fields = text_finish(&maker->fields, arena);
     maker->kernel.body = text_finish(&maker->body, arena);
 }
@@ -205,7 +205,8 @@ static bool match_stores(const struct kernel_use *use, struct attention_gradient
 struct attention_kernel attention_kernel_make(const struct kernel_use *use, const struct target *target,
                                               struct arena *arena)
 {
-    struct maker maker = {.target = target, .arena = arena, .fields = {.indent = 1}, .body = {.indent = 1}};
+    struct maker maker = {
+        .target = target, .arena = arena, .biased = "", .fields = {.indent = 1}, .body = {.indent = 1}};
     struct attention forward;
     struct attention_gradient gradient;
     text_line(&maker.body, "using namespace attention;");

@@ -2,6 +2,7 @@
 #include "passes/attention.h"
 
 #include "passes/rewrite.h"
+#include "passes/view.h"
 
 #include <math.h>
 
@@ -49,16 +50,23 @@ bool attention_is_product(const struct node *node, bool transpose_a, bool transp
            node->attributes->transpose_b == transpose_b;
 }
 
-/* True on and below the diagonal. */
-static bool is_triangle(const struct node *mask)
+/* True on and below the diagonal of the last two axes. */
+static bool is_triangle(struct node *mask)
 {
-    while (mask->op == OP_broadcast || mask->op == OP_reshape)
-        mask = mask->operands[0];
-    if (mask->op != OP_ge || mask->type.shape.rank != 2)
+    struct view view;
+    if (!view_find(mask, &view) || view.base->op != OP_ge || view.base->type.shape.rank != 2 || view.offset)
         return false;
-    const struct node *row = mask->operands[0], *column = mask->operands[1];
+    const struct node *row = view.base->operands[0], *column = view.base->operands[1];
+    const int64_t *size = view.base->type.shape.dimension;
+    int rank = mask->type.shape.rank;
+    for (int i = 0; i < rank; i++) {
+        int64_t stride = i == rank - 1 ? 1 : i == rank - 2 ? size[1] : 0;
+        if (mask->type.shape.dimension[i] > 1 && view.stride[i] != stride)
+            return false;
+    }
     return row->op == OP_iota && row->attributes->axes == 1 && column->op == OP_iota && column->attributes->axes == 2 &&
-           mask->type.shape.dimension[0] == mask->type.shape.dimension[1];
+           size[0] == size[1] && mask->type.shape.dimension[rank - 2] == size[0] &&
+           mask->type.shape.dimension[rank - 1] == size[1];
 }
 
 /* where(triangle, x, outside); NULL for all else. */
@@ -138,7 +146,7 @@ static bool match_dropout(struct attention *attention)
     if (!kept)
         return true;
     attention->weight = times_number(kept, &attention->scale);
-    return attention->weight != NULL;
+    return attention->weight && attention->scale > 0;
 }
 
 /* All but the second product, from its first operand. */
