@@ -41,10 +41,10 @@ static void set_strides(const struct view *view, int64_t stride[3])
     stride[2] = view->stride[rank - 2];
 }
 
-static void add_operand(struct maker *maker, struct node *node, const char *name, int64_t stride[3])
+static void add_operand(struct maker *maker, struct node *node, bool biased, const char *name, int64_t stride[3])
 {
     struct attention_source source;
-    if (!attention_source(node, &source))
+    if (!attention_source(node, biased, &source))
         castor_bug("attention can not read its %s where it lies", name);
     int64_t bytes = (int64_t)element_bytes(maker->target->storage[node->type.element]);
     add_buffer(maker, source.view.base, source.view.offset * bytes, "const void", name);
@@ -160,13 +160,19 @@ static void finish(struct maker *maker, const struct attention *forward, const s
 
 /* ---- both ways ---- */
 
-static void make_forward(struct maker *maker, const struct attention *forward)
+/* Query, key, value, and the result, which the gradients read. */
+static void add_forward(struct maker *maker, const struct attention *forward)
 {
     struct attention_shape *shape = &maker->kernel.shape;
-    add_operand(maker, forward->query, "query", shape->query);
-    add_operand(maker, forward->key, "key", shape->key);
-    add_operand(maker, forward->value, "value", shape->value);
+    add_operand(maker, forward->query, true, "query", shape->query);
+    add_operand(maker, forward->key, true, "key", shape->key);
+    add_operand(maker, forward->value, true, "value", shape->value);
     add_result(maker, forward->result, "result", shape->result);
+}
+
+static void make_forward(struct maker *maker, const struct attention *forward)
+{
+    add_forward(maker, forward);
     add_buffer(maker, forward->maximum, 0, "float", "maximum");
     add_buffer(maker, forward->total, 0, "float", "total");
     add_seeds(maker, forward);
@@ -177,11 +183,8 @@ static void make_gradient(struct maker *maker, const struct attention_gradient *
 {
     const struct attention *forward = &gradient->forward;
     struct attention_shape *shape = &maker->kernel.shape;
-    add_operand(maker, forward->query, "query", shape->query);
-    add_operand(maker, forward->key, "key", shape->key);
-    add_operand(maker, forward->value, "value", shape->value);
-    add_result(maker, forward->result, "result", shape->result);
-    add_operand(maker, gradient->d_result, "d_result", shape->d_result);
+    add_forward(maker, forward);
+    add_operand(maker, gradient->d_result, false, "d_result", shape->d_result);
     add_buffer(maker, forward->maximum, 0, "float", "maximum");
     add_buffer(maker, forward->total, 0, "float", "total");
     add_result(maker, gradient->d_query, "d_query", shape->d_query);

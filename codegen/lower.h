@@ -75,8 +75,7 @@ int lower_result(struct lowerer *lowerer, const struct node *node, int reduction
 void lower_watch(struct lowerer *lowerer);
 
 /* Of the concats that the nest's stores are made of, the one with the most parts: the nest is walked part by part, so
- * that nothing is loaded or computed to be left out. NULL where there is none (lower_parts.c). `axis`: of the space.
- * Nests of strips are counted, so they stay whole. */
+ * that nothing is loaded or computed to be left out. NULL where there is none (lower_parts.c). `axis`: of the space. */
 const struct node *lower_find_parts(struct lowerer *lowerer, const struct nest *nest, int *axis);
 
 /* Fills in what the finished nest's loops come to: rows, blocks, accumulators (lower_sizes.c). */

@@ -244,13 +244,14 @@ static void look_through_bias(struct attention_source *source)
     }
 }
 
-bool attention_source(struct node *operand, struct attention_source *source)
+bool attention_source(struct node *operand, bool biased, struct attention_source *source)
 {
     *source = (struct attention_source){0};
     if (!view_find(operand, &source->view) || source->view.base->type.element != operand->type.element ||
         !lies_in_chunks(&source->view))
         return false;
-    look_through_bias(source);
+    if (biased)
+        look_through_bias(source);
     return true;
 }
 

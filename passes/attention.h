@@ -71,7 +71,8 @@ struct attention_source {
     struct node *bias; /* NULL: none */
     int64_t bias_first;
 };
-/* False where the operand must be stored itself. */
-bool attention_source(struct node *operand, struct attention_source *source);
+/* False where the operand must be stored itself. `biased`: a bias may be left to the kernel, as of query, key, value.
+ */
+bool attention_source(struct node *operand, bool biased, struct attention_source *source);
 
 #endif

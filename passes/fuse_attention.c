@@ -4,20 +4,23 @@
 
 #include <stb/stb_ds.h>
 
-static struct attention_place *new_place(struct fuser *fuser)
-{
-    struct attention_place *place = ARENA_ARRAY(fuser->arena, struct attention_place, 1);
-    place->group = GROUP_NONE;
-    return place;
-}
-
-static void add_operand(struct fuser *fuser, struct attention_place *place, struct node *operand)
+static void add_operand(struct fuser *fuser, struct attention_place *place, struct node *operand, bool biased)
 {
     struct attention_source source;
-    struct node *stored = attention_source(operand, &source) ? source.view.base : operand;
+    struct node *stored = attention_source(operand, biased, &source) ? source.view.base : operand;
     if (!fuse_is_leaf(stored))
         fuser->facts[stored->id].required = true;
     place->operands[place->operand_count++] = operand;
+}
+
+static struct attention_place *new_place(struct fuser *fuser, const struct attention *forward)
+{
+    struct attention_place *place = ARENA_ARRAY(fuser->arena, struct attention_place, 1);
+    place->group = GROUP_NONE;
+    add_operand(fuser, place, forward->query, true);
+    add_operand(fuser, place, forward->key, true);
+    add_operand(fuser, place, forward->value, true);
+    return place;
 }
 
 static void add_result(struct fuser *fuser, struct attention_place *place, struct node *result)
@@ -29,10 +32,7 @@ static void add_result(struct fuser *fuser, struct attention_place *place, struc
 
 static void add_forward(struct fuser *fuser, const struct attention *forward)
 {
-    struct attention_place *place = new_place(fuser);
-    add_operand(fuser, place, forward->query);
-    add_operand(fuser, place, forward->key);
-    add_operand(fuser, place, forward->value);
+    struct attention_place *place = new_place(fuser, forward);
     add_result(fuser, place, forward->result);
     add_result(fuser, place, forward->maximum);
     add_result(fuser, place, forward->total);
@@ -41,12 +41,9 @@ static void add_forward(struct fuser *fuser, const struct attention *forward)
 static void add_gradient(struct fuser *fuser, const struct attention_gradient *gradient)
 {
     const struct attention *forward = &gradient->forward;
-    struct attention_place *place = new_place(fuser);
-    add_operand(fuser, place, forward->query);
-    add_operand(fuser, place, forward->key);
-    add_operand(fuser, place, forward->value);
-    add_operand(fuser, place, forward->result);
-    add_operand(fuser, place, gradient->d_result);
+    struct attention_place *place = new_place(fuser, forward);
+    add_operand(fuser, place, forward->result, false);
+    add_operand(fuser, place, gradient->d_result, false);
     place->operands[place->operand_count++] = forward->maximum;
     place->operands[place->operand_count++] = forward->total;
     add_result(fuser, place, gradient->d_query);
