@@ -130,7 +130,8 @@ static void take_later(struct scope_name *best, const struct scope_name *found)
         *best = *found;
 }
 
-/* The last rule for a call by its callee or, when it has a label, by its instance path. */
+/* The last rule for a call by its callee or, when it has a label, by its instance path. The built-in rules name what
+ * the prelude defines: an instance that a model happens to call `norm` is none of theirs. */
 static struct scope_name find_in_table(struct scope_table *table, const char *callee, const char *path)
 {
     struct scope_name best = {0};
@@ -138,7 +139,7 @@ static struct scope_name find_in_table(struct scope_table *table, const char *ca
     if (at >= 0)
         take_later(&best, &table->names[at].value);
     at = path ? shgeti(table->names, path) : -1;
-    if (at >= 0)
+    if (at >= 0 && !table->names[at].value.rule->built_in)
         take_later(&best, &table->names[at].value);
     for (ptrdiff_t i = 0; path && i < arrlen(table->patterns); i++)
         if (policy_pattern_matches(table->patterns[i].name->text, path))

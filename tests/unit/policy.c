@@ -154,6 +154,32 @@ static void scopes(void)
           policy_pattern_matches("*", ""));
 }
 
+/* What a model calls its instances is nothing to the built-in lists, but to the user's rules. */
+static void labels(void)
+{
+    static const struct {
+        const char *scope;
+        enum precision_class built_in, extended;
+    } cases[] = {
+        {":softmax", PRECISION_F32, PRECISION_F32},
+        {"softmax:sampled", PRECISION_NONE, PRECISION_NONE},
+        {"norm:normalise", PRECISION_NONE, PRECISION_HALF},
+        {"norm:layer_norm", PRECISION_F32, PRECISION_HALF},
+        {"block:net/norm:normalise/seen:batch_norm", PRECISION_FOLLOW, PRECISION_FOLLOW},
+        {"softmax:sampled/:logsumexp", PRECISION_F32, PRECISION_F32},
+    };
+    const char *path = write_policy("labels.policy", "policy p extends autocast { half scope norm }");
+    struct policy *built_in = policy_load(arena, diagnostics_new(arena), "autocast", ELEMENT_NONE, (struct span){0});
+    struct policy *extended = policy_load(arena, diagnostics_new(arena), path, ELEMENT_NONE, (struct span){0});
+    struct matcher *matchers[] = {matcher_new(built_in, arena), matcher_new(extended, arena)};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        CHECK(matcher_scope(matchers[0], cases[i].scope)->class == cases[i].built_in);
+        CHECK(matcher_scope(matchers[1], cases[i].scope)->class == cases[i].extended);
+    }
+    matcher_free(matchers[0]);
+    matcher_free(matchers[1]);
+}
+
 static void wrong(void)
 {
     check_wrong("policy p { half op matmull }", "[E0604]: there is no op `matmull`");
@@ -194,8 +220,9 @@ int main(void)
     files();
     conditions();
     scopes();
+    labels();
     wrong();
-    const char *names[] = {"base", "mine", "p", "scopes", "wrong"};
+    const char *names[] = {"base", "mine", "p", "scopes", "labels", "wrong"};
     for (int i = 0; i < 5; i++)
         remove(arena_printf(arena, "%s/%s.policy", folder, names[i]));
     rmdir(folder);
