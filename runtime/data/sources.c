@@ -132,20 +132,50 @@ static const char *stem(const char *path, char buffer[PATH_BYTES])
     return buffer;
 }
 
+/* The field of this name, new if there is none; NULL with an error set where it has an array of that part already. */
+static struct data_field *entry_field(struct source *source, const char *name, enum data_part part, struct error *error)
+{
+    for (int i = 0; i < source->field_count; i++)
+        if (strcmp(source->fields[i].name, source_renamed(source, name)) == 0 && !source->fields[i].part[part].file)
+            return &source->fields[i];
+    return source_add(source, name, error);
+}
+
+/* What lies in the folder `test` of the archive is of the test set. */
 static bool open_entry(struct source *source, const struct zip *zip, const struct zip_entry *entry, struct error *error)
 {
     char buffer[PATH_BYTES], where[PATH_BYTES];
     const char *name = stem(entry->name, buffer);
+    enum data_part part = strncmp(entry->name, "test/", 5) == 0 ? PART_TEST : PART_TRAIN;
     if (!is_wanted(source, name))
         return true;
     void *bytes = zip_read(zip, entry, error);
-    struct data_field *field = bytes ? source_add(source, name, error) : NULL;
+    struct data_field *field = bytes ? entry_field(source, name, part, error) : NULL;
     if (!field) {
         free(bytes);
         return false;
     }
     snprintf(where, sizeof where, "%s: %s", zip->path, entry->name);
-    return npy_parse(where, bytes, entry->size, &field->part[PART_TRAIN], error);
+    return npy_parse(where, bytes, entry->size, &field->part[part], error);
+}
+
+/* Every field has an array for training, and one for testing where any has one. */
+static bool check_parts(const struct source *source, struct error *error)
+{
+    bool tested = false;
+    for (int i = 0; i < source->field_count; i++)
+        tested |= source->fields[i].part[PART_TEST].file != NULL;
+    for (int i = 0; i < source->field_count; i++) {
+        const struct data_field *field = &source->fields[i];
+        bool trained = field->part[PART_TRAIN].file != NULL;
+        if (trained && (!tested || field->part[PART_TEST].file))
+            continue;
+        error_set(error, "%s: field %s has no array for %s", source->line->path, field->name,
+                  trained ? "testing" : "training");
+        error_hint(error, "an archive with a test set of its own has NAME.npy and test/NAME.npy for each field");
+        return false;
+    }
+    return true;
 }
 
 static bool npz_open(struct source *source, struct error *error)
@@ -164,7 +194,7 @@ static bool npz_open(struct source *source, struct error *error)
                      i ? ", " : "it has ", zip.entries[i].name);
     }
     zip_close(&zip);
-    return good;
+    return good && check_parts(source, error);
 }
 
 bool source_numpy(struct source *source, struct error *error)
