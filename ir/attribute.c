@@ -26,7 +26,11 @@ enum field {
     FIELD_KEY,
     FIELD_CLASSES,
     FIELD_GATE,
-    FIELD_INDEX
+    FIELD_INDEX,
+    FIELD_TURNS,
+    FIELD_CARRIES,
+    FIELD_SEQUENCES,
+    FIELD_PREVIOUS
 };
 
 #define FIELD(name, form, member, fallback)                                                                            \
@@ -59,6 +63,10 @@ static const struct attribute_field *const fields[] = {
     [FIELD_CLASSES] = FIELD("classes", FORM_CLASSES, index, 0),
     [FIELD_GATE] = FIELD("gate", FORM_GATE, index, 0),
     [FIELD_INDEX] = FIELD("index", FORM_INDEX, index, 0),
+    [FIELD_TURNS] = FIELD("turns", FORM_INDEX, loop.turns, 0),
+    [FIELD_CARRIES] = FIELD("carries", FORM_CLASSES, loop.carries, 0),
+    [FIELD_SEQUENCES] = FIELD("sequences", FORM_CLASSES, loop.sequences, 0),
+    [FIELD_PREVIOUS] = FIELD("previous", FORM_CLASSES, loop.previous, 0),
 };
 
 enum { FIELDS_MAX = 6 };
@@ -90,6 +98,7 @@ static const struct {
     [ATTRIBUTE_OUTPUT] = {2, {FIELD_SYMBOL, FIELD_KIND}},
     [ATTRIBUTE_KEY] = {1, {FIELD_KEY}},
     [ATTRIBUTE_INDEX] = {1, {FIELD_INDEX}},
+    [ATTRIBUTE_LOOP] = {6, {FIELD_SYMBOL, FIELD_TURNS, FIELD_CARRIES, FIELD_SEQUENCES, FIELD_PREVIOUS, FIELD_REVERSE}},
 };
 
 int attribute_field_count(enum attribute_kind kind)

@@ -17,7 +17,7 @@ enum attribute_form {
     FORM_SYMBOL,      /* interned string: "fc1.weight"; stands without its name */
     FORM_KIND,        /* enum output_kind: kind=loss */
     FORM_KEY,         /* uint64_t in hexadecimal: key=0x1f */
-    FORM_CLASSES,     /* int: classes=10; 0 for none */
+    FORM_CLASSES,     /* int: classes=10; left out when 0 */
     FORM_GATE,        /* int: gate=all, gate=never, gate=1 */
     FORM_INDEX        /* int: index=0; the name may be left out */
 };

@@ -22,6 +22,19 @@ struct environment {
     struct tensor *arguments[ARGUMENTS_MAX];
 };
 
+struct environment *environment_within(const struct environment *outer, struct arena *arena)
+{
+    struct environment *environment = arena_copy(arena, outer, sizeof *outer);
+    environment->arena = arena;
+    environment->inputs = NULL;
+    return environment;
+}
+
+void environment_leave(struct environment *environment)
+{
+    shfree(environment->inputs);
+}
+
 struct environment *environment_new(void)
 {
     struct arena *arena = arena_new();
@@ -220,7 +233,8 @@ static void evaluate_marker(const struct evaluate_call *call)
 struct evaluation {
     struct arena *arena;
     const struct graph *graph;
-    struct tensor **values; /* by node id */
+    struct tensor **values;  /* by node id */
+    struct tensor ***loops; /* by node id, of loops: what they leave, by the number of the output */
 };
 
 static void evaluate_node(const struct evaluate_call *call, const struct environment *environment)
@@ -250,6 +264,8 @@ static void evaluate_node(const struct evaluate_call *call, const struct environ
     case CLASS_CONTRACTION:
         (call->node->op == OP_matmul ? evaluate_matmul : evaluate_convolution)(call);
         break;
+    case CLASS_LOOP: /* by evaluate_graph itself */
+        break;
     case CLASS_MARKER:
         evaluate_marker(call);
         break;
@@ -273,7 +289,8 @@ struct evaluation *evaluate_graph(const struct graph *graph, const struct enviro
     struct arena *arena = arena_new();
     struct evaluation *evaluation = ARENA_NEW(arena, struct evaluation);
     ptrdiff_t count = arrlen(graph->nodes);
-    *evaluation = (struct evaluation){arena, graph, ARENA_ARRAY(arena, struct tensor *, count + 1)};
+    *evaluation = (struct evaluation){arena, graph, ARENA_ARRAY(arena, struct tensor *, count + 1),
+                                      ARENA_ARRAY(arena, struct tensor **, count + 1)};
     for (ptrdiff_t i = 0; i < count; i++) {
         const struct node *node = graph->nodes[i];
         const struct tensor **operands = ARENA_ARRAY(arena, const struct tensor *, node->operand_count + 1);
@@ -283,6 +300,12 @@ struct evaluation *evaluate_graph(const struct graph *graph, const struct enviro
         evaluation->values[i] = result;
         if (shape_elements(&node->type.shape) == 0)
             continue;
+        if (node->op == OP_loop) {
+            evaluation->loops[i] = evaluate_loop(graph->module, node, operands, environment, mode, arena);
+            continue;
+        }
+        if (node->op == OP_result)
+            copy_values(result, evaluation->loops[node->operands[0]->id][node->attributes->index], "result", "");
         evaluate_node(&(struct evaluate_call){node, operands, result}, environment);
         round_values(result, mode);
     }

@@ -21,6 +21,14 @@ void evaluate_scatter_add(const struct evaluate_call *call);
 void evaluate_matmul(const struct evaluate_call *call);
 void evaluate_convolution(const struct evaluate_call *call);
 
+/* What a loop leaves, by the number of the body's output, in the arena. */
+struct tensor **evaluate_loop(const struct module *module, const struct node *loop,
+                              const struct tensor *const *operands, const struct environment *environment,
+                              enum evaluate_mode mode, struct arena *arena);
+/* What a body sees: the same variables, inputs of its own. Lives in the arena, but for what environment_leave frees. */
+struct environment *environment_within(const struct environment *outer, struct arena *arena);
+void environment_leave(struct environment *environment);
+
 /* Counts through the places of a shape in row-major order, last axis fastest; start with an index of zeros. */
 static inline void evaluate_next(const struct shape *shape, int64_t index[RANK_MAX])
 {

@@ -46,6 +46,13 @@ struct graph *module_add_graph(struct module *module, const char *name)
     return graph;
 }
 
+struct graph *module_add_body(struct module *module, const char *name)
+{
+    struct graph *graph = module_add_graph(module, name);
+    graph->body = true;
+    return graph;
+}
+
 struct graph *module_add_function(struct module *module, const char *name)
 {
     struct graph *graph = graph_new(module, name);
@@ -181,7 +188,9 @@ struct module *module_copy(const struct module *module, struct arena *arena)
     }
     for (ptrdiff_t i = 0; i < arrlen(module->graphs); i++) {
         graph_number(module->graphs[i]);
-        graph_copy_nodes(module_add_graph(copy, module->graphs[i]->name), module->graphs[i], arena);
+        struct graph *graph = module_add_graph(copy, module->graphs[i]->name);
+        graph->body = module->graphs[i]->body;
+        graph_copy_nodes(graph, module->graphs[i], arena);
     }
     copy->scaling = module->scaling;
     copy->scaling.rules = NULL;

@@ -38,6 +38,11 @@ struct window {
     int64_t pad_low[SPATIAL_MAX], pad_high[SPATIAL_MAX];
 };
 
+/* How often a loop runs its body, and how many of its operands are of which kind (ir/loop.h). */
+struct loop_counts {
+    int turns, carries, sequences, previous;
+};
+
 /* Which fields count is told by the op's attribute kind; the others are zero. Shared and immutable once a node has
  * it. */
 struct attributes {
@@ -50,9 +55,10 @@ struct attributes {
     int64_t low[RANK_MAX], high[RANK_MAX], step[RANK_MAX];
     struct window window;
     int64_t groups;
-    const char *symbol; /* interned: input, variable or output */
+    const char *symbol; /* interned: input, variable, output or a loop's body */
     enum output_kind output;
     uint64_t key;
+    struct loop_counts loop;
     int index; /* minimize line from 1 (scale_seed and unscale, where 0 is a gradient inside the loss; gate; a write's
                   gate: GATE_NEVER, GATE_ALL or the line), argument number from 0, classes of an input (0: none) */
 };
@@ -140,6 +146,7 @@ struct graph {
     struct module *module;
     struct node **nodes; /* stb_ds array */
     int64_t batch;       /* examples in one execution; 0 where there is none */
+    bool body;           /* the body of a loop (ir/loop.h): never run by itself */
 };
 
 struct module {
@@ -166,6 +173,7 @@ struct module *module_new(struct arena *arena, struct diagnostics *diagnostics, 
 void module_free(struct module *module);
 
 struct graph *module_add_graph(struct module *module, const char *name);
+struct graph *module_add_body(struct module *module, const char *name);
 struct graph *module_add_function(struct module *module, const char *name);
 /* NULL when there is none. */
 struct graph *module_find_graph(const struct module *module, const char *name);

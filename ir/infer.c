@@ -342,6 +342,13 @@ static const char *infer_other(const struct request *request)
             return "grad needs y and x";
         *type = type_make(operand_element(request, 1), *operand_shape(request, 1));
         return NULL;
+    case OP_loop:
+        *type = type_scalar(ELEMENT_BOOL);
+        return request->attributes->loop.turns > 0 ? NULL : "a loop has at least one turn";
+    case OP_result:
+        if (request->operands[0]->op != OP_loop)
+            return "result takes what a loop leaves";
+        return type->element == ELEMENT_NONE ? "the type must be given" : NULL;
     case OP_scale_seed:
         *type = type_scalar(ELEMENT_F32);
         return NULL;

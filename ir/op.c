@@ -26,8 +26,8 @@ enum op op_find(const char *name)
 
 const char *op_class_name(enum op_class class)
 {
-    static const char *const names[] = {"pointwise", "leaf",   "reduction",   "scan",   "movement",
-                                        "fold",      "gather", "contraction", "marker", "effect"};
+    static const char *const names[] = {"pointwise", "leaf",        "reduction", "scan",   "movement", "fold",
+                                        "gather",    "contraction", "loop",      "marker", "effect"};
     return names[class];
 }
 

@@ -20,6 +20,7 @@ enum op_class {
     CLASS_FOLD,
     CLASS_GATHER,
     CLASS_CONTRACTION,
+    CLASS_LOOP,
     CLASS_MARKER,
     CLASS_EFFECT
 };
@@ -47,7 +48,8 @@ enum attribute_kind {
     ATTRIBUTE_WRITE,        /* symbol, index: the gate */
     ATTRIBUTE_OUTPUT,       /* symbol, output */
     ATTRIBUTE_KEY,          /* key */
-    ATTRIBUTE_INDEX         /* index */
+    ATTRIBUTE_INDEX,        /* index */
+    ATTRIBUTE_LOOP          /* symbol, loop, reverse */
 };
 
 enum element_rule { RULE_SAME, RULE_FLOAT, RULE_BOOL, RULE_SELECT, RULE_GIVEN };

@@ -191,11 +191,14 @@ void text_scaling(struct text_reader *reader, bool explicit, struct span span)
     scaling->span = span;
 }
 
-void text_begin_graph(struct text_reader *reader, const char *name, bool function, int64_t batch, struct span at)
+void text_begin_graph(struct text_reader *reader, const char *name, enum text_graph_kind kind, int64_t batch,
+                      struct span at)
 {
+    bool function = kind == TEXT_FUNCTION;
     if (!function && module_find_graph(reader->module, name))
         wrong(E0703, at, "graph %s is there already", name);
     reader->graph = function ? module_add_function(reader->module, name) : module_add_graph(reader->module, name);
+    reader->graph->body = kind == TEXT_BODY;
     reader->graph->batch = batch;
 }
 

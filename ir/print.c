@@ -331,7 +331,7 @@ void print_graph(const struct graph *graph, FILE *out)
 {
     const struct module *module = graph->module;
     bool function = module_find_graph(module, graph->name) != graph;
-    print_body(graph, function ? "function" : "graph", out);
+    print_body(graph, function ? "function" : graph->body ? "body" : "graph", out);
 }
 
 static void print_variable(const struct variable *variable, FILE *out)
@@ -415,5 +415,5 @@ void print_module(const struct module *module, FILE *out)
     for (ptrdiff_t i = 0; i < arrlen(module->functions); i++)
         print_body(module->functions[i], "function", out);
     for (ptrdiff_t i = 0; i < arrlen(module->graphs); i++)
-        print_body(module->graphs[i], "graph", out);
+        print_body(module->graphs[i], module->graphs[i]->body ? "body" : "graph", out);
 }

@@ -69,7 +69,9 @@ void text_variable(struct text_reader *reader, const struct variable *variable, 
 void text_minimize(struct text_reader *reader, const struct minimize *minimize, struct span at);
 void text_rule(struct text_reader *reader, const char *rule, struct span at);
 void text_scaling(struct text_reader *reader, bool explicit, struct span span);
-void text_begin_graph(struct text_reader *reader, const char *name, bool function, int64_t batch, struct span at);
+enum text_graph_kind { TEXT_GRAPH, TEXT_BODY, TEXT_FUNCTION };
+void text_begin_graph(struct text_reader *reader, const char *name, enum text_graph_kind kind, int64_t batch,
+                      struct span at);
 void text_end_graph(struct text_reader *reader);
 
 /* One node: its name and op, its arguments, its type and fields, its end. */

@@ -50,7 +50,7 @@ static void ir_error(struct span *at, void *scanner, struct text_reader *reader,
 %token <value> NUMBER "number" ORIGIN "origin number"
 %token <span> SPAN "source position"
 %token MODULE "module" ACCUMULATE "accumulate" ORIGINS "origins" VARIABLE "variable" MINIMIZE "minimize"
-%token RULE "rule" EVERY "every" SCALING "scaling" FUNCTION "function" GRAPH "graph" BATCH "batch" EXPLICIT "explicit" FROZEN "frozen"
+%token RULE "rule" EVERY "every" SCALING "scaling" FUNCTION "function" GRAPH "graph" BODY "body" BATCH "batch" EXPLICIT "explicit" FROZEN "frozen"
 %token FORWARD "forward" BACKWARD "backward" UPDATE "update" IN "in" OF "of" AGAIN "again" PIN "pin" KERNEL "kernel" AT "at" WHY "why"
 
 %type <text> word label optional_string
@@ -119,8 +119,9 @@ optional_offset: %empty { $$ = 0; } | '+' NUMBER { $$ = $NUMBER.integer; } ;
 graph: graph_head '{' NEWLINE lines '}' NEWLINE { text_end_graph(reader); } ;
 
 graph_head:
-    "graph" label optional_batch    { text_begin_graph(reader, $label, false, $optional_batch, @label); }
-  | "function" label optional_batch { text_begin_graph(reader, $label, true, $optional_batch, @label); }
+    "graph" label optional_batch    { text_begin_graph(reader, $label, TEXT_GRAPH, $optional_batch, @label); }
+  | "body" label optional_batch     { text_begin_graph(reader, $label, TEXT_BODY, $optional_batch, @label); }
+  | "function" label optional_batch { text_begin_graph(reader, $label, TEXT_FUNCTION, $optional_batch, @label); }
   ;
 
 lines: %empty | lines line ;
@@ -206,6 +207,7 @@ word:
   | "scaling"    { $$ = "scaling"; }
   | "function"   { $$ = "function"; }
   | "graph"      { $$ = "graph"; }
+  | "body"       { $$ = "body"; }
   | "batch"      { $$ = "batch"; }
   | "explicit"   { $$ = "explicit"; }
   | "frozen"     { $$ = "frozen"; }

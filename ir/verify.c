@@ -1,5 +1,6 @@
 /* Checking the invariants that verify.h lists. */
 #include "ir/verify.h"
+#include "ir/loop.h"
 
 #include <stb/stb_ds.h>
 #include <string.h>
@@ -143,6 +144,10 @@ static void check_attributes(struct verifier *verifier, const struct node *node)
         check_random(verifier, node);
     if (node->op == OP_argument && !verifier->function)
         breach(verifier, node, "arguments belong to functions");
+    const char *problem =
+        op_is(node->op, CLASS_LOOP) ? loop_problem(verifier->graph, node, verifier->arena) : NULL;
+    if (problem)
+        breach(verifier, node, "%s", problem);
 }
 
 static void check_provenance(struct verifier *verifier, const struct node *node)
@@ -238,7 +243,7 @@ static void check_kernel(struct verifier *verifier, const struct node *node)
 
 static bool is_stored(struct verifier *verifier, const struct node *node)
 {
-    if (!node->kernel || op_is(node->op, CLASS_EFFECT))
+    if (!node->kernel || op_is(node->op, CLASS_EFFECT) || node->op == OP_loop)
         return false;
     struct kernel_facts facts = hmgets(verifier->kernels, node->kernel);
     return facts.contractions == 0 || facts.last == node->id;

@@ -13,7 +13,7 @@
  * rounding. Positions of a maximum and indices may have any integer type.
  *  7. Its layout names each axis once; its scope is there; it does not differentiate itself.
  *  8. Draws take a scalar integer seed and attempt; `argument` stands in functions alone; minimize lines exist.
- *  9. Nothing uses the result of `write` or `output`.
+ *  9. Nothing uses the result of `write` or `output`; a loop fits its body (loop.h).
  * Graph
  * 10. Reads have the type of their variable, writes its shape; a graph writes a variable once.
  * 11. Outputs of one kind have distinct names; losses, metrics and logged values are scalars.

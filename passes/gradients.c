@@ -6,7 +6,9 @@
  * when it reaches one, all uses of its value have left their contributions, and their sum is its gradient. What slices
  * along one axis have left, as padded parts, is put side by side instead of added up: a loop over the places of a
  * sequence leaves as many as there are places. */
+#include "passes/gradient_sweep.h"
 #include "passes/gradient_rules.h"
+#include "ir/loop.h"
 #include "passes/pass.h"
 #include "passes/rewrite.h"
 
@@ -28,23 +30,12 @@ struct group_entry {
     int64_t value; /* index in groups, from 1 */
 };
 
-/* One backward walk. Nodes outside low … high have no part in it. */
-struct sweep {
-    struct graph *graph;
-    struct arena *arena; /* of this sweep alone */
-    int low, high;       /* ids of the first x and of y */
-    bool *active;        /* by id - low: depends on an x */
-    struct node **sums;  /* by id - low: gradient gathered so far, NULL: none */
-    struct node ***pads; /* by id - low: what has come to it as padded parts along one axis; stb_ds arrays */
-};
-
 static bool in_graph(const struct graph *graph, const struct node *node)
 {
     return node->id < arrlen(graph->nodes) && graph->nodes[node->id] == node;
 }
 
-/* A builder for what node `at` contributes to the backward pass. */
-static struct builder backward_of(struct graph *graph, const struct node *at)
+struct builder sweep_builder(struct graph *graph, const struct node *at)
 {
     struct builder builder = builder_at(graph, at);
     builder.region = REGION_BACKWARD;
@@ -120,8 +111,7 @@ static struct node *join_parts(struct builder *builder, struct node *const *pads
 
 /* ---- the sweep ---- */
 
-/* Adds `gradient`, made by `builder`, to what has come to `node`. */
-static void contribute(struct sweep *sweep, struct builder *builder, struct node *node, struct node *gradient)
+void sweep_contribute(struct sweep *sweep, struct builder *builder, struct node *node, struct node *gradient)
 {
     if (!shape_equal(&gradient->type.shape, &node->type.shape))
         castor_bug("the gradient to %s has the wrong shape", op_info(node->op)->name);
@@ -130,15 +120,14 @@ static void contribute(struct sweep *sweep, struct builder *builder, struct node
     struct node **sum = &sweep->sums[node->id - sweep->low];
     if (keep_part(&sweep->pads[node->id - sweep->low], gradient))
         return;
-    struct builder at_value = backward_of(sweep->graph, node);
+    struct builder at_value = sweep_builder(sweep->graph, node);
     *sum = *sum ? build_binary(&at_value, OP_add, *sum, gradient) : gradient;
 }
 
-/* The sum of all that has come to the node; NULL: nothing. */
-static struct node *gradient_of(struct sweep *sweep, const struct node *node)
+struct node *sweep_gradient(struct sweep *sweep, const struct node *node)
 {
     struct node **sum = &sweep->sums[node->id - sweep->low], ***pads = &sweep->pads[node->id - sweep->low];
-    struct builder builder = backward_of(sweep->graph, node);
+    struct builder builder = sweep_builder(sweep->graph, node);
     struct node *parts = arrlen(*pads) == 1 ? (*pads)[0] : arrlen(*pads) ? join_parts(&builder, *pads, node) : NULL;
     arrfree(*pads);
     if (parts)
@@ -146,7 +135,7 @@ static struct node *gradient_of(struct sweep *sweep, const struct node *node)
     return *sum;
 }
 
-static bool is_active(const struct sweep *sweep, const struct node *node)
+bool sweep_is_active(const struct sweep *sweep, const struct node *node)
 {
     return node->id >= sweep->low && sweep->active[node->id - sweep->low];
 }
@@ -154,40 +143,67 @@ static bool is_active(const struct sweep *sweep, const struct node *node)
 /* Sends the gradient of `node` on to its operands. */
 static void propagate(struct sweep *sweep, struct node *node)
 {
-    struct node *gradient = gradient_of(sweep, node);
+    if (node->op == OP_loop) {
+        if (sweep_is_active(sweep, node))
+            sweep_loop(sweep, node);
+        return;
+    }
+    struct node *gradient = sweep_gradient(sweep, node);
     if (!gradient)
         return;
     name_gradient(sweep->graph, gradient, node);
     gradient_rule *rule = gradient_rule_of(node->op);
     if (rule == gradient_none)
         return;
-    struct builder builder = backward_of(sweep->graph, node);
+    struct builder builder = sweep_builder(sweep->graph, node);
     for (int i = 0; i < node->operand_count; i++) {
-        if (!is_active(sweep, node->operands[i]))
+        if (!sweep_is_active(sweep, node->operands[i]))
             continue;
         struct node *part = rule(&builder, node, gradient, i);
         if (part)
-            contribute(sweep, &builder, node->operands[i], part);
+            sweep_contribute(sweep, &builder, node->operands[i], part);
     }
 }
 
-/* Marks what depends on an x by a path that gradients can take; the x themselves are marked by the caller. */
-static void mark_active(struct sweep *sweep)
+void sweep_spread(struct sweep *sweep)
 {
     for (int id = sweep->low; id <= sweep->high; id++) {
         const struct node *node = sweep->graph->nodes[id];
         bool *active = &sweep->active[id - sweep->low];
-        if (*active || !element_is_float(node->type.element) || gradient_rule_of(node->op) == gradient_none)
+        bool flows = element_is_float(node->type.element) &&
+                     (gradient_rule_of(node->op) != gradient_none || node->op == OP_result);
+        if (*active || !(flows || node->op == OP_loop))
             continue;
         for (int i = 0; i < node->operand_count && !*active; i++)
-            *active = is_active(sweep, node->operands[i]);
+            *active = sweep_is_active(sweep, node->operands[i]);
     }
+}
+
+void sweep_open(struct sweep *sweep, struct graph *graph, int low, int high)
+{
+    *sweep = (struct sweep){.graph = graph, .arena = arena_new(), .low = low, .high = high};
+    int count = high - low + 1;
+    sweep->active = ARENA_ARRAY(sweep->arena, bool, count);
+    sweep->sums = ARENA_ARRAY(sweep->arena, struct node *, count);
+    sweep->pads = ARENA_ARRAY(sweep->arena, struct node **, count);
+}
+
+void sweep_run(struct sweep *sweep)
+{
+    for (int id = sweep->high; id >= sweep->low; id--)
+        propagate(sweep, sweep->graph->nodes[id]);
+}
+
+void sweep_close(struct sweep *sweep)
+{
+    if (sweep->arena)
+        arena_free(sweep->arena);
 }
 
 /* What the sweep starts from: the seed, or ones, in the shape and element type of y. */
 static struct node *first_gradient(struct graph *graph, const struct node *y, struct node *seed)
 {
-    struct builder builder = backward_of(graph, y);
+    struct builder builder = sweep_builder(graph, y);
     if (!seed)
         return gradient_full(&builder, 1, y);
     if (seed->type.element != y->type.element)
@@ -196,9 +212,9 @@ static struct node *first_gradient(struct graph *graph, const struct node *y, st
 }
 
 /* The part of the graph between the first x and y; false when no x lies before y, so that all gradients are zero. */
-static bool sweep_open(struct sweep *sweep, struct graph *graph, struct node *const *grads, const struct node *y)
+static bool open_for(struct sweep *sweep, struct graph *graph, struct node *const *grads, const struct node *y)
 {
-    *sweep = (struct sweep){.graph = graph, .arena = arena_new(), .low = y->id + 1, .high = y->id};
+    *sweep = (struct sweep){.low = y->id + 1, .high = y->id};
     for (ptrdiff_t i = 0; i < arrlen(grads); i++) {
         const struct node *x = node_resolve(grads[i]->operands[1]);
         if (in_graph(graph, x) && x->id < sweep->low)
@@ -206,16 +222,13 @@ static bool sweep_open(struct sweep *sweep, struct graph *graph, struct node *co
     }
     if (sweep->low > sweep->high)
         return false;
-    int count = sweep->high - sweep->low + 1;
-    sweep->active = ARENA_ARRAY(sweep->arena, bool, count);
-    sweep->sums = ARENA_ARRAY(sweep->arena, struct node *, count);
-    sweep->pads = ARENA_ARRAY(sweep->arena, struct node **, count);
+    sweep_open(sweep, graph, sweep->low, sweep->high);
     for (ptrdiff_t i = 0; i < arrlen(grads); i++) {
         const struct node *x = node_resolve(grads[i]->operands[1]);
         if (in_graph(graph, x) && x->id <= sweep->high && element_is_float(x->type.element))
             sweep->active[x->id - sweep->low] = true;
     }
-    mark_active(sweep);
+    sweep_spread(sweep);
     return true;
 }
 
@@ -233,11 +246,10 @@ static void differentiate(struct graph *graph, const struct group *group)
     struct node *y = node_resolve(first->operands[0]);
     struct node *seed = first->operand_count > 2 ? node_resolve(first->operands[2]) : NULL;
     struct sweep sweep;
-    bool reached = sweep_open(&sweep, graph, group->grads, y) && is_active(&sweep, y);
+    bool reached = open_for(&sweep, graph, group->grads, y) && sweep_is_active(&sweep, y);
     if (reached) {
         sweep.sums[y->id - sweep.low] = first_gradient(graph, y, seed);
-        for (int id = sweep.high; id >= sweep.low; id--)
-            propagate(&sweep, graph->nodes[id]);
+        sweep_run(&sweep);
     }
     for (ptrdiff_t i = 0; i < arrlen(group->grads); i++) {
         struct node *grad = group->grads[i];
@@ -246,7 +258,7 @@ static void differentiate(struct graph *graph, const struct group *group)
         struct node *gradient = covered ? sweep.sums[x->id - sweep.low] : NULL;
         node_replace(grad, gradient ? gradient : zeros(graph, grad));
     }
-    arena_free(sweep.arena);
+    sweep_close(&sweep);
 }
 
 static struct group_key key_of(const struct node *grad)
@@ -310,6 +322,19 @@ static void clean_up(struct graph *graph)
     graph_number(graph);
 }
 
+/* The bodies of the graph's loops are done with, too. */
+static void clean_up_bodies(const struct graph *graph)
+{
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
+        struct graph *body =
+            graph->nodes[i]->op == OP_loop ? loop_body(graph->module, graph->nodes[i]) : NULL;
+        if (!body)
+            continue;
+        clean_up(body);
+        clean_up_bodies(body);
+    }
+}
+
 /* Expands every grad(y, x[, seed]) into backward nodes: region backward, span and scope of the node that they
  * differentiate, its origin in `forward` (the sum of several gradients of a value carries the value's origin).
  * Requires: types inferred; nothing about precision, fusion or memory decided yet.
@@ -318,6 +343,8 @@ static void clean_up(struct graph *graph)
 void pass_gradients(struct graph *graph, struct pass_context *context)
 {
     (void)context; /* not optional, so --pass-limit does not count it */
+    if (graph->body) /* the graph that runs it still has to see what stops gradients */
+        return;
     graph_number(graph);
     struct node **nodes = graph_take_nodes(graph);
     struct arena *arena = arena_new();
@@ -340,4 +367,5 @@ void pass_gradients(struct graph *graph, struct pass_context *context)
     arena_free(arena);
     arrfree(nodes);
     clean_up(graph);
+    clean_up_bodies(graph);
 }

@@ -163,7 +163,7 @@ enum ast_statement_kind {
     AST_SETTING,  /* WORD e, e …: entries of the train block; `per loss` may follow */
     AST_PIN,      /* precision e { … } */
     AST_IF,       /* if e { … } else { … } */
-    AST_REPEAT,   /* repeat i in a..b as label { … } */
+    AST_REPEAT,   /* repeat [rolled] i in a..b as label { … } */
     AST_RETURN,   /* return e, e */
     AST_MINIMIZE, /* minimize e over patterns with optimizer { overrides } every n */
     AST_EVERY     /* evaluate every n unit; checkpoint every n unit keep 3 keep best name */
@@ -263,6 +263,7 @@ struct ast_statement {
             struct ast_expression *low, *high; /* high excluded */
             struct ast_name label;             /* its name is NULL: unlabelled */
             struct ast_block *body;
+            bool rolled;
         } repeat;
         struct ast_expressions returned; /* one or more */
         struct {

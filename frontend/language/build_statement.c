@@ -144,6 +144,18 @@ struct ast_statement *net_pin(struct net_parser *parser, struct net_location loc
     return statement;
 }
 
+struct ast_statement *net_rolled(struct net_parser *parser, struct net_location location, struct ast_name word)
+{
+    if (strcmp(word.name, "rolled") != 0) {
+        diagnostics_error(parser->diagnostics, E0106, word.span, NULL, "`repeat %s`: only `repeat rolled` is known",
+                          word.name);
+        return NULL;
+    }
+    struct ast_statement *statement = net_statement(parser, location, AST_REPEAT);
+    statement->repeat.rolled = true;
+    return statement;
+}
+
 struct ast_statement *net_branch(struct net_parser *parser, struct net_location location,
                                  struct ast_expression *condition, struct ast_block *body, struct ast_block *otherwise,
                                  bool chained)

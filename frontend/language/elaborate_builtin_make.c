@@ -1,5 +1,6 @@
 /* Built-in functions that make tensors: constants, ranges, random draws; and those that look up: gather, one_hot. */
 #include "frontend/language/elaborate_internal.h"
+#include "ir/loop.h"
 
 #include <math.h>
 #include <stb/stb_ds.h>
@@ -209,6 +210,8 @@ BUILTIN(cast)
 BUILTIN(grad)
 {
     const struct value *y = &call->values[0], *x = &call->values[1];
+    if (call->e->rolled)
+        return report(call->e, E0414, call->span, NULL, "`grad` has no place in a rolled repeat");
     for (int i = 0; i < 2; i++) {
         if (!want_tensor(call->e, &call->values[i], call->spans[i], i ? "x of grad(y, x)" : "y of grad(y, x)"))
             return (struct value){0};
@@ -242,7 +245,7 @@ static uint64_t draw_key(struct elaborator *e)
     return XXH64(text, strlen(text), 0);
 }
 
-static struct node *draw(struct elaborator *e, const struct shape *shape)
+static struct node *draw_here(struct elaborator *e, const struct shape *shape, uint64_t key)
 {
     struct variable *seed = variable_implied(e, "train/seed", ELEMENT_I64, VARIABLE_HOST, 0);
     struct node *operands[2] = {variable_value(e, seed).node, NULL};
@@ -251,7 +254,29 @@ static struct node *draw(struct elaborator *e, const struct shape *shape)
     else
         operands[1] = variable_value(e, variable_implied(e, "train/attempt", ELEMENT_I64, VARIABLE_OPTIMIZER, 0)).node;
     struct type type = type_make(ELEMENT_F32, *shape);
-    return build(&e->builder, OP_random, operands, 2, &(struct attributes){.key = draw_key(e)}, &type);
+    return build(&e->builder, OP_random, operands, 2, &(struct attributes){.key = key}, &type);
+}
+
+/* In a rolled repeat all turns draw at once, before it: a node draws one set of numbers. */
+static struct node *draw_before(struct elaborator *e, struct rolled *rolled, const struct shape *shape, uint64_t key)
+{
+    struct graph *graph = e->builder.graph;
+    struct node *node;
+    if (rolled) {
+        struct type turn = type_make(ELEMENT_F32, *shape), all = loop_type_of_sequence(&turn, (int)rolled->turns);
+        node = rolled_sequence(e, rolled, draw_before(e, rolled->outer, &all.shape, key));
+    } else {
+        e->builder.graph = rolled_root(e);
+        node = draw_here(e, shape, key);
+    }
+    e->builder.graph = graph;
+    return node;
+}
+
+static struct node *draw(struct elaborator *e, const struct shape *shape)
+{
+    uint64_t key = draw_key(e);
+    return e->draw_path ? draw_here(e, shape, key) : draw_before(e, e->rolled, shape, key);
 }
 
 static bool draw_bounds(struct builtin_call *call, const char *const names[2], double bounds[2])

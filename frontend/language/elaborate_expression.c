@@ -182,6 +182,11 @@ struct indexing {
     struct shape shape; /* of the result, dropped axes left out */
     struct axis axes[RANK_MAX];
     int axis; /* next one of the base */
+    struct {
+        int axis; /* of the result */
+        struct node *index;
+    } run_time[RANK_MAX]; /* indices that are known when it runs */
+    int run_time_count;
 };
 
 static void index_keep(struct indexing *indexing, int64_t low, int64_t high, int64_t step)
@@ -234,6 +239,13 @@ static bool index_position(struct indexing *indexing, const struct ast_expressio
     struct elaborator *e = indexing->e;
     int64_t size = indexing->base->node->type.shape.dimension[indexing->axis], position;
     struct value value = evaluate_expression(e, item);
+    if (value.kind == VALUE_TENSOR && e->rolled && value.node->type.shape.rank == 0 &&
+        value.node->type.element == ELEMENT_I32) {
+        indexing->run_time[indexing->run_time_count].axis = indexing->shape.rank;
+        indexing->run_time[indexing->run_time_count++].index = value.node;
+        index_keep(indexing, 0, size, 1);
+        return true;
+    }
     if (value.kind == VALUE_TENSOR) {
         report(e, E0402, item->span, NULL, "an index must be known at compile time; use gather to index by a tensor");
         return false;
@@ -274,12 +286,18 @@ static struct value index_tensor(struct elaborator *e, const struct ast_expressi
     }
     while (indexing.axis < shape->rank)
         index_keep(&indexing, 0, shape->dimension[indexing.axis], 1);
-    struct value sliced =
+    struct graph *graph = e->builder.graph;
+    if (indexing.run_time_count) /* what is the same in all turns is done before them */
+        e->builder.graph = rolled_home(e, base->node);
+    struct value part =
         tensor_build(e, OP_slice, &base->node, 1, &indexing.slice, NULL, expression->span, base->axes);
-    if (sliced.kind == VALUE_ERROR)
-        return sliced;
-    sliced.classes = base->classes;
-    return tensor_reshape(e, &sliced, &indexing.shape, indexing.axes, expression->span);
+    part.classes = base->classes;
+    if (part.kind == VALUE_TENSOR)
+        part = tensor_reshape(e, &part, &indexing.shape, indexing.axes, expression->span);
+    e->builder.graph = graph;
+    for (int i = indexing.run_time_count - 1; i >= 0 && part.kind == VALUE_TENSOR; i--)
+        part = rolled_index(e, &part, indexing.run_time[i].axis, indexing.run_time[i].index, expression->span);
+    return part;
 }
 
 static struct value evaluate_index(struct elaborator *e, const struct ast_expression *expression)

@@ -182,6 +182,27 @@ struct declared_output {
     struct span span;
 };
 
+/* What comes into the body of a rolled repeat: its input, and the value outside that it stands for. */
+struct rolled_operand {
+    struct node *input, *operand;
+    const char *name;        /* of what is carried, interned; NULL: a sequence */
+    struct value initial;    /* of what is carried */
+    const struct node *from; /* of a sequence: the tensor that its places are of, along `axis`; */
+    int axis;                /* the first turn takes place `first`, each further one that `step` behind */
+    int64_t first, step;
+};
+
+/* A rolled repeat whose body is being elaborated (elaborate_rolled.c). */
+struct rolled {
+    struct rolled *outer;
+    struct graph *parent, *body; /* where the loop will stand; what it runs */
+    struct node *turn;           /* the body's input, i32 [] */
+    const char *variable;        /* what the user calls it */
+    int64_t low, turns;
+    struct rolled_operand *carries, *sequences; /* stb_ds arrays */
+    struct rolled_operand *unchanged;           /* likewise: what a turn leaves as it was */
+};
+
 struct elaborator {
     struct arena *arena;
     struct diagnostics *diagnostics;
@@ -209,6 +230,7 @@ struct elaborator {
     struct variable **trained; /* stb_ds array: parameters that lines of earlier phases train */
     bool again;                /* the model is elaborated for a later phase: it writes nothing */
     bool averaged;             /* parameters are read as their averages */
+    struct rolled *rolled;     /* the innermost rolled repeat that is being elaborated; NULL: none */
 };
 
 /* ---- elaborate_value.c: making values, words for messages ---- */
@@ -397,6 +419,18 @@ BUILTIN(total);
 void execute(struct elaborator *e, const struct ast_block *block);
 void execute_repeat(struct elaborator *e, const struct ast_statement *statement);
 void collect(struct elaborator *e, const struct ast_statement *statement);
+/* How many unlabelled calls of modules stand in the block; two is as good as many. */
+int repeat_calls(const struct elaborator *e, const struct ast_block *block);
+/* One loop in the graph instead of a copy of the body for each turn. */
+void execute_rolled(struct elaborator *e, const struct ast_statement *statement, int64_t low, int64_t high);
+/* The graph in which what lasts for all turns stands: reads, draws. */
+struct graph *rolled_root(const struct elaborator *e);
+/* The graph in which a node stands. */
+struct graph *rolled_home(const struct elaborator *e, const struct node *node);
+/* x along the axis at an index that is known when it runs, i32 []; the axis goes. */
+struct value rolled_index(struct elaborator *e, const struct value *x, int axis, struct node *index, struct span span);
+/* The place of each turn of a tensor [turns, ..] that stands outside of the body. */
+struct node *rolled_sequence(struct elaborator *e, struct rolled *rolled, struct node *tensor);
 /* The model itself, where losses, metrics and outputs are declared. */
 bool frame_is_model(const struct frame *frame);
 /* Binds a name in the present frame, and makes the value known by its path. */

@@ -86,6 +86,12 @@ static int count_block(const struct census *census, const struct ast_block *bloc
     return count;
 }
 
+int repeat_calls(const struct elaborator *e, const struct ast_block *block)
+{
+    struct census census = {e->unit, e->frame->prelude};
+    return count_block(&census, block);
+}
+
 /* ---- collect ---- */
 
 void collect(struct elaborator *e, const struct ast_statement *statement)
@@ -158,13 +164,16 @@ void execute_repeat(struct elaborator *e, const struct ast_statement *statement)
     int64_t low, high;
     if (!repeat_bounds(e, statement, &low, &high))
         return;
+    if (statement->repeat.rolled) {
+        execute_rolled(e, statement, low, high);
+        return;
+    }
     struct frame *frame = e->frame;
     struct collected *list = NULL, **outer = frame->collected;
     bool single = frame->single;
-    struct census census = {e->unit, frame->prelude};
     frame->collected = &list;
     if (statement->repeat.label.name)
-        frame->single = count_block(&census, statement->repeat.body) == 1;
+        frame->single = repeat_calls(e, statement->repeat.body) == 1;
     run_turns(e, statement, low, high);
     frame->single = single;
     frame->collected = outer;

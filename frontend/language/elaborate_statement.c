@@ -39,9 +39,10 @@ void bind(struct elaborator *e, const char *name, struct value value, struct var
     if (value.kind == VALUE_TENSOR && e->builder.graph && e->builder.graph != e->init) {
         const char *path = arena_internf(e->arena, "%s%s%s%s", e->frame->value_path, *e->frame->value_path ? "." : "",
                                          e->frame->prefix, name);
-        if (!variable && value.node->op != OP_input && is_fed(e, path))
+        if (!variable && value.node->op != OP_input && is_fed(e, path) && !e->rolled)
             value = fed_value(e, path, &value);
-        hmput(e->named, path, value);
+        if (!e->rolled)
+            hmput(e->named, path, value);
         name_node(value.node, path, e->frame->prelude);
     }
     hmputs(e->frame->bindings, ((struct binding){name, value, variable}));

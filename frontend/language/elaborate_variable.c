@@ -14,6 +14,8 @@ struct value variable_value(struct elaborator *e, const struct variable *variabl
     if (at >= 0)
         return table[at].value;
     struct builder builder = e->builder;
+    if (!initialising)
+        builder.graph = rolled_root(e);
     if (variable->kind == VARIABLE_PARAMETER || variable->kind == VARIABLE_STATE)
         builder.region = REGION_FORWARD;
     builder.pin = ELEMENT_NONE;

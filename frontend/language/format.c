@@ -233,7 +233,7 @@ static void format_branch(struct formatter *formatter, const struct ast_statemen
 
 static void format_repeat(struct formatter *formatter, const struct ast_statement *statement, int column)
 {
-    put(formatter, "repeat ");
+    put(formatter, statement->repeat.rolled ? "repeat rolled " : "repeat ");
     put(formatter, statement->repeat.variable.name);
     put(formatter, " in ");
     format_expression(formatter, statement->repeat.low);

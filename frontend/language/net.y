@@ -225,6 +225,9 @@ statement:
 | REPEAT name IN dimension REST dimension opt_label block
     { $$ = net_statement(parser, @$, AST_REPEAT); $$->repeat.variable = $2; $$->repeat.low = $4;
       $$->repeat.high = $6; $$->repeat.label = $7; $$->repeat.body = $8; }
+| REPEAT NAME NAME IN dimension REST dimension opt_label block
+    { $$ = net_rolled(parser, @$, name_of(parser, @2, $2)); if ($$) { $$->repeat.variable = name_of(parser, @3, $3); $$->repeat.low = $5;
+      $$->repeat.high = $7; $$->repeat.label = $8; $$->repeat.body = $9; } }
 | RETURN values
     { $$ = net_statement(parser, @$, AST_RETURN); $$->returned = *$2; }
 | EVALUATE EVERY dimension NAME

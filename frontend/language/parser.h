@@ -117,6 +117,8 @@ struct ast_statement *net_setting(struct net_parser *parser, struct net_location
                                   struct ast_expressions *values, struct ast_name per, struct ast_name loss);
 struct ast_statement *net_pin(struct net_parser *parser, struct net_location location, struct ast_name word,
                               struct ast_expressions *values, struct ast_block *body);
+/* A `repeat WORD`, which is to be `repeat rolled`. NULL after a diagnostic. */
+struct ast_statement *net_rolled(struct net_parser *parser, struct net_location location, struct ast_name word);
 struct ast_statement *net_branch(struct net_parser *parser, struct net_location location,
                                  struct ast_expression *condition, struct ast_block *body, struct ast_block *otherwise,
                                  bool chained);

@@ -179,7 +179,7 @@ static void text_statement(FILE *out, const struct ast_statement *s)
             text_block(out, s->branch.otherwise);
         break;
     case AST_REPEAT:
-        fprintf(out, "repeat %s ", s->repeat.variable.name);
+        fprintf(out, "repeat %s%s ", s->repeat.rolled ? "rolled " : "", s->repeat.variable.name);
         text_expression(out, s->repeat.low);
         fputc(' ', out);
         text_expression(out, s->repeat.high);

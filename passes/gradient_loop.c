@@ -1,0 +1,311 @@
+/* Pass gradients, loops: the gradient of a loop is another one that runs its turns from the last to the first.
+ *
+ * Its body does the turn again, from what the turn began with, and then goes backwards through it. What a turn began
+ * with is what the turn before left, so the loop stacks whatever it carries. The new loop carries
+ *
+ *   the gradients of what the loop carries, from those of what it left in the end to those of what it began with;
+ *   the sums of the gradients of what it captures;
+ *
+ * and its further results are the gradients of the places of sequences. Values that are no floats are only computed. */
+#include "ir/loop.h"
+#include "passes/gradient_rules.h"
+#include "passes/gradient_sweep.h"
+#include "passes/rewrite.h"
+
+#include <stb/stb_ds.h>
+
+struct reversal {
+    struct sweep *sweep; /* of the graph around */
+    struct node *loop;
+    struct graph *body, *back; /* what it runs; what its gradient runs */
+    const struct loop_counts *counts;
+    struct builder outside, inside;
+    struct node **gradients; /* by output: what has come to the result, NULL: nothing */
+    struct node **seeds;     /* by output: its input in `back` */
+    struct node **copies;    /* by id in the body: what does it again */
+    struct node **operands;  /* stb_ds array, of the new loop */
+    int *sums;               /* by operand of the loop: the output of the new one that is its gradient; -1: none */
+    int carries, sequences;  /* of the new loop */
+};
+
+static bool is_float(const struct node *node)
+{
+    return element_is_float(node->type.element);
+}
+
+/* Gathers what has come to the results; false when nothing has. */
+static bool gather_gradients(struct reversal *reversal)
+{
+    struct sweep *sweep = reversal->sweep;
+    bool any = false;
+    for (int id = reversal->loop->id + 1; id <= sweep->high; id++) {
+        struct node *node = sweep->graph->nodes[id];
+        if (node->op != OP_result || node->operands[0] != reversal->loop || !is_float(node))
+            continue;
+        struct node *gradient = sweep_gradient(sweep, node), **sum = &reversal->gradients[node->attributes->index];
+        *sum = !gradient ? *sum : *sum ? build_binary(&reversal->outside, OP_add, *sum, gradient) : gradient;
+        any |= gradient != NULL;
+    }
+    return any;
+}
+
+/* ---- operands ---- */
+
+static struct node *add_operand(struct reversal *reversal, struct node *operand, enum loop_role role)
+{
+    int number = (int)arrlen(reversal->operands);
+    arrput(reversal->operands, operand);
+    if (role == LOOP_STACK)
+        return NULL;
+    struct node *input = loop_input(&reversal->inside, operand, role, number);
+    input->name = operand->name;
+    return input;
+}
+
+/* The stack of what the loop carries as number `carry`, which is put out as such once more if it is not yet. */
+static struct node *carried_stack(struct reversal *reversal, int carry)
+{
+    struct graph *body = reversal->body;
+    const struct node *carried = loop_output(body, carry);
+    int outputs = loop_outputs(body), number = reversal->counts->carries;
+    while (number < outputs && loop_output(body, number)->operands[0] != carried->operands[0])
+        number++;
+    if (number == outputs) {
+        struct builder builder = builder_at(body, carried);
+        struct node *output =
+            build_output(&builder, loop_symbol(body->module, number), carried->operands[0], OUTPUT_VALUE);
+        output->type = carried->type;
+    }
+    struct builder builder = builder_at(reversal->sweep->graph, reversal->loop);
+    return loop_result(&builder, reversal->loop, body, number);
+}
+
+static void add_carries(struct reversal *reversal)
+{
+    for (int i = 0; i < reversal->counts->carries; i++) {
+        struct node *operand = reversal->loop->operands[i], *gradient = reversal->gradients[i];
+        if (!is_float(operand))
+            continue;
+        reversal->sums[i] = (int)arrlen(reversal->operands);
+        if (!gradient)
+            gradient = gradient_full(&reversal->outside, 0, operand);
+        reversal->seeds[i] = add_operand(reversal, gradient, LOOP_CARRY);
+    }
+    for (int i = 0; i < reversal->loop->operand_count; i++) {
+        struct node *operand = reversal->loop->operands[i];
+        if (loop_role(reversal->loop, i) != LOOP_CAPTURED || !is_float(operand) ||
+            !sweep_is_active(reversal->sweep, operand))
+            continue;
+        reversal->sums[i] = (int)arrlen(reversal->operands);
+        add_operand(reversal, gradient_full(&reversal->outside, 0, operand), LOOP_CARRY);
+    }
+    reversal->carries = (int)arrlen(reversal->operands);
+}
+
+/* All that the body takes in, as the new loop has it: its own inputs by number. */
+static struct node **add_inputs(struct reversal *reversal)
+{
+    const struct node *loop = reversal->loop;
+    const struct loop_counts *counts = reversal->counts;
+    struct node **inputs = ARENA_ARRAY(reversal->sweep->arena, struct node *, loop->operand_count);
+    for (int i = counts->carries; i < counts->carries + counts->sequences; i++)
+        inputs[i] = add_operand(reversal, loop->operands[i], LOOP_SEQUENCE);
+    for (int i = counts->carries; i < loop_outputs(reversal->body); i++)
+        if (reversal->gradients[i])
+            reversal->seeds[i] = add_operand(reversal, reversal->gradients[i], LOOP_SEQUENCE);
+    reversal->sequences = (int)arrlen(reversal->operands) - reversal->carries;
+    for (int i = 0; i < counts->carries; i++)
+        inputs[i] = add_operand(reversal, loop->operands[i], LOOP_PREVIOUS);
+    for (int i = 0; i < counts->carries; i++)
+        add_operand(reversal, carried_stack(reversal, i), LOOP_STACK);
+    for (int i = counts->carries + counts->sequences; i < loop->operand_count; i++)
+        inputs[i] = add_operand(reversal, loop->operands[i], LOOP_CAPTURED);
+    return inputs;
+}
+
+/* ---- the body ---- */
+
+/* A body of its own for a loop that is done again. */
+static const char *copy_body(struct reversal *reversal, const struct node *loop);
+
+static struct node *copy_node(struct reversal *reversal, struct node *const *copies, struct graph *to,
+                              const struct node *node)
+{
+    struct module *module = to->module;
+    struct node *copy = arena_copy(module->arena, node, sizeof *node);
+    copy->operands = ARENA_ARRAY(module->arena, struct node *, node->operand_count);
+    for (int k = 0; k < node->operand_count; k++)
+        copy->operands[k] = copies[node->operands[k]->id];
+    copy->again = node->again ? node->again : node->origin;
+    copy->origin = module->next_origin++;
+    copy->replacement = NULL;
+    copy->mark = 0;
+    if (node->op == OP_loop) {
+        struct attributes attributes = *node->attributes;
+        attributes.symbol = copy_body(reversal, node);
+        copy->attributes = arena_copy(module->arena, &attributes, sizeof attributes);
+    }
+    if (node->op == OP_matmul)
+        matmul_fold_transposes(module->arena, copy);
+    graph_append(to, copy);
+    return copy;
+}
+
+static const char *free_name(const struct module *module, const char *name)
+{
+    const char *found = name;
+    for (int i = 2; module_find_graph(module, found); i++)
+        found = arena_internf(module->arena, "%s%d", name, i);
+    return found;
+}
+
+static const char *copy_body(struct reversal *reversal, const struct node *loop)
+{
+    struct module *module = reversal->back->module;
+    const struct graph *body = loop_body(module, loop);
+    const char *name = arena_internf(module->arena, "%s.again", body->name);
+    struct graph *copy = module_add_body(module, free_name(module, name));
+    copy->batch = body->batch;
+    struct node **copies = ARENA_ARRAY(reversal->sweep->arena, struct node *, arrlen(body->nodes));
+    for (ptrdiff_t i = 0; i < arrlen(body->nodes); i++)
+        copies[i] = copy_node(reversal, copies, copy, body->nodes[i]);
+    return copy->name;
+}
+
+/* The turn once more. Outputs stand for their operands. */
+static void do_again(struct reversal *reversal, struct node *const *inputs)
+{
+    const struct graph *body = reversal->body;
+    reversal->copies = ARENA_ARRAY(reversal->sweep->arena, struct node *, arrlen(body->nodes));
+    for (ptrdiff_t i = 0; i < arrlen(body->nodes); i++) {
+        const struct node *node = body->nodes[i];
+        if (node->op == OP_input)
+            reversal->copies[i] = inputs[loop_number(node)];
+        else if (node->op == OP_output)
+            reversal->copies[i] = reversal->copies[node->operands[0]->id];
+        else
+            reversal->copies[i] = copy_node(reversal, reversal->copies, reversal->back, node);
+    }
+}
+
+/* Marks the inputs by which is differentiated, and starts the sweep from the gradients of the outputs. */
+static void open_turn(struct reversal *reversal, struct sweep *turn, struct node *const *inputs)
+{
+    const struct graph *body = reversal->body;
+    sweep_open(turn, reversal->back, 0, (int)arrlen(reversal->back->nodes) - 1);
+    for (int i = 0; i < reversal->loop->operand_count; i++) {
+        bool carried = loop_role(reversal->loop, i) == LOOP_CARRY;
+        if (is_float(reversal->loop->operands[i]) &&
+            (carried || sweep_is_active(reversal->sweep, reversal->loop->operands[i])))
+            turn->active[inputs[i]->id] = true;
+    }
+    sweep_spread(turn);
+    for (ptrdiff_t i = 0; i < arrlen(body->nodes); i++) {
+        const struct node *output = body->nodes[i];
+        struct node *seed = output->op == OP_output ? reversal->seeds[loop_number(output)] : NULL;
+        if (!seed || !sweep_is_active(turn, reversal->copies[i]))
+            continue;
+        struct builder builder = sweep_builder(reversal->back, reversal->copies[i]);
+        sweep_contribute(turn, &builder, reversal->copies[i], seed);
+    }
+}
+
+static void put_out(struct reversal *reversal, int number, struct node *value)
+{
+    build_output(&reversal->inside, loop_symbol(reversal->back->module, number), value, OUTPUT_VALUE);
+}
+
+/* What is carried on, then what is stacked: an output each. */
+static void close_turn(struct reversal *reversal, struct sweep *turn, struct node *const *inputs)
+{
+    int next = reversal->carries;
+    for (int i = 0; i < reversal->loop->operand_count; i++) {
+        enum loop_role role = loop_role(reversal->loop, i);
+        struct node *gradient = turn->active[inputs[i]->id] ? sweep_gradient(turn, inputs[i]) : NULL;
+        if (role == LOOP_SEQUENCE && gradient) {
+            reversal->sums[i] = next;
+            put_out(reversal, next++, gradient);
+        }
+        if (role == LOOP_SEQUENCE || reversal->sums[i] < 0)
+            continue;
+        struct builder builder = sweep_builder(reversal->back, inputs[i]);
+        if (role == LOOP_CAPTURED) {
+            struct node *sum = reversal->back->nodes[reversal->sums[i]]; /* carries are its first inputs */
+            gradient = gradient ? build_binary(&builder, OP_add, sum, gradient) : sum;
+        } else if (!gradient) {
+            gradient = gradient_full(&builder, 0, inputs[i]);
+        }
+        put_out(reversal, reversal->sums[i], gradient);
+    }
+}
+
+static void make_body(struct reversal *reversal)
+{
+    struct sweep turn;
+    add_carries(reversal);
+    struct node **inputs = add_inputs(reversal);
+    do_again(reversal, inputs);
+    open_turn(reversal, &turn, inputs);
+    sweep_run(&turn);
+    close_turn(reversal, &turn, inputs);
+    sweep_close(&turn);
+    graph_number(reversal->back);
+}
+
+/* ---- the loop ---- */
+
+static void build_reversed(struct reversal *reversal)
+{
+    struct sweep *sweep = reversal->sweep;
+    struct attributes attributes = {.symbol = reversal->back->name, .reverse = true};
+    attributes.loop = (struct loop_counts){reversal->counts->turns, reversal->carries, reversal->sequences,
+                                           reversal->counts->carries};
+    struct node *back = build(&reversal->outside, OP_loop, reversal->operands, (int)arrlen(reversal->operands),
+                              &attributes, NULL);
+    for (int i = 0; i < reversal->loop->operand_count; i++) {
+        struct node *operand = reversal->loop->operands[i];
+        if (reversal->sums[i] < 0 || !sweep_is_active(sweep, operand))
+            continue;
+        struct node *gradient = loop_result(&reversal->outside, back, reversal->back, reversal->sums[i]);
+        struct builder builder = sweep_builder(sweep->graph, operand);
+        sweep_contribute(sweep, &builder, operand, gradient);
+    }
+}
+
+static void refuse(const struct reversal *reversal)
+{
+    struct module *module = reversal->sweep->graph->module;
+    diagnostics_error(module->diagnostics, E0806, reversal->loop->span, NULL,
+                      "the gradient of a rolled repeat is to be differentiated once more");
+}
+
+void sweep_loop(struct sweep *sweep, struct node *loop)
+{
+    struct module *module = sweep->graph->module;
+    struct reversal reversal = {.sweep = sweep, .loop = loop, .counts = &loop->attributes->loop};
+    reversal.body = loop_body(module, loop);
+    if (!reversal.body)
+        castor_bug("there is no body \"%s\"", loop->attributes->symbol);
+    graph_number(reversal.body);
+    int outputs = loop_outputs(reversal.body) + reversal.counts->carries;
+    reversal.outside = sweep_builder(sweep->graph, loop);
+    reversal.gradients = ARENA_ARRAY(sweep->arena, struct node *, outputs);
+    reversal.seeds = ARENA_ARRAY(sweep->arena, struct node *, outputs);
+    reversal.sums = ARENA_ARRAY(sweep->arena, int, loop->operand_count);
+    for (int i = 0; i < loop->operand_count; i++)
+        reversal.sums[i] = -1;
+    if (!gather_gradients(&reversal))
+        return;
+    if (loop->attributes->reverse || reversal.counts->previous) {
+        refuse(&reversal);
+        return;
+    }
+    const char *name = arena_internf(module->arena, "%s.backward", reversal.body->name);
+    reversal.back = module_add_body(module, free_name(module, name));
+    reversal.back->batch = reversal.body->batch;
+    reversal.inside = reversal.outside;
+    reversal.inside.graph = reversal.back;
+    make_body(&reversal);
+    build_reversed(&reversal);
+    arrfree(reversal.operands);
+}
