@@ -5,10 +5,12 @@
 #include "codegen/contraction.h"
 #include "codegen/convolution_kernel.h"
 #include "codegen/kernel.h"
+#include "codegen/loop_places.h"
 #include "codegen/templates.h"
 #include "ir/scope.h"
 #include "passes/memory.h"
 #include "passes/strips.h"
+#include "passes/view.h"
 
 #include <stb/stb_ds.h>
 #include <stdlib.h>
@@ -134,6 +136,8 @@ struct assembly {
     struct strip_set strips;
     uint64_t workspace; /* of the present strip, whose kernels' workspaces live at one time */
     int *fetched;       /* by node id: the last strip, from 1, that loaded or made it */
+    struct program_strip *entry_strips; /* stb_ds array */
+    uint64_t base;      /* where a body's own values begin in scratch; 0 outside of loops */
 };
 
 static uint32_t input_index(struct assembly *assembly, const char *name)
@@ -157,9 +161,13 @@ static struct program_place place_of(struct assembly *assembly, const struct nod
 {
     const struct placement *placement = &node->placement;
     uint64_t within = (uint64_t)(placement->offset + offset);
+    if (assembly->graph->body && (node->op == OP_input || node->op == OP_output))
+        return (struct program_place){node->op == OP_input ? (enum program_space)PLACE_OPERAND
+                                                           : (enum program_space)PLACE_OUTPUT,
+                                      (uint32_t)loop_number(node), (uint64_t)offset};
     switch (placement->space) {
     case SPACE_SCRATCH:
-        return (struct program_place){PROGRAM_SCRATCH, 0, within};
+        return (struct program_place){PROGRAM_SCRATCH, 0, assembly->base + within};
     case SPACE_STATE:
         return (struct program_place){PROGRAM_STATE, 0,
                                       variable_offset(assembly->assembler, placement->symbol) + within};
@@ -528,22 +536,126 @@ static bool has_step(const struct kernel_use *use)
     return use->contraction || (use->store_count && !use->joins);
 }
 
-static void add_strips(struct assembly *assembly, const struct kernel_set *set)
+/* The strips of the graph; step[i] is the first of kernel i. */
+static void add_strips(struct assembly *assembly, const int *step)
 {
-    struct program_entry *entry = assembly->entry;
-    entry->strips = allocate(assembly->assembler, (size_t)assembly->strips.count, sizeof *entry->strips);
-    int step = 0;
-    for (int i = 0; i < set->count; i++) {
-        int strip = assembly->strips.of[i];
-        if (!has_step(&set->kernels[i]))
-            continue;
-        if (strip >= 0 && assembly->strips.strips[strip].first == i + 1) {
-            const struct strip *from = &assembly->strips.strips[strip];
-            entry->strips[entry->strip_count++] =
-                (struct program_strip){.first = step, .count = from->count, .items = from->items, .size = from->size};
-        }
-        step++;
+    for (int i = 0; i < assembly->strips.count; i++) {
+        const struct strip *from = &assembly->strips.strips[i];
+        struct program_strip strip = {
+            .first = step[from->first - 1], .count = from->count, .items = from->items, .size = from->size};
+        arrput(assembly->entry_strips, strip);
     }
+}
+
+static void add_kernels(struct assembly *assembly, const struct kernel_set *set);
+
+/* ---- loops ---- */
+
+static void add_copy(struct assembly *assembly, const struct node *node, struct program_place from,
+                     struct program_place to, uint64_t bytes)
+{
+    struct assembler *assembler = assembly->assembler;
+    struct program_step step = {
+        .kind = PROGRAM_COPY_STEP, .buffer_count = 2, .bytes = 2 * bytes, .copy_bytes = bytes};
+    set_origin(assembler, &step, node, NULL);
+    step.buffers = allocate(assembler, 2, sizeof *step.buffers);
+    step.buffers[0] = from;
+    step.buffers[1] = to;
+    arrput(assembly->steps, step);
+}
+
+/* The steps of the body for one run, at the places that this run has. */
+static void add_run(struct assembly *assembly, const struct assembly *body, const struct loop_places *places, int run)
+{
+    struct program_place from, to;
+    for (int i = 0; i < places->operand_count; i++)
+        if (loop_copy_in(places, i, run, &from, &to))
+            add_copy(assembly, places->loop, from, to, places->operands[i].bytes);
+    int first = (int)arrlen(assembly->steps);
+    for (ptrdiff_t i = 0; i < arrlen(body->entry_strips); i++) {
+        struct program_strip strip = body->entry_strips[i];
+        strip.first += first;
+        arrput(assembly->entry_strips, strip);
+    }
+    for (ptrdiff_t i = 0; i < arrlen(body->steps); i++) {
+        struct program_step step = body->steps[i];
+        step.buffers = allocate(assembly->assembler, (size_t)step.buffer_count, sizeof *step.buffers);
+        for (int k = 0; k < step.buffer_count; k++)
+            step.buffers[k] = loop_place(places, body->steps[i].buffers[k], run);
+        arrput(assembly->steps, step);
+    }
+    for (int i = 0; i < places->output_count; i++)
+        if (loop_copy_out(places, i, run, &from, &to))
+            add_copy(assembly, places->loop, from, to, places->outputs[i].bytes);
+}
+
+static struct loop_places places_of_loop(struct assembly *assembly, const struct kernel_use *use,
+                                         const struct graph *body, uint64_t *end)
+{
+    struct assembler *assembler = assembly->assembler;
+    const struct node *loop = use->contraction;
+    bool *taken = ARENA_ARRAY(assembler->arena, bool, loop_outputs(body) + 1);
+    for (int i = 0; i < use->store_count; i++)
+        taken[use->stores[i]->attributes->index] = true;
+    struct loop_places places = loop_places_make(loop, body, taken, assembler->target, assembly->scratch_bytes, end,
+                                                 assembler->arena);
+    for (int i = 0; i < loop->operand_count; i++) {
+        struct view view;
+        if (!view_find(loop->operands[i], &view))
+            castor_bug("operand %d of a loop is nowhere", i);
+        places.operands[i].place = place_of(assembly, view.base, 0);
+    }
+    for (int i = 0; i < use->store_count; i++)
+        places.outputs[use->stores[i]->attributes->index].place = place_of(assembly, use->stores[i], 0);
+    return places;
+}
+
+/* The body's steps are made once, its kernels too, and stand in the program once for each turn. */
+static void add_loop(struct assembly *assembly, const struct kernel_use *use)
+{
+    struct assembler *assembler = assembly->assembler;
+    struct graph *body = loop_body(assembler->module, use->contraction);
+    uint64_t end;
+    struct loop_places places = places_of_loop(assembly, use, body, &end);
+    struct memory_use memory = memory_measure(body, assembler->target);
+    struct assembly inner = {.assembler = assembler, .graph = body, .entry = assembly->entry, .base = end};
+    inner.scratch_bytes = end + align(assembler, (uint64_t)memory.peak);
+    if (inner.scratch_bytes > assembly->entry->scratch_bytes)
+        assembly->entry->scratch_bytes = inner.scratch_bytes;
+    struct kernel_set set = kernels_find(body, assembler->arena);
+    inner.strips = strips_find(&set, assembler->target, assembler->arena);
+    inner.fetched = ARENA_ARRAY(assembler->arena, int, arrlen(body->nodes));
+    add_kernels(&inner, &set);
+    for (int run = 0; run < use->contraction->attributes->loop.turns; run++)
+        add_run(assembly, &inner, &places, run);
+    arrfree(inner.steps);
+    arrfree(inner.entry_strips);
+    hmfree(inner.by_origin);
+}
+
+/* ---- entries ---- */
+
+static void add_kernel(struct assembly *assembly, const struct kernel_use *use)
+{
+    if (use->attention)
+        add_attention(assembly, use);
+    else if (use->contraction && use->contraction->op == OP_loop)
+        add_loop(assembly, use);
+    else if (use->contraction)
+        add_contraction(assembly, use);
+    else
+        add_generated(assembly, use);
+}
+
+static void add_kernels(struct assembly *assembly, const struct kernel_set *set)
+{
+    int *first = ARENA_ARRAY(assembly->assembler->arena, int, set->count + 1);
+    for (int i = 0; i < set->count; i++) {
+        first[i] = (int)arrlen(assembly->steps);
+        if (has_step(&set->kernels[i]))
+            add_kernel(assembly, &set->kernels[i]);
+    }
+    add_strips(assembly, first);
 }
 
 static void add_entry(struct assembler *assembler, const struct graph *graph, struct program_entry *entry)
@@ -559,14 +671,7 @@ static void add_entry(struct assembler *assembler, const struct graph *graph, st
     struct kernel_set set = kernels_find(graph, assembler->arena);
     assembly.strips = strips_find(&set, assembler->target, assembler->arena);
     assembly.fetched = ARENA_ARRAY(assembler->arena, int, arrlen(graph->nodes));
-    for (int i = 0; i < set.count; i++)
-        if (set.kernels[i].attention)
-            add_attention(&assembly, &set.kernels[i]);
-        else if (set.kernels[i].contraction)
-            add_contraction(&assembly, &set.kernels[i]);
-        else if (has_step(&set.kernels[i]))
-            add_generated(&assembly, &set.kernels[i]);
-    add_strips(&assembly, &set);
+    add_kernels(&assembly, &set);
     add_copies(&assembly);
     add_outputs(&assembly);
     entry->input_count = (int)arrlen(assembly.inputs);
@@ -577,8 +682,13 @@ static void add_entry(struct assembler *assembler, const struct graph *graph, st
     entry->steps = allocate(assembler, arrlenu(assembly.steps), sizeof *entry->steps);
     if (assembly.steps)
         memcpy(entry->steps, assembly.steps, sizeof *entry->steps * arrlenu(assembly.steps));
+    entry->strip_count = (int)arrlen(assembly.entry_strips);
+    entry->strips = allocate(assembler, arrlenu(assembly.entry_strips), sizeof *entry->strips);
+    if (assembly.entry_strips)
+        memcpy(entry->strips, assembly.entry_strips, sizeof *entry->strips * arrlenu(assembly.entry_strips));
     arrfree(assembly.inputs);
     arrfree(assembly.steps);
+    arrfree(assembly.entry_strips);
     hmfree(assembly.by_origin);
 }
 
@@ -601,10 +711,10 @@ struct program *assemble_program(const struct module *module, const struct targe
     program->accumulate = module->accumulate;
     program->scaled = module->scaling.present;
     add_variables(&assembler);
-    program->entry_count = (int)arrlen(module->graphs);
     program->entries = allocate(&assembler, arrlenu(module->graphs), sizeof *program->entries);
-    for (int i = 0; i < program->entry_count; i++)
-        add_entry(&assembler, module->graphs[i], &program->entries[i]);
+    for (ptrdiff_t i = 0; i < arrlen(module->graphs); i++)
+        if (!module->graphs[i]->body)
+            add_entry(&assembler, module->graphs[i], &program->entries[program->entry_count++]);
     program->state_bytes += align(&assembler, assembler.counter_bytes);
     finish_origins(&assembler);
     program->source = keep(&assembler, common_source(&assembler));

@@ -39,6 +39,22 @@ const char *loop_symbol(const struct module *module, int number)
     return arena_internf(module->arena, "%d", number);
 }
 
+struct node *loop_input_find(const struct graph *body, int number)
+{
+    for (ptrdiff_t i = 0; i < arrlen(body->nodes); i++)
+        if (body->nodes[i]->op == OP_input && loop_number(body->nodes[i]) == number)
+            return body->nodes[i];
+    return NULL;
+}
+
+enum element loop_operand_element(const struct node *loop, const struct graph *body, int number)
+{
+    enum loop_role role = loop_role(loop, number);
+    int taken = role == LOOP_STACK ? number - loop->attributes->loop.previous : number;
+    const struct node *value = role == LOOP_CARRY ? loop_output(body, number) : loop_input_find(body, taken);
+    return value ? value->type.element : ELEMENT_NONE;
+}
+
 struct node *loop_output(const struct graph *body, int number)
 {
     for (ptrdiff_t i = 0; i < arrlen(body->nodes); i++)

@@ -117,6 +117,8 @@ static void refresh_copies(struct module *module, const struct copy_entry *added
 static enum element wanted_element(const struct graph *graph, const struct node *effect)
 {
     enum element element = effect->operands[0]->type.element;
+    if (graph->body) /* what a loop carries keeps its type */
+        return effect->type.element;
     if (effect->op == OP_output)
         return element_is_half(element) ? ELEMENT_F32 : element;
     return module_find_variable(graph->module, effect->attributes->symbol)->type.element;

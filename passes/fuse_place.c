@@ -375,8 +375,13 @@ void fuse_place(struct fuser *fuser, struct node *node)
         fuse_place_attention(fuser, node);
     if (fact->attention || fact->inside || fact->chained || fuse_is_leaf(node))
         return;
+    if (node->op == OP_result) {
+        fact->own_group = fuser->facts[node->operands[0]->id].own_group;
+        fact->stored = true;
+        return;
+    }
     need_operands(fuser, node, fact);
-    if (fact->contraction || fact->joins) {
+    if (node->op == OP_loop || fact->contraction || fact->joins) {
         place_contraction(fuser, node);
         return;
     }

@@ -27,7 +27,7 @@ static void require_operands(struct fuser *fuser, struct node *node)
 {
     if (node->op == OP_gather)
         require(fuser, node->operands[0]);
-    if (!op_is(node->op, CLASS_CONTRACTION) || of_attention(fuser, node))
+    if ((!op_is(node->op, CLASS_CONTRACTION) && node->op != OP_loop) || of_attention(fuser, node))
         return;
     for (int i = 0; i < node->operand_count; i++) {
         struct view view;

@@ -7,8 +7,9 @@
  * along one axis have left, as padded parts, is put side by side instead of added up: a loop over the places of a
  * sequence leaves as many as there are places. */
 #include "passes/gradient_sweep.h"
-#include "passes/gradient_rules.h"
 #include "ir/loop.h"
+#include "passes/gradient_rules.h"
+#include "passes/loops.h"
 #include "passes/pass.h"
 #include "passes/rewrite.h"
 
@@ -368,4 +369,5 @@ void pass_gradients(struct graph *graph, struct pass_context *context)
     arrfree(nodes);
     clean_up(graph);
     clean_up_bodies(graph);
+    loops_read_inside(graph);
 }

@@ -69,18 +69,19 @@ static void finish_kernel(struct collector *collector, struct node *const *membe
     arrsetlen(collector->loads, 0);
     arrsetlen(collector->computed, 0);
     for (int i = 0; i < count; i++) {
-        if (op_is(members[i]->op, CLASS_CONTRACTION))
+        if (op_is(members[i]->op, CLASS_CONTRACTION) || members[i]->op == OP_loop)
             kernel->contraction = members[i];
         collect_from(collector, members[i], kernel->number);
     }
     for (ptrdiff_t i = 0; i < arrlen(collector->computed); i++)
         kernel->attention = kernel->attention || (op_is(collector->computed[i]->op, CLASS_CONTRACTION) &&
                                                   collector->computed[i]->kernel != kernel->number);
-    bool chain = kernel->contraction && !kernel->attention;
+    bool chain = kernel->contraction && !kernel->attention && kernel->contraction->op != OP_loop;
     if (chain)
         list_contraction(collector, members, count);
     for (int i = 0; i < count && !chain; i++)
-        arrput(collector->stores, members[i]);
+        if (members[i]->op != OP_loop)
+            arrput(collector->stores, members[i]);
     kernel->stores = keep(collector->stores, &kernel->store_count, arena);
     kernel->loads = keep(collector->loads, &kernel->load_count, arena);
     kernel->computed = keep(collector->computed, &kernel->computed_count, arena);

@@ -1,6 +1,6 @@
 /* The kernels of a fused graph: who stores, who loads, what is computed in between.
  *
- * Pass fuse numbers kernels from 1 in node->kernel. A kernel is one of two kinds:
+ * Pass fuse numbers kernels from 1 in node->kernel. A kernel is one of three kinds:
  *
  * - generated: it stores every node that carries its number (values that other kernels need, and the `write` and
  *   `output` nodes themselves: the operand of a write is computed where it is written). Nodes without a number that
@@ -11,6 +11,8 @@
  *   takes of it: `sum` and `m2` over all axes but the channels'. Or it is attention, one way (attention.h): it stores
  *   what carries its number, contractions and sums over rows, and computes other contractions inside.
  *
+ * - a loop (ir/loop.h): it stores the results that are taken; its body has kernels of its own.
+ *
  * A generated kernel that stores one concat alone has nothing to do where each part is a stored value that lies in one
  * piece in it: the kernels that make the parts put them there (pass memory), and no program has a step for it. */
 #ifndef CASTOR_PASSES_KERNELS_H
@@ -20,7 +22,7 @@
 
 struct kernel_use {
     int number;               /* from 1 */
-    struct node *contraction; /* NULL for generated kernels; of attention the last of its results */
+    struct node *contraction; /* NULL for generated kernels; of attention the last of its results; a loop */
     bool attention;           /* computes contractions inside (passes/attention.h) */
     struct node **stores;     /* in graph order; of a contraction the result, then its sum and m2 */
     struct node **loads;      /* stored nodes of other kernels, `read`s and `input`s, in order of first need */

@@ -7,6 +7,7 @@
  * step. The scales' rules (function graphs) are inlined once, with found_inf over the lines that they are for.
  *
  * A module whose gradients have no range to win is not scaled: then the markers vanish. */
+#include "ir/loop.h"
 #include "passes/loss_scale.h"
 #include "passes/finite.h"
 #include "passes/pass.h"
@@ -20,6 +21,11 @@ static bool has_gradient_of(const struct graph *graph, enum element element)
     for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++)
         if (graph->nodes[i]->region == REGION_BACKWARD && graph->nodes[i]->type.element == element)
             return true;
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
+        const struct graph *body = graph->nodes[i]->op == OP_loop ? loop_body(graph->module, graph->nodes[i]) : NULL;
+        if (body && has_gradient_of(body, element))
+            return true;
+    }
     return false;
 }
 

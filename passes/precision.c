@@ -8,6 +8,7 @@
  * (f32 inside, its results by class), else the last rule for the op (precision_decide.c); backward nodes follow
  * what they differentiate (precision_backward.c). Nodes that end in losses, metrics or state are f32. */
 #include "passes/precision.h"
+#include "ir/loop.h"
 
 #include <stb/stb_ds.h>
 #include <string.h>
@@ -217,6 +218,10 @@ static void insert_casts(struct precision *precision)
         enum element element = precision->choices[i].operand;
         for (int k = 0; op_is(node->op, CLASS_CONTRACTION) && element != ELEMENT_F64 && k < 2; k++)
             node->operands[k] = cast_operand(graph, casts[node->operands[k]->mark], node->operands[k], element, node);
+        const struct graph *body = node->op == OP_loop ? loop_body(graph->module, node) : NULL;
+        for (int k = 0; body && k < node->operand_count; k++)
+            if ((element = loop_operand_element(node, body, k)) != ELEMENT_NONE && element <= ELEMENT_F32)
+                node->operands[k] = cast_operand(graph, casts[node->operands[k]->mark], node->operands[k], element, node);
         graph_append(graph, node);
     }
     arrfree(nodes);

@@ -150,12 +150,16 @@ static bool decide_fixed(struct precision *precision, struct node *node)
     struct choice *choice = &precision->choices[node->id];
     enum element element = node->type.element;
     const char *reason = NULL;
-    if (op_is(node->op, CLASS_EFFECT) || (precision_moves(node) && element_is_float(element))) {
+    if (precision->graph->body && node->op == OP_output)
+        reason = "as the loop carries it";
+    else if (op_is(node->op, CLASS_EFFECT) || (precision_moves(node) && element_is_float(element))) {
         const struct choice *operand = &precision->choices[node->operands[0]->id];
         element = operand->nominal;
         reason = operand->reason;
     } else if (!element_is_float(element) || element == ELEMENT_F64)
         reason = "policies choose among f16, bf16 and f32 only";
+    else if (op_is(node->op, CLASS_LOOP))
+        reason = "as the loop carries it";
     else if (op_is(node->op, CLASS_LEAF))
         reason = leaf_reason(precision, node);
     else if (node->op == OP_cast && node->attributes->explicit_cast)
@@ -213,7 +217,7 @@ bool precision_is_free(const struct precision *precision, const struct node *nod
     if (!element_is_float(element) || element == ELEMENT_F64 || node->region == REGION_UPDATE || node->pin ||
         (node->op == OP_cast && node->attributes->explicit_cast))
         return false;
-    return !op_is(node->op, CLASS_LEAF) && !op_is(node->op, CLASS_EFFECT) && !choice->weak && !choice->scope->keep &&
+    return !op_is(node->op, CLASS_LEAF) && !op_is(node->op, CLASS_EFFECT) && !op_is(node->op, CLASS_LOOP) && !choice->weak && !choice->scope->keep &&
            (!op_is(node->op, CLASS_MARKER) || node->op == OP_stop_gradient);
 }
 

@@ -241,7 +241,7 @@ static bool is_alias(struct node *operand)
 static struct part part_of_contraction(const struct kernel_use *use, bool *sliced)
 {
     const struct node *conv = use->contraction, *result = use->stores[0];
-    if (conv->op == OP_matmul || use->store_count != 1)
+    if (conv->op == OP_matmul || conv->op == OP_loop || use->store_count != 1)
         return (struct part){0};
     bool sums = conv->op == OP_conv_weight;
     struct node *first = conv->operands[conv->op == OP_conv_data];
@@ -261,7 +261,7 @@ static bool reads_whole(const struct kernel_use *use, const struct node *load)
 {
     const struct node *conv = use->contraction;
     struct view view;
-    return conv && conv->op != OP_conv_weight && view_find(conv->operands[conv->op != OP_conv_data], &view) &&
+    return conv && conv->op != OP_conv_weight && conv->op != OP_loop && view_find(conv->operands[conv->op != OP_conv_data], &view) &&
            view.base == load;
 }
 
