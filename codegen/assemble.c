@@ -134,10 +134,10 @@ struct assembly {
     struct program_input *inputs; /* stb_ds array */
     struct by_origin *by_origin;  /* stb_ds hash of the graph's nodes, made when it is asked for */
     struct strip_set strips;
-    uint64_t workspace; /* of the present strip, whose kernels' workspaces live at one time */
-    int *fetched;       /* by node id: the last strip, from 1, that loaded or made it */
+    uint64_t workspace;                 /* of the present strip, whose kernels' workspaces live at one time */
+    int *fetched;                       /* by node id: the last strip, from 1, that loaded or made it */
     struct program_strip *entry_strips; /* stb_ds array */
-    uint64_t base;      /* where a body's own values begin in scratch; 0 outside of loops */
+    uint64_t base;                      /* where a body's own values begin in scratch; 0 outside of loops */
 };
 
 static uint32_t input_index(struct assembly *assembly, const char *name)
@@ -555,8 +555,7 @@ static void add_copy(struct assembly *assembly, const struct node *node, struct 
                      struct program_place to, uint64_t bytes)
 {
     struct assembler *assembler = assembly->assembler;
-    struct program_step step = {
-        .kind = PROGRAM_COPY_STEP, .buffer_count = 2, .bytes = 2 * bytes, .copy_bytes = bytes};
+    struct program_step step = {.kind = PROGRAM_COPY_STEP, .buffer_count = 2, .bytes = 2 * bytes, .copy_bytes = bytes};
     set_origin(assembler, &step, node, NULL);
     step.buffers = allocate(assembler, 2, sizeof *step.buffers);
     step.buffers[0] = from;
@@ -597,8 +596,8 @@ static struct loop_places places_of_loop(struct assembly *assembly, const struct
     bool *taken = ARENA_ARRAY(assembler->arena, bool, loop_outputs(body) + 1);
     for (int i = 0; i < use->store_count; i++)
         taken[use->stores[i]->attributes->index] = true;
-    struct loop_places places = loop_places_make(loop, body, taken, assembler->target, assembly->scratch_bytes, end,
-                                                 assembler->arena);
+    struct loop_places places =
+        loop_places_make(loop, body, taken, assembler->target, assembly->scratch_bytes, end, assembler->arena);
     for (int i = 0; i < loop->operand_count; i++) {
         struct view view;
         if (!view_find(loop->operands[i], &view))

@@ -59,8 +59,7 @@ struct loop_places loop_places_make(const struct node *loop, const struct graph 
         bool output = node->op == OP_output;
         struct loop_value *value = output ? &places.outputs[number] : &places.operands[number];
         enum loop_role role = output ? LOOP_CAPTURED : loop_role(loop, number);
-        bool moves = output ? number >= loop->attributes->loop.carries
-                            : role == LOOP_SEQUENCE || role == LOOP_PREVIOUS;
+        bool moves = output ? number >= loop->attributes->loop.carries : role == LOOP_SEQUENCE || role == LOOP_PREVIOUS;
         value->bytes = (uint64_t)memory_bytes(&node->type, target);
         value->there = output ? taken[number] : true;
         value->copied = moves && value->there && !keeps_alignment(&node->type, value->bytes, target);

@@ -622,6 +622,10 @@ static const char *emit_node(struct exporting *e, const struct node *node)
         return operand(e, node, 0);
     case OP_output:
         return emit_output(e, node);
+    case OP_loop:
+    case OP_result:
+        refuse(e, node, "leave out `rolled` to export a repeat turn by turn");
+        return NULL;
     default:
         return op_is(node->op, CLASS_POINTWISE) ? emit_pointwise(e, node) : emit_movement(e, node);
     }

@@ -233,7 +233,7 @@ static void evaluate_marker(const struct evaluate_call *call)
 struct evaluation {
     struct arena *arena;
     const struct graph *graph;
-    struct tensor **values;  /* by node id */
+    struct tensor **values; /* by node id */
     struct tensor ***loops; /* by node id, of loops: what they leave, by the number of the output */
 };
 

@@ -72,8 +72,8 @@ static void make_results(struct run *run, struct arena *arena)
         const struct type *type = &loop_output(run->body, i)->type;
         struct type whole = i < counts->carries ? *type : loop_type_of_sequence(type, counts->turns);
         run->results[i] = ARENA_NEW(arena, struct tensor);
-        *run->results[i] = (struct tensor){whole.element, whole.shape,
-                                           ARENA_ARRAY(arena, double, shape_elements(&whole.shape))};
+        *run->results[i] =
+            (struct tensor){whole.element, whole.shape, ARENA_ARRAY(arena, double, shape_elements(&whole.shape))};
     }
 }
 

@@ -144,8 +144,7 @@ static void check_attributes(struct verifier *verifier, const struct node *node)
         check_random(verifier, node);
     if (node->op == OP_argument && !verifier->function)
         breach(verifier, node, "arguments belong to functions");
-    const char *problem =
-        op_is(node->op, CLASS_LOOP) ? loop_problem(verifier->graph, node, verifier->arena) : NULL;
+    const char *problem = op_is(node->op, CLASS_LOOP) ? loop_problem(verifier->graph, node, verifier->arena) : NULL;
     if (problem)
         breach(verifier, node, "%s", problem);
 }

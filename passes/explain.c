@@ -166,9 +166,12 @@ static void tell(const struct story *story, const struct node *node)
 static bool is_asked_graph(const struct graph *graph)
 {
     static const char *const names[] = {"train", "micro", "update", "eval"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(graph->name, names[i]) == 0)
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        size_t length = strlen(names[i]);
+        if (strncmp(graph->name, names[i], length) == 0 &&
+            (!graph->name[length] || (graph->body && graph->name[length] == '.')))
             return true;
+    }
     return false;
 }
 

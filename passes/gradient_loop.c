@@ -260,8 +260,8 @@ static void build_reversed(struct reversal *reversal)
     struct attributes attributes = {.symbol = reversal->back->name, .reverse = true};
     attributes.loop = (struct loop_counts){reversal->counts->turns, reversal->carries, reversal->sequences,
                                            reversal->counts->carries};
-    struct node *back = build(&reversal->outside, OP_loop, reversal->operands, (int)arrlen(reversal->operands),
-                              &attributes, NULL);
+    struct node *back =
+        build(&reversal->outside, OP_loop, reversal->operands, (int)arrlen(reversal->operands), &attributes, NULL);
     for (int i = 0; i < reversal->loop->operand_count; i++) {
         struct node *operand = reversal->loop->operands[i];
         if (reversal->sums[i] < 0 || !sweep_is_active(sweep, operand))

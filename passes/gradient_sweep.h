@@ -1,4 +1,5 @@
-/* One walk backwards through a graph, as pass gradients makes it: what the walk knows, and how loops take part in it. */
+/* One walk backwards through a graph, as pass gradients makes it: what the walk knows, and how loops take part in it.
+ */
 #ifndef CASTOR_PASSES_GRADIENT_SWEEP_H
 #define CASTOR_PASSES_GRADIENT_SWEEP_H
 

@@ -6,9 +6,9 @@
  * when it reaches one, all uses of its value have left their contributions, and their sum is its gradient. What slices
  * along one axis have left, as padded parts, is put side by side instead of added up: a loop over the places of a
  * sequence leaves as many as there are places. */
-#include "passes/gradient_sweep.h"
 #include "ir/loop.h"
 #include "passes/gradient_rules.h"
+#include "passes/gradient_sweep.h"
 #include "passes/loops.h"
 #include "passes/pass.h"
 #include "passes/rewrite.h"
@@ -327,8 +327,7 @@ static void clean_up(struct graph *graph)
 static void clean_up_bodies(const struct graph *graph)
 {
     for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
-        struct graph *body =
-            graph->nodes[i]->op == OP_loop ? loop_body(graph->module, graph->nodes[i]) : NULL;
+        struct graph *body = graph->nodes[i]->op == OP_loop ? loop_body(graph->module, graph->nodes[i]) : NULL;
         if (!body)
             continue;
         clean_up(body);
@@ -343,7 +342,7 @@ static void clean_up_bodies(const struct graph *graph)
  * there are no grad and no stop_gradient nodes. Linear in nodes for each (y, seed). */
 void pass_gradients(struct graph *graph, struct pass_context *context)
 {
-    (void)context; /* not optional, so --pass-limit does not count it */
+    (void)context;   /* not optional, so --pass-limit does not count it */
     if (graph->body) /* the graph that runs it still has to see what stops gradients */
         return;
     graph_number(graph);

@@ -7,9 +7,8 @@
 static void read_inside(const struct node *loop, struct graph *body)
 {
     for (int i = 0; i < loop->operand_count; i++) {
-        struct node *input = loop_role(loop, i) == LOOP_CAPTURED && loop->operands[i]->op == OP_read
-                                 ? loop_input_find(body, i)
-                                 : NULL;
+        struct node *input =
+            loop_role(loop, i) == LOOP_CAPTURED && loop->operands[i]->op == OP_read ? loop_input_find(body, i) : NULL;
         if (!input)
             continue;
         input->op = OP_read;

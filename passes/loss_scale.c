@@ -7,8 +7,8 @@
  * step. The scales' rules (function graphs) are inlined once, with found_inf over the lines that they are for.
  *
  * A module whose gradients have no range to win is not scaled: then the markers vanish. */
-#include "ir/loop.h"
 #include "passes/loss_scale.h"
+#include "ir/loop.h"
 #include "passes/finite.h"
 #include "passes/pass.h"
 

@@ -221,7 +221,8 @@ static void insert_casts(struct precision *precision)
         const struct graph *body = node->op == OP_loop ? loop_body(graph->module, node) : NULL;
         for (int k = 0; body && k < node->operand_count; k++)
             if ((element = loop_operand_element(node, body, k)) != ELEMENT_NONE && element <= ELEMENT_F32)
-                node->operands[k] = cast_operand(graph, casts[node->operands[k]->mark], node->operands[k], element, node);
+                node->operands[k] =
+                    cast_operand(graph, casts[node->operands[k]->mark], node->operands[k], element, node);
         graph_append(graph, node);
     }
     arrfree(nodes);

@@ -217,8 +217,8 @@ bool precision_is_free(const struct precision *precision, const struct node *nod
     if (!element_is_float(element) || element == ELEMENT_F64 || node->region == REGION_UPDATE || node->pin ||
         (node->op == OP_cast && node->attributes->explicit_cast))
         return false;
-    return !op_is(node->op, CLASS_LEAF) && !op_is(node->op, CLASS_EFFECT) && !op_is(node->op, CLASS_LOOP) && !choice->weak && !choice->scope->keep &&
-           (!op_is(node->op, CLASS_MARKER) || node->op == OP_stop_gradient);
+    return !op_is(node->op, CLASS_LEAF) && !op_is(node->op, CLASS_EFFECT) && !op_is(node->op, CLASS_LOOP) &&
+           !choice->weak && !choice->scope->keep && (!op_is(node->op, CLASS_MARKER) || node->op == OP_stop_gradient);
 }
 
 void precision_tell(struct precision *precision, const struct node *node, enum element element, const char *reason)

@@ -104,7 +104,7 @@ static bool stores_more(const struct kernel_use *trial)
 /* Whether a kernel can make the value alone: no statistics without what they are taken of, no nests that do not fit. */
 static bool can_stand_alone(const struct kernel_use *use, const struct kernel_use *trial, const struct node *result)
 {
-    if (op_is(result->op, CLASS_EFFECT))
+    if (op_is(result->op, CLASS_EFFECT) || op_is(result->op, CLASS_LOOP))
         return false;
     if (trial->contraction)
         return !use->attention && !op_is(result->op, CLASS_REDUCE);

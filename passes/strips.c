@@ -261,8 +261,8 @@ static bool reads_whole(const struct kernel_use *use, const struct node *load)
 {
     const struct node *conv = use->contraction;
     struct view view;
-    return conv && conv->op != OP_conv_weight && conv->op != OP_loop && view_find(conv->operands[conv->op != OP_conv_data], &view) &&
-           view.base == load;
+    return conv && conv->op != OP_conv_weight && conv->op != OP_loop &&
+           view_find(conv->operands[conv->op != OP_conv_data], &view) && view.base == load;
 }
 
 /* ---- strips ---- */

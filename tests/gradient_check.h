@@ -135,7 +135,8 @@ static struct node *gradient_of(struct gradient_check *check, struct builder *bu
 }
 
 /* Checks d(sum(y * weights)) to all floating inputs of the graph, and with `second` the derivatives of those. */
-static inline void check_gradient(struct graph *graph, struct node *y, double low, double high, bool second, const char *what)
+static inline void check_gradient(struct graph *graph, struct node *y, double low, double high, bool second,
+                                  const char *what)
 {
     struct gradient_check check = {graph, environment_new(), NULL, 12345, low, high};
     struct builder builder = {.graph = graph, .scope = ""};

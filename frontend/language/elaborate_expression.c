@@ -289,8 +289,7 @@ static struct value index_tensor(struct elaborator *e, const struct ast_expressi
     struct graph *graph = e->builder.graph;
     if (indexing.run_time_count) /* what is the same in all turns is done before them */
         e->builder.graph = rolled_home(e, base->node);
-    struct value part =
-        tensor_build(e, OP_slice, &base->node, 1, &indexing.slice, NULL, expression->span, base->axes);
+    struct value part = tensor_build(e, OP_slice, &base->node, 1, &indexing.slice, NULL, expression->span, base->axes);
     part.classes = base->classes;
     if (part.kind == VALUE_TENSOR)
         part = tensor_reshape(e, &part, &indexing.shape, indexing.axes, expression->span);

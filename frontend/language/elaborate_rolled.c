@@ -151,8 +151,7 @@ static struct node *turn_numbers(const struct elaborator *e, const struct rolled
     struct type type = type_make(ELEMENT_I32, (struct shape){.rank = 1, .dimension = {rolled->turns}});
     struct node *numbers = build(&builder, OP_iota, NULL, 0, &(struct attributes){.axes = 1}, &type);
     if (rolled->low)
-        numbers =
-            build_binary(&builder, OP_add, numbers, build_constant(&builder, (double)rolled->low, ELEMENT_I32));
+        numbers = build_binary(&builder, OP_add, numbers, build_constant(&builder, (double)rolled->low, ELEMENT_I32));
     return numbers;
 }
 
@@ -353,10 +352,10 @@ struct inside {
 struct closing {
     struct elaborator *e;
     struct rolled *rolled;
-    struct inside *inside;    /* stb_ds hash */
-    struct node **own;        /* stb_ds array: the body's nodes */
-    struct node **captured;   /* stb_ds array: operands */
-    struct node **inputs;     /* stb_ds array: their inputs */
+    struct inside *inside;  /* stb_ds hash */
+    struct node **own;      /* stb_ds array: the body's nodes */
+    struct node **captured; /* stb_ds array: operands */
+    struct node **inputs;   /* stb_ds array: their inputs */
 };
 
 /* Is it made of a constant by repeating alone? */
@@ -498,8 +497,8 @@ static void bind_results(struct elaborator *e, const struct rolled *rolled, stru
     }
 }
 
-static void finish(struct elaborator *e, struct rolled *rolled, const struct collected *list,
-                   const struct bound *bound, struct span span)
+static void finish(struct elaborator *e, struct rolled *rolled, const struct collected *list, const struct bound *bound,
+                   struct span span)
 {
     drop_unchanged(e, rolled);
     if (!put_out(e, rolled, list, span))

@@ -15,6 +15,13 @@ struct example {
     double a[VALUES_MAX], b[VALUES_MAX], c[VALUES_MAX], y[VALUES_MAX];
 };
 
+/* What the loops of the examples run: h c + x is carried on, h + p stacked. */
+static const char turn[] = "body turn {\n"
+                           "%h = input(\"0\") : f64[2]\n%x = input(\"1\") : f64[2]\n"
+                           "%p = input(\"2\") : f64[2]\n%c = input(\"4\") : f64[2]\n"
+                           "%m = mul(%h, %c)\n%s = add(%m, %x)\n%q = add(%h, %p)\n"
+                           "%n = output(%s, \"0\")\n%t = output(%q, \"1\")\n}\n";
+
 static bool covered[OP_COUNT];
 
 static bool same(double got, double wanted)
@@ -36,8 +43,8 @@ static void check_example(const struct example *example)
 {
     struct arena *arena = arena_new();
     struct diagnostics *diagnostics = diagnostics_new(arena);
-    char *text = arena_printf(arena, "variable \"v\" : f16[2] state\ngraph g {\n%s\n%%o = output(%%y, \"y\")\n}\n",
-                              example->body);
+    char *text = arena_printf(arena, "variable \"v\" : f16[2] state\ngraph g {\n%s\n%%o = output(%%y, \"y\")\n}\n%s",
+                              example->body, turn);
     struct module *module = parse_module(arena, diagnostics, example->body, text);
     diagnostics_print(diagnostics, stderr);
     CHECK(module);
@@ -124,6 +131,20 @@ static const struct example pointwise_examples[] = {
 };
 
 static const struct example other_examples[] = {
+    {A("f64[3,2]") B("f64[2]")
+         C("f64[2]") "%l = loop(%b, %a, %b, %a, %c, \"turn\", turns=3, carries=1, sequences=1, previous=1)\n"
+                     "%y = result(%l, 0) : f64[2]",
+     {1, 2, 3, 4, 5, 6},
+     {1, 10},
+     {2, 0.5},
+     {23, 9.75}},
+    {A("f64[3,2]") B("f64[2]")
+         C("f64[2]") "%l = loop(%b, %a, %b, %a, %c, \"turn\", turns=3, carries=1, sequences=1, previous=1, reverse)\n"
+                     "%y = result(%l, 1) : f64[3,2]",
+     {1, 2, 3, 4, 5, 6},
+     {1, 10},
+     {2, 0.5},
+     {18, 19.5, 8, 13, 4, 14}},
     {"%y = constant(0.1) : f16[]", {0}, {0}, {0}, {0.0999755859375}},
     {"%y = iota(axes=[0,2]) : i32[2,2,3]", {0}, {0}, {0}, {0, 1, 2, 0, 1, 2, 3, 4, 5, 3, 4, 5}},
     {"%y = read(\"v\")", {1, 2049}, {0}, {0}, {1, 2048}},

@@ -236,7 +236,8 @@ static bool add_case(struct suite *suite, enum op op, enum element element, stru
             add_leaf(suite, op, shape);
         return true;
     default:
-        return op_is(op, CLASS_CONTRACTION) || op_is(op, CLASS_MARKER) || op_is(op, CLASS_EFFECT);
+        return op_is(op, CLASS_CONTRACTION) || op_is(op, CLASS_LOOP) || op_is(op, CLASS_MARKER) ||
+               op_is(op, CLASS_EFFECT);
     }
 }
 

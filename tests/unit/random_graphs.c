@@ -97,7 +97,7 @@ int main(void)
     for (uint64_t seed = 1; seed <= GRAPHS; seed++)
         check_graph(seed, &tally);
     for (int op = 0; op < OP_COUNT; op++) {
-        bool marker = op_is((enum op)op, CLASS_MARKER) || op == OP_argument;
+        bool marker = op_is((enum op)op, CLASS_MARKER) || op_is((enum op)op, CLASS_LOOP) || op == OP_argument;
         if (!tally.seen[op] && !marker)
             fprintf(stderr, "%s was never drawn\n", op_info((enum op)op)->name);
         CHECK(tally.seen[op] || marker);

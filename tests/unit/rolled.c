@@ -87,7 +87,8 @@ static void feed(struct gradient_check *check, const struct node *leaf)
     int64_t count = shape_elements(&leaf->type.shape);
     double *values = ARENA_ARRAY(check->graph->module->arena, double, count + 1);
     for (int64_t i = 0; i < count; i++)
-        values[i] = value_of(leaf->attributes->symbol, i, element_is_float(leaf->type.element), leaf->attributes->index);
+        values[i] =
+            value_of(leaf->attributes->symbol, i, element_is_float(leaf->type.element), leaf->attributes->index);
     struct type type = type_make(ELEMENT_F64, leaf->type.shape);
     if (leaf->op == OP_read)
         environment_set_variable(check->environment, leaf->attributes->symbol, &type, values);
