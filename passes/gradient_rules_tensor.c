@@ -271,6 +271,10 @@ struct node *gradient_gather(struct builder *builder, struct node *y, struct nod
 {
     struct node *operands[] = {dy, y->operands[1]};
     struct type type = type_make(dy->type.element, y->operands[i]->type.shape);
+    int axis = y->attributes->axis;
+    int64_t rest = type.shape.dimension[axis] - dy->type.shape.dimension[axis];
+    if (y->operands[1]->type.shape.rank == 1 && node_counts(y->operands[1]) && rest >= 0) /* the first rows */
+        return rest ? pad_axis(builder, dy, axis, 0, rest) : dy;
     return build(builder, OP_scatter_add, operands, 2, &(struct attributes){.axis = y->attributes->axis}, &type);
 }
 

@@ -19,6 +19,18 @@ bool node_uniform(const struct node *node, double *value)
     return true;
 }
 
+bool node_counts(const struct node *node)
+{
+    while (node->op == OP_reshape && !movement_rounds(node))
+        node = node->operands[0];
+    if (node->op != OP_iota)
+        return false;
+    for (int axis = 0; axis < node->type.shape.rank; axis++)
+        if (node->type.shape.dimension[axis] > 1 && !(node->attributes->axes >> axis & 1))
+            return false;
+    return true;
+}
+
 int64_t reduced_elements(const struct node *reduction)
 {
     const struct shape *from = &reduction->operands[0]->type.shape;

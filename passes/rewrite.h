@@ -10,6 +10,9 @@ bool movement_rounds(const struct node *movement);
 /* True when all elements are one number known at compile time, a constant seen through movement; sets *value. */
 bool node_uniform(const struct node *node, double *value);
 
+/* True for 0, 1, 2, … along the one axis that is longer than 1. */
+bool node_counts(const struct node *node);
+
 /* How many elements of the operand meet in one element of a reduction's result. */
 int64_t reduced_elements(const struct node *reduction);
 

@@ -76,6 +76,8 @@ static struct node *apply(struct simplifier *simplifier, struct node *node)
                    : NULL;
     case CLASS_MOVEMENT:
         return simplify_movement(simplifier, node);
+    case CLASS_GATHER:
+        return node->op == OP_gather ? simplify_gather(simplifier, node) : NULL;
     case CLASS_CONTRACTION:
         return node->op == OP_matmul ? simplify_matmul(simplifier, node) : NULL;
     default:

@@ -12,6 +12,7 @@ struct simplifier {
 
 struct node *simplify_pointwise(struct simplifier *simplifier, struct node *node);
 struct node *simplify_movement(struct simplifier *simplifier, struct node *node);
+struct node *simplify_gather(struct simplifier *simplifier, struct node *node);
 struct node *simplify_reduction(struct simplifier *simplifier, struct node *node);
 struct node *simplify_matmul(struct simplifier *simplifier, struct node *node);
 

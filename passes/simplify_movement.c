@@ -139,6 +139,24 @@ static struct node *simplify_window(struct simplifier *simplifier, struct node *
     return reshaped(simplifier, node, node->operands[0]);
 }
 
+/* The first rows of a table, in order. */
+struct node *simplify_gather(struct simplifier *simplifier, struct node *node)
+{
+    struct node *table = node->operands[0], *index = node->operands[1];
+    int axis = node->attributes->axis;
+    int64_t count = index->type.shape.dimension[0];
+    if (index->type.shape.rank != 1 || !node_counts(index) || count > table->type.shape.dimension[axis])
+        return NULL;
+    struct attributes slice = {0};
+    for (int i = 0; i < table->type.shape.rank; i++) {
+        slice.high[i] = i == axis ? count : table->type.shape.dimension[i];
+        slice.step[i] = 1;
+    }
+    if (!pass_may_rewrite(simplifier->context))
+        return NULL;
+    return build(&simplifier->builder, OP_slice, &table, 1, &slice, &node->type);
+}
+
 struct node *simplify_movement(struct simplifier *simplifier, struct node *node)
 {
     struct node *x = node->operands[0];

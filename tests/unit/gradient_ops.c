@@ -89,6 +89,9 @@ static const struct {
     {"%t = input(\"t\") : f32[2,3,2]\n %i = input(\"i\", classes=3) : i32[5]\n %g = gather(%t, %i, axis=1)\n"
      " %y = mul(%g, %g)\n",
      -2, 2, SECOND},
+    {"%t = input(\"t\") : f32[2,3,2]\n %i = iota(axes=[0]) : i32[2]\n %g = gather(%t, %i, axis=1)\n"
+     " %y = mul(%g, %g)\n",
+     -2, 2, FIRST},
     {"%u = input(\"u\") : f32[6,2]\n %i = input(\"i\", classes=3) : i32[6]\n"
      " %s = scatter_add(%u, %i, axis=0) : f32[3,2]\n %y = mul(%s, %s)\n",
      -2, 2, SECOND},

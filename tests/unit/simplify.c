@@ -60,6 +60,11 @@ static const struct {
      " %f = reshape(%b) : f32[24]\n %o = output(%f, \"o\", kind=value)\n",
      " %c = constant(7) : f32[]\n %r = reshape(%c) : f32[1]\n %b = broadcast(%r) : f32[24]\n"
      " %o = output(%b, \"o\", kind=value)\n"},
+    /* the first rows of a table, in order */
+    {" %i = iota(axes=[0]) : i32[4]\n %g = gather(%x, %i, axis=1)\n %o = output(%g, \"o\", kind=value)\n",
+     " %g = slice(%x, high=[4,4])\n %o = output(%g, \"o\", kind=value)\n"},
+    {" %i = iota(axes=[0]) : i32[4]\n %g = gather(%x, %i, axis=0)\n %o = output(%g, \"o\", kind=value)\n",
+     " %o = output(%x, \"o\", kind=value)\n"},
     /* arithmetic of constants, each step rounded to its own type */
     {" %a = constant(2049) : f32[]\n %h = cast(%a) : f16[]\n %b = constant(3) : i32[]\n %d = div(%h, %b) : f32[]\n"
      " %e = exp(%d)\n %l = log(%e)\n %t = lt(%l, %b)\n %f = floor(%d)\n %w = where(%t, %a, %f)\n"
@@ -102,6 +107,10 @@ static const char *const kept[] = {
     /* a product that others read too is not computed twice */
     " %m = matmul(%x, %y, transpose_b)\n %s = permute(%m, permutation=[1,0])\n"
     " %o = output(%s, \"o\", kind=value)\n %q = output(%m, \"q\", kind=value)\n",
+    /* rows that a table may lack, and columns of numbers that repeat */
+    " %i = iota(axes=[0]) : i32[5]\n %g = gather(%x, %i, axis=0)\n %o = output(%g, \"o\", kind=value)\n",
+    " %i = iota(axes=[1]) : i32[4,1]\n %r = reshape(%i) : i32[4]\n %g = gather(%x, %r, axis=0)\n"
+    " %o = output(%g, \"o\", kind=value)\n",
     /* sums round at every node */
     " %a = sum(%x, axes=[0])\n %b = sum(%a, axes=[1])\n %o = output(%b, \"o\", kind=value)\n",
 };
