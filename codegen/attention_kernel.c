@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-_Static_assert(ATTENTION_INTEGERS == 35, "as struct shape of the template");
+_Static_assert(ATTENTION_INTEGERS == 36, "as struct shape of the template");
 
 enum { TILE = 64 };
 
@@ -62,6 +62,19 @@ static void add_result(struct maker *maker, struct node *node, const char *name,
     type_strides(&node->type, view.stride);
     add_buffer(maker, node, 0, "void", name);
     set_strides(&view, stride);
+}
+
+/* A gradient as a part of what is stored. */
+static void add_part(struct maker *maker, const struct attention_gradient *gradient, int part, const char *name,
+                     int64_t stride[3])
+{
+    const struct view *place = &gradient->place[part];
+    struct node *joined = gradient->joined;
+    int64_t bytes = (int64_t)element_bytes(maker->target->storage[joined->type.element]);
+    add_buffer(maker, joined, place->offset * bytes, "void", name);
+    maker->kernel.bytes -=
+        (uint64_t)(memory_bytes(&joined->type, maker->target) - memory_bytes(&place->type, maker->target));
+    set_strides(place, stride);
 }
 
 /* ---- the variant ---- */
@@ -187,17 +200,25 @@ static void make_gradient(struct maker *maker, const struct attention_gradient *
     add_operand(maker, gradient->d_result, false, "d_result", shape->d_result);
     add_buffer(maker, forward->maximum, 0, "float", "maximum");
     add_buffer(maker, forward->total, 0, "float", "total");
-    add_result(maker, gradient->d_query, "d_query", shape->d_query);
-    add_result(maker, gradient->d_key, "d_key", shape->d_key);
-    add_result(maker, gradient->d_value, "d_value", shape->d_value);
+    struct node *results[] = {gradient->d_query, gradient->d_key, gradient->d_value};
+    static const char *const names[] = {"d_query", "d_key", "d_value"};
+    int64_t *strides[] = {shape->d_query, shape->d_key, shape->d_value};
+    for (int i = 0; i < 3; i++)
+        if (gradient->joined)
+            add_part(maker, gradient, i, names[i], strides[i]);
+        else
+            add_result(maker, results[i], names[i], strides[i]);
     add_seeds(maker, forward);
     set_shape(maker, forward, true);
+    shape->joined_scale = float_bits(gradient->joined ? gradient->joined_scale : 1);
 }
 
-/* Which of the three stored products is which. */
+/* Which of the three stored products, or of the parts of what is stored, is which. */
 static bool match_stores(const struct kernel_use *use, struct attention_gradient *gradient)
 {
     struct node *const *stores = use->stores;
+    if (use->store_count == 1)
+        return attention_match_joined(stores[0], gradient) && gradient->rewritten;
     for (int i = 0; i < 3; i++)
         for (int k = 0; k < 3; k++)
             if (i != k && attention_match_gradient(stores[i], stores[k], stores[3 - i - k], gradient))
@@ -217,7 +238,7 @@ struct attention_kernel attention_kernel_make(const struct kernel_use *use, cons
     if (attention_match(use->contraction, &forward)) {
         make_forward(&maker, &forward);
         finish(&maker, &forward, NULL);
-    } else if (use->store_count == 3 && match_stores(use, &gradient)) {
+    } else if ((use->store_count == 3 || use->store_count == 1) && match_stores(use, &gradient)) {
         make_gradient(&maker, &gradient);
         finish(&maker, &gradient.forward, &gradient);
     } else {

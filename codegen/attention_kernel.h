@@ -10,7 +10,7 @@
 struct attention_shape {
     int64_t blocks, pairs, tiles, key_tiles, heads, queries, keys;
     int64_t query[3], key[3], value[3], result[3], d_result[3], d_query[3], d_key[3], d_value[3];
-    int64_t random_key, query_scale, keep, scale;
+    int64_t random_key, query_scale, keep, scale, joined_scale;
 };
 
 enum {

@@ -26,10 +26,18 @@ static bool is_source(const struct node *node)
     return node->op == OP_read || node->op == OP_input;
 }
 
-/* Of a fused graph, those that are computed inside of a kernel (attention) are none that memory must hold. */
+/* Of a fused graph, those that are computed inside of a kernel (attention) are none that memory must hold, nor are
+ * operands that it computes inside. */
 static bool is_contraction(const struct bounds *bounds, const struct node *node)
 {
     return op_is(node->op, CLASS_CONTRACTION) && (node->kernel || !bounds->fused);
+}
+
+static bool is_inside(const struct bounds *bounds, const struct node *operand)
+{
+    while (operand->op == OP_slice || operand->op == OP_reshape || operand->op == OP_permute)
+        operand = operand->operands[0];
+    return bounds->fused && !operand->kernel && !is_source(operand);
 }
 
 /* Movement that reads memory in another shape or order only. */
@@ -55,6 +63,8 @@ static void count_contractions(struct bounds *bounds)
         bounds->bytes += bytes_of(bounds, node);
         for (int j = 0; j < node->operand_count; j++) {
             const struct node *operand = behind_views(node->operands[j]);
+            if (is_inside(bounds, operand))
+                continue;
             bounds->resident[operand->id] = true;
             bounds->bytes += bytes_of(bounds, operand);
         }

@@ -34,7 +34,8 @@ static bool can_begin(const struct value *value)
     case VALUE_ROUND:
         return true;
     case VALUE_LOAD:
-        return op_is(value->node->op, CLASS_CONTRACTION) || value->node->op == OP_input;
+        return op_is(value->node->op, CLASS_CONTRACTION) || value->node->op == OP_input ||
+               value->node->op == OP_concat; /* of the gradients that attention stores side by side */
     case VALUE_RESULT:
         return value->node->op == OP_sum || value->node->op == OP_m2 || value->node->op == OP_prod;
     default:

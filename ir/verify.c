@@ -229,7 +229,8 @@ static void check_kernel(struct verifier *verifier, const struct node *node)
         needs_inner = needs_inner || verifier->inside[node->operands[i]->id];
     verifier->inside[node->id] = node->kernel == 0 && (contraction || needs_inner);
     int contractions = node->kernel ? hmgets(verifier->kernels, node->kernel).contractions : 0;
-    if (node->kernel && needs_inner && !contractions)
+    bool joins = node->op == OP_concat; /* of the gradients of attention */
+    if (node->kernel && needs_inner && !contractions && !joins)
         breach(verifier, node, "kernel %d computes a contraction inside, yet stores none", node->kernel);
     if (!contraction)
         return;

@@ -18,6 +18,7 @@ enum { CHUNK_ELEMENTS = 8 };
 struct finder {
     const struct graph *graph;
     struct node **products;               /* stb_ds array */
+    struct attention_gradient *joined;    /* stb_ds array: gradients that a concat joins */
     int *users, *within, *inside, *stamp; /* by node id: users in all; in the thing looked at; in all things found */
     bool *depends;                        /* on one of its two products of scores */
     struct node **walked, **stack;        /* stb_ds arrays: what the thing looked at computes */
@@ -112,6 +113,30 @@ static bool is_ordered(const struct finder *finder, const struct attention_gradi
     return true;
 }
 
+/* Nothing else needs what is between the product and the concat. */
+static bool is_only_joined(const struct finder *finder, const struct attention_gradient *joined)
+{
+    const struct node *of[] = {joined->d_query, joined->d_key, joined->d_value};
+    for (int i = 0; i < 3; i++) {
+        const struct node *node = joined->joined->operands[i];
+        while (finder->users[node->id] == 1 && node != of[0] && node != of[1] && node != of[2])
+            node = node->operands[node->op == OP_mul && node->operands[1]->op == OP_matmul];
+        if (finder->users[node->id] != 1)
+            return false;
+    }
+    return true;
+}
+
+static const struct attention_gradient *find_joined(const struct finder *finder, const struct node *d_query,
+                                                    const struct node *d_key, const struct node *d_value)
+{
+    for (ptrdiff_t i = 0; i < arrlen(finder->joined); i++)
+        if (finder->joined[i].d_query == d_query && finder->joined[i].d_key == d_key &&
+            finder->joined[i].d_value == d_value)
+            return is_only_joined(finder, &finder->joined[i]) ? &finder->joined[i] : NULL;
+    return NULL;
+}
+
 static void find_gradient(const struct finder *finder, struct found_attention *found)
 {
     const struct attention *forward = &found->forward;
@@ -126,9 +151,10 @@ static void find_gradient(const struct finder *finder, struct found_attention *f
             d_key = node;
     }
     struct attention_gradient gradient;
+    const struct attention_gradient *joined = find_joined(finder, d_query, d_key, d_value);
     if (d_query && d_key && d_value && attention_match_gradient(d_query, d_key, d_value, &gradient) &&
         gradient.forward.value == forward->value && is_ordered(finder, &gradient))
-        found->gradient = gradient;
+        found->gradient = joined ? *joined : gradient;
 }
 
 /* What is computed inside of what was found. */
@@ -137,6 +163,14 @@ static void mark_inside(struct finder *finder, const struct found_attention *fou
     for (ptrdiff_t i = 0; i < arrlen(finder->walked); i++)
         if (!is_result(found, finder->walked[i]))
             finder->inside[finder->walked[i]->id] += finder->within[finder->walked[i]->id];
+    const struct attention_gradient *gradient = &found->gradient;
+    for (int i = 0; gradient->d_score && gradient->joined && i < 3; i++)
+        for (const struct node *node = gradient->joined->operands[i];;
+             node = node->operands[node->op == OP_mul && node->operands[1]->op == OP_matmul]) {
+            finder->inside[node->id] = finder->users[node->id];
+            if (node == gradient->d_query || node == gradient->d_key || node == gradient->d_value)
+                break;
+        }
 }
 
 static struct finder finder_open(const struct graph *graph, struct arena *arena)
@@ -152,8 +186,11 @@ static struct finder finder_open(const struct graph *graph, struct arena *arena)
         struct node *node = graph->nodes[i];
         for (int k = 0; k < node->operand_count; k++)
             finder.users[node->operands[k]->id]++;
+        struct attention_gradient joined;
         if (node->op == OP_matmul)
             arrput(finder.products, node);
+        else if (node->op == OP_concat && attention_match_joined(node, &joined))
+            arrput(finder.joined, joined);
     }
     return finder;
 }
@@ -181,6 +218,7 @@ struct attention_set attention_find(const struct graph *graph, bool rewritten, s
         set.inside[i] = finder.inside[i] && finder.inside[i] == finder.users[i];
     arrfree(found);
     arrfree(finder.products);
+    arrfree(finder.joined);
     arrfree(finder.walked);
     arrfree(finder.stack);
     return set;
@@ -188,7 +226,7 @@ struct attention_set attention_find(const struct graph *graph, bool rewritten, s
 
 /* ---- operands ---- */
 
-static bool lies_in_chunks(const struct view *view)
+bool attention_in_chunks(const struct view *view)
 {
     int rank = view->type.shape.rank;
     if (view->offset % CHUNK_ELEMENTS)
@@ -248,7 +286,7 @@ bool attention_source(struct node *operand, bool biased, struct attention_source
 {
     *source = (struct attention_source){0};
     if (!view_find(operand, &source->view) || source->view.base->type.element != operand->type.element ||
-        !lies_in_chunks(&source->view))
+        !attention_in_chunks(&source->view))
         return false;
     if (biased)
         look_through_bias(source);

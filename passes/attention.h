@@ -40,6 +40,11 @@ struct attention_gradient {
     struct node *d_result, *d_dropped, *d_score, *row;
     struct node *d_query, *d_key, *d_value; /* d_query: of the scaled one */
     bool rewritten;                         /* the row's sum is taken over the width */
+    /* Where the three, d_query times a number, are all that a concat of halves joins, that one is stored in their
+     * place: */
+    struct node *joined;  /* NULL: each is stored by itself */
+    double joined_scale;  /* of d_query */
+    struct view place[3]; /* of d_query, d_key, d_value in it */
 };
 
 /* Whether `result` is the second product of such a thing, and whether these are the gradients of one; both only look at
@@ -47,6 +52,9 @@ struct attention_gradient {
 bool attention_match(struct node *result, struct attention *attention);
 bool attention_match_gradient(struct node *d_query, struct node *d_key, struct node *d_value,
                               struct attention_gradient *gradient);
+
+/* Whether `joined` is such a concat of the gradients of one; who else needs them is not looked at. */
+bool attention_match_joined(struct node *joined, struct attention_gradient *gradient);
 
 /* A matmul that reads its operands so. */
 bool attention_is_product(const struct node *node, bool transpose_a, bool transpose_b);
@@ -62,6 +70,9 @@ struct attention_set {
     bool *inside; /* by node id: computed inside of one of them, and needed by nothing else */
 };
 struct attention_set attention_find(const struct graph *graph, bool rewritten, struct arena *arena);
+
+/* Elements side by side along the last axis, rows that begin at 16 bytes: what such a kernel loads and stores. */
+bool attention_in_chunks(const struct view *view);
 
 /* Where a kernel finds an operand: halves side by side along the last axis, rows on 16 bytes, and, where what is stored
  * lacks a bias along its own last axis, that one: f32, of which a head takes view.stride[heads] numbers further on than

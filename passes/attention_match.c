@@ -280,3 +280,42 @@ bool attention_match_gradient(struct node *d_query, struct node *d_key, struct n
            d_key->operands[1] == forward->scaled && is_stored_type(d_query, forward) &&
            is_stored_type(d_key, forward) && is_stored_type(d_value, forward) && match_d_score(gradient);
 }
+
+/* ---- gradients side by side ---- */
+
+static bool lies_well(const struct view *view)
+{
+    int rank = view->type.shape.rank;
+    return rank >= 3 && rank <= 4 && attention_in_chunks(view);
+}
+
+bool attention_match_joined(struct node *joined, struct attention_gradient *gradient)
+{
+    static const int orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+    struct view place[3];
+    struct node *part[3], *unscaled[3];
+    double scale[3];
+    if (joined->op != OP_concat || joined->operand_count != 3 || !is_half(joined) || !type_row_major(&joined->type))
+        return false;
+    for (int i = 0; i < 3; i++) {
+        if (!same_type(joined->operands[i], joined) || !view_part(joined, i, &place[i]) || !lies_well(&place[i]))
+            return false;
+        part[i] = place[i].base;
+        struct node *of = times_number(part[i], &scale[i]);
+        unscaled[i] = of && same_type(of, joined) ? of : part[i];
+        scale[i] = unscaled[i] == of ? scale[i] : 1;
+        if (!same_type(part[i], joined) || unscaled[i]->op != OP_matmul)
+            return false;
+    }
+    for (int i = 0; i < 6; i++) {
+        const int *order = orders[i];
+        if (!attention_match_gradient(unscaled[order[0]], part[order[1]], part[order[2]], gradient))
+            continue;
+        gradient->joined = joined;
+        gradient->joined_scale = scale[order[0]];
+        for (int k = 0; k < 3; k++)
+            gradient->place[k] = place[order[k]];
+        return true;
+    }
+    return false;
+}

@@ -33,7 +33,7 @@ struct fact {
     bool has_sum, has_m2;     /* of the last of a chain: its contraction takes these statistics of it */
     bool stored;
     bool inside;                       /* of attention: computed by its kernel and by no other */
-    struct attention_place *attention; /* what gives this node: the result, or the three gradients */
+    struct attention_place *attention; /* what gives this node: the result, or the gradients */
 };
 
 /* One kernel of attention. */

@@ -46,6 +46,10 @@ static void add_gradient(struct fuser *fuser, const struct attention_gradient *g
     add_operand(fuser, place, gradient->d_result, false);
     place->operands[place->operand_count++] = forward->maximum;
     place->operands[place->operand_count++] = forward->total;
+    if (gradient->joined) {
+        add_result(fuser, place, gradient->joined);
+        return;
+    }
     add_result(fuser, place, gradient->d_query);
     add_result(fuser, place, gradient->d_key);
     add_result(fuser, place, gradient->d_value);
@@ -88,7 +92,7 @@ static void place_kernel(struct fuser *fuser, struct attention_place *place)
 void fuse_place_attention(struct fuser *fuser, struct node *node)
 {
     struct attention_place *place = fuser->facts[node->id].attention;
-    bool waits = node->op != OP_matmul; /* a row's maximum and total come with the result */
+    bool waits = op_is(node->op, CLASS_REDUCE); /* a row's maximum and total come with the result */
     if (place->group == GROUP_NONE && !waits)
         place_kernel(fuser, place);
 }

@@ -47,7 +47,7 @@ static bool is_required(const void *data, const struct node *node)
 static bool parts_are_stored(struct fuser *fuser, const struct node *concat)
 {
     int stored = 0;
-    if (!kernel_parts_follow(concat))
+    if (!kernel_parts_follow(concat) || of_attention(fuser, concat))
         return false;
     for (int i = 0; i < concat->operand_count; i++) {
         struct node *part = kernel_part(concat, i, is_required, fuser->facts);

@@ -76,6 +76,8 @@ static void finish_kernel(struct collector *collector, struct node *const *membe
     for (ptrdiff_t i = 0; i < arrlen(collector->computed); i++)
         kernel->attention = kernel->attention || (op_is(collector->computed[i]->op, CLASS_CONTRACTION) &&
                                                   collector->computed[i]->kernel != kernel->number);
+    if (kernel->attention && !kernel->contraction)
+        kernel->contraction = members[count - 1]; /* its gradients side by side */
     bool chain = kernel->contraction && !kernel->attention && kernel->contraction->op != OP_loop;
     if (chain)
         list_contraction(collector, members, count);

@@ -22,7 +22,7 @@
 
 struct kernel_use {
     int number;               /* from 1 */
-    struct node *contraction; /* NULL for generated kernels; of attention the last of its results; a loop */
+    struct node *contraction; /* NULL for generated kernels; of attention the last of its results, a concat maybe; a loop */
     bool attention;           /* computes contractions inside (passes/attention.h) */
     struct node **stores;     /* in graph order; of a contraction the result, then its sum and m2 */
     struct node **loads;      /* stored nodes of other kernels, `read`s and `input`s, in order of first need */

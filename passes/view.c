@@ -122,6 +122,35 @@ bool view_find(struct node *node, struct view *view)
     return length < CHAIN_MAX;
 }
 
+static void undo_permute(const struct node *node, struct view *view)
+{
+    int64_t stride[RANK_MAX];
+    for (int i = 0; i < node->type.shape.rank; i++)
+        stride[node->attributes->permutation[i]] = view->stride[i];
+    for (int i = 0; i < node->type.shape.rank; i++)
+        view->stride[i] = stride[i];
+}
+
+bool view_part(const struct node *concat, int part, struct view *view)
+{
+    struct node *node = concat->operands[part];
+    *view = (struct view){.base = node, .type = node->type};
+    type_strides(&concat->type, view->stride);
+    for (int i = 0; i < part; i++)
+        view->offset += concat->operands[i]->type.shape.dimension[concat->attributes->axis] *
+                        view->stride[concat->attributes->axis];
+    while ((node->op == OP_reshape || node->op == OP_permute) && node->kernel == 0 &&
+           node->type.element == node->operands[0]->type.element) {
+        if (node->op == OP_permute)
+            undo_permute(node, view);
+        else if (!apply_reshape(node->operands[0], view))
+            return false;
+        node = view->base = node->operands[0];
+        view->type = node->type;
+    }
+    return true;
+}
+
 bool view_is_alias(const struct view *view)
 {
     int64_t strides[RANK_MAX];

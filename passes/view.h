@@ -17,6 +17,11 @@ struct view {
  * have to copy): then view->base is the node at which the walk stopped. */
 bool view_find(struct node *node, struct view *view);
 
+/* The other way: where in the memory of a concat the value lies that its part number `part` moves. Follows reshape and
+ * permute down to the first node that is no such movement or rounds, which becomes view->base; its element i is element
+ * offset + Σ i[axis] · stride[axis] of the concat. False where strides can not tell it. */
+bool view_part(const struct node *concat, int part, struct view *view);
+
 /* True when the view is the whole of its base's memory in the base's order: the same bytes under another shape. */
 bool view_is_alias(const struct view *view);
 

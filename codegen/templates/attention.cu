@@ -23,7 +23,7 @@ enum { ROWS = 64, WARP_ROWS = 16, THREADS = 128 };
 struct shape {
     long long blocks, pairs, tiles, key_tiles, heads, queries, keys; /* pairs: of an example and a head */
     long long query[3], key[3], value[3], result[3], d_result[3], d_query[3], d_key[3], d_value[3];
-    long long random_key, query_scale, keep, scale; /* the last three: bits of floats */
+    long long random_key, query_scale, keep, scale, joined_scale; /* all but the first: bits of floats */
 };
 
 struct buffers {

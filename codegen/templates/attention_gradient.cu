@@ -98,6 +98,20 @@ __device__ inline void differentiate_rows(float (&scores)[V::STEP / 8][4], float
         }
 }
 
+/* Where the gradients are stored side by side, that of the scaled query becomes that of the query: rounded before. */
+template <class V> __device__ inline void scale_rows(float (&sums)[V::WIDTH / 8][4], float scale)
+{
+    if (scale == 1)
+        return;
+#pragma unroll
+    for (int j = 0; j < V::WIDTH / 8; j++)
+        for (int e = 0; e < 4; e++) {
+            typename V::element rounded;
+            round_to(rounded, sums[j][e]);
+            sums[j][e] = widen(rounded) * scale;
+        }
+}
+
 template <class V>
 __device__ inline void query_block(int block, const buffers &b, const shape &s, gradient_memory<V> &shared)
 {
@@ -138,6 +152,7 @@ __device__ inline void query_block(int block, const buffers &b, const shape &s, 
         multiply_columns<V, STEP>(sums, d_weights, shared.other[0]);
         __syncthreads();
     }
+    scale_rows<V>(sums, __int_as_float((int)s.joined_scale));
     store_rows<V>(sums, shared.own[0], row, of_head((typename V::kept::d_query *)b.d_query, s.d_query, at), s.d_query[2], first,
                   (int)s.queries);
 }
