@@ -208,6 +208,7 @@ void pass_fuse(struct graph *graph, struct pass_context *context)
     decide_stores(&fuser);
     fuse_made(&fuser);
     fuse_float(&fuser);
+    fuse_later(&fuser);
     fuse_beside(&fuser);
     number_kernels(&fuser);
     number_chains(&fuser);

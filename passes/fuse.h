@@ -47,6 +47,7 @@ struct group {
     int level, nests;
     bool library;
     bool floating;     /* only reductions of everything to one value: may run later, with others */
+    bool sums;         /* only reductions that are no sums over rows, and stores nothing else */
     int merged;        /* the group that took this one in, else GROUP_NONE */
     int consumer;      /* the lowest level of a group that needs this one */
     int consumer_nest; /* of that group, the nest that does; -1: several groups of that level do */
@@ -85,6 +86,7 @@ void fuse_place_effects(struct fuser *fuser);
  * needed first; those that may run later; small ones. */
 void fuse_made(struct fuser *fuser);
 void fuse_float(struct fuser *fuser);
+void fuse_later(struct fuser *fuser);
 void fuse_beside(struct fuser *fuser);
 
 /* Computed in memory before any kernel runs. */

@@ -3,6 +3,8 @@
 
 #include <stb/stb_ds.h>
 
+enum { LATER_MAX = 3 }; /* levels by which sums may wait */
+
 /* A group by level: the last one that others may still join. */
 struct at_level {
     int key, value;
@@ -61,6 +63,29 @@ void fuse_float(struct fuser *fuser)
             hmput(latest, group->level, i);
     }
     hmfree(latest);
+}
+
+/* Sums that nothing needs before a later kernel has run (of a bias's gradient, beside products) join that kernel. */
+void fuse_later(struct fuser *fuser)
+{
+    struct at_level *first = NULL;
+    if (fuser->context->target->language != LANGUAGE_CUDA)
+        return;
+    for (int i = 0; i < arrlen(fuser->groups); i++) {
+        const struct group *group = &fuser->groups[i];
+        if (!group->library && group->merged == GROUP_NONE && !group->sums && hmgeti(first, group->level) < 0)
+            hmput(first, group->level, i);
+    }
+    for (int i = 0; i < arrlen(fuser->groups); i++) {
+        const struct group *group = &fuser->groups[i];
+        for (int level = group->level; group->sums && level <= group->level + LATER_MAX && level < group->consumer;
+             level++) {
+            ptrdiff_t found = hmgeti(first, level);
+            if (found >= 0 && group->merged == GROUP_NONE && try_merge(fuser, i, first[found].value))
+                break;
+        }
+    }
+    hmfree(first);
 }
 
 /* Does it move its bytes in less than half the time of a launch? */

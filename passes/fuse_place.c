@@ -229,6 +229,7 @@ static void settle(struct fuser *fuser, struct node *node, int nest)
     }
     fact->own_group = fuser->nest_group[nest];
     fact->own_nest = nest;
+    fuser->groups[fact->own_group].sums &= member->reduction == REDUCTION_COLUMN || member->reduction == REDUCTION_FULL;
     count_bytes(fuser, node);
     fact->alignment = alignment_none();
     if (member->reduction == REDUCTION_COLUMN || member->reduction == REDUCTION_FULL || nest_is_alone(node)) {
@@ -252,6 +253,7 @@ static void place_anchor(struct fuser *fuser, struct node *node)
     if (nest < 0) {
         int group = fuse_new_group(fuser, fact->level + 1, false);
         fuser->groups[group].floating = reduction_kind(node) == REDUCTION_FULL;
+        fuser->groups[group].sums = true;
         nest = new_nest(fuser, node, group);
     }
     int group = fuser->nest_group[nest];

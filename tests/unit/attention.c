@@ -38,6 +38,17 @@ static const struct target gpu = {.name = "test",
     " %de = add(%a, %rb) : f32" S "\n %ds = mul(%de, %e) : f16" S "\n %dq = matmul(%ds, %k) : f16" X "\n"
 #define D_KEY " %dk = matmul(%ds, %q, transpose_a) : f16" X "\n"
 #define GRADIENTS " %o1 = output(%dq, \"dq\")\n %o2 = output(%dk, \"dk\")\n %o3 = output(%dv, \"dv\")\n"
+/* The three in one, as a product that made query, key and value wants them. */
+#define PART(name, from)                                                                                               \
+    " %" name "1 = permute(%" from ", permutation=[0,2,1,3]) : f16[2,8,3,16]\n"                                        \
+    " %" name "2 = reshape(%" name "1) : f16[2,8,48]\n"
+#define SCALED                                                                                                         \
+    " %f = constant(0.25) : f32[]\n %f4 = reshape(%f) : f32[1,1,1,1]\n %fb = broadcast(%f4) : f32" X "\n"              \
+    " %dqs = mul(%dq, %fb) : f16" X "\n"
+#define JOINED(query)                                                                                                  \
+    PART("jq", query)                                                                                                  \
+    PART("jk", "dk")                                                                                                   \
+    PART("jv", "dv") " %j = concat(%jq2, %jk2, %jv2, axis=2) : f16[2,8,144]\n %o1 = output(%j, \"j\")\n"
 #define EARLY " %c = neg(%dv) : f16" X "\n" /* needs one gradient before the others are there */
 
 #define MASK(op)                                                                                                       \
@@ -61,27 +72,35 @@ static const struct {
     const char *what, *text;
     int kernels;      /* of attention */
     const char *name; /* of the last of them */
+    int stores;       /* what that one stores */
 } cases[] = {
-    {"forward", OPERANDS SCORES SOFTMAX RESULT "}\n", 1, "attention_forward_f16_f32_16"},
-    {"causal", OPERANDS MASK("ge") SOFTMAX RESULT "}\n", 1, "attention_forward_f16_16_causal"},
-    {"another mask", OPERANDS MASK("gt") SOFTMAX RESULT "}\n", 0, NULL},
+    {"forward", OPERANDS SCORES SOFTMAX RESULT "}\n", 1, "attention_forward_f16_f32_16", 3},
+    {"causal", OPERANDS MASK("ge") SOFTMAX RESULT "}\n", 1, "attention_forward_f16_16_causal", 3},
+    {"another mask", OPERANDS MASK("gt") SOFTMAX RESULT "}\n", 0, NULL, 0},
     {"a mask of one element",
      OPERANDS SCORES_UNMASKED " %i = iota(axes=[0]) : i32[1,1]\n %j = iota(axes=[1]) : i32[1,1]\n"
                               " %t = ge(%i, %j) : bool[1,1]\n %t4 = reshape(%t) : bool[1,1,1,1]\n"
                               " %tb = broadcast(%t4) : bool" S "\n %inf = constant(-inf) : f32[]\n"
                               " %i4 = reshape(%inf) : f32[1,1,1,1]\n %ib = broadcast(%i4) : f32" S "\n"
                               " %s = where(%tb, %s0, %ib) : f16" S "\n" SOFTMAX RESULT "}\n",
-     0, NULL},
+     0, NULL, 0},
     {"a query without its bias", ONLY("k", "v") PACKED("%q") SCORES SOFTMAX RESULT "}\n", 1,
-     "attention_forward_f16_f32_16_bias_q"},
+     "attention_forward_f16_f32_16_bias_q", 3},
     {"a key without its bias", ONLY("q", "v") PACKED("%k") SCORES SOFTMAX RESULT "}\n", 1,
-     "attention_forward_f16_f32_16_bias_k"},
-    {"both ways", OPERANDS SCORES SOFTMAX RESULT GRADIENT D_KEY GRADIENTS "}\n", 2, "attention_gradient_f16_f32_16"},
+     "attention_forward_f16_f32_16_bias_k", 3},
+    {"both ways", OPERANDS SCORES SOFTMAX RESULT GRADIENT D_KEY GRADIENTS "}\n", 2, "attention_gradient_f16_f32_16", 3},
+    {"gradients side by side", OPERANDS SCORES SOFTMAX RESULT GRADIENT D_KEY JOINED("dq") "}\n", 2,
+     "attention_gradient_f16_f32_16", 1},
+    {"gradients side by side, one scaled", OPERANDS SCORES SOFTMAX RESULT GRADIENT D_KEY SCALED JOINED("dqs") "}\n", 2,
+     "attention_gradient_f16_f32_16", 1},
+    {"gradients side by side, one needed by itself",
+     OPERANDS SCORES SOFTMAX RESULT GRADIENT D_KEY JOINED("dq") " %o2 = output(%dk, \"dk\")\n}\n", 2,
+     "attention_gradient_f16_f32_16", 3},
     {"a gradient needed early",
-     OPERANDS SCORES SOFTMAX RESULT GRADIENT EARLY D_KEY GRADIENTS " %o4 = output(%c, \"c\")\n}\n", 0, NULL},
-    {"weights put out", OPERANDS SCORES SOFTMAX RESULT " %w = output(%p, \"w\")\n}\n", 0, NULL},
-    {"scores put out", OPERANDS SCORES SOFTMAX RESULT " %w = output(%s, \"w\")\n}\n", 0, NULL},
-    {"the row's total put out", OPERANDS SCORES SOFTMAX RESULT " %w = output(%l, \"w\")\n}\n", 0, NULL},
+     OPERANDS SCORES SOFTMAX RESULT GRADIENT EARLY D_KEY GRADIENTS " %o4 = output(%c, \"c\")\n}\n", 0, NULL, 0},
+    {"weights put out", OPERANDS SCORES SOFTMAX RESULT " %w = output(%p, \"w\")\n}\n", 0, NULL, 0},
+    {"scores put out", OPERANDS SCORES SOFTMAX RESULT " %w = output(%s, \"w\")\n}\n", 0, NULL, 0},
+    {"the row's total put out", OPERANDS SCORES SOFTMAX RESULT " %w = output(%l, \"w\")\n}\n", 0, NULL, 0},
 };
 
 static void check_case(size_t number)
@@ -102,18 +121,21 @@ static void check_case(size_t number)
     diagnostics_print(diagnostics, stderr);
     CHECK(good);
     struct kernel_set set = kernels_find(graph, arena);
-    int kernels = 0, contractions = 0, packed = strstr(cases[number].text, "%m1") != NULL;
+    int kernels = 0, contractions = 0, stores = 0, packed = strstr(cases[number].text, "%m1") != NULL;
     const char *name = NULL;
     for (int i = 0; i < set.count; i++) {
         contractions += set.kernels[i].contraction != NULL;
         kernels += set.kernels[i].attention;
-        if (set.kernels[i].attention)
-            name = attention_kernel_make(&set.kernels[i], &gpu, arena).name;
+        if (!set.kernels[i].attention)
+            continue;
+        name = attention_kernel_make(&set.kernels[i], &gpu, arena).name;
+        stores = set.kernels[i].store_count;
     }
-    good = kernels == cases[number].kernels &&
+    good = kernels == cases[number].kernels && stores == cases[number].stores &&
            (!kernels || (contractions == kernels + packed && strcmp(name, cases[number].name) == 0));
     if (!good)
-        fprintf(stderr, "  %s: %d kernels of attention, the last %s\n", cases[number].what, kernels, name ? name : "-");
+        fprintf(stderr, "  %s: %d kernels of attention, the last %s stores %d\n", cases[number].what, kernels,
+                name ? name : "-", stores);
     CHECK(good);
     module_free(module);
     arena_free(arena);
