@@ -1,6 +1,7 @@
 /* Library kernels as steps: operands by strides, epilogues by their pattern. */
 #include "codegen/contraction.h"
 #include "codegen/convolution.h"
+#include "passes/gelu.h"
 #include "passes/memory.h"
 #include "passes/rewrite.h"
 #include "passes/view.h"
@@ -181,10 +182,31 @@ static unsigned collect_statistics(struct contraction *contraction, const struct
     return epilogue;
 }
 
+/* The gelu is the result, the sum that it is of lies beside it. */
+static struct contraction make_gelu(const struct kernel_use *use, const struct target *target)
+{
+    struct contraction contraction = {0};
+    struct gelu_product found;
+    struct view bias;
+    if (use->store_count != 2 || !gelu_match_product(use->stores[1], &found) || found.sum != use->stores[0] ||
+        !view_find(found.bias, &bias))
+        castor_bug("a product with gelu that is none");
+    make_matmul(&contraction, found.product, found.product, target);
+    contraction.step.matmul.d = (enum program_element)target->storage[found.result->type.element];
+    contraction.step.matmul.bias = (enum program_element)target->storage[bias.base->type.element];
+    contraction.step.matmul.epilogue = PROGRAM_EPILOGUE_BIAS | PROGRAM_EPILOGUE_GELU;
+    add_buffer(&contraction, found.result, 0, target);
+    add_buffer(&contraction, bias.base, bias.offset, target);
+    add_buffer(&contraction, found.sum, 0, target);
+    return contraction;
+}
+
 struct contraction contraction_make(const struct kernel_use *use, const struct target *target)
 {
     struct contraction contraction = {0};
     struct node *node = use->contraction, *result = use->stores[0];
+    if (use->gelu)
+        return make_gelu(use, target);
     if (node->op == OP_matmul) {
         make_matmul(&contraction, node, result, target);
     } else {

@@ -7,6 +7,7 @@
  * that touch their operands anyway. Variables and outputs are written once. Kernels can stay above it:
  * what waits for a statistic over the batch has to read its values twice where they do not stay in the cache. */
 #include "codegen/ledger.h"
+#include "passes/kernels.h"
 #include "passes/memory.h"
 
 #include <stb/stb_ds.h>
@@ -15,6 +16,7 @@ struct bounds {
     const struct graph *graph;
     const struct target *target;
     bool *resident;      /* by node id: lies in memory in any case */
+    bool *inside;        /* by node id: computed inside of attention */
     int *visited;        /* by node id: the last region whose pass came here, or -1 */
     struct node **stack; /* stb_ds array */
     uint64_t bytes;
@@ -26,11 +28,22 @@ static bool is_source(const struct node *node)
     return node->op == OP_read || node->op == OP_input;
 }
 
-/* Of a fused graph, those that are computed inside of a kernel (attention) are none that memory must hold, nor are
- * operands that it computes inside. */
+/* Of a fused graph, those that attention computes inside of a kernel are none that memory must hold, nor are operands
+ * that it computes inside. */
 static bool is_contraction(const struct bounds *bounds, const struct node *node)
 {
-    return op_is(node->op, CLASS_CONTRACTION) && (node->kernel || !bounds->fused);
+    return op_is(node->op, CLASS_CONTRACTION) && !bounds->inside[node->id];
+}
+
+static void find_inside(struct bounds *bounds, struct arena *arena)
+{
+    struct kernel_set set = kernels_find(bounds->graph, arena);
+    for (int k = 0; k < set.count; k++)
+        for (int i = 0; i < set.kernels[k].computed_count && set.kernels[k].attention; i++) {
+            const struct node *node = set.kernels[k].computed[i];
+            bounds->inside[node->id] = bounds->inside[node->id] || node->kernel != set.kernels[k].number;
+        }
+    bounds->fused = set.count > 0;
 }
 
 static bool is_inside(const struct bounds *bounds, const struct node *operand)
@@ -126,11 +139,11 @@ uint64_t ledger_lower_bound(const struct graph *graph, const struct target *targ
     struct bounds bounds = {.graph = graph,
                             .target = target,
                             .resident = ARENA_ARRAY(arena, bool, count),
+                            .inside = ARENA_ARRAY(arena, bool, count),
                             .visited = ARENA_ARRAY(arena, int, count)};
     for (size_t i = 0; i < count; i++)
         bounds.visited[i] = -1;
-    for (size_t i = 0; i < count; i++)
-        bounds.fused = bounds.fused || graph->nodes[i]->kernel;
+    find_inside(&bounds, arena);
     count_contractions(&bounds);
     for (int region = REGION_FORWARD; region <= REGION_UPDATE; region++)
         count_region(&bounds, (enum region)region);

@@ -25,7 +25,7 @@ static bool is_result_of_update(const struct value *value)
 }
 
 /* Whether the value can be where an overflow begins. */
-static bool can_begin(const struct value *value)
+static bool can_begin(const struct kernel_use *use, const struct value *value)
 {
     if (value->lane != LANE_FLOAT || is_result_of_update(value))
         return false;
@@ -34,8 +34,8 @@ static bool can_begin(const struct value *value)
     case VALUE_ROUND:
         return true;
     case VALUE_LOAD:
-        return op_is(value->node->op, CLASS_CONTRACTION) || value->node->op == OP_input ||
-               value->node->op == OP_concat; /* of the gradients that attention stores side by side */
+        return value->node->op == OP_input || (value->node->kernel > 0 && use->libraries[value->node->kernel - 1] &&
+                                               !op_is(value->node->op, CLASS_REDUCE));
     case VALUE_RESULT:
         return value->node->op == OP_sum || value->node->op == OP_m2 || value->node->op == OP_prod;
     default:
@@ -83,7 +83,7 @@ static void watch_body(struct watching *watching, struct item **items)
     watching->watch = (struct watch){0};
     add_triggers(watching, *items);
     for (ptrdiff_t i = 0; i < arrlen(*items) && arrlen(watching->watch.triggers); i++)
-        if ((*items)[i].kind == ITEM_VALUE && can_begin(&out->values[(*items)[i].number])) {
+        if ((*items)[i].kind == ITEM_VALUE && can_begin(watching->lowerer->use, &out->values[(*items)[i].number])) {
             int value = (*items)[i].number;
             struct watched_value watched = {value, number_slot(watching, out->values[value].node)};
             arrput(watching->watch.values, watched);

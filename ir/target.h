@@ -10,7 +10,9 @@ enum epilogue {
     EPILOGUE_RELU = 1 << 1, /* max(x, 0) that keeps NaN or whose NaN can be told elsewhere */
     EPILOGUE_ADD = 1 << 2,  /* add a tensor of the result's shape */
     /* a convolution's result, as it is stored: its sum and m2 over all axes but the channels' */
-    EPILOGUE_STATISTICS = 1 << 3
+    EPILOGUE_STATISTICS = 1 << 3,
+    /* a matrix product of halves with its bias: gelu of it in its tanh form, and what that is of (passes/gelu.h) */
+    EPILOGUE_GELU = 1 << 4
 };
 
 /* What generated kernels are written in. */

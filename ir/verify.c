@@ -229,7 +229,7 @@ static void check_kernel(struct verifier *verifier, const struct node *node)
         needs_inner = needs_inner || verifier->inside[node->operands[i]->id];
     verifier->inside[node->id] = node->kernel == 0 && (contraction || needs_inner);
     int contractions = node->kernel ? hmgets(verifier->kernels, node->kernel).contractions : 0;
-    bool joins = node->op == OP_concat; /* of the gradients of attention */
+    bool joins = node->op == OP_concat || node->op == OP_add; /* gradients of attention; a product with its gelu */
     if (node->kernel && needs_inner && !contractions && !joins)
         breach(verifier, node, "kernel %d computes a contraction inside, yet stores none", node->kernel);
     if (!contraction)

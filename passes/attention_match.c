@@ -78,15 +78,6 @@ static struct node *below_diagonal(const struct node *node, double outside)
     return masked ? node->operands[1] : NULL;
 }
 
-/* x * factor, a number. */
-static struct node *times_number(const struct node *node, double *factor)
-{
-    for (int i = 0; i < 2 && node->op == OP_mul; i++)
-        if (node_uniform(node->operands[i], factor))
-            return node->operands[1 - i];
-    return NULL;
-}
-
 /* where(uniform < keep, x, 0) */
 static struct node *kept_of(const struct node *node, struct node **random, double *keep)
 {
@@ -113,7 +104,7 @@ static bool match_scores(struct attention *attention)
         return false;
     attention->scaled = attention->scores->operands[0];
     attention->key = attention->scores->operands[1];
-    attention->query = times_number(attention->scaled, &attention->query_scale);
+    attention->query = node_times_number(attention->scaled, &attention->query_scale);
     if (!attention->query || attention->query->type.element != attention->scaled->type.element) {
         attention->query = attention->scaled;
         attention->query_scale = 1;
@@ -145,7 +136,7 @@ static bool match_dropout(struct attention *attention)
     struct node *kept = kept_of(attention->dropped, &attention->random, &attention->keep);
     if (!kept)
         return true;
-    attention->weight = times_number(kept, &attention->scale);
+    attention->weight = node_times_number(kept, &attention->scale);
     return attention->weight && attention->scale > 0;
 }
 
@@ -232,7 +223,7 @@ static bool match_d_weight(struct attention_gradient *gradient, const struct nod
     double keep = 1, scale = 1;
     gradient->d_dropped = (struct node *)d_weight;
     if (forward->random) {
-        struct node *kept = times_number(d_weight, &scale);
+        struct node *kept = node_times_number(d_weight, &scale);
         gradient->d_dropped = kept ? kept_of(kept, &random, &keep) : NULL;
     }
     if (random != forward->random || keep != forward->keep || scale != forward->scale || !gradient->d_dropped ||
@@ -301,7 +292,7 @@ bool attention_match_joined(struct node *joined, struct attention_gradient *grad
         if (!same_type(joined->operands[i], joined) || !view_part(joined, i, &place[i]) || !lies_well(&place[i]))
             return false;
         part[i] = place[i].base;
-        struct node *of = times_number(part[i], &scale[i]);
+        struct node *of = node_times_number(part[i], &scale[i]);
         unscaled[i] = of && same_type(of, joined) ? of : part[i];
         scale[i] = unscaled[i] == of ? scale[i] : 1;
         if (!same_type(part[i], joined) || unscaled[i]->op != OP_matmul)

@@ -1,6 +1,8 @@
 /* Which values to look at for inf and NaN: see finite.h. */
 #include "passes/finite.h"
 
+#include "passes/gelu.h"
+
 #include <math.h>
 #include <stb/stb_ds.h>
 
@@ -70,6 +72,9 @@ static bool is_bounded(const struct node *node)
 static void look_at(struct finite_values *set, struct node *node)
 {
     node = through_movement(node);
+    struct node *inner = gelu_match(node); /* it is what a library stores beside it, and the backward pass loads */
+    if (inner && inner->type.element == node->type.element)
+        node = through_movement(inner);
     if (node->mark || is_bounded(node))
         return;
     node->mark = 1;

@@ -198,9 +198,12 @@ void pass_fuse(struct graph *graph, struct pass_context *context)
     fuser.facts = calloc(arrlenu(graph->nodes) + 1, sizeof *fuser.facts);
     if (!fuser.facts)
         arena_exhausted();
-    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++)
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
         fuser.facts[i].own_group = fuser.facts[i].own_nest = GROUP_NONE;
-    fuse_find_attention(&fuser);
+        for (int k = 0; k < graph->nodes[i]->operand_count; k++)
+            fuser.facts[graph->nodes[i]->operands[k]->id].users++;
+    }
+    fuse_find_patterns(&fuser);
     fuse_require(&fuser);
     for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++)
         fuse_place(&fuser, graph->nodes[i]);

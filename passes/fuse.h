@@ -32,12 +32,12 @@ struct fact {
     struct node *contraction; /* the last of a chain: what it is appended to */
     bool has_sum, has_m2;     /* of the last of a chain: its contraction takes these statistics of it */
     bool stored;
-    bool inside;                       /* of attention: computed by its kernel and by no other */
-    struct attention_place *attention; /* what gives this node: the result, or the gradients */
+    bool inside;             /* of a pattern: computed by its kernel and by no other */
+    struct pattern *pattern; /* what gives this node */
 };
 
-/* One kernel of attention. */
-struct attention_place {
+/* What becomes one kernel of the library kind as a whole: attention, one way; a product with its gelu. */
+struct pattern {
     struct node *operands[7], *results[3]; /* what it reads, but for seeds, and what it stores */
     int operand_count, result_count;
     int group;
@@ -69,13 +69,13 @@ struct fuser {
     struct arena *arena;   /* of this pass */
 };
 
-/* Values that must be stored, epilogues, users (fuse_require.c). */
+/* Values that must be stored, epilogues (fuse_require.c). */
 void fuse_require(struct fuser *fuser);
 
-/* Attention in one kernel each way (fuse_attention.c): what of it is required, and where its results go. Places of the
- * kernels live in the arena. */
-void fuse_find_attention(struct fuser *fuser);
-void fuse_place_attention(struct fuser *fuser, struct node *node);
+/* Patterns that are one kernel (fuse_patterns.c): what of them is required, and where their results go. They live in
+ * the arena. */
+void fuse_find_patterns(struct fuser *fuser);
+void fuse_place_pattern(struct fuser *fuser, struct node *node);
 int fuse_new_group(struct fuser *fuser, int level, bool library);
 
 /* Places one node, operands before users (fuse_place.c); the effects that waited. */

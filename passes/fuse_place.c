@@ -373,9 +373,9 @@ void fuse_place(struct fuser *fuser, struct node *node)
     fact->alignment = alignment_none();
     fact->level = -1;
     fact->group = GROUP_NONE;
-    if (fact->attention)
-        fuse_place_attention(fuser, node);
-    if (fact->attention || fact->inside || fact->chained || fuse_is_leaf(node))
+    if (fact->pattern)
+        fuse_place_pattern(fuser, node);
+    if (fact->pattern || fact->inside || fact->chained || fuse_is_leaf(node))
         return;
     if (node->op == OP_result) {
         fact->own_group = fuser->facts[node->operands[0]->id].own_group;

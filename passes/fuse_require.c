@@ -18,16 +18,16 @@ static void require(struct fuser *fuser, struct node *node)
 }
 
 /* Its kernel looks after its operands itself. */
-static bool of_attention(struct fuser *fuser, const struct node *node)
+static bool of_pattern(struct fuser *fuser, const struct node *node)
 {
-    return fact_of(fuser, node)->inside || fact_of(fuser, node)->attention;
+    return fact_of(fuser, node)->inside || fact_of(fuser, node)->pattern;
 }
 
 static void require_operands(struct fuser *fuser, struct node *node)
 {
     if (node->op == OP_gather)
         require(fuser, node->operands[0]);
-    if ((!op_is(node->op, CLASS_CONTRACTION) && node->op != OP_loop) || of_attention(fuser, node))
+    if ((!op_is(node->op, CLASS_CONTRACTION) && node->op != OP_loop) || of_pattern(fuser, node))
         return;
     for (int i = 0; i < node->operand_count; i++) {
         struct view view;
@@ -47,7 +47,7 @@ static bool is_required(const void *data, const struct node *node)
 static bool parts_are_stored(struct fuser *fuser, const struct node *concat)
 {
     int stored = 0;
-    if (!kernel_parts_follow(concat) || of_attention(fuser, concat))
+    if (!kernel_parts_follow(concat) || of_pattern(fuser, concat))
         return false;
     for (int i = 0; i < concat->operand_count; i++) {
         struct node *part = kernel_part(concat, i, is_required, fuser->facts);
@@ -207,16 +207,14 @@ void fuse_require(struct fuser *fuser)
     arrsetlen(user, (size_t)count);
     for (ptrdiff_t i = 0; i < count; i++) {
         struct node *node = fuser->graph->nodes[i];
-        for (int k = 0; k < node->operand_count; k++) {
+        for (int k = 0; k < node->operand_count; k++)
             user[node->operands[k]->id] = node;
-            fact_of(fuser, node->operands[k])->users++;
-        }
         require_operands(fuser, node);
     }
     join_concats(fuser);
     for (ptrdiff_t i = 0; i < count; i++) {
         struct node *node = fuser->graph->nodes[i];
-        if (of_attention(fuser, node))
+        if (of_pattern(fuser, node))
             continue;
         if (node->op == OP_broadcast)
             offer_repeated(fuser, node);

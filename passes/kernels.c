@@ -73,12 +73,14 @@ static void finish_kernel(struct collector *collector, struct node *const *membe
             kernel->contraction = members[i];
         collect_from(collector, members[i], kernel->number);
     }
+    struct node *inner = NULL;
     for (ptrdiff_t i = 0; i < arrlen(collector->computed); i++)
-        kernel->attention = kernel->attention || (op_is(collector->computed[i]->op, CLASS_CONTRACTION) &&
-                                                  collector->computed[i]->kernel != kernel->number);
-    if (kernel->attention && !kernel->contraction)
-        kernel->contraction = members[count - 1]; /* its gradients side by side */
-    bool chain = kernel->contraction && !kernel->attention && kernel->contraction->op != OP_loop;
+        if (op_is(collector->computed[i]->op, CLASS_CONTRACTION) && collector->computed[i]->kernel != kernel->number)
+            inner = collector->computed[i];
+    kernel->gelu = inner && !kernel->contraction && members[0]->op == OP_add;
+    kernel->attention = inner && !kernel->gelu;
+    kernel->contraction = kernel->contraction ? kernel->contraction : inner;
+    bool chain = kernel->contraction && !inner && kernel->contraction->op != OP_loop;
     if (chain)
         list_contraction(collector, members, count);
     for (int i = 0; i < count && !chain; i++)
@@ -220,13 +222,17 @@ struct kernel_set kernels_find(const struct graph *graph, struct arena *arena)
     int *start;
     struct node **members = sort_members(graph, set.count, &start);
     set.kernels = ARENA_ARRAY(arena, struct kernel_use, set.count);
+    bool *libraries = ARENA_ARRAY(arena, bool, set.count);
     struct node *overflow = find_overflow(graph);
     struct collector collector = {0};
     for (int i = 0; i < set.count; i++) {
         set.kernels[i].number = i + 1;
         set.kernels[i].overflow = overflow;
+        set.kernels[i].libraries = libraries;
         finish_kernel(&collector, members + start[i], start[i + 1] - start[i], &set.kernels[i], arena);
     }
+    for (int i = 0; i < set.count; i++)
+        libraries[i] = set.kernels[i].contraction != NULL;
     find_joins(&set);
     arrfree(collector.stores);
     arrfree(collector.loads);

@@ -9,7 +9,9 @@
  * - library: it holds one contraction. The nodes with its number are the contraction and what is appended to it
  *   (bias, relu, addend), in order; only the last of them reaches memory, and with it the statistics that a convolution
  *   takes of it: `sum` and `m2` over all axes but the channels'. Or it is attention, one way (attention.h): it stores
- *   what carries its number, contractions and sums over rows, and computes other contractions inside.
+ *   what carries its number, contractions and sums over rows or a concat of contractions, and computes other
+ *   contractions inside. Or it is a contraction with its gelu (gelu.h): that and the sum that it is of carry its
+ * number.
  *
  * - a loop (ir/loop.h): it stores the results that are taken; its body has kernels of its own.
  *
@@ -22,8 +24,13 @@
 
 struct kernel_use {
     int number;               /* from 1 */
+<<<<<<< HEAD
     struct node *contraction; /* NULL for generated kernels; of attention the last of its results, a concat maybe; a loop */
+=======
+    struct node *contraction; /* NULL for generated kernels; in attention any */
+>>>>>>> 0182665 (Gelu in its tanh form is appended to products by cuBLASLt: gelu(approximate = true), GPT-2's own; 239 launches a step)
     bool attention;           /* computes contractions inside (passes/attention.h) */
+    bool gelu;                /* stores a sum of its contraction, and the gelu of that (passes/gelu.h) */
     struct node **stores;     /* in graph order; of a contraction the result, then its sum and m2 */
     struct node **loads;      /* stored nodes of other kernels, `read`s and `input`s, in order of first need */
     struct node **computed;   /* all that is computed inside, stored or not, operands first */
@@ -31,6 +38,7 @@ struct kernel_use {
     bool joins; /* one concat of parts that are stored within it: no code runs */
     struct node
         *overflow; /* the graph's read of train/overflow, which kernels tell where overflows begin; NULL: none */
+    const bool *libraries; /* of the graph's kernels, by number - 1: of the library kind */
     /* Of kernels in strips (strips.h): examples in the batch, in a strip, and the nests that run strip by strip. */
     int64_t strip_items, strip_size;
     int strip_nests;

@@ -7,6 +7,7 @@
  *   precision     decides on the joint graph, forward and backward
  *   accumulate    splits the step when several micro-batches make one, at the markers of loss scaling
  *   loss_scale    adds the scaling that the precisions call for; its nodes are f32
+ *   gelu          the bias of a product whose library appends gelu
  *   casts         only now, when every precision is known, are casts placed, as few as possible
  *   simplify, cse, dce
  *   attention     what layout and fuse are to see as one kernel
@@ -25,8 +26,8 @@
 #include <time.h>
 
 static const char *const default_sequence[] = {
-    "join", "gradients", "join",      "dce",    "precision", "accumulate", "loss_scale", "casts",  "simplify",
-    "cse",  "dce",       "attention", "layout", "fuse",      "schedule",   "remat",      "memory",
+    "join",     "gradients", "join", "dce",       "precision", "accumulate", "loss_scale", "gelu",  "casts",
+    "simplify", "cse",       "dce",  "attention", "layout",    "fuse",       "schedule",   "remat", "memory",
 };
 
 /* Processor time: passes run on one thread, and other work on the machine does not count. */

@@ -72,7 +72,8 @@ static void collect(struct cook *cook, struct node *result)
 static struct kernel_use trial_kernel(struct cook *cook, struct node *result)
 {
     struct arena *arena = cook->problem->arena;
-    struct kernel_use trial = {.number = cook->problem->set.count + 1, .overflow = cook->use->overflow};
+    struct kernel_use trial = {
+        .number = cook->problem->set.count + 1, .overflow = cook->use->overflow, .libraries = cook->use->libraries};
     trial.computed = ARENA_ARRAY(arena, struct node *, arrlen(cook->nodes));
     for (ptrdiff_t i = 0; i < arrlen(cook->nodes); i++) {
         trial.computed[i] = hmget(cook->copies, cook->nodes[i]);
@@ -107,7 +108,7 @@ static bool can_stand_alone(const struct kernel_use *use, const struct kernel_us
     if (op_is(result->op, CLASS_EFFECT) || op_is(result->op, CLASS_LOOP))
         return false;
     if (trial->contraction)
-        return !use->attention && !op_is(result->op, CLASS_REDUCE);
+        return !use->attention && !use->gelu && !op_is(result->op, CLASS_REDUCE);
     if (stores_more(trial))
         return false;
     struct nest *nests = nests_find(trial);

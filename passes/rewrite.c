@@ -19,6 +19,14 @@ bool node_uniform(const struct node *node, double *value)
     return true;
 }
 
+struct node *node_times_number(const struct node *node, double *factor)
+{
+    for (int i = 0; i < 2 && node->op == OP_mul; i++)
+        if (node_uniform(node->operands[i], factor))
+            return node->operands[1 - i];
+    return NULL;
+}
+
 bool node_counts(const struct node *node)
 {
     while (node->op == OP_reshape && !movement_rounds(node))

@@ -10,6 +10,9 @@ bool movement_rounds(const struct node *movement);
 /* True when all elements are one number known at compile time, a constant seen through movement; sets *value. */
 bool node_uniform(const struct node *node, double *value);
 
+/* x of x * factor, where that is a number; NULL for all else. */
+struct node *node_times_number(const struct node *node, double *factor);
+
 /* True for 0, 1, 2, … along the one axis that is longer than 1. */
 bool node_counts(const struct node *node);
 

@@ -92,7 +92,8 @@ enum program_epilogue {
     PROGRAM_EPILOGUE_RELU = 2,
     PROGRAM_EPILOGUE_ADD = 4,
     PROGRAM_EPILOGUE_SUM = 8,
-    PROGRAM_EPILOGUE_M2 = 16
+    PROGRAM_EPILOGUE_M2 = 16,
+    PROGRAM_EPILOGUE_GELU = 32 /* of a matmul, behind its bias: gelu in its tanh form, and what that is of */
 };
 
 /* d[batch, m, n] = a[batch, m, k] @ b[batch, k, n]. Strides in elements; a batch stride of 0 repeats. */
@@ -120,8 +121,9 @@ struct program_conv {
 
 enum program_step_kind { PROGRAM_KERNEL, PROGRAM_MATMUL_STEP, PROGRAM_CONV_STEP, PROGRAM_COPY_STEP };
 
-/* One launch. Buffers: a kernel's in the order of its parameters; matmul a, b, d and then bias, addend, sum and m2
- * as the epilogue says; conv operand 0, operand 1, result, then likewise; copy source, destination. */
+/* One launch. Buffers: a kernel's in the order of its parameters; matmul a, b, d and then bias, addend, sum, m2 and
+ * what gelu is of (rows by n, side by side) as the epilogue says; conv operand 0, operand 1, result, then likewise;
+ * copy source, destination. */
 struct program_step {
     enum program_step_kind kind;
     const char *name; /* readable: the node or group */

@@ -79,7 +79,8 @@ static int buffers_needed(const struct program_step *step)
                         : step->kind == PROGRAM_CONV_STEP ? step->conv.epilogue
                                                           : 0;
     int extra = !!(epilogue & PROGRAM_EPILOGUE_BIAS) + !!(epilogue & PROGRAM_EPILOGUE_ADD) +
-                !!(epilogue & PROGRAM_EPILOGUE_SUM) + !!(epilogue & PROGRAM_EPILOGUE_M2);
+                !!(epilogue & PROGRAM_EPILOGUE_SUM) + !!(epilogue & PROGRAM_EPILOGUE_M2) +
+                !!(epilogue & PROGRAM_EPILOGUE_GELU);
     switch (step->kind) {
     case PROGRAM_MATMUL_STEP:
     case PROGRAM_CONV_STEP:

@@ -61,6 +61,8 @@ static void put_epilogue(FILE *out, unsigned epilogue)
         fputs(" +sum", out);
     if (epilogue & PROGRAM_EPILOGUE_M2)
         fputs(" +m2", out);
+    if (epilogue & PROGRAM_EPILOGUE_GELU)
+        fputs(" +gelu", out);
 }
 
 static void put_kernel(FILE *out, const struct program_kernel *kernel, int64_t blocks)

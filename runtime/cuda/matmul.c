@@ -81,6 +81,8 @@ static const char *objection(const struct program_matmul *matmul)
         return "cuBLASLt adds a bias to results by rows alone";
     if (!matmul->k && matmul->epilogue)
         return "a bias on a product over nothing";
+    if (matmul->epilogue & PROGRAM_EPILOGUE_GELU && (matmul->batch != 1 || matmul->n % 8 != 0 || !biased))
+        return "cuBLASLt adds gelu to one product with a bias, of columns by eights";
     return NULL;
 }
 
@@ -121,15 +123,18 @@ static bool make_operation(struct cuda *cuda, struct cuda_product *plan, struct 
     cublasOperation_t a = a_rows == plan->swapped ? CUBLAS_OP_N : CUBLAS_OP_T;
     cublasOperation_t b = b_rows == plan->swapped ? CUBLAS_OP_N : CUBLAS_OP_T;
     cublasOperation_t first = plan->swapped ? b : a, second = plan->swapped ? a : b;
-    cublasLtEpilogue_t epilogue =
-        matmul->epilogue & PROGRAM_EPILOGUE_BIAS ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+    cublasLtEpilogue_t epilogue = matmul->epilogue & PROGRAM_EPILOGUE_GELU   ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS
+                                  : matmul->epilogue & PROGRAM_EPILOGUE_BIAS ? CUBLASLT_EPILOGUE_BIAS
+                                                                             : CUBLASLT_EPILOGUE_DEFAULT;
     return good(cuda,
                 cublaslt->MatmulDescCreate(cublaslt, &plan->operation,
                                            tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F),
                 error) &&
            set_attribute(cuda, plan, CUBLASLT_MATMUL_DESC_TRANSA, &first, sizeof first, error) &&
            set_attribute(cuda, plan, CUBLASLT_MATMUL_DESC_TRANSB, &second, sizeof second, error) &&
-           set_attribute(cuda, plan, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue, error);
+           set_attribute(cuda, plan, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue, error) &&
+           (!(matmul->epilogue & PROGRAM_EPILOGUE_GELU) ||
+            set_attribute(cuda, plan, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, &matmul->n, sizeof matmul->n, error));
 }
 
 static bool make_layouts(struct cuda *cuda, struct cuda_product *plan, struct error *error)
@@ -267,6 +272,10 @@ bool cuda_product_run(struct cuda *cuda, struct cuda_product *plan, char *const 
             cuda, driver->MemsetD8Async(driver, (CUdeviceptr)(uintptr_t)buffers[2], 0, plan->zero_bytes, cuda->compute),
             "clearing a product over nothing", error);
     if (biased && !set_attribute(cuda, plan, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias, error))
+        return false;
+    const void *inner = buffers[plan->step->buffer_count - 1];
+    if (matmul->epilogue & PROGRAM_EPILOGUE_GELU &&
+        !set_attribute(cuda, plan, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, &inner, sizeof inner, error))
         return false;
     const void *addend = added ? buffers[biased ? 4 : 3] : buffers[2];
     cublasStatus_t status = cublaslt->Matmul(

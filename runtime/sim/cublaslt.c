@@ -20,7 +20,8 @@ struct operation {
     cudaDataType_t scale;
     cublasOperation_t turn_a, turn_b;
     cublasLtEpilogue_t epilogue;
-    CUdeviceptr bias;
+    CUdeviceptr bias, aux;
+    int64_t aux_leading;
 };
 
 struct layout {
@@ -88,6 +89,10 @@ static cublasStatus_t operation_set(struct cublaslt *cublaslt, cublasLtMatmulDes
         return set(&operation->epilogue, sizeof operation->epilogue, value, size);
     case CUBLASLT_MATMUL_DESC_BIAS_POINTER:
         return set(&operation->bias, sizeof operation->bias, value, size);
+    case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER:
+        return set(&operation->aux, sizeof operation->aux, value, size);
+    case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD:
+        return set(&operation->aux_leading, sizeof operation->aux_leading, value, size);
     default:
         return CUBLAS_STATUS_NOT_SUPPORTED;
     }
@@ -161,7 +166,10 @@ static cublasStatus_t check_types(const struct operation *operation, cudaDataTyp
     bool tf32 = operation->compute == CUBLAS_COMPUTE_32F_FAST_TF32;
     if ((!tf32 && operation->compute != CUBLAS_COMPUTE_32F) || operation->scale != CUDA_R_32F)
         return CUBLAS_STATUS_NOT_SUPPORTED;
-    if (operation->epilogue != CUBLASLT_EPILOGUE_DEFAULT && operation->epilogue != CUBLASLT_EPILOGUE_BIAS)
+    bool gelu = operation->epilogue == CUBLASLT_EPILOGUE_GELU_AUX_BIAS;
+    if (operation->epilogue != CUBLASLT_EPILOGUE_DEFAULT && operation->epilogue != CUBLASLT_EPILOGUE_BIAS && !gelu)
+        return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (gelu && !is_half(d))
         return CUBLAS_STATUS_NOT_SUPPORTED;
     if (a != b || c != d || (!is_half(a) && a != CUDA_R_32F) || (d != a && d != CUDA_R_32F))
         return CUBLAS_STATUS_NOT_SUPPORTED;
@@ -200,7 +208,11 @@ static cublasStatus_t describe(const struct operation *operation, const struct l
                                     .a_offset = a->offset,
                                     .b_offset = b->offset,
                                     .c_offset = c->offset,
-                                    .d_offset = d->offset};
+                                    .d_offset = d->offset,
+                                    .aux_leading = operation->aux_leading};
+    if (operation->epilogue == CUBLASLT_EPILOGUE_GELU_AUX_BIAS &&
+        (operation->aux_leading < (int64_t)m || operation->aux_leading % 8 || d->batch != 1))
+        return CUBLAS_STATUS_INVALID_VALUE;
     return check_types(operation, a->type, b->type, c->type, d->type);
 }
 
@@ -237,6 +249,7 @@ static bool reach_all(struct driver *driver, const struct sim_product *product)
            (product->beta == 0 ||
             reach(driver, product->c, product->d_type, m, n, product->c_leading, batch, product->c_offset, false)) &&
            (!product->bias || reach(driver, product->bias, product->d_type, m, 1, m, 1, 0, false)) &&
+           (!product->aux || reach(driver, product->aux, product->d_type, m, n, product->aux_leading, 1, 0, true)) &&
            reach(driver, product->d, product->d_type, m, n, product->d_leading, batch, product->d_offset, true);
 }
 
@@ -289,7 +302,11 @@ static cublasStatus_t multiply(struct cublaslt *cublaslt, cublasLtHandle_t handl
     product.b = (CUdeviceptr)(uintptr_t)b;
     product.c = (CUdeviceptr)(uintptr_t)c;
     product.d = (CUdeviceptr)(uintptr_t)d;
-    product.bias = what->epilogue == CUBLASLT_EPILOGUE_BIAS ? what->bias : 0;
+    bool gelu = what->epilogue == CUBLASLT_EPILOGUE_GELU_AUX_BIAS;
+    product.bias = gelu || what->epilogue == CUBLASLT_EPILOGUE_BIAS ? what->bias : 0;
+    product.aux = gelu ? what->aux : 0;
+    if (gelu && (!product.bias || !product.aux))
+        return CUBLAS_STATUS_INVALID_VALUE;
     const struct sim_work work = {"cublasLtMatmul", run, &product, sizeof product};
     return sim_enqueue(own->driver, stream, &work) == CUDA_SUCCESS ? CUBLAS_STATUS_SUCCESS
                                                                    : CUBLAS_STATUS_EXECUTION_FAILED;

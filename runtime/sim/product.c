@@ -5,6 +5,7 @@
 #include "runtime/host/onednn.h"
 #include "runtime/sim/cublaslt.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -153,6 +154,15 @@ static struct block operand_block(cudaDataType_t type, bool tf32, CUdeviceptr ba
     return (struct block){scratch, length};
 }
 
+/* 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) */
+static void gelu_row(float *row, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        float x = row[i];
+        row[i] = 0.5F * x * (1 + tanhf(0.7978845608F * (x + 0.044715F * (x * x * x))));
+    }
+}
+
 static void finish_tile(const struct sim_product *product, int64_t batch, int64_t m_first, int64_t m, int64_t n_first,
                         int64_t n, float *sums)
 {
@@ -175,6 +185,11 @@ static void finish_tile(const struct sim_product *product, int64_t batch, int64_
         if (product->bias)
             for (int64_t i = 0; i < m; i++)
                 sum[i] += bias[i];
+        if (product->aux) {
+            int64_t at = (n_first + j) * product->aux_leading + m_first;
+            round_row(product->d_type, sum, (char *)(uintptr_t)product->aux + (size_t)at * size, m);
+            gelu_row(sum, m);
+        }
         round_row(product->d_type, sum, (char *)(uintptr_t)product->d + (size_t)d_at * size, m);
     }
 }

@@ -29,6 +29,28 @@ train {
 }
 """
 
+# A library stores both the sum and its gelu: neither is looked at before something loads the sum.
+GELU = """
+module loud(x: [.., k], n) {
+    param weight: [n, k] ~ normal(0, 300)
+    param bias: [n] ~ zeros()
+    return x @ weight' + bias
+}
+model (x: f32[batch, 16]) {
+    y = 3000 * x |> linear(64) as first |> gelu(approximate = true) |> loud(64) as second |> gelu(approximate = true)
+    y = y |> linear(1) as last
+    loss = mean(y * y)
+}
+train {
+    data      synthetic(examples = 64, test = 8, x = normal(0, 1))
+    batch     8
+    epochs    1
+    minimize  loss with sgd(lr = 0.1)
+    precision autocast(f16)
+    scale     dynamic
+}
+"""
+
 
 def train(folder, name, model, device, *flags):
     out = os.path.join(folder, name)
@@ -59,18 +81,19 @@ def equal_bytes(folder, flags, other):
 def overflow_lines(folder, device, *flags):
     """What is told of each overflowed step: line by line, the place where it began and whose fault it was."""
     done = subprocess.run([CASTOR, "train", "--device", device, "--steps", "3", "--batch", "8", "--out",
-                           os.path.join(folder, f"overflow-{device}-{len(flags)}"), *flags], cwd=ROOT,
+                           os.path.join(folder, f"overflow-{device}-{os.path.basename(flags[0])}"), *flags], cwd=ROOT,
                           capture_output=True, text=True)
     return [line for line in done.stderr.splitlines() if line.startswith("step ")]
 
 
 def compare_overflows(folder):
-    """Forward: squares that f16 cannot hold. Backward: gradients too large only for the scale."""
-    net = os.path.join(folder, "scaled.net")
-    with open(net, "w") as file:
-        file.write(SCALED)
+    """Forward: squares, then a product that f16 cannot hold. Backward: gradients too large only for the scale."""
+    net, gelu = os.path.join(folder, "scaled.net"), os.path.join(folder, "gelu.net")
+    for path, text in (net, SCALED), (gelu, GELU):
+        with open(path, "w") as file:
+            file.write(text)
     forward = ("models/overflow.net", "--data", DATA)
-    for cause, flags in ("the forward pass itself", forward), ("the scale is too large", (net,)):
+    for cause, flags in ("the forward pass itself", forward), ("the forward pass itself", (gelu,)), ("the scale is too large", (net,)):
         host, sim = overflow_lines(folder, "host", *flags), overflow_lines(folder, "sim", *flags)
         check(host == sim and sim and all(cause in line and "first at" in line for line in sim),
               f"overflows with the same origin: {sim} on sim, {host} on host")

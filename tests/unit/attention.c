@@ -1,5 +1,5 @@
 /* Which attention is one kernel each way on targets that can (passes/attention.h): what the pass rewrites, what fuse
- * makes of it, and what keeps it from being fused. What the kernels compute is checked by tests/fuzz/attention. */
+ * makes of it, and what keeps it from being fused. What the kernels compute is checked by tests/fuzz/patterns. */
 #include "check.h"
 #include "codegen/attention_kernel.h"
 #include "ir/parse.h"

@@ -23,6 +23,7 @@ static const struct {
     {"y = silu(x)", -2, 2, SECOND},
     {"y = softplus(x)", -2, 2, SECOND},
     {"y = gelu(x)", -2, 2, SECOND},
+    {"y = gelu(x, approximate = true)", -2, 2, SECOND},
     {"y = hard_swish(x)", -5, 5, SECOND},
     {"y = softmax(x)", -2, 2, SECOND},
     {"y = softmax(x, axis = 0)", -2, 2, SECOND},

@@ -92,6 +92,11 @@ static double gelu(double x)
     return x * 0.5 * erfc(-x / sqrt(2));
 }
 
+static double gelu_tanh(double x)
+{
+    return x / 2 * (1 + tanh(sqrt(2 / acos(-1)) * (x + 0.044715 * pow(x, 3))));
+}
+
 static double hard_swish(double x)
 {
     return x <= -3 ? 0 : x >= 3 ? x : x * (x + 3) / 6;
@@ -106,7 +111,7 @@ static void check_activations(void)
                  {"y = elu(x)", elu},   {"y = sigmoid(x)", sigmoid},
                  {"y = silu(x)", silu}, {"y = softplus(x)", softplus},
                  {"y = gelu(x)", gelu}, {"y = hard_swish(x)", hard_swish},
-                 {"y = tanh(x)", tanh}};
+                 {"y = tanh(x)", tanh}, {"y = gelu(x, approximate = true)", gelu_tanh}};
     struct shape shape = {1, {COUNT}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         double wanted[COUNT];

@@ -75,6 +75,11 @@ static int wrong_elements(const struct sim_product *p, const struct array *array
             for (int64_t i = 0; i < p->m; i++) {
                 double scale, value = expected(p, arrays, batch, i, j, &scale);
                 double got = get(&arrays[3], batch * p->d_offset + j * p->d_leading + i);
+                if (p->aux) {
+                    double inner = get(&arrays[5], j * p->aux_leading + i);
+                    wrong += !(fabs(inner - value) <= fabs(value) * half + scale * 0x1p-20);
+                    value = value / 2 * (1 + tanh(sqrt(2 / acos(-1)) * (value + 0.044715 * pow(value, 3))));
+                }
                 wrong += !(fabs(got - value) <= fabs(value) * half + scale * 0x1p-20);
             }
     return wrong;
@@ -83,16 +88,18 @@ static int wrong_elements(const struct sim_product *p, const struct array *array
 static void check_product(struct sim_product p)
 {
     int64_t a_columns = p.turn_a ? p.m : p.k, b_columns = p.turn_b ? p.k : p.n;
-    struct array arrays[5] = {make_array(p.a_type, p.batch * (p.a_offset + p.a_leading * a_columns), 1),
+    struct array arrays[6] = {make_array(p.a_type, p.batch * (p.a_offset + p.a_leading * a_columns), 1),
                               make_array(p.b_type, p.batch * (p.b_offset + p.b_leading * b_columns), 2),
                               make_array(p.d_type, p.batch * (p.c_offset + p.c_leading * p.n), 3),
                               make_array(p.d_type, p.batch * (p.d_offset + p.d_leading * p.n), 4),
-                              make_array(p.d_type, p.m, 5)};
+                              make_array(p.d_type, p.m, 5),
+                              make_array(p.d_type, (p.aux ? p.aux_leading : 0) * p.n, 6)};
     p.a = address(&arrays[0]);
     p.b = address(&arrays[1]);
     p.c = address(&arrays[2]);
     p.d = address(&arrays[3]);
     p.bias = p.bias ? address(&arrays[4]) : 0;
+    p.aux = p.aux ? address(&arrays[5]) : 0;
     size_t bytes = arrays[3].count * program_element_bytes(arrays[3].element);
     CHECK(sim_product_run(&p, 1));
     CHECK(wrong_elements(&p, arrays) == 0);
@@ -100,7 +107,7 @@ static void check_product(struct sim_product p)
     memcpy(one, arrays[3].bytes, bytes);
     CHECK(sim_product_run(&p, 5) && memcmp(one, arrays[3].bytes, bytes) == 0);
     free(one);
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 6; i++)
         free(arrays[i].bytes);
 }
 
@@ -124,6 +131,10 @@ static void check_shapes(cudaDataType_t operand, cudaDataType_t result)
                                 .beta = turns == 1,
                                 .bias = turns != 2};
         check_product(p);
+        p.aux = p.bias;
+        p.aux_leading = 304;
+        check_product(p);
+        p.aux = 0;
         p.batch = 3;
         p.m = 5, p.n = 7, p.k = 3;
         p.a_leading = p.b_leading = 8;
