@@ -1,6 +1,7 @@
 /* Library kernels as steps: operands by strides, epilogues by their pattern. */
 #include "codegen/contraction.h"
 #include "codegen/convolution.h"
+#include "passes/cost.h"
 #include "passes/gelu.h"
 #include "passes/memory.h"
 #include "passes/rewrite.h"
@@ -198,6 +199,9 @@ static struct contraction make_gelu(const struct kernel_use *use, const struct t
     add_buffer(&contraction, found.result, 0, target);
     add_buffer(&contraction, bias.base, bias.offset, target);
     add_buffer(&contraction, found.sum, 0, target);
+    for (int i = 0; i < use->computed_count; i++)
+        if (use->computed[i] != found.product)
+            contraction.step.flops += (uint64_t)node_flops(use->computed[i]);
     return contraction;
 }
 

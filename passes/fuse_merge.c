@@ -65,11 +65,13 @@ void fuse_float(struct fuser *fuser)
     hmfree(latest);
 }
 
-/* Sums that nothing needs before a later kernel has run (of a bias's gradient, beside products) join that kernel. */
+/* Sums that nothing needs before a later kernel has run (of a bias's gradient, beside products) join that kernel. What
+ * they are of stays in memory until then, so not where that is short. */
 void fuse_later(struct fuser *fuser)
 {
     struct at_level *first = NULL;
-    if (fuser->context->target->language != LANGUAGE_CUDA)
+    if (fuser->context->target->language != LANGUAGE_CUDA ||
+        memory_budget_bounds(&fuser->context->budget, fuser->graph))
         return;
     for (int i = 0; i < arrlen(fuser->groups); i++) {
         const struct group *group = &fuser->groups[i];
