@@ -11,8 +11,7 @@
  *   takes of it: `sum` and `m2` over all axes but the channels'. Or it is attention, one way (attention.h): it stores
  *   what carries its number, contractions and sums over rows or a concat of contractions, and computes other
  *   contractions inside. Or it is a contraction with its gelu (gelu.h): that and the sum that it is of carry its
- * number.
- *
+ *   number.
  * - a loop (ir/loop.h): it stores the results that are taken; its body has kernels of its own.
  *
  * A generated kernel that stores one concat alone has nothing to do where each part is a stored value that lies in one
@@ -24,11 +23,7 @@
 
 struct kernel_use {
     int number;               /* from 1 */
-<<<<<<< HEAD
-    struct node *contraction; /* NULL for generated kernels; of attention the last of its results, a concat maybe; a loop */
-=======
-    struct node *contraction; /* NULL for generated kernels; in attention any */
->>>>>>> 0182665 (Gelu in its tanh form is appended to products by cuBLASLt: gelu(approximate = true), GPT-2's own; 239 launches a step)
+    struct node *contraction; /* NULL for generated kernels; of attention some of it; a loop */
     bool attention;           /* computes contractions inside (passes/attention.h) */
     bool gelu;                /* stores a sum of its contraction, and the gelu of that (passes/gelu.h) */
     struct node **stores;     /* in graph order; of a contraction the result, then its sum and m2 */
