@@ -317,7 +317,7 @@ static bool finish(struct decoder *decoder)
 {
     struct sim_kernel *kernel = decoder->kernel;
     kernel->image = calloc(1, kernel->register_bytes);
-    if (!kernel->image || !sim_flow(kernel))
+    if (!kernel->image || !sim_flow(kernel) || !sim_spread(kernel))
         return error_set(decoder->error, "no memory for a kernel");
     for (ptrdiff_t i = 0; i < hmlen(decoder->constants); i++) {
         const struct constant *constant = &decoder->constants[i];

@@ -79,16 +79,31 @@
 #define TYPE_bf16 u16
 
 /* NaN is made the one of PTX afterwards, where there is any, so that it does not keep others waiting. */
-#define IS_NAN_u8(value) 0
-#define IS_NAN_s8(value) 0
-#define IS_NAN_u16(value) 0
-#define IS_NAN_s16(value) 0
-#define IS_NAN_u32(value) 0
-#define IS_NAN_s32(value) 0
-#define IS_NAN_f32(value) ((value) != (value))
-#define IS_NAN_u64(value) 0
-#define IS_NAN_s64(value) 0
-#define IS_NAN_f64(value) 0
+#define ANY_NAN_u8(cells) false
+#define ANY_NAN_s8(cells) false
+#define ANY_NAN_u16(cells) false
+#define ANY_NAN_s16(cells) false
+#define ANY_NAN_u32(cells) false
+#define ANY_NAN_s32(cells) false
+#define ANY_NAN_f32(cells) any_nan(cells)
+#define ANY_NAN_u64(cells) false
+#define ANY_NAN_s64(cells) false
+#define ANY_NAN_f64(cells) false
+
+/* Two cells are unordered where either is NaN. */
+static inline bool any_nan(const f32 *cells)
+{
+#ifdef __AVX2__
+    __m256 one = _mm256_cmp_ps(_mm256_load_ps(cells), _mm256_load_ps(cells + 8), _CMP_UNORD_Q);
+    __m256 two = _mm256_cmp_ps(_mm256_load_ps(cells + 16), _mm256_load_ps(cells + 24), _CMP_UNORD_Q);
+    return _mm256_movemask_ps(_mm256_or_ps(one, two));
+#else
+    __m128 nan = _mm_setzero_ps();
+    for (int i = 0; i < LANES; i += 8)
+        nan = _mm_or_ps(nan, _mm_cmpunord_ps(_mm_load_ps(cells + i), _mm_load_ps(cells + i + 4)));
+    return _mm_movemask_ps(nan);
+#endif
+}
 
 #define TO_WHOLE(d, value, low, high, nan_bits, limit)                                                                 \
     ((value) != (value) ? (d)(nan_bits) : (value) >= (limit) ? (d)(high) : (value) <= (low) ? (d)(low) : (d)(value))
@@ -114,7 +129,6 @@ static void quiet_all(u32 place, u8 *registers)
         const CELL_##b *cells_b = CELLS(PLACE_B);                                                                      \
         const CELL_##c *cells_c = CELLS(PLACE_C);                                                                      \
         const CELL_##e *cells_e = CELLS(PLACE_E);                                                                      \
-        u32 nan = 0;                                                                                                   \
         (void)cells_b, (void)cells_c, (void)cells_e;                                                                   \
         EACH_LANE                                                                                                      \
         {                                                                                                              \
@@ -124,10 +138,9 @@ static void quiet_all(u32 place, u8 *registers)
             TYPE_##e E = READ_##e(cells_e);                                                                            \
             (void)B, (void)C, (void)E;                                                                                 \
             CELL_##d value = CUT_##d(expression);                                                                      \
-            nan |= IS_NAN_##d(value) ? UINT32_MAX : 0;                                                                 \
             result[l] = value;                                                                                         \
         }                                                                                                              \
-        if (__builtin_expect(nan != 0, 0))                                                                             \
+        if (__builtin_expect(ANY_NAN_##d(result), 0))                                                                  \
             quiet_all(to, registers);                                                                                  \
     }
 #define ROUNDED LANE

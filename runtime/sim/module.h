@@ -28,5 +28,7 @@ void sim_kernel_free(struct sim_kernel *kernel);
 
 /* Sets for every branch where its ways meet: the immediate post-dominator of its block (flow.c). */
 bool sim_flow(struct sim_kernel *kernel);
+/* Reorders arithmetic so that results are there when they are needed (spread.c), behind sim_flow. */
+bool sim_spread(struct sim_kernel *kernel);
 
 #endif

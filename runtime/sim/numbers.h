@@ -86,33 +86,50 @@ static inline bool either_nan(f32 a, f32 b)
     return (a != a) | (b != b);
 }
 
+/* Masks and choices by bits: written with ?:, the functions below do not become vectors. */
+static inline u32 mask32(bool condition)
+{
+    return 0U - (u32)condition;
+}
+
+static inline u64 mask64(bool condition)
+{
+    return 0U - (u64)condition;
+}
+
+static inline u32 choose32(bool condition, u32 a, u32 b)
+{
+    return b ^ ((a ^ b) & mask32(condition));
+}
+
+static inline u64 choose64(bool condition, u64 a, u64 b)
+{
+    return b ^ ((a ^ b) & mask64(condition));
+}
+
 /* A NaN gives way to a number; -0 is less than +0. */
 static inline f32 minimum(f32 a, f32 b)
 {
-    f32 less = a < b ? a : b, equal = float_of(bits_of(a) | bits_of(b));
-    less = a == b ? equal : less;
-    return quiet(a != a ? b : b != b ? a : less);
+    u32 x = bits_of(a), y = bits_of(b), less = choose32(a < b, x, choose32(a == b, x | y, y));
+    return float_of(choose32(a != a, y, choose32(b != b, x, less)));
 }
 
 static inline f32 maximum(f32 a, f32 b)
 {
-    f32 greater = a > b ? a : b, equal = float_of(bits_of(a) & bits_of(b));
-    greater = a == b ? equal : greater;
-    return quiet(a != a ? b : b != b ? a : greater);
+    u32 x = bits_of(a), y = bits_of(b), greater = choose32(a > b, x, choose32(a == b, x & y, y));
+    return float_of(choose32(a != a, y, choose32(b != b, x, greater)));
 }
 
 static inline f64 minimum64(f64 a, f64 b)
 {
-    f64 less = a < b ? a : b, equal = double_of(bits_of64(a) | bits_of64(b));
-    less = a == b ? equal : less;
-    return a != a ? b : b != b ? a : less;
+    u64 x = bits_of64(a), y = bits_of64(b), less = choose64(a < b, x, choose64(a == b, x | y, y));
+    return double_of(choose64(a != a, y, choose64(b != b, x, less)));
 }
 
 static inline f64 maximum64(f64 a, f64 b)
 {
-    f64 greater = a > b ? a : b, equal = double_of(bits_of64(a) & bits_of64(b));
-    greater = a == b ? equal : greater;
-    return a != a ? b : b != b ? a : greater;
+    u64 x = bits_of64(a), y = bits_of64(b), greater = choose64(a > b, x, choose64(a == b, x & y, y));
+    return double_of(choose64(a != a, y, choose64(b != b, x, greater)));
 }
 
 /* tf32: 10 bits of fraction, rounded to nearest, ties away from zero. */
