@@ -1,7 +1,5 @@
 /* What passes move between a loop and its body. */
 #include "passes/loops.h"
-#include "ir/loop.h"
-
 #include <stb/stb_ds.h>
 
 static void read_inside(const struct node *loop, struct graph *body)
@@ -25,4 +23,81 @@ void loops_read_inside(const struct graph *graph)
         read_inside(graph->nodes[i], body);
         loops_read_inside(body);
     }
+}
+
+struct loop_parts loop_parts_of(const struct node *loop, const struct graph *body)
+{
+    struct loop_parts parts = {.counts = loop->attributes->loop};
+    for (int i = 0; i < loop->operand_count; i++) {
+        arrput(parts.operands, loop->operands[i]);
+        arrput(parts.inputs, NULL);
+    }
+    arrsetlen(parts.outputs, (size_t)loop_outputs(body));
+    for (ptrdiff_t i = 0; i < arrlen(body->nodes); i++) {
+        struct node *node = body->nodes[i];
+        if (node->op == OP_input)
+            parts.inputs[loop_number(node)] = node;
+        else if (node->op == OP_output)
+            parts.outputs[loop_number(node)] = node;
+    }
+    return parts;
+}
+
+void loop_parts_free(struct loop_parts *parts)
+{
+    arrfree(parts->operands);
+    arrfree(parts->inputs);
+    arrfree(parts->outputs);
+}
+
+static void set_number(struct module *module, struct node *node, int number)
+{
+    struct attributes *attributes = arena_copy(module->arena, node->attributes, sizeof *attributes);
+    attributes->symbol = loop_symbol(module, number);
+    node->attributes = attributes;
+}
+
+void loop_set_parts(struct node *loop, struct graph *body, const struct loop_parts *parts)
+{
+    struct module *module = body->module;
+    struct attributes *attributes = arena_copy(module->arena, loop->attributes, sizeof *attributes);
+    attributes->loop = parts->counts;
+    loop->attributes = attributes;
+    loop->operand_count = (int)arrlen(parts->operands);
+    loop->operands = arena_copy(module->arena, parts->operands, sizeof *parts->operands * arrlenu(parts->operands));
+    for (int i = 0; i < loop->operand_count; i++)
+        if (parts->inputs[i])
+            set_number(module, parts->inputs[i], i);
+    for (int i = 0; i < arrlen(parts->outputs); i++)
+        set_number(module, parts->outputs[i], i);
+}
+
+struct node *loop_parts_add(struct loop_parts *parts, struct graph *body, struct node *operand, enum loop_role role)
+{
+    ptrdiff_t at = role == LOOP_SEQUENCE ? parts->counts.carries + parts->counts.sequences++ : arrlen(parts->operands);
+    struct builder builder = builder_at(body, operand);
+    struct node *input = loop_input(&builder, operand, role, 0);
+    input->name = operand->name;
+    (void)arrpop(body->nodes);
+    arrins(body->nodes, 0, input);
+    arrins(parts->operands, at, operand);
+    arrins(parts->inputs, at, input);
+    graph_number(body);
+    return input;
+}
+
+void loops_drop_dead(struct graph *body)
+{
+    graph_number(body);
+    struct node **nodes = graph_take_nodes(body);
+    for (ptrdiff_t i = arrlen(nodes) - 1; i >= 0; i--) {
+        nodes[i]->mark |= op_is(nodes[i]->op, CLASS_EFFECT);
+        for (int k = 0; nodes[i]->mark && k < nodes[i]->operand_count; k++)
+            nodes[i]->operands[k]->mark = 1;
+    }
+    for (ptrdiff_t i = 0; i < arrlen(nodes); i++)
+        if (nodes[i]->mark)
+            graph_append(body, nodes[i]);
+    arrfree(nodes);
+    graph_number(body);
 }

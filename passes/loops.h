@@ -2,10 +2,28 @@
 #ifndef CASTOR_PASSES_LOOPS_H
 #define CASTOR_PASSES_LOOPS_H
 
-#include "ir/graph.h"
+#include "ir/loop.h"
 
 /* Variables that a loop captures are read by its body itself, so that precision and casts know what they are. The loop
  * keeps the operand: it says that the variable is read. */
 void loops_read_inside(const struct graph *graph);
+
+/* Drops what the body puts out nothing of, inputs too. */
+void loops_drop_dead(struct graph *body);
+
+/* Gives a loop and its body new operands and outputs: inputs[i] stands for operands[i] (NULL: nothing does), the kinds of
+ * operands follow each other as ir/loop.h says; outputs[i] becomes output i. Lists of stb_ds. The results of the loop
+ * are the caller's to correct. */
+struct loop_parts {
+    struct node **operands, **inputs, **outputs;
+    struct loop_counts counts;
+};
+/* What they are now; the caller frees the lists. */
+struct loop_parts loop_parts_of(const struct node *loop, const struct graph *body);
+void loop_set_parts(struct node *loop, struct graph *body, const struct loop_parts *parts);
+void loop_parts_free(struct loop_parts *parts);
+/* Adds an operand of a kind behind those of its kind: a sequence or captured, with a new input at the head of the body,
+ * which is returned. The body's nodes must not be taken. */
+struct node *loop_parts_add(struct loop_parts *parts, struct graph *body, struct node *operand, enum loop_role role);
 
 #endif

@@ -1,8 +1,10 @@
 /* The pipeline, from the graph that the frontend elaborated to the planned graph that codegen lowers.
  *
  *   join          products of many parts become one, which is then differentiated as one
+ *   hoist         what all turns of a loop can do at once leaves it, and is differentiated outside
  *   gradients     what is to be differentiated becomes nodes, so that all later passes see one joint graph
  *   join          sums of products, as gradients are of a weight that is used at many places, become one
+ *   hoist         sums of gradients over the turns of a loop leave it
  *   dce           what nothing needs is no user of anything when precision looks for an only user
  *   precision     decides on the joint graph, forward and backward
  *   accumulate    splits the step when several micro-batches make one, at the markers of loss scaling
@@ -26,8 +28,8 @@
 #include <time.h>
 
 static const char *const default_sequence[] = {
-    "join",     "gradients", "join", "dce",       "precision", "accumulate", "loss_scale", "gelu",  "casts",
-    "simplify", "cse",       "dce",  "attention", "layout",    "fuse",       "schedule",   "remat", "memory",
+    "join",  "hoist",    "gradients", "join", "hoist",     "dce",    "precision", "accumulate", "loss_scale", "gelu",
+    "casts", "simplify", "cse",       "dce",  "attention", "layout", "fuse",      "schedule",   "remat",      "memory",
 };
 
 /* Processor time: passes run on one thread, and other work on the machine does not count. */

@@ -126,6 +126,24 @@ static void leaves_group(struct precision *precision, struct node *node)
     precision_set(precision, node, element ? element : ELEMENT_F32, reason);
 }
 
+/* A product behind a loop, of what a contraction in its body would have summed up in turns. */
+static bool sums_turns(const struct node *forward)
+{
+    return forward && forward->op == OP_loop;
+}
+
+/* Would the policy multiply halves if the node stood in the forward pass? */
+static bool is_half_forward(const struct precision *precision, struct node *node)
+{
+    const struct choice *choice = &precision->choices[node->id];
+    if (choice->scope->class)
+        return choice->scope->class == PRECISION_HALF;
+    node->region = REGION_FORWARD;
+    struct rule_verdict rule = matcher_rule(precision->matcher, node);
+    node->region = REGION_BACKWARD;
+    return rule.class == PRECISION_HALF;
+}
+
 /* The operands of a backward contraction are those of the contraction that it differentiates. */
 static void choose_operands(struct precision *precision, struct node *node)
 {
@@ -133,6 +151,8 @@ static void choose_operands(struct precision *precision, struct node *node)
     const struct node *forward = differentiated(precision, node);
     if (forward && op_is(forward->op, CLASS_CONTRACTION))
         choice->operand = precision->choices[forward->id].operand;
+    else if (sums_turns(forward) && is_half_forward(precision, node))
+        choice->operand = precision->policy->half;
     else if (precision_in_operator(choice))
         choice->operand = ELEMENT_F32;
     else

@@ -38,6 +38,11 @@ static const char *const cases[] = {
     "h = x[:, 0]; repeat @ i in 1..4 { repeat @ j in 0..2 { h = tanh(h @ w + x[:, i] * x[:, j + 1]) }; collect y = h }",
     "h = x[:, 0]; repeat @ i in 1..4 { g = h; repeat j in 0..2 { g = tanh(g @ w + x[:, i] * (j + 1)) }; h = g }; y = h",
     "h = x[:, 0]; repeat @ i in 0..3 { repeat @ j in 0..3 { h = tanh(h + unsqueeze(x[:, i, j], 1)) } }; y = h",
+    /* products that leave the loop: of places and what is made of them, of what is the same; looked up rows */
+    "h = x[:, 0]; repeat @ t in 0..4 { h = tanh(h @ w + tanh(x[:, t] * 2 + z[:, 0:3]) @ w' @ w) }; y = h",
+    "h = x[:, 0]; repeat @ t in 0..4 { h = tanh(h @ (w @ w) + x[:, t]); collect y = h @ w' }",
+    "h = x[:, 0]; n = argmax(x); repeat @ t in 0..4 { h = tanh(h + gather(w, n[:, t])) }; y = h",
+    "h = x[:, 0]; repeat @ t in 0..4 { h = tanh(h + (reshape(x[:, t], [1, 9]) |> reshape([3, 3]) |> permute([1, 0])) @ w) }; y = h",
     /* a turn alone, and turns that carry nothing */
     "h = x[:, 0]; repeat @ t in 3..4 { h = tanh(h + x[:, t]); collect s = h }; y = h + s[0]",
     "repeat @ t in 0..5 { collect y = tanh(x[:, t] @ w) }",
@@ -96,8 +101,17 @@ static void feed(struct gradient_check *check, const struct node *leaf)
         environment_set_input(check->environment, leaf->attributes->symbol, &type, values);
 }
 
-/* Elaborates, and adds sum(y * weights) as `first` and its gradients to all leaves as d0, d1, … */
-static bool open_result(struct result *result, const char *text)
+static void run_on_all(struct module *module, void pass(struct graph *, struct pass_context *))
+{
+    struct pass_context context = {.limit = -1};
+    for (ptrdiff_t i = 0; i < arrlen(module->graphs); i++)
+        pass(module->graphs[i], &context);
+    CHECK(verify_module(module, module->diagnostics));
+}
+
+/* Elaborates, and adds sum(y * weights) as `first` and its gradients to all leaves as d0, d1, … With `hoist`, what can
+ * leave loops does. */
+static bool open_result(struct result *result, const char *text, bool hoist)
 {
     struct elaborate_request request = {.name = "case", .batch = BATCH, .outputs = true, .no_update = true};
     result->net = net_case_open(text, request, NULL, NULL);
@@ -123,8 +137,14 @@ static bool open_result(struct result *result, const char *text)
     struct node *loss = gradient_weigh(&result->check, &builder, y, "weights of y");
     build_output(&builder, "first", loss, OUTPUT_VALUE);
     gradient_of(&result->check, &builder, loss, "d");
-    net_case_differentiate(&result->net, "train");
-    CHECK(verify_module(result->net.module, result->net.diagnostics));
+    if (hoist)
+        run_on_all(result->net.module, pass_hoist);
+    run_on_all(result->net.module, pass_gradients);
+    if (hoist) {
+        run_on_all(result->net.module, pass_hoist);
+        run_on_all(result->net.module, pass_cse);
+        run_on_all(result->net.module, pass_dce);
+    }
     diagnostics_print(result->net.diagnostics, stderr);
     result->evaluation = evaluate_graph(graph, result->check.environment, EVALUATE_EXACT);
     return true;
@@ -160,24 +180,34 @@ static int count_loops(const struct graph *graph)
     return count;
 }
 
+static void compare_results(struct arena *arena, const struct result *rolled, const struct result *unrolled,
+                            const char *body)
+{
+    compare(evaluation_output(rolled->evaluation, "y"), evaluation_output(unrolled->evaluation, "y"), body, "y");
+    for (ptrdiff_t i = 0; i < arrlen(rolled->check.inputs); i++)
+        for (ptrdiff_t k = 0; k < arrlen(unrolled->check.inputs); k++) {
+            const char *symbol = rolled->check.inputs[i]->attributes->symbol;
+            if (strcmp(symbol, unrolled->check.inputs[k]->attributes->symbol) != 0)
+                continue;
+            compare(evaluation_output(rolled->evaluation, arena_printf(arena, "d%d", (int)i)),
+                    evaluation_output(unrolled->evaluation, arena_printf(arena, "d%d", (int)k)), body, symbol);
+        }
+}
+
 static void run_case(struct arena *arena, const char *body)
 {
-    struct result rolled = {0}, unrolled = {0};
-    if (open_result(&rolled, text_of(arena, body, "rolled")) && open_result(&unrolled, text_of(arena, body, ""))) {
+    const char *text = text_of(arena, body, "rolled");
+    struct result rolled = {0}, hoisted = {0}, unrolled = {0};
+    if (open_result(&rolled, text, false) && open_result(&hoisted, text, true) &&
+        open_result(&unrolled, text_of(arena, body, ""), false)) {
         CHECK(count_loops(rolled.check.graph) >= 2 && count_loops(unrolled.check.graph) == 0);
-        compare(evaluation_output(rolled.evaluation, "y"), evaluation_output(unrolled.evaluation, "y"), body, "y");
-        for (ptrdiff_t i = 0; i < arrlen(rolled.check.inputs); i++)
-            for (ptrdiff_t k = 0; k < arrlen(unrolled.check.inputs); k++) {
-                const char *symbol = rolled.check.inputs[i]->attributes->symbol;
-                if (strcmp(symbol, unrolled.check.inputs[k]->attributes->symbol) != 0)
-                    continue;
-                compare(evaluation_output(rolled.evaluation, arena_printf(arena, "d%d", (int)i)),
-                        evaluation_output(unrolled.evaluation, arena_printf(arena, "d%d", (int)k)), body, symbol);
-            }
+        compare_results(arena, &rolled, &unrolled, body);
+        compare_results(arena, &hoisted, &unrolled, body);
         if (!strstr(body, "stop_gradient")) /* which differences do not know */
             gradient_compare(&rolled.check, "first", "d", body);
     }
     close_result(&rolled);
+    close_result(&hoisted);
     close_result(&unrolled);
 }
 
