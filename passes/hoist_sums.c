@@ -8,11 +8,11 @@ struct sums {
     struct graph *graph, *body;
     struct node *loop;
     struct arena *arena;
-    int *users;               /* by id in the body */
-    struct loop_parts parts;  /* of the loop as it is to be */
-    struct node **stacked;    /* stb_ds array: values of the body that are stacked; */
-    int *stacked_as;          /* stb_ds array: by which output */
-    struct node **terms;      /* stb_ds array: what one carry adds up in a turn */
+    int *users;              /* by id in the body */
+    struct loop_parts parts; /* of the loop as it is to be */
+    struct node **stacked;   /* stb_ds array: values of the body that are stacked; */
+    int *stacked_as;         /* stb_ds array: by which output */
+    struct node **terms;     /* stb_ds array: what one carry adds up in a turn */
 };
 
 /* ---- what a turn adds ---- */
@@ -224,8 +224,8 @@ static void drop_carry(struct sums *sums, int carry, struct node *const *behind,
     lower_results(body->module->arena, behind, count, sums->loop, carry);
 }
 
-void hoist_sums(struct graph *graph, struct node *loop, struct graph *body, struct node *const *behind,
-                ptrdiff_t count, struct pass_context *context)
+void hoist_sums(struct graph *graph, struct node *loop, struct graph *body, struct node *const *behind, ptrdiff_t count,
+                struct pass_context *context)
 {
     struct sums sums = {.graph = graph, .body = body, .loop = loop, .arena = arena_new()};
     graph_number(body);

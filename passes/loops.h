@@ -11,9 +11,9 @@ void loops_read_inside(const struct graph *graph);
 /* Drops what the body puts out nothing of, inputs too. */
 void loops_drop_dead(struct graph *body);
 
-/* Gives a loop and its body new operands and outputs: inputs[i] stands for operands[i] (NULL: nothing does), the kinds of
- * operands follow each other as ir/loop.h says; outputs[i] becomes output i. Lists of stb_ds. The results of the loop
- * are the caller's to correct. */
+/* Gives a loop and its body new operands and outputs: inputs[i] stands for operands[i] (NULL: nothing does), the kinds
+ * of operands follow each other as ir/loop.h says; outputs[i] becomes output i. Lists of stb_ds. The results of the
+ * loop are the caller's to correct. */
 struct loop_parts {
     struct node **operands, **inputs, **outputs;
     struct loop_counts counts;

@@ -42,7 +42,8 @@ static const char *const cases[] = {
     "h = x[:, 0]; repeat @ t in 0..4 { h = tanh(h @ w + tanh(x[:, t] * 2 + z[:, 0:3]) @ w' @ w) }; y = h",
     "h = x[:, 0]; repeat @ t in 0..4 { h = tanh(h @ (w @ w) + x[:, t]); collect y = h @ w' }",
     "h = x[:, 0]; n = argmax(x); repeat @ t in 0..4 { h = tanh(h + gather(w, n[:, t])) }; y = h",
-    "h = x[:, 0]; repeat @ t in 0..4 { h = tanh(h + (reshape(x[:, t], [1, 9]) |> reshape([3, 3]) |> permute([1, 0])) @ w) }; y = h",
+    "h = x[:, 0]; repeat @ t in 0..4 { h = tanh(h + (reshape(x[:, t], [1, 9]) |> reshape([3, 3]) |> permute([1, 0])) @ "
+    "w) }; y = h",
     /* a turn alone, and turns that carry nothing */
     "h = x[:, 0]; repeat @ t in 3..4 { h = tanh(h + x[:, t]); collect s = h }; y = h + s[0]",
     "repeat @ t in 0..5 { collect y = tanh(x[:, t] @ w) }",
