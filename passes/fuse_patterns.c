@@ -5,29 +5,21 @@
 
 #include <stb/stb_ds.h>
 
-/* ---- attention ---- */
+/* ---- what a pattern is made of ---- */
 
+static struct pattern *new_pattern(struct fuser *fuser)
+{
+    struct pattern *pattern = ARENA_ARRAY(fuser->arena, struct pattern, 1);
+    pattern->group = GROUP_NONE;
+    return pattern;
+}
+
+/* `stored`: what lies in memory of the operand. */
 static void add_source(struct fuser *fuser, struct pattern *pattern, struct node *operand, struct node *stored)
 {
     if (!fuse_is_leaf(stored))
         fuser->facts[stored->id].required = true;
     pattern->operands[pattern->operand_count++] = operand;
-}
-
-static void add_operand(struct fuser *fuser, struct pattern *pattern, struct node *operand, bool biased)
-{
-    struct attention_source source;
-    add_source(fuser, pattern, operand, attention_source(operand, biased, &source) ? source.view.base : operand);
-}
-
-static struct pattern *new_place(struct fuser *fuser, const struct attention *forward)
-{
-    struct pattern *pattern = ARENA_ARRAY(fuser->arena, struct pattern, 1);
-    pattern->group = GROUP_NONE;
-    add_operand(fuser, pattern, forward->query, true);
-    add_operand(fuser, pattern, forward->key, true);
-    add_operand(fuser, pattern, forward->value, true);
-    return pattern;
 }
 
 static void add_result(struct fuser *fuser, struct pattern *pattern, struct node *result)
@@ -37,9 +29,26 @@ static void add_result(struct fuser *fuser, struct pattern *pattern, struct node
     pattern->results[pattern->result_count++] = result;
 }
 
+/* ---- attention ---- */
+
+static void add_operand(struct fuser *fuser, struct pattern *pattern, struct node *operand, bool biased)
+{
+    struct attention_source source;
+    add_source(fuser, pattern, operand, attention_source(operand, biased, &source) ? source.view.base : operand);
+}
+
+static struct pattern *new_attention(struct fuser *fuser, const struct attention *forward)
+{
+    struct pattern *pattern = new_pattern(fuser);
+    add_operand(fuser, pattern, forward->query, true);
+    add_operand(fuser, pattern, forward->key, true);
+    add_operand(fuser, pattern, forward->value, true);
+    return pattern;
+}
+
 static void add_forward(struct fuser *fuser, const struct attention *forward)
 {
-    struct pattern *pattern = new_place(fuser, forward);
+    struct pattern *pattern = new_attention(fuser, forward);
     add_result(fuser, pattern, forward->result);
     add_result(fuser, pattern, forward->maximum);
     add_result(fuser, pattern, forward->total);
@@ -48,7 +57,7 @@ static void add_forward(struct fuser *fuser, const struct attention *forward)
 static void add_gradient(struct fuser *fuser, const struct attention_gradient *gradient)
 {
     const struct attention *forward = &gradient->forward;
-    struct pattern *pattern = new_place(fuser, forward);
+    struct pattern *pattern = new_attention(fuser, forward);
     add_operand(fuser, pattern, forward->result, false);
     add_operand(fuser, pattern, gradient->d_result, false);
     pattern->operands[pattern->operand_count++] = forward->maximum;
@@ -92,8 +101,7 @@ static bool is_only_summed(const struct fuser *fuser, const struct gelu_product 
 
 static void add_gelu(struct fuser *fuser, const struct gelu_product *found)
 {
-    struct pattern *pattern = ARENA_ARRAY(fuser->arena, struct pattern, 1);
-    pattern->group = GROUP_NONE;
+    struct pattern *pattern = new_pattern(fuser);
     for (int i = 0; i < 2; i++) {
         struct node *operand = found->product->operands[i];
         struct view view;
