@@ -280,11 +280,21 @@ static bool lies_well(const struct view *view)
     return rank >= 3 && rank <= 4 && attention_in_chunks(view);
 }
 
+/* x of x * scale; the part itself, with scale 1, where it is no such product. */
+static struct node *unscaled(struct node *part, double *scale)
+{
+    struct node *of = node_times_number(part, scale);
+    if (of && of->type.element == part->type.element)
+        return of;
+    *scale = 1;
+    return part;
+}
+
 bool attention_match_joined(struct node *joined, struct attention_gradient *gradient)
 {
     static const int orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
     struct view place[3];
-    struct node *part[3], *unscaled[3];
+    struct node *part[3], *product[3];
     double scale[3];
     if (joined->op != OP_concat || joined->operand_count != 3 || !is_half(joined) || !type_row_major(&joined->type))
         return false;
@@ -292,15 +302,13 @@ bool attention_match_joined(struct node *joined, struct attention_gradient *grad
         if (!same_type(joined->operands[i], joined) || !view_part(joined, i, &place[i]) || !lies_well(&place[i]))
             return false;
         part[i] = place[i].base;
-        struct node *of = node_times_number(part[i], &scale[i]);
-        unscaled[i] = of && same_type(of, joined) ? of : part[i];
-        scale[i] = unscaled[i] == of ? scale[i] : 1;
-        if (!same_type(part[i], joined) || unscaled[i]->op != OP_matmul)
+        product[i] = unscaled(part[i], &scale[i]);
+        if (!same_type(part[i], joined) || product[i]->op != OP_matmul)
             return false;
     }
     for (int i = 0; i < 6; i++) {
         const int *order = orders[i];
-        if (!attention_match_gradient(unscaled[order[0]], part[order[1]], part[order[2]], gradient))
+        if (!attention_match_gradient(product[order[0]], part[order[1]], part[order[2]], gradient))
             continue;
         gradient->joined = joined;
         gradient->joined_scale = scale[order[0]];

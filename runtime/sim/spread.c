@@ -95,7 +95,7 @@ static int waited(const struct stretch *stretch, int i, int now)
 /* The first of those that wait for nothing, else the one that has waited longest. */
 static int choose(const struct stretch *stretch, uint64_t done, int now)
 {
-    int chosen = -1, longest = 0;
+    int chosen = 0, longest = 0; /* one is always free, and has waited a turn at least */
     for (int i = 0; i < stretch->count && longest < DISTANCE; i++) {
         if (done >> i & 1 || stretch->before[i] & ~done)
             continue;
