@@ -1,5 +1,6 @@
 /* Counts a training step: from the program what is launched and moved, from the graphs the bounds and the casts. */
 #include "codegen/ledger.h"
+#include "ir/loop.h"
 #include "passes/cost.h"
 #include "passes/memory.h"
 
@@ -102,6 +103,25 @@ static uint64_t flops_again(const struct kernel_use *use, const struct target *t
     return (uint64_t)(use->contraction ? node_flops(use->contraction) : cost_kernel(use, target).flops);
 }
 
+/* What is told from the graph, and from the bodies that it runs. */
+static void count_graph(struct ledger *ledger, const struct graph *graph, const struct target *target, uint64_t times,
+                        struct arena *arena)
+{
+    struct arena *scratch = arena_new();
+    struct kernel_set set = kernels_find(graph, scratch);
+    ledger->bytes_lower_bound += times * ledger_lower_bound(graph, target);
+    ledger->bytes_unfused += times * ledger_unfused(graph, target);
+    for (int i = 0; i < set.count; i++) {
+        const struct node *loop = set.kernels[i].contraction;
+        count_casts(ledger, &set.kernels[i], arena);
+        ledger->flops_again += times * flops_again(&set.kernels[i], target);
+        if (loop && loop->op == OP_loop)
+            count_graph(ledger, loop_body(graph->module, loop), target, times * (uint64_t)loop->attributes->loop.turns,
+                        arena);
+    }
+    arena_free(scratch);
+}
+
 static void count_entry(struct ledger *ledger, const struct graph *graph, const struct program *program,
                         const struct target *target, uint64_t times, struct arena *arena)
 {
@@ -110,16 +130,8 @@ static void count_entry(struct ledger *ledger, const struct graph *graph, const 
         castor_bug("the program has no entry \"%s\"", graph->name);
     for (int i = 0; i < entry->step_count; i++)
         count_step(ledger, entry, i, times);
-    ledger->bytes_lower_bound += times * ledger_lower_bound(graph, target);
-    ledger->bytes_unfused += times * ledger_unfused(graph, target);
+    count_graph(ledger, graph, target, times, arena);
     count_arena(ledger, graph, entry, target);
-    struct arena *scratch = arena_new();
-    struct kernel_set set = kernels_find(graph, scratch);
-    for (int i = 0; i < set.count; i++) {
-        count_casts(ledger, &set.kernels[i], arena);
-        ledger->flops_again += times * flops_again(&set.kernels[i], target);
-    }
-    arena_free(scratch);
 }
 
 static void count_variables(struct ledger *ledger, const struct program *program)

@@ -48,7 +48,7 @@ static double price(const struct module *module, const struct target *target)
     double seconds = 0;
     for (ptrdiff_t i = 0; i < arrlen(module->graphs); i++) {
         const char *name = module->graphs[i]->name;
-        if (strcmp(name, "init") != 0 && strcmp(name, "refresh") != 0)
+        if (!module->graphs[i]->body && strcmp(name, "init") != 0 && strcmp(name, "refresh") != 0)
             seconds += cost_graph(module->graphs[i], target, NULL).seconds;
     }
     return seconds;

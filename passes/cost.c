@@ -1,5 +1,6 @@
 /* What kernels cost by the roofline, and the work of single nodes. */
 #include "passes/cost.h"
+#include "ir/loop.h"
 #include "passes/memory.h"
 #include "passes/nests.h"
 
@@ -181,13 +182,26 @@ static void add(struct kernel_cost *sum, const struct kernel_cost *cost, double 
     sum->seconds += times * cost->seconds;
 }
 
+/* All turns of a loop; its body has kernels once that is fused. */
+static struct kernel_cost cost_loop(const struct graph *graph, const struct node *loop, const struct target *target)
+{
+    const struct graph *body = loop_body(graph->module, loop);
+    struct kernel_cost sum = {0}, turn = {0};
+    if (body)
+        turn = cost_graph(body, target, NULL);
+    add(&sum, &turn, loop->attributes->loop.turns);
+    return sum;
+}
+
 struct kernel_cost cost_graph(const struct graph *graph, const struct target *target, struct kernel_cost *each)
 {
     struct arena *arena = arena_new();
     struct kernel_set set = kernels_find(graph, arena);
     struct kernel_cost sum = {0};
     for (int i = 0; i < set.count; i++) {
-        struct kernel_cost cost = cost_kernel(&set.kernels[i], target);
+        const struct node *contraction = set.kernels[i].contraction;
+        struct kernel_cost cost = contraction && contraction->op == OP_loop ? cost_loop(graph, contraction, target)
+                                                                            : cost_kernel(&set.kernels[i], target);
         add(&sum, &cost, 1);
         if (each)
             each[i] = cost;

@@ -99,6 +99,8 @@ static struct trial search(struct remat_problem *problem, int64_t budget, int64_
 bool memory_budget_bounds(const struct memory_budget *budget, const struct graph *graph)
 {
     bool backward = false, update = false;
+    if (graph->body) /* its arena is the workspace of a loop */
+        return false;
     for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
         backward |= graph->nodes[i]->region == REGION_BACKWARD;
         update |= graph->nodes[i]->region == REGION_UPDATE;

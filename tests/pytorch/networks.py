@@ -1,4 +1,4 @@
-"""The networks of models/ at a reduced size against PyTorch's numbers, in f32: networks.py CASTOR NAME.
+"""The networks of models/ at a reduced size against PyTorch's numbers, in f32: networks.py CASTOR NAME [FLAGS of castor run].
 
 Weights and inputs are drawn by name on both sides (`drawn`), so that the files of reference hold none. Losses agree
 to 1e-5 relative, and every gradient's RMSE is at most 1e-4 times the larger of its RMS and a thousandth of the RMS over
@@ -141,7 +141,7 @@ def run(castor, name, feed):
         given, fetched = os.path.join(folder, "in.safetensors"), os.path.join(folder, "out.safetensors")
         safetensors.write(given, feed)
         done = subprocess.run([castor, "run", net, "--graph", "train", "--policy", "f32", "--feed", given, "--fetch", fetched,
-                               "--batch", str(NETWORKS[name][0]), *options])
+                               "--batch", str(NETWORKS[name][0]), *options, *sys.argv[3:]])
         if done.returncode:
             sys.exit(f"castor run: exit {done.returncode}")
         tensors = safetensors.read(fetched)
