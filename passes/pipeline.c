@@ -11,6 +11,7 @@
  *   loss_scale    adds the scaling that the precisions call for; its nodes are f32
  *   gelu          the bias of a product whose library appends gelu
  *   casts         only now, when every precision is known, are casts placed, as few as possible
+ *   edges         casts move over the edges of loops
  *   simplify, cse, dce
  *   attention     what layout and fuse are to see as one kernel
  *   layout        memory orders; fuse needs them to see which accesses are contiguous
@@ -28,8 +29,9 @@
 #include <time.h>
 
 static const char *const default_sequence[] = {
-    "join",  "hoist",    "gradients", "join", "hoist",     "dce",    "precision", "accumulate", "loss_scale", "gelu",
-    "casts", "simplify", "cse",       "dce",  "attention", "layout", "fuse",      "schedule",   "remat",      "memory",
+    "join",  "hoist", "gradients", "join", "hoist", "dce",       "precision", "accumulate", "loss_scale", "gelu",
+    "casts", "edges", "simplify",  "cse",  "dce",   "attention", "layout",    "fuse",       "schedule",   "remat",
+    "memory",
 };
 
 /* Processor time: passes run on one thread, and other work on the machine does not count. */
