@@ -1,7 +1,8 @@
 /* Pass gradients, loops: the gradient of a loop is another one that runs its turns from the last to the first.
  *
  * Its body does the turn again, from what the turn began with, and then goes backwards through it. What a turn began
- * with is what the turn before left, so the loop stacks whatever it carries. The new loop carries
+ * with is what the turn before left, so the loop stacks whatever it carries, and the results of products, which cost too
+ * much to be done again. The new loop carries
  *
  *   the gradients of what the loop carries, from those of what it left in the end to those of what it began with;
  *   the sums of the gradients of what it captures;
@@ -23,6 +24,8 @@ struct reversal {
     struct node **gradients; /* by output: what has come to the result, NULL: nothing */
     struct node **seeds;     /* by output: its input in `back` */
     struct node **copies;    /* by id in the body: what does it again */
+    struct node **kept;      /* by id in the body: the input that has its value from the forward turn; NULL: none */
+    ptrdiff_t body_count;    /* nodes of the body, without what is put out for the gradient alone */
     struct node **operands;  /* stb_ds array, of the new loop */
     int *sums;               /* by operand of the loop: the output of the new one that is its gradient; -1: none */
     int carries, sequences;  /* of the new loop */
@@ -62,22 +65,25 @@ static struct node *add_operand(struct reversal *reversal, struct node *operand,
     return input;
 }
 
-/* The stack of what the loop carries as number `carry`, which is put out as such once more if it is not yet. */
-static struct node *carried_stack(struct reversal *reversal, int carry)
+/* The stack of a value of the body, which is put out as such if it is not yet. */
+static struct node *stack_of(struct reversal *reversal, struct node *value)
 {
     struct graph *body = reversal->body;
-    const struct node *carried = loop_output(body, carry);
     int outputs = loop_outputs(body), number = reversal->counts->carries;
-    while (number < outputs && loop_output(body, number)->operands[0] != carried->operands[0])
+    while (number < outputs && loop_output(body, number)->operands[0] != value)
         number++;
     if (number == outputs) {
-        struct builder builder = builder_at(body, carried);
-        struct node *output =
-            build_output(&builder, loop_symbol(body->module, number), carried->operands[0], OUTPUT_VALUE);
-        output->type = carried->type;
+        struct builder inside = builder_at(body, value);
+        build_output(&inside, loop_symbol(body->module, number), value, OUTPUT_VALUE);
     }
     struct builder builder = builder_at(reversal->sweep->graph, reversal->loop);
     return loop_result(&builder, reversal->loop, body, number);
+}
+
+/* Products are kept from the forward turns; all else is done again. */
+static bool is_kept(const struct node *node)
+{
+    return op_is(node->op, CLASS_CONTRACTION) && node->type.shape.rank < RANK_MAX;
 }
 
 static void add_carries(struct reversal *reversal)
@@ -113,11 +119,14 @@ static struct node **add_inputs(struct reversal *reversal)
     for (int i = counts->carries; i < loop_outputs(reversal->body); i++)
         if (reversal->gradients[i])
             reversal->seeds[i] = add_operand(reversal, reversal->gradients[i], LOOP_SEQUENCE);
+    for (ptrdiff_t i = 0; i < reversal->body_count; i++)
+        if (is_kept(reversal->body->nodes[i]))
+            reversal->kept[i] = add_operand(reversal, stack_of(reversal, reversal->body->nodes[i]), LOOP_SEQUENCE);
     reversal->sequences = (int)arrlen(reversal->operands) - reversal->carries;
     for (int i = 0; i < counts->carries; i++)
         inputs[i] = add_operand(reversal, loop->operands[i], LOOP_PREVIOUS);
     for (int i = 0; i < counts->carries; i++)
-        add_operand(reversal, carried_stack(reversal, i), LOOP_STACK);
+        add_operand(reversal, stack_of(reversal, loop_output(reversal->body, i)->operands[0]), LOOP_STACK);
     for (int i = counts->carries + counts->sequences; i < loop->operand_count; i++)
         inputs[i] = add_operand(reversal, loop->operands[i], LOOP_CAPTURED);
     return inputs;
@@ -176,8 +185,7 @@ static const char *copy_body(struct reversal *reversal, const struct node *loop)
 static void do_again(struct reversal *reversal, struct node *const *inputs)
 {
     const struct graph *body = reversal->body;
-    reversal->copies = ARENA_ARRAY(reversal->sweep->arena, struct node *, arrlen(body->nodes));
-    for (ptrdiff_t i = 0; i < arrlen(body->nodes); i++) {
+    for (ptrdiff_t i = 0; i < reversal->body_count; i++) {
         const struct node *node = body->nodes[i];
         if (node->op == OP_input)
             reversal->copies[i] = inputs[loop_number(node)];
@@ -200,7 +208,7 @@ static void open_turn(struct reversal *reversal, struct sweep *turn, struct node
             turn->active[inputs[i]->id] = true;
     }
     sweep_spread(turn);
-    for (ptrdiff_t i = 0; i < arrlen(body->nodes); i++) {
+    for (ptrdiff_t i = 0; i < reversal->body_count; i++) {
         const struct node *output = body->nodes[i];
         struct node *seed = output->op == OP_output ? reversal->seeds[loop_number(output)] : NULL;
         if (!seed || !sweep_is_active(turn, reversal->copies[i]))
@@ -239,6 +247,26 @@ static void close_turn(struct reversal *reversal, struct sweep *turn, struct nod
     }
 }
 
+/* What was kept takes the place of what does it again, and its origin: gradients tell by that what they are of. */
+static void take_kept(struct reversal *reversal)
+{
+    graph_number(reversal->back);
+    struct node **nodes = graph_take_nodes(reversal->back);
+    for (ptrdiff_t i = 0; i < reversal->body_count; i++)
+        if (reversal->kept[i]) {
+            uint32_t origin = reversal->kept[i]->origin;
+            reversal->kept[i]->origin = reversal->copies[i]->origin;
+            reversal->copies[i]->origin = origin;
+            node_replace(reversal->copies[i], reversal->kept[i]);
+        }
+    for (ptrdiff_t i = 0; i < arrlen(nodes); i++) {
+        graph_map_operands(nodes[i]);
+        if (!nodes[i]->replacement)
+            graph_append(reversal->back, nodes[i]);
+    }
+    arrfree(nodes);
+}
+
 static void make_body(struct reversal *reversal)
 {
     struct sweep turn;
@@ -249,6 +277,7 @@ static void make_body(struct reversal *reversal)
     sweep_run(&turn);
     close_turn(reversal, &turn, inputs);
     sweep_close(&turn);
+    take_kept(reversal);
     graph_number(reversal->back);
 }
 
@@ -287,7 +316,10 @@ void sweep_loop(struct sweep *sweep, struct node *loop)
     if (!reversal.body)
         castor_bug("there is no body \"%s\"", loop->attributes->symbol);
     graph_number(reversal.body);
-    int outputs = loop_outputs(reversal.body) + reversal.counts->carries;
+    int outputs = loop_outputs(reversal.body);
+    reversal.body_count = arrlen(reversal.body->nodes);
+    reversal.copies = ARENA_ARRAY(sweep->arena, struct node *, reversal.body_count);
+    reversal.kept = ARENA_ARRAY(sweep->arena, struct node *, reversal.body_count);
     reversal.outside = sweep_builder(sweep->graph, loop);
     reversal.gradients = ARENA_ARRAY(sweep->arena, struct node *, outputs);
     reversal.seeds = ARENA_ARRAY(sweep->arena, struct node *, outputs);

@@ -12,6 +12,7 @@
 #include "passes/rewrite.h"
 
 #include <stb/stb_ds.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum kind {
@@ -233,6 +234,73 @@ static void cut(struct hoist *hoist)
     arrfree(inputs);
 }
 
+/* Does anything behind the loop take a result of this number? */
+static bool is_taken(const struct node *loop, int number, struct node *const *nodes, const bool *used)
+{
+    for (ptrdiff_t i = 0; i < arrlen(nodes); i++)
+        if (nodes[i]->op == OP_result && nodes[i]->operands[0] == loop && nodes[i]->attributes->index == number &&
+            used[i])
+            return true;
+    return false;
+}
+
+/* Stacks that nobody takes go, then what the body needed for them alone. */
+static void drop_unused(struct node *loop, struct graph *body, struct node *const *nodes, const bool *used)
+{
+    struct loop_parts parts = loop_parts_of(loop, body);
+    struct node *dead = NULL;
+    for (int i = (int)arrlen(parts.outputs) - 1; i >= parts.counts.carries; i--) {
+        if (is_taken(loop, i, nodes, used))
+            continue;
+        dead = parts.outputs[i];
+        arrdel(parts.outputs, i);
+        for (ptrdiff_t k = 0; k < arrlen(body->nodes); k++)
+            if (body->nodes[k] == dead) {
+                arrdel(body->nodes, k);
+                break;
+            }
+        for (ptrdiff_t k = 0; k < arrlen(nodes); k++) {
+            if (nodes[k]->op != OP_result || nodes[k]->operands[0] != loop || nodes[k]->attributes->index <= i)
+                continue;
+            struct attributes *attributes = arena_copy(body->module->arena, nodes[k]->attributes, sizeof *attributes);
+            attributes->index--;
+            nodes[k]->attributes = attributes;
+        }
+    }
+    loops_drop_dead(body);
+    drop_operands(body, &parts);
+    loop_set_parts(loop, body, &parts);
+    loop_parts_free(&parts);
+}
+
+/* From the last loop to the first, since one may take what only it needed of another. */
+static void drop_all_unused(struct graph *graph)
+{
+    ptrdiff_t count = arrlen(graph->nodes);
+    bool *used = calloc((size_t)count + 1, sizeof *used), *gone = calloc((size_t)count + 1, sizeof *gone);
+    if (!used || !gone)
+        arena_exhausted();
+    graph_number(graph);
+    for (ptrdiff_t i = count - 1; i >= 0; i--) {
+        struct node *node = graph->nodes[i];
+        struct graph *body = node->op == OP_loop && used[i] ? loop_body(graph->module, node) : NULL;
+        if (body)
+            drop_unused(node, body, graph->nodes, used);
+        used[i] |= op_is(node->op, CLASS_EFFECT) || op_is(node->op, CLASS_MARKER);
+        gone[i] = node->op == OP_result && !used[i];
+        for (int k = 0; used[i] && k < node->operand_count; k++)
+            used[node->operands[k]->id] = true;
+    }
+    struct node **nodes = graph_take_nodes(graph);
+    for (ptrdiff_t i = 0; i < count; i++)
+        if (!gone[i])
+            graph_append(graph, nodes[i]);
+    arrfree(nodes);
+    free(used);
+    free(gone);
+    graph_number(graph);
+}
+
 static void hoist_loop(struct graph *graph, struct node *loop, struct graph *body, struct pass_context *context)
 {
     struct hoist hoist = {.graph = graph, .loop = loop, .body = body, .arena = arena_new()};
@@ -251,6 +319,7 @@ static void hoist_loop(struct graph *graph, struct node *loop, struct graph *bod
 void pass_hoist(struct graph *graph, struct pass_context *context)
 {
     struct node **nodes = graph_take_nodes(graph);
+    int loops = 0;
     for (ptrdiff_t i = 0; i < arrlen(nodes); i++) {
         struct node *node = nodes[i];
         struct graph *body = node->op == OP_loop ? loop_body(graph->module, node) : NULL;
@@ -261,7 +330,10 @@ void pass_hoist(struct graph *graph, struct pass_context *context)
             graph_append(graph, node);
         if (body)
             hoist_sums(graph, node, body, nodes + i + 1, arrlen(nodes) - i - 1, context);
+        loops += body != NULL;
     }
     arrfree(nodes);
     graph_number(graph);
+    if (loops)
+        drop_all_unused(graph);
 }

@@ -126,10 +126,11 @@ static void leaves_group(struct precision *precision, struct node *node)
     precision_set(precision, node, element ? element : ELEMENT_F32, reason);
 }
 
-/* A product behind a loop, of what a contraction in its body would have summed up in turns. */
-static bool sums_turns(const struct node *forward)
+/* A product whose forward product stands in the body of a loop: it sums over turns behind the loop, or belongs to the
+ * gradient's body, which has the forward product's result as an input. */
+static bool differentiates_in_loop(const struct precision *precision, const struct node *forward)
 {
-    return forward && forward->op == OP_loop;
+    return forward && (forward->op == OP_loop || (precision->graph->body && forward->op == OP_input));
 }
 
 /* Would the policy multiply halves if the node stood in the forward pass? */
@@ -151,7 +152,7 @@ static void choose_operands(struct precision *precision, struct node *node)
     const struct node *forward = differentiated(precision, node);
     if (forward && op_is(forward->op, CLASS_CONTRACTION))
         choice->operand = precision->choices[forward->id].operand;
-    else if (sums_turns(forward) && is_half_forward(precision, node))
+    else if (differentiates_in_loop(precision, forward) && is_half_forward(precision, node))
         choice->operand = precision->policy->half;
     else if (precision_in_operator(choice))
         choice->operand = ELEMENT_F32;
