@@ -138,6 +138,7 @@ struct assembly {
     int *fetched;                       /* by node id: the last strip, from 1, that loaded or made it */
     struct program_strip *entry_strips; /* stb_ds array */
     uint64_t base;                      /* where a body's own values begin in scratch; 0 outside of loops */
+    int *put_out; /* of a body, by node id: the output, from 1, that the node is as it is stored; NULL: none */
 };
 
 static uint32_t input_index(struct assembly *assembly, const char *name)
@@ -161,6 +162,9 @@ static struct program_place place_of(struct assembly *assembly, const struct nod
 {
     const struct placement *placement = &node->placement;
     uint64_t within = (uint64_t)(placement->offset + offset);
+    int output = assembly->put_out ? assembly->put_out[node->id] - 1 : -1;
+    if (output >= 0)
+        return (struct program_place){(enum program_space)PLACE_OUTPUT, (uint32_t)output, (uint64_t)offset};
     if (assembly->graph->body && (node->op == OP_input || node->op == OP_output))
         return (struct program_place){node->op == OP_input ? (enum program_space)PLACE_OPERAND
                                                            : (enum program_space)PLACE_OUTPUT,
@@ -609,6 +613,17 @@ static struct loop_places places_of_loop(struct assembly *assembly, const struct
     return places;
 }
 
+/* Outputs that no kernel stores are the results of contractions. */
+static void find_put_out(struct assembly *body)
+{
+    body->put_out = ARENA_ARRAY(body->assembler->arena, int, arrlen(body->graph->nodes));
+    for (ptrdiff_t i = 0; i < arrlen(body->graph->nodes); i++) {
+        const struct node *node = body->graph->nodes[i];
+        if (node->op == OP_output && !node->kernel)
+            body->put_out[node->operands[0]->id] = loop_number(node) + 1;
+    }
+}
+
 /* The body's steps are made once, its kernels too, and stand in the program once for each turn. */
 static void add_loop(struct assembly *assembly, const struct kernel_use *use)
 {
@@ -624,6 +639,7 @@ static void add_loop(struct assembly *assembly, const struct kernel_use *use)
     struct kernel_set set = kernels_find(body, assembler->arena);
     inner.strips = strips_find(&set, assembler->target, assembler->arena);
     inner.fetched = ARENA_ARRAY(assembler->arena, int, arrlen(body->nodes));
+    find_put_out(&inner);
     add_kernels(&inner, &set);
     for (int run = 0; run < use->contraction->attributes->loop.turns; run++)
         add_run(assembly, &inner, &places, run);

@@ -8,8 +8,8 @@
  *   - what the body puts out by a cast from a half goes out as the half, and is cast by who takes it;
  *   - what all that take it cast to a half is cast in the body.
  *
- * What is carried has one type at both ends of a turn and before the loop, so it changes only where all agree. A half is
- * widened exactly and rounded once, wherever that stands, so every value keeps its bits.
+ * What is carried has one type at both ends of a turn and before the loop, so it changes only where all agree. A half
+ * is widened exactly and rounded once, wherever that stands, so every value keeps its bits.
  *
  * Requires: casts have run, nothing fused. Preserves: values. What became useless stays for dce. */
 #include "passes/loops.h"
@@ -38,8 +38,7 @@ static enum element cast_by_all(const struct graph *graph, const struct node *no
             const struct node *user = graph->nodes[i];
             if (user->operands[k] != node)
                 continue;
-            if (user->op != OP_cast || !element_is_half(user->type.element) ||
-                (found && found != user->type.element))
+            if (user->op != OP_cast || !element_is_half(user->type.element) || (found && found != user->type.element))
                 return ELEMENT_NONE;
             found = user->type.element;
         }

@@ -32,6 +32,7 @@ struct fact {
     struct node *contraction; /* the last of a chain: what it is appended to */
     bool has_sum, has_m2;     /* of the last of a chain: its contraction takes these statistics of it */
     bool stored;
+    bool put_out;            /* a contraction's result in the body of a loop that is an output as it is stored */
     bool inside;             /* of a pattern: computed by its kernel and by no other */
     struct pattern *pattern; /* what gives this node */
 };

@@ -322,9 +322,25 @@ static bool waits(const struct fuser *fuser, const struct node *node)
     return node->op == OP_write && node->region == REGION_UPDATE && !fuser->context->debug_unfused;
 }
 
+/* An output of a body that is the result of a contraction: the library leaves it where the loop wants it (codegen's
+ * loop_places.h), and no kernel copies it. Emulated halves lie unrounded, which only loads of contractions know. */
+static bool is_put_out(struct fuser *fuser, const struct node *node)
+{
+    const struct node *value = node->operands[0];
+    struct fact *fact = &fuser->facts[value->id];
+    if (!fuser->graph->body || node->op != OP_output || !fact->contraction || !fact->stored || fact->put_out ||
+        value->type.element != node->type.element || target_emulates(fuser->context->target, value->type.element) ||
+        !pass_may_rewrite(fuser->context))
+        return false;
+    fact->put_out = true;
+    return true;
+}
+
 static void place_effect(struct fuser *fuser, struct node *node)
 {
     struct fact *fact = &fuser->facts[node->id];
+    if (is_put_out(fuser, node))
+        return;
     fact->stored = true;
     if (waits(fuser, node)) {
         arrput(fuser->effects, node);

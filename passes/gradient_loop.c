@@ -1,8 +1,8 @@
 /* Pass gradients, loops: the gradient of a loop is another one that runs its turns from the last to the first.
  *
  * Its body does the turn again, from what the turn began with, and then goes backwards through it. What a turn began
- * with is what the turn before left, so the loop stacks whatever it carries, and the results of products, which cost too
- * much to be done again. The new loop carries
+ * with is what the turn before left, so the loop stacks whatever it carries, and the results of products, which cost
+ * too much to be done again. The new loop carries
  *
  *   the gradients of what the loop carries, from those of what it left in the end to those of what it began with;
  *   the sums of the gradients of what it captures;
