@@ -1,8 +1,8 @@
 /* Pass gradients, loops: the gradient of a loop is another one that runs its turns from the last to the first.
  *
  * Its body does the turn again, from what the turn began with, and then goes backwards through it. What a turn began
- * with is what the turn before left, so the loop stacks whatever it carries, and the results of products, which cost
- * too much to be done again. The new loop carries
+ * with is what the turn before left, so the loop stacks whatever it carries, and the results of products and
+ * elementary functions, which cost too much to be done again. The new loop carries
  *
  *   the gradients of what the loop carries, from those of what it left in the end to those of what it began with;
  *   the sums of the gradients of what it captures;
@@ -80,10 +80,15 @@ static struct node *stack_of(struct reversal *reversal, struct node *value)
     return loop_result(&builder, reversal->loop, body, number);
 }
 
-/* Products are kept from the forward turns; all else is done again. */
+enum { KEPT_FLOPS = 8 }; /* of an elementary function, an element */
+
+/* Products and elementary functions are kept from the forward turns; all else is done again. */
 static bool is_kept(const struct node *node)
 {
-    return op_is(node->op, CLASS_CONTRACTION) && node->type.shape.rank < RANK_MAX;
+    bool costly = op_is(node->op, CLASS_CONTRACTION) ||
+                  (op_is(node->op, CLASS_POINTWISE) && op_info(node->op)->flops >= KEPT_FLOPS &&
+                   element_is_float(node->type.element));
+    return costly && node->type.shape.rank < RANK_MAX && shape_elements(&node->type.shape) > 1;
 }
 
 static void add_carries(struct reversal *reversal)

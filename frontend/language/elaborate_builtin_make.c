@@ -27,6 +27,22 @@ static bool wanted_shape(struct builtin_call *call, int index, struct shape *sha
     return true;
 }
 
+/* Draws in a rolled repeat are made for all turns at once: false after a diagnostic where that is too much. */
+static bool draws_fit(struct builtin_call *call, const struct shape *shape)
+{
+    struct elaborator *e = call->e;
+    struct shape all = *shape;
+    for (const struct rolled *rolled = e->draw_path ? NULL : e->rolled; rolled; rolled = rolled->outer) {
+        if (all.rank == RANK_MAX) {
+            report(e, E0211, call->span, NULL,
+                   "a tensor has at most %d axes, and draws in a rolled repeat have one more", RANK_MAX);
+            return false;
+        }
+        all.dimension[all.rank++] = rolled->turns;
+    }
+    return shape_fits(e, &all, call->span);
+}
+
 BUILTIN(full)
 {
     struct shape shape;
@@ -303,7 +319,7 @@ BUILTIN(uniform)
     struct shape shape;
     struct axis axes[RANK_MAX];
     if (!draw_bounds(call, (const char *const[]){"the lower bound", "the upper bound"}, bounds) ||
-        !wanted_shape(call, 2, &shape, axes))
+        !wanted_shape(call, 2, &shape, axes) || !draws_fit(call, &shape))
         return (struct value){0};
     struct node *node = affine(&call->e->builder, draw(call->e, &shape), bounds[1] - bounds[0], bounds[0]);
     return value_tensor_axes(call->e, node, axes);
@@ -316,7 +332,7 @@ BUILTIN(normal)
     struct shape shape;
     struct axis axes[RANK_MAX];
     if (!draw_bounds(call, (const char *const[]){"the mean", "the deviation"}, bounds) ||
-        !wanted_shape(call, 2, &shape, axes))
+        !wanted_shape(call, 2, &shape, axes) || !draws_fit(call, &shape))
         return (struct value){0};
     struct builder *builder = &call->e->builder;
     struct node *u = affine(builder, draw(call->e, &shape), -1, 1), *v = draw(call->e, &shape);
@@ -332,7 +348,7 @@ BUILTIN(bernoulli)
     struct shape shape;
     struct axis axes[RANK_MAX];
     if (!want_number(call->e, &call->values[0], call->spans[0], "the probability", &p) ||
-        !wanted_shape(call, 1, &shape, axes))
+        !wanted_shape(call, 1, &shape, axes) || !draws_fit(call, &shape))
         return (struct value){0};
     struct builder *builder = &call->e->builder;
     struct node *node = build_binary(builder, OP_lt, draw(call->e, &shape), build_constant(builder, p, ELEMENT_F32));

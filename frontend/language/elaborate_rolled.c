@@ -521,6 +521,14 @@ static void finish(struct elaborator *e, struct rolled *rolled, const struct col
 static bool may_roll(struct elaborator *e, const struct ast_statement *statement, struct bound *bound)
 {
     const struct ast_name *label = &statement->repeat.label;
+    bool rule = false;
+    for (const struct frame *frame = e->frame; frame; frame = frame->caller)
+        rule |= frame->state_prefix != NULL;
+    if (!e->builder.graph || e->builder.graph == e->init || rule) {
+        report(e, E0414, statement->span, NULL, "a rolled repeat stands in the model, not in %s",
+               rule ? "an optimizer or a scale's rule" : "what is computed before it runs");
+        return false;
+    }
     look_at_block(e, statement->repeat.body, bound);
     if (label->name)
         refuse(e, label->span, "a label, which names an instance for each turn,", bound);

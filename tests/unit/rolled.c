@@ -51,7 +51,8 @@ static const char *const cases[] = {
     "total = 0; repeat @ t in 0..5 { total = total + mean(x[:, t] ^ 2) }; y = total",
 };
 
-static const char model[] = "module cell(x: [b, k], h: [b, n]) {\n"
+static const char model[] = "function looped(n) { a = n; repeat rolled t in 0..2 { a = a + 1 }; return a }\n"
+                            "module cell(x: [b, k], h: [b, n]) {\n"
                             "    param u: [n, n] ~ normal(0, 0.4)\n"
                             "    return tanh(linear(x, n) + h @ u)\n"
                             "}\n"
@@ -227,6 +228,9 @@ static const struct {
     {"h = x[:, 0]; repeat rolled t in 0..5 { v = h; h = v }; y = v", "there is no value `v`"},
     {"h = x[:, 0]; repeat rolled t in 0..5 { output o = h }; y = h", "a declaration has no place"},
     {"h = x[:, 0]; repeat rolled t in 0..5 { h = h + grad(sum(h * h), h) }; y = h", "`grad` has no place"},
+    {"param v: [3] ~ looped(3); y = v", "not in what is computed before it runs"},
+    {"y = x; z = zeros([looped(2)])", "a size must be known at compile time"},
+    {"y = x; repeat rolled t in 0..3 { y = y + sum(uniform(shape = [1, 1, 1, 1, 1, 1, 1, 1])) }", "one more"},
     {"h = x[:, 0]; repeat twice t in 0..5 { h = h + 1 }; y = h", "only `repeat rolled`"},
 };
 
