@@ -52,10 +52,13 @@ enum reduction_kind reduction_kind(const struct node *node)
     return changes == 1 && first == 1 ? REDUCTION_COLUMN : REDUCTION_ROW;
 }
 
+/* 64 blocks keep a CPU busy; of a large tensor (the gradient of an embedding, say) a GPU wants more. */
+enum { BLOCKS = 64, BLOCK_MIN = 32, BLOCK_MAX = 16384 };
+
 int64_t reduction_block(int64_t count)
 {
-    int64_t block = ((count + 63) / 64 + 15) / 16 * 16;
-    return block < 32 ? 32 : block;
+    int64_t block = ((count + BLOCKS - 1) / BLOCKS + 15) / 16 * 16;
+    return block < BLOCK_MIN ? BLOCK_MIN : block > BLOCK_MAX ? BLOCK_MAX : block;
 }
 
 int64_t reduction_items(int64_t count)
