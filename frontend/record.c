@@ -112,6 +112,17 @@ static bool record_with(struct recorder *recorder, const char *weights)
     return done;
 }
 
+/* Examples that were left out make a mean's gradients larger than they are in training. */
+static void say_examples(const struct recorder *recorder, FILE *out)
+{
+    int64_t batch = recorder->session->compilation.settings->batch;
+    if (recorder->examples >= batch)
+        return;
+    fprintf(out, "recorded on %lld of a batch's %lld examples: ", (long long)recorder->examples, (long long)batch);
+    fprintf(out, "in training, gradients of a loss that is a mean are up to %.1f times smaller\n",
+            (double)batch / (double)recorder->examples);
+}
+
 /* The values of which f16 would lose most, by name. */
 static void say_losses(const struct recorder *recorder, FILE *out)
 {
@@ -131,6 +142,7 @@ static void say_losses(const struct recorder *recorder, FILE *out)
     }
     if (!said)
         fprintf(out, "f16 loses under 0.1 %% of every named value, even unscaled\n");
+    say_examples(recorder, out);
 }
 
 static int write_file(struct recorder *recorder, const char *path)
