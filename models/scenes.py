@@ -2,8 +2,9 @@
 
 Each of COUNT scenes (2000) is 128 x 128 pixels of faint noise with one to four items on it, each enlarged once to twice,
 which hardly overlap. Fields: image u8 [n, 1, 128, 128]; box f32 [n, 4, 4], left, top, right, bottom around an item's
-pixels as shares of the side; label i32 [n, 4], the item's class + 1, or 0 where there is no further item. The same
-arguments give the same scenes. FOLDER has the training set as IDX files.
+pixels as shares of the side; label i32 [n, 4], the item's class + 1, or 0 where there is no further item. A tenth as many
+scenes, of items of the test set, are the archive's test set. The same arguments give the same scenes. FOLDER has
+Fashion-MNIST as IDX files.
 """
 import array
 import gzip
@@ -17,11 +18,11 @@ SIDE, OBJECTS, ITEM = 128, 4, 28
 FOLDER = "/usr/share/datasets/fashion-mnist"
 
 
-def read_items(folder):
-    """Pixels of all items, and their classes."""
-    with gzip.open(os.path.join(folder, "train-images-idx3-ubyte.gz")) as file:
+def read_items(folder, part):
+    """Pixels of all items of a part, and their classes."""
+    with gzip.open(os.path.join(folder, part + "-images-idx3-ubyte.gz")) as file:
         pixels = file.read()[16:]
-    with gzip.open(os.path.join(folder, "train-labels-idx1-ubyte.gz")) as file:
+    with gzip.open(os.path.join(folder, part + "-labels-idx1-ubyte.gz")) as file:
         return pixels, file.read()[8:]
 
 
@@ -76,19 +77,26 @@ def write_array(archive, name, kind, shape, data):
     archive.writestr(name + ".npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + data)
 
 
-def main():
-    out, count = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 2000
-    pixels, labels = read_items(sys.argv[3] if len(sys.argv) > 3 else FOLDER)
-    draw, images, boxes, classes = random.Random(1), [], array.array("f"), array.array("i")
+def write_scenes(archive, folder, draw, count, items):
+    """Scenes of these items as arrays in a folder of the archive."""
+    (pixels, labels), images, boxes, classes = items, [], array.array("f"), array.array("i")
     for _ in range(count):
         image, box, label = scene(draw, pixels, labels)
         images.append(image)
         boxes.extend(box)
         classes.extend(label)
+    write_array(archive, folder + "image", "|u1", (count, 1, SIDE, SIDE), b"".join(images))
+    write_array(archive, folder + "box", "<f4", (count, OBJECTS, 4), boxes.tobytes())
+    write_array(archive, folder + "label", "<i4", (count, OBJECTS), classes.tobytes())
+
+
+def main():
+    out, count = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 2000
+    folder, draw = sys.argv[3] if len(sys.argv) > 3 else FOLDER, random.Random(1)
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        write_array(archive, "image", "|u1", (count, 1, SIDE, SIDE), b"".join(images))
-        write_array(archive, "box", "<f4", (count, OBJECTS, 4), boxes.tobytes())
-        write_array(archive, "label", "<i4", (count, OBJECTS), classes.tobytes())
+        write_scenes(archive, "", draw, count, read_items(folder, "train"))
+        write_scenes(archive, "test/", draw, max(count // 10, 1), read_items(folder, "t10k"))
 
 
-main()
+if __name__ == "__main__":
+    main()

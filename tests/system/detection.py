@@ -1,22 +1,22 @@
 """Detection against plain Python: detection.py CASTOR.
 
 Boxes that non-maximum suppression keeps, and which of them are right; and mean average precision over a data set, whose
-last batch is a part of one, beside other metrics of totals. The data that models/README.md has for ssd.net come with their
+last batch is a part of one, beside other metrics of totals. The data that models/trained.py has for ssd.net come with their
 boxes as they are. On the host and, where there is one, on the simulated GPU,
 which must have the same bits. The boxes are drawn so that no overlap is near the threshold.
 """
 import json
 import os
 import random
-import re
 import subprocess
 import sys
 import tempfile
 
 from castor import CASTOR, ROOT, castor, check, finish
 
-sys.path.insert(0, os.path.join(ROOT, "tests", "pytorch"))
+sys.path[:0] = [os.path.join(ROOT, "tests", "pytorch"), os.path.join(ROOT, "models")]
 import safetensors
+import trained
 
 NET = """
 model (box: f32[batch, 3, n, 4], score: f32[batch, 3, n], object: f32[batch, 3, 4, 4], real: bool[batch, 3, 4]) {
@@ -216,8 +216,8 @@ def check_scenes(folder):
     if made.returncode:
         print("no Fashion-MNIST here, so no scenes of it")
         return
-    with open(os.path.join(ROOT, "models", "README.md")) as file:
-        line = re.search(r"ssd\.net .*--data '(.*?)'", file.read()).group(1).replace("\\|", "|").replace("scenes.npz", scenes)
+    words = trained.row_words(next(row for row in trained.ROWS if row.model == "ssd"))
+    line = words[words.index("--data") + 1].replace("scenes.npz", scenes)
     with open(net, "w") as file:
         file.write(SCENES.replace("MODEL", os.path.join(ROOT, "models", "ssd.net")))
     safetensors.write(weights, {"weight": ("F32", [1], [1])})
