@@ -238,19 +238,6 @@ bool attention_in_chunks(const struct view *view)
     return true;
 }
 
-/* A vector in memory along the last axis. */
-static struct node *bias_vector(struct node *node)
-{
-    struct view view;
-    int rank = node->type.shape.rank;
-    if (!view_find(node, &view) || view.base->op != OP_read || view.base->type.element != ELEMENT_F32 || view.offset)
-        return NULL;
-    for (int i = 0; i < rank; i++)
-        if (node->type.shape.dimension[i] > 1 && view.stride[i] != (i == rank - 1))
-            return NULL;
-    return view.base;
-}
-
 /* Does one row of the operand lie in one row of what it is a view of, and a head's everywhere at the same place? */
 static bool rows_match(const struct view *view, int64_t columns)
 {
@@ -269,11 +256,11 @@ static void look_through_bias(struct attention_source *source)
     if (sum->op != OP_add || sum->kernel || !type_row_major(&sum->type))
         return;
     for (int i = 0; i < 2; i++) {
-        struct node *bias = bias_vector(sum->operands[i]);
+        struct node *bias = view_row_vector(sum->operands[i]);
         int64_t columns = sum->type.shape.dimension[sum->type.shape.rank - 1];
-        if (!bias || !view_find(sum->operands[1 - i], &stored) || !view_is_alias(&stored) ||
-            !op_is(stored.base->op, CLASS_CONTRACTION) || stored.base->type.element != sum->type.element ||
-            !rows_match(&source->view, columns))
+        if (!bias || bias->type.element != ELEMENT_F32 || !view_find(sum->operands[1 - i], &stored) ||
+            !view_is_alias(&stored) || !op_is(stored.base->op, CLASS_CONTRACTION) ||
+            stored.base->type.element != sum->type.element || !rows_match(&source->view, columns))
             continue;
         source->view.base = stored.base;
         source->bias = bias;

@@ -122,14 +122,7 @@ static void retype(struct graph *graph, struct node *node, enum element half)
             user->operands[k] = wide;
         }
     }
-    struct node **nodes = graph_take_nodes(graph);
-    for (ptrdiff_t i = 0; i < arrlen(nodes); i++) {
-        graph_map_operands(nodes[i]);
-        if (!nodes[i]->replacement)
-            graph_append(graph, nodes[i]);
-    }
-    arrfree(nodes);
-    graph_number(graph);
+    graph_apply_replacements(graph);
 }
 
 static void retype_output(struct edges *edges, struct node *output, enum element half)

@@ -77,26 +77,17 @@ static struct node *behind_reshapes(struct node *node)
     return node;
 }
 
-/* A vector in memory along the last axis. */
 static bool is_bias(struct node *node)
 {
-    struct view view;
-    int last = node->type.shape.rank - 1;
-    if (node->op == OP_cast)
-        node = node->operands[0];
-    if (!view_find(node, &view) || view.base->op != OP_read || view.offset)
-        return false;
-    for (int i = 0; i <= last; i++)
-        if (node->type.shape.dimension[i] > 1 && view.stride[i] != (i == last))
-            return false;
-    return true;
+    return view_row_vector(node->op == OP_cast ? node->operands[0] : node);
 }
 
 static bool is_product(const struct node *node, const struct node *sum)
 {
     enum element element = node->operands[0]->type.element;
     int64_t columns = sum->type.shape.dimension[sum->type.shape.rank - 1];
-    return node->op == OP_matmul && node->type.shape.rank == 2 && element == sum->type.element && element == node->operands[1]->type.element &&
+    return node->op == OP_matmul && node->type.shape.rank == 2 && element == sum->type.element &&
+           element == node->operands[1]->type.element &&
            (node->type.element == element || node->type.element == ELEMENT_F32) &&
            node->type.shape.dimension[node->type.shape.rank - 1] == columns && columns % COLUMNS_MULTIPLE == 0 &&
            type_row_major(&node->type);
@@ -121,9 +112,8 @@ bool gelu_match_product(struct node *result, struct gelu_product *found)
 
 bool gelu_bias_fits(const struct gelu_product *found)
 {
-    struct view view;
-    return found->bias->op != OP_cast && view_find(found->bias, &view) &&
-           view.base->type.element == found->sum->type.element;
+    const struct node *vector = view_row_vector(found->bias);
+    return vector && vector->type.element == found->sum->type.element;
 }
 
 /* ---- the pass ---- */

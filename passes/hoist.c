@@ -168,16 +168,9 @@ static struct node *make_outside(const struct hoist *hoist, const struct node *n
 /* Users of what has left take it from its input. */
 static void take_from_inputs(struct graph *body, struct node *const *left, struct node *const *inputs)
 {
-    struct node **nodes = graph_take_nodes(body);
     for (ptrdiff_t i = 0; i < arrlen(left); i++)
         left[i]->replacement = inputs[i];
-    for (ptrdiff_t i = 0; i < arrlen(nodes); i++) {
-        graph_map_operands(nodes[i]);
-        if (!nodes[i]->replacement)
-            graph_append(body, nodes[i]);
-    }
-    arrfree(nodes);
-    graph_number(body);
+    graph_apply_replacements(body);
 }
 
 static bool reads(const struct graph *body, const char *symbol)

@@ -1,6 +1,8 @@
 /* What several rewriting passes ask of a node. */
 #include "passes/rewrite.h"
 
+#include <stb/stb_ds.h>
+
 bool movement_rounds(const struct node *movement)
 {
     return movement->type.element != movement->operands[0]->type.element;
@@ -81,4 +83,16 @@ void node_replace(struct node *node, struct node *by)
     node->replacement = by;
     if (!by->name)
         by->name = node->name;
+}
+
+void graph_apply_replacements(struct graph *graph)
+{
+    struct node **nodes = graph_take_nodes(graph);
+    for (ptrdiff_t i = 0; i < arrlen(nodes); i++) {
+        graph_map_operands(nodes[i]);
+        if (!nodes[i]->replacement)
+            graph_append(graph, nodes[i]);
+    }
+    arrfree(nodes);
+    graph_number(graph);
 }

@@ -25,6 +25,9 @@ bool node_is_transpose(const struct node *node);
 /* Reads a matmul's operands through transposes, by its flags. True when something changed. */
 bool matmul_fold_transposes(struct arena *arena, struct node *matmul);
 
+/* Users take what their operands were replaced by; nodes that have been replaced go. Numbers the graph. */
+void graph_apply_replacements(struct graph *graph);
+
 /* Lets `node` be replaced by `by` from now on; a name that only the former has moves to the latter. */
 void node_replace(struct node *node, struct node *by);
 

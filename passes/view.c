@@ -122,6 +122,18 @@ bool view_find(struct node *node, struct view *view)
     return length < CHAIN_MAX;
 }
 
+struct node *view_row_vector(struct node *node)
+{
+    struct view view;
+    int last = node->type.shape.rank - 1;
+    if (!view_find(node, &view) || view.base->op != OP_read || view.offset)
+        return NULL;
+    for (int i = 0; i <= last; i++)
+        if (node->type.shape.dimension[i] > 1 && view.stride[i] != (i == last))
+            return NULL;
+    return view.base;
+}
+
 static void undo_permute(const struct node *node, struct view *view)
 {
     int64_t stride[RANK_MAX];
