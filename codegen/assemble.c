@@ -6,6 +6,7 @@
 #include "codegen/convolution_kernel.h"
 #include "codegen/kernel.h"
 #include "codegen/loop_places.h"
+#include "codegen/share.h"
 #include "codegen/templates.h"
 #include "ir/scope.h"
 #include "passes/memory.h"
@@ -54,6 +55,7 @@ struct assembler {
     struct arena *arena;
     struct program *program;
     struct program_kernel *kernels; /* stb_ds array */
+    bool *generated;                /* stb_ds array, by kernel: it was printed, and is of no template */
     struct program_origin *origins; /* stb_ds array */
     struct origin_entry *known_origins;
     struct text_entry *bodies;    /* stb_ds string hash: body -> kernel */
@@ -277,6 +279,7 @@ static uint32_t kernel_index(struct assembler *assembler, const struct kernel *k
                                   .cooperative = kernel->cooperative};
     shput(assembler->bodies, kernel->body, (int)arrlen(assembler->kernels));
     arrput(assembler->kernels, made);
+    arrput(assembler->generated, true);
     return (uint32_t)arrlen(assembler->kernels) - 1;
 }
 
@@ -434,6 +437,7 @@ static uint32_t template_index(struct assembler *assembler, enum template_kind k
     };
     shput(assembler->bodies, key, (int)arrlen(assembler->kernels));
     arrput(assembler->kernels, made);
+    arrput(assembler->generated, false);
     assembler->templates |= kind;
     return (uint32_t)arrlen(assembler->kernels) - 1;
 }
@@ -737,7 +741,10 @@ struct program *assemble_program(const struct module *module, const struct targe
     program->kernels = allocate(&assembler, arrlenu(assembler.kernels), sizeof *program->kernels);
     if (assembler.kernels)
         memcpy(program->kernels, assembler.kernels, sizeof *program->kernels * arrlenu(assembler.kernels));
+    if (target->language == LANGUAGE_CUDA)
+        share_kernels(program, assembler.generated, arena);
     arrfree(assembler.kernels);
+    arrfree(assembler.generated);
     shfree(assembler.bodies);
     shfree(assembler.names);
     shfree(assembler.variables);

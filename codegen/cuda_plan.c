@@ -30,6 +30,14 @@ int64_t cuda_columns(const struct lowered *lowered, const struct loop_nest *nest
     return columns;
 }
 
+int cuda_parameter(const struct lowered *lowered, int buffer)
+{
+    int parameter = 0;
+    for (int i = 0; i < buffer; i++)
+        parameter += !lowered->buffers[i].scratch;
+    return parameter;
+}
+
 int64_t cuda_saved_offset(const struct cuda_plan *plan, int value)
 {
     for (ptrdiff_t i = 0; i < arrlen(plan->saved); i++)
@@ -38,8 +46,7 @@ int64_t cuda_saved_offset(const struct cuda_plan *plan, int value)
     return -1;
 }
 
-/* Of a nest: not its own work, but what is left when all its blocks are done. */
-static bool is_end(const struct cuda_task *task)
+bool cuda_is_end(const struct cuda_task *task)
 {
     return task->scheme == CUDA_FINISH || task->scheme == CUDA_FINISH_WAYS || task->scheme == CUDA_TOTAL;
 }
@@ -273,7 +280,7 @@ static struct use use_of(const struct lowered *lowered, const struct cuda_task *
         return use;
     }
     add_use(&use, lowered, nest->bodies[BODY_NEST]);
-    if (is_end(task)) {
+    if (cuda_is_end(task)) {
         add_use(&use, lowered, nest->bodies[task->scheme == CUDA_TOTAL ? BODY_TOTAL : BODY_FINISH]);
         return use;
     }
@@ -311,7 +318,7 @@ static bool any_shared(const struct lowered *lowered, const int *a, const int *b
 static bool must_wait(const struct lowered *lowered, const struct cuda_task *tasks, const struct use *uses, int task,
                       int other)
 {
-    if (is_end(&tasks[task]) && !is_end(&tasks[other]) && tasks[task].nest == tasks[other].nest)
+    if (cuda_is_end(&tasks[task]) && !cuda_is_end(&tasks[other]) && tasks[task].nest == tasks[other].nest)
         return true;
     return any_shared(lowered, uses[task].loads, uses[other].stores) ||
            any_shared(lowered, uses[task].stores, uses[other].loads) ||
@@ -434,7 +441,7 @@ static void place_values(struct cuda_plan *plan, const struct lowered *lowered)
     for (ptrdiff_t i = 0; i < arrlen(plan->tasks); i++) {
         const struct loop_nest *nest = &lowered->nests[plan->tasks[i].nest];
         int stage = plan->tasks[i].stage;
-        bool end = is_end(&plan->tasks[i]);
+        bool end = cuda_is_end(&plan->tasks[i]);
         need_items(plan, lowered, nest->bodies[BODY_NEST], stage);
         for (int body = BODY_OUTER; body < BODY_COUNT; body++)
             if (end == (body == BODY_FINISH || body == BODY_TOTAL))
@@ -513,6 +520,35 @@ static void save_for_columns(struct cuda_plan *plan, const struct lowered *lower
     }
 }
 
+/* ---- names ---- */
+
+static void name(struct cuda_plan *plan, const int *buffers, const struct cuda_pick *picks)
+{
+    for (ptrdiff_t i = 0; i < arrlen(buffers); i++)
+        plan->named[buffers[i]] |= cuda_find_pick(picks, PICK_BUFFER, buffers[i]) < 0;
+}
+
+/* A buffer that only tasks of groups take from their tables needs none. */
+static void name_buffers(struct cuda_plan *plan, const struct lowered *lowered)
+{
+    struct use early = {0};
+    for (ptrdiff_t i = 0; i < arrlen(lowered->buffers); i++)
+        arrput(plan->named, i == lowered->overflow);
+    add_use(&early, lowered, lowered->items);
+    name(plan, early.loads, NULL);
+    arrfree(early.loads);
+    for (ptrdiff_t i = 0; i < arrlen(plan->tasks); i++) {
+        const struct cuda_group *group = cuda_group_of(plan, &plan->tasks[i]);
+        if (group && group->leader != i)
+            continue;
+        struct use use = use_of(lowered, &plan->tasks[i]);
+        name(plan, use.loads, group ? group->picks : NULL);
+        name(plan, use.stores, group ? group->picks : NULL);
+        arrfree(use.loads);
+        arrfree(use.stores);
+    }
+}
+
 struct cuda_plan cuda_plan_make(const struct lowered *lowered)
 {
     struct cuda_plan plan = {.workspace = lowered->workspace};
@@ -526,11 +562,15 @@ struct cuda_plan cuda_plan_make(const struct lowered *lowered)
     for (ptrdiff_t i = 0; i < arrlen(plan.tasks); i++)
         if (plan.tasks[i].scheme == CUDA_ROWS_COLUMNS)
             save_for_columns(&plan, lowered, &lowered->nests[plan.tasks[i].nest]);
+    cuda_plan_alike(&plan, lowered);
+    name_buffers(&plan, lowered);
     return plan;
 }
 
 void cuda_plan_free(struct cuda_plan *plan)
 {
+    cuda_plan_free_groups(plan);
+    arrfree(plan->named);
     arrfree(plan->tasks);
     arrfree(plan->value_stage);
     arrfree(plan->totals);

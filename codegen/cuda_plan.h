@@ -34,6 +34,22 @@ struct cuda_task {
     int64_t parts;  /* CUDA_SCATTER; for others: results of each FULL reduction, to be merged */
     int64_t items;  /* pieces of work, where a thread takes one */
     int64_t blocks; /* 0: nothing to do */
+    int group;      /* of tasks that are alike; -1: none */
+};
+
+/* What is not the same for the tasks of a group (cuda_alike.c): by member, the number of a parameter or of an integer,
+ * or an offset in the workspace. */
+enum cuda_pick_kind { PICK_BUFFER, PICK_INTEGER, PICK_TOTAL, PICK_SAVED };
+struct cuda_pick {
+    enum cuda_pick_kind kind;
+    int number;      /* the first member's buffer, integer, reduction or value */
+    int64_t *places; /* stb_ds array */
+};
+
+/* Tasks of one stage that differ in their picks alone. The first is printed for all. */
+struct cuda_group {
+    int leader, members;
+    struct cuda_pick *picks; /* stb_ds array */
 };
 
 struct cuda_saved {
@@ -52,9 +68,11 @@ struct cuda_plan {
     struct cuda_task *tasks;  /* stb_ds array, by nest */
     int stages, joint;        /* the first `joint` stages are done by the whole grid, the others by its last block */
     int64_t blocks;           /* of the largest joint stage; 1 where there is none */
+    struct cuda_group *groups; /* stb_ds array */
     int *value_stage;         /* stb_ds array, by value: the stage at whose start a value of BODY_KERNEL is computed */
     uint64_t *totals;         /* stb_ds array, by reduction: offset of the blocks' results in the workspace */
     struct cuda_saved *saved; /* stb_ds array */
+    bool *named;              /* stb_ds array, by buffer: has a name in all of the kernel */
     uint64_t workspace;       /* bytes, that of the lowering included */
     struct cuda_kept *kept;   /* stb_ds array */
     int residents;            /* blocks that a multiprocessor is to hold; 0: as many as it can */
@@ -70,6 +88,18 @@ void cuda_plan_again(struct cuda_plan *plan, const struct lowered *lowered);
 const struct cuda_kept *cuda_kept_load(const struct cuda_plan *plan, int value);
 const struct cuda_kept *cuda_kept_store(const struct cuda_plan *plan, int store);
 
+/* Finds the tasks that are alike. */
+void cuda_plan_alike(struct cuda_plan *plan, const struct lowered *lowered);
+/* The group that a task shares with others; NULL. */
+const struct cuda_group *cuda_group_of(const struct cuda_plan *plan, const struct cuda_task *task);
+void cuda_plan_free_groups(struct cuda_plan *plan);
+/* The number of a pick, -1: there is none of this kind and number. */
+int cuda_find_pick(const struct cuda_pick *picks, enum cuda_pick_kind kind, int number);
+/* The number of a buffer that is none of the workspace's among the kernel's parameters. */
+int cuda_parameter(const struct lowered *lowered, int buffer);
+
+/* Is the task what is left when all blocks of its nest are done? */
+bool cuda_is_end(const struct cuda_task *task);
 /* Columns of a nest: places of the inner loops and the vector. */
 int64_t cuda_columns(const struct lowered *lowered, const struct loop_nest *nest);
 /* The offset of a value that the columns need, -1 for one that they do not. */

@@ -15,6 +15,7 @@ struct printer {
     int lanes;                    /* host: of the vector loop's body now printed: LANES, or what is left at its end */
     const struct cuda_task *task; /* CUDA: now printed */
     const struct cuda_plan *plan;
+    const struct cuda_pick *picks;   /* CUDA: what is not the same for all tasks that are printed as one now */
     int phase;                       /* CUDA: of the nest, now printed */
     bool *fixed_value, *fixed_index; /* CUDA: by number: stands before the loop over the rows now printed */
     bool packed;                     /* CUDA: the vector variable stands for the first of several neighbours */
@@ -24,6 +25,8 @@ struct printer {
 const char *print_value_name(struct printer *printer, int value);
 const char *print_buffer_name(struct printer *printer, int buffer);
 const char *print_lane_type(const struct printer *printer, enum lane_kind lane);
+/* An integer of the kernel's step. */
+const char *print_integer(struct printer *printer, int integer);
 /* "sum_float": the accumulator type of a reduction, prefix of its functions. */
 const char *print_accumulator(struct printer *printer, const struct reduction *reduction);
 /* sum + factor * factor_of, and sum + constant; "" is an empty sum. */

@@ -16,14 +16,15 @@ static void print_buffers(struct printer *printer)
     char type[TYPE_TEXT];
     for (int i = 0; i < arrlen(lowered->buffers); i++) {
         const struct kernel_buffer *buffer = &lowered->buffers[i];
-        if (!buffer->scratch)
+        if (!buffer->scratch && printer->plan->named[i])
             text_line(&printer->text, "char *const %s = given.buffer[%d]; /* %s */", print_buffer_name(printer, i),
-                      parameter++, type_format(&buffer->node->type, type, sizeof type));
+                      parameter, type_format(&buffer->node->type, type, sizeof type));
+        parameter += !buffer->scratch;
     }
     if (printer->plan->workspace)
         text_line(&printer->text, "char *const workspace = given.buffer[%d];", parameter);
     for (int i = 0; i < arrlen(lowered->buffers); i++)
-        if (lowered->buffers[i].scratch)
+        if (lowered->buffers[i].scratch && printer->plan->named[i])
             text_line(&printer->text, "char *const %s = workspace + %llu;", print_buffer_name(printer, i),
                       (unsigned long long)lowered->buffers[i].offset);
 }
@@ -54,6 +55,49 @@ static void print_kernel_items(struct printer *printer, int stage)
     }
 }
 
+/* Tasks that are alike: which of them `block` is a block of, and where that one's buffers are. */
+static void open_group(struct printer *printer, const struct cuda_group *group, int64_t first, int64_t blocks)
+{
+    const char *turn = arena_printf(printer->arena, blocks > 1 ? "turn / %lldu" : "turn", (long long)blocks);
+    text_line(&printer->text, "/* %d in turns */", group->members);
+    text_line(&printer->text, "const unsigned turn = next - %lld;", (long long)first);
+    if (blocks > 1)
+        text_line(&printer->text, "const int block = turn %% %lldu;", (long long)blocks);
+    else
+        text_line(&printer->text, "const int block = 0;");
+    printer->picks = group->picks;
+    if (arrlen(group->picks))
+        text_line(&printer->text, "const auto &at = places%d[%s];", group->leader, turn);
+    for (int i = 0; i < arrlen(group->picks); i++) {
+        const struct cuda_pick *pick = &group->picks[i];
+        if (pick->kind != PICK_BUFFER)
+            continue;
+        const struct kernel_buffer *buffer = &printer->lowered->buffers[pick->number];
+        char type[TYPE_TEXT];
+        text_line(&printer->text,
+                  buffer->scratch ? "char *const %s = workspace + at[%d]; /* %s */"
+                                  : "char *const %s = given.buffer[at[%d]]; /* %s */",
+                  print_buffer_name(printer, pick->number), i,
+                  type_format(&buffer->node->type, type, sizeof type));
+    }
+}
+
+/* A task, and all that are alike. */
+static void print_task(struct printer *printer, const struct cuda_task *task, int64_t first, int64_t end, bool joint)
+{
+    const struct cuda_group *group = cuda_group_of(printer->plan, task);
+    text_open(&printer->text, joint ? "for (; next < %lld; next += gridDim.x)" : "for (; next < %lld; next++)",
+              (long long)end);
+    if (group)
+        open_group(printer, group, first, task->blocks);
+    else
+        text_line(&printer->text, first ? "const int block = next - %lld;" : "const int block = next;",
+                  (long long)first);
+    cuda_print_task(printer, task);
+    printer->picks = NULL;
+    text_close(&printer->text);
+}
+
 /* The tasks of a stage one after the other, those first that keep values or take them: so block b of the grid is the
  * one that does their block b. `next` numbers the blocks of all of them, and each task counts `block` from its own
  * first one. A loop a task, so that the compiler holds the addresses of no other in registers. */
@@ -67,19 +111,43 @@ static void print_stage(struct printer *printer, int stage, bool joint)
     const ptrdiff_t count = arrlen(plan->tasks);
     for (ptrdiff_t i = 0; i < 2 * count; i++) {
         const struct cuda_task *task = &plan->tasks[i < count ? i : i - count];
+        const struct cuda_group *group = cuda_group_of(plan, task);
         bool leads = task->keeps || task->scheme == CUDA_AGAIN;
-        if (task->stage != stage || !task->blocks || leads != (i < count))
+        if (task->stage != stage || !task->blocks || leads != (i < count) ||
+            (group && &plan->tasks[group->leader] != task))
             continue;
-        int64_t end = first + task->blocks;
-        text_open(&printer->text, joint ? "for (; next < %lld; next += gridDim.x)" : "for (; next < %lld; next++)",
-                  (long long)end);
-        text_line(&printer->text, first ? "const int block = next - %lld;" : "const int block = next;",
-                  (long long)first);
-        cuda_print_task(printer, task);
-        text_close(&printer->text);
+        int64_t end = first + task->blocks * (group ? group->members : 1);
+        print_task(printer, task, first, end, joint);
         first = end;
     }
     text_close(&printer->text);
+}
+
+enum { CONSTANT_ENTRIES = 4096 }; /* a module has room for 64 KiB of constants */
+
+/* "places5": by member and pick of the group that task 5 leads. */
+static void print_tables(struct printer *printer)
+{
+    const struct cuda_plan *plan = printer->plan;
+    ptrdiff_t entries = 0;
+    for (ptrdiff_t i = 0; i < arrlen(plan->groups); i++)
+        entries += plan->groups[i].members * arrlen(plan->groups[i].picks);
+    for (ptrdiff_t i = 0; i < arrlen(plan->groups); i++) {
+        const struct cuda_group *group = &plan->groups[i];
+        if (group->members == 1 || !arrlen(group->picks))
+            continue;
+        text_line(&printer->text, "static %s const unsigned%s places%d[%d][%d] = {",
+                  entries <= CONSTANT_ENTRIES ? "__constant__" : "__device__",
+                  plan->workspace > UINT32_MAX ? " long long" : "", group->leader, group->members,
+                  (int)arrlen(group->picks));
+        for (int member = 0; member < group->members; member++) {
+            const char *row = "";
+            for (ptrdiff_t k = 0; k < arrlen(group->picks); k++)
+                row = arena_printf(printer->arena, "%s%s%lld", row, k ? ", " : "",
+                                   (long long)group->picks[k].places[member]);
+            text_line(&printer->text, "    {%s}%s", row, member + 1 < group->members ? "," : "};");
+        }
+    }
 }
 
 static void print_stages(struct printer *printer)
@@ -88,6 +156,7 @@ static void print_stages(struct printer *printer)
     for (ptrdiff_t i = 0; i < arrlen(plan->kept); i++)
         text_line(&printer->text, "__shared__ alignas(16) char again%d[%lld];", plan->kept[i].to,
                   (long long)plan->kept[i].bytes);
+    print_tables(printer);
     if (plan->joint && plan->stages > 1)
         text_line(&printer->text, "static __device__ unsigned grid[2];");
     for (int stage = 0; stage < plan->joint; stage++) {

@@ -266,6 +266,14 @@ static void start_totals(struct printer *printer, enum reduction_kind kind)
             start_accumulator(printer, nest->totals[i]);
 }
 
+/* Where in the workspace the results of a reduction, or the rows' values, lie. */
+static const char *workspace_place(struct printer *printer, enum cuda_pick_kind kind, int number, uint64_t offset)
+{
+    int pick = cuda_find_pick(printer->picks, kind, number);
+    return pick >= 0 ? arena_printf(printer->arena, "at[%d]", pick)
+                     : arena_printf(printer->arena, "%llu", (unsigned long long)offset);
+}
+
 /* "t5": where the blocks' results of a reduction lie. */
 static void declare_results(struct printer *printer, enum reduction_kind kind)
 {
@@ -274,8 +282,9 @@ static void declare_results(struct printer *printer, enum reduction_kind kind)
         const struct reduction *reduction = reduction_of(printer, nest->totals[i]);
         const char *type = print_accumulator(printer, reduction);
         if (reduction->kind == kind)
-            text_line(&printer->text, "%s *const t%d = (%s *)(workspace + %llu);", type, nest->totals[i], type,
-                      (unsigned long long)printer->plan->totals[nest->totals[i]]);
+            text_line(&printer->text, "%s *const t%d = (%s *)(workspace + %s);", type, nest->totals[i], type,
+                      workspace_place(printer, PICK_TOTAL, nest->totals[i],
+                                      printer->plan->totals[nest->totals[i]]));
     }
 }
 
@@ -464,8 +473,9 @@ static void declare_saved(struct printer *printer)
         if (offset < 0)
             continue;
         const char *type = print_lane_type(printer, printer->lowered->values[items[i].number].lane);
-        text_line(&printer->text, "%s *const row_%s = (%s *)(workspace + %lld);", type,
-                  print_value_name(printer, items[i].number), type, (long long)offset);
+        text_line(&printer->text, "%s *const row_%s = (%s *)(workspace + %s);", type,
+                  print_value_name(printer, items[i].number), type,
+                  workspace_place(printer, PICK_SAVED, items[i].number, (uint64_t)offset));
     }
 }
 

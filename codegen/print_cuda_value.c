@@ -61,7 +61,8 @@ void cuda_print_index(struct printer *printer, int number)
     const struct index_variable *variable = &printer->lowered->variables[number];
     if (variable->kind == INDEX_GIVEN) {
         const char *given = cuda_integer(variable->high);
-        text_line(&printer->text, "const %s d%d = (%s)given.integer[%d];", given, number, given, variable->integer);
+        text_line(&printer->text, "const %s d%d = (%s)%s;", given, number, given,
+                  print_integer(printer, variable->integer));
         return;
     }
     const char *of = cuda_index(printer, variable->of);
@@ -105,9 +106,9 @@ static const char *store_address(struct printer *printer, const struct store *st
 
 static const char *print_random(struct printer *printer, const struct value *value)
 {
-    return arena_printf(printer->arena, "uniform_bits(%s, %s, given.integer[%d], %s, 0)",
+    return arena_printf(printer->arena, "uniform_bits(%s, %s, %s, %s, 0)",
                         print_value_name(printer, value->operands[0]), print_value_name(printer, value->operands[1]),
-                        value->integer, cuda_index(printer, value->index));
+                        print_integer(printer, value->integer), cuda_index(printer, value->index));
 }
 
 static const char *print_inside(struct printer *printer, const struct value *value)
@@ -181,9 +182,9 @@ static void print_gathered(struct printer *printer, const struct item *items, in
                       print_buffer_name(printer, value->buffer), load_address(printer, value));
         } else if (is_vector_random(printer, value, width)) {
             text_line(&printer->text, "float %s_all[%d];", name, width);
-            text_line(&printer->text, "uniform_fill(%s_all, %s, %s, given.integer[%d], %s);", name,
+            text_line(&printer->text, "uniform_fill(%s_all, %s, %s, %s, %s);", name,
                       print_value_name(printer, value->operands[0]), print_value_name(printer, value->operands[1]),
-                      value->integer, cuda_index(printer, value->index));
+                      print_integer(printer, value->integer), cuda_index(printer, value->index));
         }
     }
 }

@@ -1,4 +1,5 @@
 /* Expressions that host and GPU share: one C expression a value, over the functions that both preludes have. */
+#include "codegen/cuda_plan.h"
 #include "codegen/print.h"
 
 #include <math.h>
@@ -24,6 +25,14 @@ const char *print_buffer_name(struct printer *printer, int buffer)
 {
     const struct node *node = printer->lowered->buffers[buffer].node;
     return arena_printf(printer->arena, "%s_b%d", text_identifier(node, printer->arena), buffer);
+}
+
+const char *print_integer(struct printer *printer, int integer)
+{
+    int pick = cuda_find_pick(printer->picks, PICK_INTEGER, integer);
+    if (pick >= 0)
+        return arena_printf(printer->arena, "given.integer[at[%d]]", pick);
+    return arena_printf(printer->arena, printer->scalar ? "given.integer[%d]" : "integers[%d]", integer);
 }
 
 const char *print_accumulator(struct printer *printer, const struct reduction *reduction)
@@ -299,8 +308,8 @@ void print_watch_close(struct printer *printer, int number)
 {
     const struct watch *watch = &printer->lowered->watches[number];
     for (ptrdiff_t i = 0; i < arrlen(watch->values); i++)
-        text_line(&printer->text, "tell_origin(%s, %s, %d, %s[%d]);",
+        text_line(&printer->text, "tell_origin(%s, %s, %d, %s);",
                   print_buffer_name(printer, printer->lowered->overflow), print_begins(printer, watch->values[i].value),
-                  printer->lanes, printer->scalar ? "given.integer" : "integers", watch->values[i].slot);
+                  printer->lanes, print_integer(printer, watch->values[i].slot));
     text_close(&printer->text);
 }
