@@ -77,7 +77,8 @@ static int join_key(struct finder *finder, struct node *node, struct nest_key ke
 
 /* A nest that reads the same values, first one over the same space. A reduction over rows joins any nest over its
  * space: what is computed from several of them must find them in one nest. So does what is made from nothing (a mask),
- * which would need loops of its own for no other reason. */
+ * which would need loops of its own for no other reason; but where nothing else is, as in a network's first values, each
+ * has its own, so that those of a hundred layers are alike (codegen/cuda_alike.c). */
 static int join_shared(struct finder *finder, struct node *node, const struct standing *standing,
                        const struct alignment *alignment)
 {
@@ -129,7 +130,7 @@ static void settle(struct finder *finder, struct node *node, int nest, struct st
         hmput(finder->latest, nest_key(standing->loads[i], &home->space), nest);
         hmput(finder->latest, nest_key(standing->loads[i], NULL), nest);
     }
-    if (!alone)
+    if (!alone && (standing->loads[0] || kind))
         hmput(finder->latest, nest_key(NULL, &home->space), nest);
     standing->needs = -1;
     struct node *base = member->base;

@@ -264,24 +264,43 @@ template <class V> struct dropout {
             scale = __int_as_float((int)s.scale);
         }
     }
-    __device__ float one(int query, int column) const
+    __device__ bool one(int query, int column) const
     {
-        return uniform_bits(seed, attempt, key, head + query * row_elements, column) < keep ? scale : 0;
+        return uniform_bits(seed, attempt, key, head + query * row_elements, column) < keep;
     }
     /* Of two neighbours in a row, the first of which is even: one block of random words has both, unless the row's
-     * first element is odd. */
-    __device__ void two(int query, int column, float (&factor)[2]) const
+     * first element is odd. Bits 0 and 1. */
+    __device__ unsigned two(int query, int column) const
     {
         long long element = head + query * row_elements + column;
-        if (element & 1) {
-            factor[0] = one(query, column);
-            factor[1] = one(query, column + 1);
-            return;
-        }
+        if (element & 1)
+            return (unsigned)one(query, column) | (unsigned)one(query, column + 1) << 1;
         blocks made = random_blocks(seed, attempt, key, element >> 2);
         bool high = element & 2;
-        factor[0] = bits_to_uniform(high ? made.word[2] : made.word[0]) < keep ? scale : 0;
-        factor[1] = bits_to_uniform(high ? made.word[3] : made.word[1]) < keep ? scale : 0;
+        return (unsigned)(bits_to_uniform(high ? made.word[2] : made.word[0]) < keep) |
+               (unsigned)(bits_to_uniform(high ? made.word[3] : made.word[1]) < keep) << 1;
+    }
+    /* Of the lane's part of `tiles` products side by side, bit 4 j + e of element e of product j; rows are queries, or
+     * columns are. In loops that stay loops: thirty times the random words' code would be most of the kernel. */
+    template <int tiles> __device__ unsigned of_rows(int query, int column) const
+    {
+        unsigned stay = 0;
+#pragma unroll 1
+        for (int i = 0; i < 2 * tiles; i++)
+            stay |= two(query + lane_row(2 * (i % 2)), column + i / 2 * 8 + lane_column(0)) << 2 * i;
+        return stay;
+    }
+    template <int tiles> __device__ unsigned of_columns(int query, int column) const
+    {
+        unsigned stay = 0;
+#pragma unroll 1
+        for (int i = 0; i < 4 * tiles; i++)
+            stay |= (unsigned)one(query + i / 4 * 8 + lane_column(i % 4), column + lane_row(i % 4)) << i;
+        return stay;
+    }
+    __device__ float factor(unsigned stay, int bit) const
+    {
+        return stay >> bit & 1 ? scale : 0;
     }
 };
 
@@ -334,13 +353,12 @@ __device__ inline void soften(float (&scores)[ROWS / 8][4], float (&sums)[V::WID
 template <class V>
 __device__ inline void drop(float (&weights)[ROWS / 8][4], const dropout<V> &drops, int query, int key)
 {
+    const unsigned stay = drops.template of_rows<ROWS / 8>(query, key);
 #pragma unroll
     for (int j = 0; j < ROWS / 8; j++)
-        for (int half = 0; half < 2; half++) {
-            float factor[2];
-            drops.two(query + lane_row(2 * half), key + j * 8 + lane_column(0), factor);
-            weights[j][2 * half] = factor[0] > 0 ? weights[j][2 * half] * factor[0] : 0;
-            weights[j][2 * half + 1] = factor[1] > 0 ? weights[j][2 * half + 1] * factor[1] : 0;
+        for (int e = 0; e < 4; e++) {
+            float factor = drops.factor(stay, 4 * j + e);
+            weights[j][e] = factor > 0 ? weights[j][e] * factor : 0;
         }
 }
 

@@ -84,17 +84,16 @@ __device__ inline void differentiate_rows(float (&scores)[V::STEP / 8][4], float
                                           const row_facts (&rows)[2], const dropout<V> &drops, int query, int key,
                                           int keys)
 {
+    unsigned stay = 0;
+    if constexpr (V::drops)
+        stay = drops.template of_rows<V::STEP / 8>(query, key);
 #pragma unroll
     for (int j = 0; j < V::STEP / 8; j++)
-        for (int half = 0; half < 2; half++) {
-            float factor[2] = {1, 1};
-            int below = query + lane_row(2 * half), column = key + j * 8 + lane_column(0);
-            if constexpr (V::drops)
-                drops.two(below, column, factor);
-            for (int i = 0; i < 2; i++) {
-                bool outside = column + i >= keys || (V::causal && column + i > below);
-                differentiate<V>(scores[j][2 * half + i], d_weights[j][2 * half + i], rows[half], factor[i], outside);
-            }
+        for (int e = 0; e < 4; e++) {
+            int below = query + lane_row(e), column = key + j * 8 + lane_column(e);
+            bool outside = column >= keys || (V::causal && column > below);
+            float factor = V::drops ? drops.factor(stay, 4 * j + e) : 1;
+            differentiate<V>(scores[j][e], d_weights[j][e], rows[e / 2], factor, outside);
         }
 }
 
@@ -164,14 +163,15 @@ __device__ inline void differentiate_columns(float (&scores)[V::STEP / 8][4], fl
                                              const gradient_memory<V> &shared, const dropout<V> &drops, int key,
                                              int query, int queries)
 {
+    unsigned stay = 0;
+    if constexpr (V::drops)
+        stay = drops.template of_columns<V::STEP / 8>(query, key);
 #pragma unroll
     for (int j = 0; j < V::STEP / 8; j++)
         for (int e = 0; e < 4; e++) {
             int column = j * 8 + lane_column(e), own = key + lane_row(e);
             bool outside = query + column >= queries || (V::causal && own > query + column);
-            float factor = 1;
-            if constexpr (V::drops)
-                factor = outside ? 0 : drops.one(query + column, own);
+            float factor = V::drops ? drops.factor(stay, 4 * j + e) : 1;
             row_facts row = {shared.maximum[column], shared.total[column], shared.sum[column]};
             differentiate<V>(scores[j][e], d_weights[j][e], row, factor, outside);
         }
