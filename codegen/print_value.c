@@ -307,9 +307,11 @@ void print_watch_open(struct printer *printer, int number)
 void print_watch_close(struct printer *printer, int number)
 {
     const struct watch *watch = &printer->lowered->watches[number];
+    text_line(&printer->text, "int origin = NO_ORIGIN;");
     for (ptrdiff_t i = 0; i < arrlen(watch->values); i++)
-        text_line(&printer->text, "tell_origin(%s, %s, %d, %s);",
-                  print_buffer_name(printer, printer->lowered->overflow), print_begins(printer, watch->values[i].value),
-                  printer->lanes, print_integer(printer, watch->values[i].slot));
+        text_line(&printer->text, "origin = smaller_origin(origin, %s, %d, %s);",
+                  print_begins(printer, watch->values[i].value), printer->lanes,
+                  print_integer(printer, watch->values[i].slot));
+    text_line(&printer->text, "tell_origin(%s, origin);", print_buffer_name(printer, printer->lowered->overflow));
     text_close(&printer->text);
 }

@@ -36,15 +36,21 @@ INLINE int nonfinite(float x)
 {
     return (__float_as_int(x) & 0x7f800000) == 0x7f800000;
 }
+enum { NO_ORIGIN = 0x7fffffff };
 INLINE int any_lane(int mask, int)
 {
     return mask;
 }
-/* The smallest number told is kept. */
-INLINE void tell_origin(char *place, int mask, int, long long number)
+/* The smaller of two numbers of where an overflow began, the second one where the mask holds. */
+INLINE int smaller_origin(int origin, int mask, int, long long number)
 {
-    if (mask & 1)
-        atomicMin((int *)place, (int)number);
+    return mask & 1 ? min(origin, (int)number) : origin;
+}
+/* The smallest number told is kept. */
+INLINE void tell_origin(char *place, int origin)
+{
+    if (origin != NO_ORIGIN)
+        atomicMin((int *)place, origin);
 }
 
 /* ---- lanes of a team ---- */

@@ -186,13 +186,19 @@ INLINE void load_again(void)
 {
     __asm__ volatile("" ::: "memory");
 }
-/* The smallest number told is kept; threads tell side by side. */
-static __attribute__((noinline, cold, unused)) void tell_origin(char *place, ints mask, int n, long long number)
+enum { NO_ORIGIN = 0x7fffffff };
+/* The smaller of two numbers of where an overflow began, the second one where one of the first n lanes holds. */
+static __attribute__((noinline, cold, unused)) int smaller_origin(int origin, ints mask, int n, long long number)
 {
-    int *const kept = (int *)place, told = (int)number;
+    return any_lane(mask, n) && (int)number < origin ? (int)number : origin;
+}
+/* The smallest number told is kept; threads tell side by side. */
+static __attribute__((noinline, cold, unused)) void tell_origin(char *place, int origin)
+{
+    int *const kept = (int *)place;
     int seen = __atomic_load_n(kept, __ATOMIC_RELAXED);
-    while (any_lane(mask, n) && told < seen &&
-           !__atomic_compare_exchange_n(kept, &seen, told, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+    while (origin < seen &&
+           !__atomic_compare_exchange_n(kept, &seen, origin, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
         ;
 }
 

@@ -14,6 +14,7 @@
 #include <string.h>
 
 enum { OPTIONS_MAX = 8, JOBS_MAX = 64 };
+enum { UNIT_BYTES = 64 * 1024 }; /* the prelude takes a twentieth of a second each time */
 
 struct unit {
     char *text, *path, *entry; /* source; file in the cache; what that holds */
@@ -72,7 +73,7 @@ static void split(struct build *build)
 {
     struct cuda_code *code = build->code;
     int ends[UNITS_MAX] = {0};
-    code->unit_count = units_split(build->program, 0, ends);
+    code->unit_count = units_split(build->program, UNIT_BYTES, ends);
     for (int i = 0; i < code->unit_count; i++) {
         struct unit *unit = &build->units[i];
         code->units[i] = (struct cuda_unit){.first = i ? ends[i - 1] : 0, .last = ends[i]};

@@ -73,10 +73,24 @@ def kernels(net):
     check(lengths[96] <= 8 * lengths[12], f"bytes of C by layers: {lengths}")
 
 
+def cuda(net):
+    """Layers are turns of one loop in the kernels that take all of them: NVRTC's time hardly grows. Tables and names do."""
+    lines = {}
+    for depth in (12, 96):
+        source = castor("dump", net, "--set", f"depth={depth}", "--emit", "cuda", "--device", "cuda", "--arch", "sm_80")
+        kernels = re.findall(r'^extern "C".*?^}$', source, re.M | re.S)
+        code = [line for text in kernels for line in text.split("\n") if not re.match(r" *(\{[\d, ]*\}|char \*const)", line)]
+        lines[depth] = len(code)
+    print(f"lines of CUDA: 12 layers {lines[12]}, 96 layers {lines[96]}")
+    check(lines[12] > 500, f"lines of CUDA by layers: {lines}")
+    check(lines[96] <= 1.6 * lines[12], f"lines of CUDA by layers: {lines}")
+
+
 with tempfile.TemporaryDirectory() as folder:
     path = os.path.join(folder, "deep.net")
     with open(path, "w") as file:
         file.write(NET)
     passes(path)
     kernels(path)
+    cuda(path)
 finish()

@@ -1,0 +1,95 @@
+/* Tasks that are alike (codegen/cuda_alike.h): which of a kernel's tasks are printed as one, and with which table. That the
+ * code computes the same is shown by fuzz/cases/alike.ir, on the simulated GPU beside the evaluator. */
+#include "check.h"
+#include "codegen/cuda_plan.h"
+#include "ir/parse.h"
+#include "passes/pass.h"
+#include "tests/kernel_cuda.h"
+
+#include <stb/stb_ds.h>
+#include <stdlib.h>
+
+#define INPUT(name) " %" name " = input(\"" name "\") : f32[64,48]\n"
+#define INPUTS INPUT("a") INPUT("b") INPUT("c") INPUT("d")
+#define OUTPUT(of) " %o_" of " = output(%" of ", \"" of "\")\n"
+
+/* `groups`: members of each group, in the order of the kernel's tasks; 0 ends them. `picks`: of the first. */
+static const struct {
+    const char *what, *body;
+    int groups[4], picks;
+} cases[] = {
+    {"other buffers", INPUTS " %x = sub(%a, %b)\n %y = sub(%c, %d)\n" OUTPUT("x") OUTPUT("y"), {2}, 3},
+    {"a buffer that they share is no pick",
+     INPUT("a") INPUT("b") " %e = input(\"e\") : f32[1,1]\n %f = broadcast(%e) : f32[64,48]\n %x = sub(%a, %f)\n"
+                           " %y = sub(%b, %f)\n" OUTPUT("x") OUTPUT("y"),
+     {2},
+     2},
+    {"other operations", INPUTS " %x = sub(%a, %b)\n %y = add(%c, %d)\n" OUTPUT("x") OUTPUT("y"), {1, 1}, 0},
+    {"operands the other way round", INPUTS " %x = sub(%a, %b)\n %n = neg(%c)\n %y = sub(%d, %n)\n %m = neg(%b)\n"
+                                            " %z = sub(%m, %a)\n" OUTPUT("x") OUTPUT("y"), {1, 1}, 0},
+    {"other constants",
+     INPUT("a") INPUT("b") " %k = constant(2) : f32[64,48]\n %l = constant(3) : f32[64,48]\n %x = mul(%a, %k)\n"
+                           " %y = mul(%b, %l)\n" OUTPUT("x") OUTPUT("y"),
+     {1, 1},
+     0},
+    {"other sizes",
+     INPUT("a") INPUT("b") " %c = input(\"c\") : f32[64,52]\n %d = input(\"d\") : f32[64,52]\n %x = sub(%a, %b)\n"
+                           " %y = sub(%c, %d)\n" OUTPUT("x") OUTPUT("y"),
+     {1, 1},
+     0},
+    {"sums over everything: their tasks, and what merges their parts",
+     INPUTS " %x = mul(%a, %a)\n %y = mul(%b, %b)\n %s = sum(%x, axes=[0,1])\n %t = sum(%y, axes=[0,1])\n" OUTPUT("s")
+         OUTPUT("t"),
+     {2, 2, 2}, /* and what copies them */
+     2},
+};
+
+static struct lowered lower_only(struct graph *graph, const struct target *target, struct arena *arena)
+{
+    struct pass_context context = {.target = target, .limit = -1};
+    pass_fuse(graph, &context);
+    pass_schedule(graph, &context);
+    struct kernel_set set = kernels_find(graph, arena);
+    CHECK(set.count == 1);
+    return lower_kernel(&set.kernels[0], target, arena);
+}
+
+static void check_case(size_t number)
+{
+    struct arena *arena = arena_new();
+    struct diagnostics *diagnostics = diagnostics_new(arena);
+    const char *text = arena_printf(arena, "graph g {\n%s}\n", cases[number].body);
+    struct module *module = parse_module(arena, diagnostics, "alike.ir", text);
+    diagnostics_print(diagnostics, stderr);
+    CHECK(module);
+    if (!module)
+        return;
+    struct target target = kernel_cuda_target();
+    struct lowered lowered = lower_only(module->graphs[0], &target, arena);
+    struct cuda_plan plan = cuda_plan_make(&lowered);
+    int groups = 0;
+    while (groups < 4 && cases[number].groups[groups])
+        groups++;
+    bool good = arrlen(plan.groups) == groups && arrlen(plan.groups[0].picks) == cases[number].picks;
+    for (int i = 0; i < groups && good; i++)
+        good = plan.groups[i].members == cases[number].groups[i];
+    if (!good) {
+        fprintf(stderr, "%s:", cases[number].what);
+        for (ptrdiff_t i = 0; i < arrlen(plan.groups); i++)
+            fprintf(stderr, " %d of scheme %d, %d picks;", plan.groups[i].members,
+                    plan.tasks[plan.groups[i].leader].scheme, (int)arrlen(plan.groups[i].picks));
+        fputc('\n', stderr);
+    }
+    CHECK(good);
+    cuda_plan_free(&plan);
+    lowered_free(&lowered);
+    module_free(module);
+    arena_free(arena);
+}
+
+int main(void)
+{
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        check_case(i);
+    return check_result();
+}
