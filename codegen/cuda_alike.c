@@ -2,11 +2,12 @@
  *
  * Two tasks are alike where a walk over both, side by side, meets the same statements over the same extents: what the
  * one's values, variables and reductions are to it, those at the same points of the other are to that. Buffers,
- * integers and places in the workspace may differ, and are noted at each point. Then only the first task is printed,
- * with a table of what it would have been for the others: code for one layer, and not for a hundred, goes to NVRTC,
- * whose time it is that counts. */
-#include "codegen/cuda_plan.h"
+ * integers, constants and places in the workspace may differ, and are noted at each point; so may the length of a walk
+ * over memory from end to end. Then only the first task is printed, with a table of what it would have been for the
+ * others: code for one layer, and not for a hundred, goes to NVRTC, whose time it is that counts. */
+#include "codegen/print_cuda.h"
 
+#include <math.h>
 #include <stb/stb_ds.h>
 #include <string.h>
 
@@ -16,9 +17,18 @@ struct pair {
     int *values, *variables, *reductions; /* of the first task's: the second's, -1 for one that was not met */
     struct cuda_pick *picks;              /* stb_ds array; with the second's places alone */
     bool noting;
+    bool lengths; /* both walk memory from end to end: how far may differ */
 };
 
-/* ---- where something lies ---- */
+/* ---- what may differ ---- */
+
+static int64_t constant_bits(const struct value *value)
+{
+    float constant = (float)value->constant;
+    uint32_t bits = 0;
+    memcpy(&bits, &constant, sizeof bits);
+    return bits;
+}
 
 static int64_t place_of(const struct lowered *lowered, const struct cuda_plan *plan, enum cuda_pick_kind kind, int number)
 {
@@ -31,6 +41,8 @@ static int64_t place_of(const struct lowered *lowered, const struct cuda_plan *p
         return (int64_t)plan->totals[number];
     case PICK_SAVED:
         return cuda_saved_offset(plan, number);
+    case PICK_CONSTANT:
+        return constant_bits(&lowered->values[number]);
     default:
         return number;
     }
@@ -44,19 +56,21 @@ int cuda_find_pick(const struct cuda_pick *picks, enum cuda_pick_kind kind, int 
     return -1;
 }
 
-/* Notes that the second task has `b` where the first has `a`. False where it had another one before. */
-static bool note(struct pair *pair, enum cuda_pick_kind kind, int a, int b)
+static bool note_place(struct pair *pair, enum cuda_pick_kind kind, int number, int64_t place)
 {
-    if (!pair->noting)
-        return true;
-    int64_t place = place_of(pair->lowered, pair->plan, kind, b);
-    int known = cuda_find_pick(pair->picks, kind, a);
+    int known = cuda_find_pick(pair->picks, kind, number);
     if (known >= 0)
         return pair->picks[known].places[0] == place;
-    struct cuda_pick pick = {.kind = kind, .number = a};
+    struct cuda_pick pick = {.kind = kind, .number = number};
     arrput(pick.places, place);
     arrput(pair->picks, pick);
     return true;
+}
+
+/* Notes that the second task has `b` where the first has `a`. False where it had another one before. */
+static bool note(struct pair *pair, enum cuda_pick_kind kind, int a, int b)
+{
+    return !pair->noting || note_place(pair, kind, a, place_of(pair->lowered, pair->plan, kind, b));
 }
 
 static bool same_buffer(struct pair *pair, int a, int b)
@@ -85,7 +99,8 @@ static bool same_index(const struct pair *pair, const struct affine *a, const st
     const struct lowered *lowered = pair->lowered;
     if (!a || !b)
         return a == b;
-    if (a->constant != b->constant || count_terms(lowered, a) != count_terms(lowered, b))
+    if (a->constant != b->constant || count_terms(lowered, a) != count_terms(lowered, b) ||
+        cuda_is_short(lowered, a) != cuda_is_short(lowered, b))
         return false;
     for (int i = 0; i < a->count; i++) {
         int variable = a->terms[i].variable;
@@ -102,8 +117,9 @@ static bool meet_variables(struct pair *pair, int a, int b)
 {
     const struct index_variable *x = &pair->lowered->variables[a], *y = &pair->lowered->variables[b];
     pair->variables[a] = b;
-    return x->kind == y->kind && x->by == y->by && x->low == y->low && x->high == y->high && x->depth == y->depth &&
-           x->integer == y->integer && x->vector == y->vector && same_index(pair, x->of, y->of);
+    bool length = pair->lengths && x->kind == INDEX_LOOP;
+    return x->kind == y->kind && x->by == y->by && x->low == y->low && (length || x->high == y->high) &&
+           x->depth == y->depth && x->integer == y->integer && x->vector == y->vector && same_index(pair, x->of, y->of);
 }
 
 static bool meet_loops(struct pair *pair, const struct loop_nest *a, const struct loop_nest *b)
@@ -121,12 +137,21 @@ static bool meet_loops(struct pair *pair, const struct loop_nest *a, const struc
 
 /* ---- what is computed ---- */
 
-static bool same_value(const struct pair *pair, int a, int b)
+/* Constants stand before all tasks: within a group, one of another value stands in for the first task's. */
+static bool same_constant(struct pair *pair, int a, int b)
+{
+    const struct value *x = &pair->lowered->values[a], *y = &pair->lowered->values[b];
+    return x->kind == VALUE_CONSTANT && y->kind == VALUE_CONSTANT && x->lane == LANE_FLOAT && y->lane == LANE_FLOAT &&
+           isfinite(x->constant) && isfinite(y->constant) && x->fits == y->fits && note(pair, PICK_CONSTANT, a, b);
+}
+
+static bool same_value(struct pair *pair, int a, int b)
 {
     if (a < 0 || b < 0)
         return a == b;
-    bool shared = a == b && pair->lowered->values[a].depth == BODY_KERNEL;
-    return shared || pair->values[a] == b;
+    if (pair->lowered->values[a].depth == BODY_KERNEL || pair->lowered->values[b].depth == BODY_KERNEL)
+        return same_constant(pair, a, b) || a == b;
+    return pair->values[a] == b;
 }
 
 static bool meet_values(struct pair *pair, int a, int b)
@@ -242,8 +267,8 @@ static bool same_nests(struct pair *pair, const struct cuda_task *task, const st
 {
     bool end = cuda_is_end(task);
     pair->noting = true;
-    if (a->shape != b->shape || a->rows != b->rows || a->vector_extent != b->vector_extent || a->block != b->block ||
-        a->vector_inner != b->vector_inner || a->split_vector != b->split_vector ||
+    if (a->shape != b->shape || a->rows != b->rows || (a->vector_extent != b->vector_extent && !pair->lengths) ||
+        (a->block != b->block && !pair->lengths) || a->vector_inner != b->vector_inner || a->split_vector != b->split_vector ||
         arrlen(a->phases) != arrlen(b->phases) || !meet_loops(pair, a, b) ||
         !meet_items(pair, a, b, a->bodies[BODY_NEST], b->bodies[BODY_NEST]))
         return false;
@@ -288,21 +313,40 @@ static void free_picks(struct cuda_pick *picks)
     arrfree(picks);
 }
 
+/* Does the task walk memory from end to end? Then the length of the walk stands in its code once. */
+static bool is_flat(const struct lowered *lowered, const struct cuda_task *task)
+{
+    const struct loop_nest *nest = &lowered->nests[task->nest];
+    int64_t extent = nest->vector_extent;
+    return task->scheme == CUDA_ELEMENTS && nest->shape == NEST_LOOPS && nest->rows == 1 && !nest->row_count &&
+           !nest->inner_count && nest->vector >= 0 && !arrlen(nest->totals) && extent > task->width &&
+           extent % task->width == 0 && extent <= INT32_MAX / 2;
+}
+
+static bool same_task(const struct cuda_task *a, const struct cuda_task *b, bool lengths)
+{
+    return a->scheme == b->scheme && a->stage == b->stage && a->width == b->width &&
+           (lengths || (a->parts == b->parts && a->items == b->items && a->blocks == b->blocks));
+}
+
 /* Where `task` has what `leader` has, NULL where they are not alike. A stb_ds array of its own. */
 static struct cuda_pick *compare(const struct lowered *lowered, const struct cuda_plan *plan,
                                  const struct cuda_task *leader, const struct cuda_task *task)
 {
-    if (leader->scheme != task->scheme || leader->stage != task->stage || leader->width != task->width ||
-        leader->parts != task->parts || leader->items != task->items || leader->blocks != task->blocks)
-        return NULL;
     const struct loop_nest *a = &lowered->nests[leader->nest], *b = &lowered->nests[task->nest];
+    bool alike = false, lengths = is_flat(lowered, leader) && is_flat(lowered, task);
+    if (!same_task(leader, task, lengths))
+        return NULL;
     struct pair pair = pair_of(lowered, plan);
-    bool alike = false;
-    if (task->scheme == CUDA_CLEAR) {
-        pair.noting = true;
+    pair.lengths = lengths;
+    pair.noting = true;
+    if (task->scheme == CUDA_CLEAR)
         alike = a->clear_bytes == b->clear_bytes && same_buffer(&pair, a->clear, b->clear);
-    } else {
+    else
         alike = same_nests(&pair, task, a, b);
+    if (lengths) {
+        note_place(&pair, PICK_ITEMS, 0, task->items);
+        note_place(&pair, PICK_FIRST, 0, 0);
     }
     arrfree(pair.values);
     arrfree(pair.variables);
@@ -313,6 +357,15 @@ static struct cuda_pick *compare(const struct lowered *lowered, const struct cud
     return NULL;
 }
 
+/* `places`: what the task has where the leader has the group's picks. */
+static void add_member(struct cuda_group *group, const struct cuda_task *task, const struct cuda_pick *places)
+{
+    for (ptrdiff_t i = 0; i < arrlen(group->picks); i++)
+        arrput(group->picks[i].places, group->picks[i].kind == PICK_FIRST ? group->blocks : places[i].places[0]);
+    group->blocks += task->blocks;
+    group->members++;
+}
+
 /* The group that the task joins, -1: none. */
 static int find_group(struct cuda_plan *plan, const struct lowered *lowered, const struct cuda_task *task)
 {
@@ -321,25 +374,29 @@ static int find_group(struct cuda_plan *plan, const struct lowered *lowered, con
         struct cuda_pick *places = compare(lowered, plan, &plan->tasks[group->leader], task);
         if (!places)
             continue;
-        for (ptrdiff_t k = 0; k < arrlen(group->picks); k++)
-            arrput(group->picks[k].places, places[k].places[0]);
-        group->members++;
+        add_member(group, task, places);
         free_picks(places);
         return i;
     }
     return -1;
 }
 
-/* Picks on which all members agree are none. */
+static bool is_agreed(const struct cuda_group *group, int pick)
+{
+    for (int member = 1; member < group->members; member++)
+        if (group->picks[pick].places[member] != group->picks[pick].places[0])
+            return false;
+    return true;
+}
+
+/* Picks on which all members agree are none. Where all take as many blocks, a division tells whose a block is. */
 static void drop_agreed(struct cuda_group *group)
 {
-    ptrdiff_t kept = 0;
-    for (ptrdiff_t i = 0; i < arrlen(group->picks); i++) {
+    int items = cuda_find_pick(group->picks, PICK_ITEMS, 0), kept = 0;
+    bool even = items < 0 || is_agreed(group, items);
+    for (int i = 0; i < arrlen(group->picks); i++) {
         struct cuda_pick pick = group->picks[i];
-        bool agreed = true;
-        for (int member = 1; member < group->members; member++)
-            agreed &= pick.places[member] == pick.places[0];
-        if (agreed)
+        if (is_agreed(group, i) || (pick.kind == PICK_FIRST && even))
             arrfree(pick.places);
         else
             group->picks[kept++] = pick;
@@ -357,7 +414,8 @@ void cuda_plan_alike(struct cuda_plan *plan, const struct lowered *lowered)
         task->group = find_group(plan, lowered, task);
         if (task->group >= 0)
             continue;
-        struct cuda_group group = {.leader = i, .members = 1, .picks = compare(lowered, plan, task, task)};
+        struct cuda_group group = {
+            .leader = i, .members = 1, .blocks = task->blocks, .picks = compare(lowered, plan, task, task)};
         task->group = (int)arrlen(plan->groups);
         arrput(plan->groups, group);
     }

@@ -37,18 +37,26 @@ struct cuda_task {
     int group;      /* of tasks that are alike; -1: none */
 };
 
-/* What is not the same for the tasks of a group (cuda_alike.c): by member, the number of a parameter or of an integer,
- * or an offset in the workspace. */
-enum cuda_pick_kind { PICK_BUFFER, PICK_INTEGER, PICK_TOTAL, PICK_SAVED };
+/* What is not the same for the tasks of a group (cuda_alike.c), by member. */
+enum cuda_pick_kind {
+    PICK_BUFFER,   /* of a buffer: its parameter's number, or its offset in the workspace */
+    PICK_INTEGER,  /* of an integer: its number */
+    PICK_TOTAL,    /* of a reduction: where in the workspace its parts are */
+    PICK_SAVED,    /* of a value: where in the workspace the rows' values are */
+    PICK_CONSTANT, /* of a value: the bits of a float */
+    PICK_ITEMS,    /* of the task: its pieces of work */
+    PICK_FIRST     /* of the task: the group's block that is its first */
+};
 struct cuda_pick {
     enum cuda_pick_kind kind;
-    int number;      /* the first member's buffer, integer, reduction or value */
+    int number;      /* the first member's buffer, integer, reduction or value; 0 of the task */
     int64_t *places; /* stb_ds array */
 };
 
 /* Tasks of one stage that differ in their picks alone. The first is printed for all. */
 struct cuda_group {
     int leader, members;
+    int64_t blocks;          /* of all members */
     struct cuda_pick *picks; /* stb_ds array */
 };
 

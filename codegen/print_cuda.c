@@ -55,21 +55,33 @@ static void print_kernel_items(struct printer *printer, int stage)
     }
 }
 
-/* Tasks that are alike: which of them `block` is a block of, and where that one's buffers are. */
+/* Which of the group's tasks the block `next` is one of, and which of its blocks. */
+static void print_turn(struct printer *printer, const struct cuda_group *group, int64_t first, int64_t blocks)
+{
+    int begin = cuda_find_pick(group->picks, PICK_FIRST, 0);
+    text_line(&printer->text, "/* %d in turns */", group->members);
+    text_line(&printer->text, "const unsigned place = next - %lld;", (long long)first);
+    if (begin >= 0)
+        text_line(&printer->text, "const auto &at = places%d[turn_of(places%d, %d, place)];", group->leader,
+                  group->leader, begin);
+    else if (arrlen(group->picks))
+        text_line(&printer->text, "const auto &at = places%d[place / %lldu];", group->leader, (long long)blocks);
+    if (begin >= 0)
+        text_line(&printer->text, "const int block = place - at[%d];", begin);
+    else
+        text_line(&printer->text, "const int block = place %% %lldu;", (long long)blocks);
+}
+
+/* Tasks that are alike: what is not the same in all of them. */
 static void open_group(struct printer *printer, const struct cuda_group *group, int64_t first, int64_t blocks)
 {
-    const char *turn = arena_printf(printer->arena, blocks > 1 ? "turn / %lldu" : "turn", (long long)blocks);
-    text_line(&printer->text, "/* %d in turns */", group->members);
-    text_line(&printer->text, "const unsigned turn = next - %lld;", (long long)first);
-    if (blocks > 1)
-        text_line(&printer->text, "const int block = turn %% %lldu;", (long long)blocks);
-    else
-        text_line(&printer->text, "const int block = 0;");
+    print_turn(printer, group, first, blocks);
     printer->picks = group->picks;
-    if (arrlen(group->picks))
-        text_line(&printer->text, "const auto &at = places%d[%s];", group->leader, turn);
     for (int i = 0; i < arrlen(group->picks); i++) {
         const struct cuda_pick *pick = &group->picks[i];
+        if (pick->kind == PICK_CONSTANT)
+            text_line(&printer->text, "const float %s = __uint_as_float((unsigned)at[%d]);",
+                      print_value_name(printer, pick->number), i);
         if (pick->kind != PICK_BUFFER)
             continue;
         const struct kernel_buffer *buffer = &printer->lowered->buffers[pick->number];
@@ -77,8 +89,7 @@ static void open_group(struct printer *printer, const struct cuda_group *group, 
         text_line(&printer->text,
                   buffer->scratch ? "char *const %s = workspace + at[%d]; /* %s */"
                                   : "char *const %s = given.buffer[at[%d]]; /* %s */",
-                  print_buffer_name(printer, pick->number), i,
-                  type_format(&buffer->node->type, type, sizeof type));
+                  print_buffer_name(printer, pick->number), i, type_format(&buffer->node->type, type, sizeof type));
     }
 }
 
@@ -116,7 +127,7 @@ static void print_stage(struct printer *printer, int stage, bool joint)
         if (task->stage != stage || !task->blocks || leads != (i < count) ||
             (group && &plan->tasks[group->leader] != task))
             continue;
-        int64_t end = first + task->blocks * (group ? group->members : 1);
+        int64_t end = first + (group ? group->blocks : task->blocks);
         print_task(printer, task, first, end, joint);
         first = end;
     }

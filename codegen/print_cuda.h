@@ -19,6 +19,8 @@ struct cuda_kernel print_cuda(const struct lowered *lowered, struct arena *arena
 
 /* "int", or "long long" for numbers up to `last` that need it. */
 const char *cuda_integer(int64_t last);
+/* No partial sum of the index leaves 32 bits. */
+bool cuda_is_short(const struct lowered *lowered, const struct affine *index);
 /* An index as an expression, in 32 bits where all of it fits. */
 const char *cuda_index(struct printer *printer, const struct affine *index);
 /* Statements (print_cuda_value.c). */

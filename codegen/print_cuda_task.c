@@ -381,8 +381,9 @@ static void print_elements(struct printer *printer)
         text_open(&printer->text, "for (%s item = (%s)block * %d + thread; item < %lld; item += %lld)", type, type,
                   CUDA_THREADS, items, (long long)CUDA_THREADS * (long long)task->blocks);
     } else {
+        int pick = cuda_find_pick(printer->picks, PICK_ITEMS, 0);
         text_line(&printer->text, "const %s item = (%s)block * %d + thread;", type, type, CUDA_THREADS);
-        text_open(&printer->text, "if (item < %lld)", items);
+        text_open(&printer->text, pick >= 0 ? "if (item < at[%lld])" : "if (item < %lld)", pick >= 0 ? pick : items);
     }
     print_item_indices(printer);
     if (nest->vector_extent % width) {

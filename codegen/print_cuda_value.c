@@ -11,8 +11,7 @@ const char *cuda_integer(int64_t last)
     return last > INT32_MAX ? "long long" : "int";
 }
 
-/* No partial sum leaves 32 bits. */
-static bool is_short(const struct lowered *lowered, const struct affine *index)
+bool cuda_is_short(const struct lowered *lowered, const struct affine *index)
 {
     int64_t bound = llabs(index->constant);
     for (int i = 0; i < index->count; i++) {
@@ -35,7 +34,7 @@ static const char *variable_name(struct printer *printer, int number)
 const char *cuda_index(struct printer *printer, const struct affine *index)
 {
     const char *sum = "";
-    bool wide = !is_short(printer->lowered, index);
+    bool wide = !cuda_is_short(printer->lowered, index);
     for (int i = 0; i < index->count; i++) {
         int variable = index->terms[i].variable;
         if (printer->lowered->variables[variable].kind == INDEX_MERGED)
@@ -53,7 +52,7 @@ static bool is_natural(const struct lowered *lowered, const struct affine *index
 {
     int64_t low, high;
     affine_range(lowered, index, &low, &high);
-    return low >= 0 && is_short(lowered, index);
+    return low >= 0 && cuda_is_short(lowered, index);
 }
 
 void cuda_print_index(struct printer *printer, int number)
@@ -69,7 +68,7 @@ void cuda_print_index(struct printer *printer, int number)
     const char *type = cuda_integer(variable->high > -variable->low ? variable->high : -variable->low);
     long long low = variable->low, high = variable->high, by = variable->by;
     char op = variable->kind == INDEX_QUOTIENT ? '/' : '%';
-    const char *suffix = is_short(printer->lowered, variable->of) ? "" : "ll";
+    const char *suffix = cuda_is_short(printer->lowered, variable->of) ? "" : "ll";
     if (variable->kind == INDEX_CLAMP)
         text_line(&printer->text, "const %s d%d = hold(%s, %lld%s, %lld%s);", type, number, of, low, suffix, high,
                   suffix);
@@ -125,7 +124,7 @@ static const char *print_expression(struct printer *printer, const struct value 
         return arena_printf(printer->arena, "load_%s(%s, %s)", element_name(value->element),
                             print_buffer_name(printer, value->buffer), load_address(printer, value));
     case VALUE_INDEX:
-        return arena_printf(printer->arena, is_short(printer->lowered, value->index) ? "%s" : "(int)(%s)",
+        return arena_printf(printer->arena, cuda_is_short(printer->lowered, value->index) ? "%s" : "(int)(%s)",
                             cuda_index(printer, value->index));
     case VALUE_INSIDE:
         return print_inside(printer, value);

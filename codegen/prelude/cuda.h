@@ -53,6 +53,23 @@ INLINE void tell_origin(char *place, int origin)
         atomicMin((int *)place, origin);
 }
 
+/* ---- tasks that are alike ---- */
+
+/* The last row of the table whose number in `column` is no larger than `place`. */
+template <class number, int rows, int columns>
+INLINE int turn_of(const number (&table)[rows][columns], int column, unsigned place)
+{
+    int low = 0, high = rows;
+    while (high - low > 1) {
+        int middle = (low + high) / 2;
+        if (table[middle][column] <= place)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 /* ---- lanes of a team ---- */
 
 INLINE unsigned team_mask()

@@ -30,11 +30,27 @@ static const struct {
     {"other constants",
      INPUT("a") INPUT("b") " %k = constant(2) : f32[64,48]\n %l = constant(3) : f32[64,48]\n %x = mul(%a, %k)\n"
                            " %y = mul(%b, %l)\n" OUTPUT("x") OUTPUT("y"),
+     {2},
+     3},
+    {"a constant that is no number is another matter",
+     INPUT("a") INPUT("b") " %k = constant(2) : f32[64,48]\n %l = constant(inf) : f32[64,48]\n %x = mul(%a, %k)\n"
+                           " %y = mul(%b, %l)\n" OUTPUT("x") OUTPUT("y"),
      {1, 1},
      0},
-    {"other sizes",
+    {"longer, from end to end: items and first blocks are picks",
      INPUT("a") INPUT("b") " %c = input(\"c\") : f32[64,52]\n %d = input(\"d\") : f32[64,52]\n %x = sub(%a, %b)\n"
                            " %y = sub(%c, %d)\n" OUTPUT("x") OUTPUT("y"),
+     {2},
+     5},
+    {"longer, but four neighbours are too many",
+     INPUT("a") INPUT("b") " %c = input(\"c\") : f32[63,51]\n %d = input(\"d\") : f32[63,51]\n %x = sub(%a, %b)\n"
+                           " %y = sub(%c, %d)\n" OUTPUT("x") OUTPUT("y"),
+     {1, 1},
+     0},
+    {"longer rows",
+     INPUT("a") " %c = input(\"c\") : f32[64,52]\n %e = input(\"e\") : f32[1,48]\n %f = input(\"f\") : f32[1,52]\n"
+                " %g = broadcast(%e) : f32[64,48]\n %h = broadcast(%f) : f32[64,52]\n %x = sub(%a, %g)\n"
+                " %y = sub(%c, %h)\n" OUTPUT("x") OUTPUT("y"),
      {1, 1},
      0},
     {"sums over everything: their tasks, and what merges their parts",
