@@ -78,7 +78,7 @@ static void check_units(struct cuda_compile_settings settings)
     struct program *program = program_new();
     struct error error = {0};
     enum { KERNELS = 40 };
-    char filler[2000];
+    char filler[5000];
     memset(filler, '/', sizeof filler);
     program->source = "";
     program->kernel_count = KERNELS;
