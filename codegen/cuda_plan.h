@@ -73,18 +73,18 @@ struct cuda_kept {
 };
 
 struct cuda_plan {
-    struct cuda_task *tasks;  /* stb_ds array, by nest */
-    int stages, joint;        /* the first `joint` stages are done by the whole grid, the others by its last block */
-    int64_t blocks;           /* of the largest joint stage; 1 where there is none */
+    struct cuda_task *tasks;   /* stb_ds array, by nest */
+    int stages, joint;         /* the first `joint` stages are done by the whole grid, the others by its last block */
+    int64_t blocks;            /* of the largest joint stage; 1 where there is none */
     struct cuda_group *groups; /* stb_ds array */
-    int *value_stage;         /* stb_ds array, by value: the stage at whose start a value of BODY_KERNEL is computed */
-    uint64_t *totals;         /* stb_ds array, by reduction: offset of the blocks' results in the workspace */
-    struct cuda_saved *saved; /* stb_ds array */
-    bool *named;              /* stb_ds array, by buffer: has a name in all of the kernel */
-    uint64_t workspace;       /* bytes, that of the lowering included */
-    struct cuda_kept *kept;   /* stb_ds array */
-    int residents;            /* blocks that a multiprocessor is to hold; 0: as many as it can */
-    uint64_t spared;          /* bytes that are not loaded since they are kept */
+    int *value_stage;          /* stb_ds array, by value: the stage at whose start a value of BODY_KERNEL is computed */
+    uint64_t *totals;          /* stb_ds array, by reduction: offset of the blocks' results in the workspace */
+    struct cuda_saved *saved;  /* stb_ds array */
+    bool *named;               /* stb_ds array, by buffer: has a name in all of the kernel */
+    uint64_t workspace;        /* bytes, that of the lowering included */
+    struct cuda_kept *kept;    /* stb_ds array */
+    int residents;             /* blocks that a multiprocessor is to hold; 0: as many as it can */
+    uint64_t spared;           /* bytes that are not loaded since they are kept */
 };
 
 struct cuda_plan cuda_plan_make(const struct lowered *lowered);

@@ -283,8 +283,7 @@ static void declare_results(struct printer *printer, enum reduction_kind kind)
         const char *type = print_accumulator(printer, reduction);
         if (reduction->kind == kind)
             text_line(&printer->text, "%s *const t%d = (%s *)(workspace + %s);", type, nest->totals[i], type,
-                      workspace_place(printer, PICK_TOTAL, nest->totals[i],
-                                      printer->plan->totals[nest->totals[i]]));
+                      workspace_place(printer, PICK_TOTAL, nest->totals[i], printer->plan->totals[nest->totals[i]]));
     }
 }
 

@@ -123,7 +123,8 @@ static bool parse_number(const char *text, struct number *number)
 
 static void read_number(struct reader *reader)
 {
-    static const char holes[] = {[NUMBER_INT] = 'i', [NUMBER_UNSIGNED] = 'u', [NUMBER_LONG] = 'l', [NUMBER_FLOAT] = 'f'};
+    static const char holes[] = {
+        [NUMBER_INT] = 'i', [NUMBER_UNSIGNED] = 'u', [NUMBER_LONG] = 'l', [NUMBER_FLOAT] = 'f'};
     struct number number = {.at = reader->at};
     bool plain = parse_number(reader->source + reader->at, &number);
     bool size = reader->at && reader->source[reader->at - 1] == '[';

@@ -273,6 +273,25 @@ static int run_pipeline(struct compilation *compilation)
     return result.done ? 0 : pipeline_failure(compilation->invocation, &result);
 }
 
+/* A share of the memory is one of what a step takes without a budget, of which passes make something else. */
+static int measure_whole(struct compilation *compilation)
+{
+    struct memory_budget *budget = &compilation->context.budget;
+    struct pass_context context = compilation->context;
+    struct pipeline_options options = {.passes = compilation->options.passes};
+    struct module *module = module_copy(compilation->elaborated, compilation->arena);
+    context.budget = (struct memory_budget){0};
+    context.limit = -1;
+    struct pipeline_result result = pipeline_run(module, &context, &options);
+    for (ptrdiff_t i = 0; result.done && i < arrlen(module->graphs); i++) {
+        bool bounded = memory_budget_bounds(budget, module->graphs[i]);
+        int64_t peak = bounded ? memory_measure(module->graphs[i], &compilation->target).peak : 0;
+        budget->whole = peak > budget->whole ? peak : budget->whole;
+    }
+    module_free(module);
+    return result.done ? 0 : pipeline_failure(compilation->invocation, &result);
+}
+
 int compilation_module(struct compilation *compilation, const struct compile_request *request)
 {
     double start = now();
@@ -309,7 +328,9 @@ int compilation_module(struct compilation *compilation, const struct compile_req
         options->print_after = NULL, options->time_passes = false;
     if (flag_given(compilation->invocation, FLAG_memory_budget))
         compilation->elaborated = module_copy(compilation->module, compilation->arena);
-    int code = run_pipeline(compilation);
+    int code = context->budget.share > 0 && !request->stop_after ? measure_whole(compilation) : 0;
+    if (!code)
+        code = run_pipeline(compilation);
     compilation->seconds += now() - start;
     return code;
 }

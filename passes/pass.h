@@ -11,6 +11,7 @@ struct policy;
 struct memory_budget {
     int64_t bytes;     /* --memory-budget 2G */
     double share;      /* --memory-budget 60%: of what they take without a budget, 0.6 */
+    int64_t whole;     /* what they take without one, where it is known; 0: pass remat takes what it finds */
     int64_t workspace; /* bytes of it for the workspaces of kernels, where they are known; 0: pass remat leaves some */
     struct span span;  /* of the flag's text */
 };

@@ -1,5 +1,5 @@
-/* Tasks that are alike (codegen/cuda_alike.h): which of a kernel's tasks are printed as one, and with which table. That the
- * code computes the same is shown by fuzz/cases/alike.ir, on the simulated GPU beside the evaluator. */
+/* Tasks that are alike (codegen/cuda_alike.h): which of a kernel's tasks are printed as one, and with which table. That
+ * the code computes the same is shown by fuzz/cases/alike.ir, on the simulated GPU beside the evaluator. */
 #include "check.h"
 #include "codegen/cuda_plan.h"
 #include "ir/parse.h"
@@ -25,8 +25,11 @@ static const struct {
      {2},
      2},
     {"other operations", INPUTS " %x = sub(%a, %b)\n %y = add(%c, %d)\n" OUTPUT("x") OUTPUT("y"), {1, 1}, 0},
-    {"operands the other way round", INPUTS " %x = sub(%a, %b)\n %n = neg(%c)\n %y = sub(%d, %n)\n %m = neg(%b)\n"
-                                            " %z = sub(%m, %a)\n" OUTPUT("x") OUTPUT("y"), {1, 1}, 0},
+    {"operands the other way round",
+     INPUTS " %x = sub(%a, %b)\n %n = neg(%c)\n %y = sub(%d, %n)\n %m = neg(%b)\n"
+            " %z = sub(%m, %a)\n" OUTPUT("x") OUTPUT("y"),
+     {1, 1},
+     0},
     {"other constants",
      INPUT("a") INPUT("b") " %k = constant(2) : f32[64,48]\n %l = constant(3) : f32[64,48]\n %x = mul(%a, %k)\n"
                            " %y = mul(%b, %l)\n" OUTPUT("x") OUTPUT("y"),

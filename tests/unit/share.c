@@ -20,7 +20,8 @@ static const struct {
     {"a number that differs becomes an integer, one that does not stays",
      {HEAD("f", 2, 1) "{ x = y * 3 + 5; }", HEAD("g", 2, 1) "{ x = y * 4 + 5; }", HEAD("h", 2, 1) "{ x = y * 4 + 5; }"},
      1,
-     "/* Kernel 1 stores\n * x = add : f32[8]\n * and, with other numbers among its integers, the same 2 times more\n */\n"
+     "/* Kernel 1 stores\n * x = add : f32[8]\n * and, with other numbers among its integers, the same 2 times more\n "
+     "*/\n"
      "extern \"C\" __global__ void __launch_bounds__(256, 1) f(const __grid_constant__ arguments<2, 2> given)\n"
      "{ x = y * (int)given.integer[1] + 5; }",
      {2, 2, 2},
@@ -29,7 +30,8 @@ static const struct {
      {HEAD("f", 2, 1) "{ a = 7u % 7u; b = 9ll; c = 1.5f - 7; d = 1.5f; }",
       HEAD("g", 2, 1) "{ a = 8u % 8u; b = 19ll; c = 2.5f - 8; d = 2.5f; }", HEAD("h", 2, 1) "{ }"},
      2,
-     "/* Kernel 1 stores\n * x = add : f32[8]\n * and, with other numbers among its integers, the same 1 times more\n */\n"
+     "/* Kernel 1 stores\n * x = add : f32[8]\n * and, with other numbers among its integers, the same 1 times more\n "
+     "*/\n"
      "extern \"C\" __global__ void __launch_bounds__(256, 1) f(const __grid_constant__ arguments<2, 4> given)\n"
      "{ a = (unsigned)given.integer[1] % (unsigned)given.integer[1]; b = given.integer[2]; "
      "c = __int_as_float((int)given.integer[3]) - (int)given.integer[1]; d = __int_as_float((int)given.integer[3]); }",
@@ -55,9 +57,11 @@ static const struct {
      {1, 1, 1},
      {{10}, {20}, {30}}},
     {"comments may differ",
-     {HEAD("f", 2, 1) "{ /* f32[3] */ x = 1; }", HEAD("g", 2, 1) "{ /* f32[4] */ x = 2; }", HEAD("h", 2, 1) "{ y = 1; }"},
+     {HEAD("f", 2, 1) "{ /* f32[3] */ x = 1; }", HEAD("g", 2, 1) "{ /* f32[4] */ x = 2; }",
+      HEAD("h", 2, 1) "{ y = 1; }"},
      2,
-     "/* Kernel 1 stores\n * x = add : f32[8]\n * and, with other numbers among its integers, the same 1 times more\n */\n"
+     "/* Kernel 1 stores\n * x = add : f32[8]\n * and, with other numbers among its integers, the same 1 times more\n "
+     "*/\n"
      "extern \"C\" __global__ void __launch_bounds__(256, 1) f(const __grid_constant__ arguments<2, 2> given)\n"
      "{ /* f32[3] */ x = (int)given.integer[1]; }",
      {2, 2, 1},
