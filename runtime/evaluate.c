@@ -2,6 +2,7 @@
  * as many examples as are left (`eval_tail`). */
 #include "runtime/clock.h"
 #include "runtime/feeder.h"
+#include "runtime/interrupt.h"
 #include "runtime/tally.h"
 #include "runtime/totals.h"
 #include "runtime/weights.h"
@@ -85,12 +86,16 @@ static bool run_batch(struct evaluator *evaluator, int64_t count, struct error *
     return totals_add(&evaluator->totals, feeder->entry, error);
 }
 
+/* On the simulated GPU an evaluation can take minutes: it ends early, too, where the run is to. */
 static bool run_batches(struct evaluator *evaluator, const struct batches *batches, struct error *error)
 {
     int64_t count = 0, wanted = batches->examples[evaluator->split];
     if (!batches->start(batches->source, evaluator->split, 0, evaluator->whole.program->batch, 0, error))
         return false;
     do {
+        if (interrupt_requested())
+            return error_set_code(error, ERROR_INTERRUPTED, "interrupted in an evaluation, after %lld of %lld examples",
+                                  (long long)evaluator->examples, (long long)wanted);
         if (!feeder_next(&evaluator->whole, evaluator->split, &count, error) ||
             (count && !run_batch(evaluator, count, error)))
             return false;

@@ -11,6 +11,29 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* ---- what is due ---- */
+
+static bool is_due(int64_t step, int64_t every)
+{
+    return every > 0 && step % every == 0;
+}
+
+/* Whether something that is to happen every so many steps or epochs is due after this step. */
+static bool is_due_now(const struct trainer *trainer, int64_t steps, int64_t epochs)
+{
+    return trainer->launched == trainer->total || is_due(trainer->launched, steps) ||
+           is_due(trainer->launched, epochs * trainer->steps_per_epoch);
+}
+
+/* Whether the last step is one after which there is an evaluation, and that did not come to its end. */
+static bool owes_evaluation(const struct trainer *trainer)
+{
+    const struct train_settings *settings = trainer->settings;
+    return trainer->best_split != SPLIT_COUNT && trainer->launched && !trainer->micro &&
+           trainer->evaluated != trainer->launched &&
+           is_due_now(trainer, settings->evaluate_steps, settings->evaluate_epochs);
+}
+
 /* ---- beginning ---- */
 
 static bool plan_steps(struct trainer *trainer, struct error *error)
@@ -33,7 +56,8 @@ static bool plan_steps(struct trainer *trainer, struct error *error)
         error_hint(error, "--epochs or --steps gives it more");
         return false;
     }
-    if (trainer->launched < trainer->total && trainer->launched % trainer->steps_per_epoch == 0 && !trainer->micro)
+    if (trainer->launched < trainer->total && trainer->launched % trainer->steps_per_epoch == 0 && !trainer->micro &&
+        !owes_evaluation(trainer))
         tally_reset(&trainer->epoch);
     executor_set(trainer->executor, "train/steps", (double)trainer->total);
     return true;
@@ -239,16 +263,14 @@ static bool launch_step(struct trainer *trainer, struct error *error)
     return trainer->update < 0 || trainer_launch(trainer, trainer->update, NULL, 0, true, error);
 }
 
-static bool is_due(int64_t step, int64_t every)
+/* False where it failed. An interrupted one leaves nothing behind: it is owed. */
+static bool try_evaluation(struct trainer *trainer, struct evaluation evaluations[2], bool *done, struct error *error)
 {
-    return every > 0 && step % every == 0;
-}
-
-/* Whether something that is to happen every so many steps or epochs is due after this step. */
-static bool is_due_now(const struct trainer *trainer, int64_t steps, int64_t epochs)
-{
-    return trainer->launched == trainer->total || is_due(trainer->launched, steps) ||
-           is_due(trainer->launched, epochs * trainer->steps_per_epoch);
+    *done = trainer_evaluate(trainer, evaluations, error);
+    if (*done || error->code != ERROR_INTERRUPTED)
+        return *done;
+    *error = (struct error){0};
+    return true;
 }
 
 /* What happens between steps: evaluation, checkpoint, the epoch's line. */
@@ -256,14 +278,16 @@ static bool between_steps(struct trainer *trainer, struct error *error)
 {
     const struct train_settings *settings = trainer->settings;
     struct evaluation evaluations[2];
-    bool evaluates =
-        trainer->best_split != SPLIT_COUNT && is_due_now(trainer, settings->evaluate_steps, settings->evaluate_epochs);
+    bool evaluates = owes_evaluation(trainer), evaluated = false;
     bool saves = is_due_now(trainer, settings->checkpoint_steps, settings->checkpoint_epochs);
     bool epoch_ends = is_due_now(trainer, 0, 1);
     if (!evaluates && !saves && !epoch_ends)
         return true;
-    if (!trainer_drain(trainer, error) || (evaluates && !trainer_evaluate(trainer, evaluations, error)) ||
-        (saves && !trainer_save_last(trainer, error)))
+    if (!trainer_drain(trainer, error) || (evaluates && !try_evaluation(trainer, evaluations, &evaluated, error)))
+        return false;
+    if (evaluates && !evaluated)
+        return true;
+    if (saves && !trainer_save_last(trainer, error))
         return false;
     if (evaluates || epoch_ends) {
         struct progress_state state = trainer_state(trainer);
@@ -279,6 +303,8 @@ static bool between_steps(struct trainer *trainer, struct error *error)
 static bool run_steps(struct trainer *trainer, struct error *error)
 {
     trainer->clock = clock_seconds();
+    if (owes_evaluation(trainer) && !between_steps(trainer, error)) /* the resumed run was interrupted in it */
+        return false;
     while (trainer->launched < trainer->total && !interrupt_requested())
         if (!begin_pass(trainer, error) || !launch_step(trainer, error) ||
             (!trainer->micro && !between_steps(trainer, error)))
@@ -297,8 +323,8 @@ static bool report_interrupt(struct trainer *trainer, struct error *error)
     if (trainer->micro)
         snprintf(batches, sizeof batches, " and %lld of %d batches of the next", (long long)trainer->micro,
                  trainer->program->accumulate);
-    error_set_code(error, ERROR_INTERRUPTED, "interrupted after step %lld of %lld%s", (long long)trainer->finished,
-                   (long long)trainer->total, batches);
+    error_set_code(error, ERROR_INTERRUPTED, "interrupted after step %lld of %lld%s%s", (long long)trainer->finished,
+                   (long long)trainer->total, batches, owes_evaluation(trainer) ? ", in the evaluation behind it" : "");
     if (run[0] && command)
         error_hint(error, "go on with `%s --resume %s`", command, run);
     else if (run[0])
@@ -372,7 +398,7 @@ bool train(struct device *device, const struct program *program, const struct ba
     if (ok) {
         interrupt_begin();
         ok = run_steps(&trainer, error);
-        if (ok && interrupt_requested() && trainer.finished < trainer.total)
+        if (ok && interrupt_requested() && (trainer.finished < trainer.total || owes_evaluation(&trainer)))
             ok = report_interrupt(&trainer, error);
         else if (ok) /* a run that was killed at its very end is saved whole now */
             ok = trainer_save_last(&trainer, error) && divergence_end(&trainer.divergence, trainer.finished, error) &&

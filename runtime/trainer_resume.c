@@ -301,6 +301,7 @@ static bool restore_loop(struct resuming *resuming)
     trainer->result->skipped = trainer->divergence.skipped;
     trainer->saved_step = trainer->launched;
     trainer->saved_micro = trainer->micro;
+    trainer->saved_evaluated = trainer->evaluated;
     return true;
 }
 

@@ -137,14 +137,15 @@ static bool save_checkpoint(struct trainer *trainer, struct error *error)
         return false;
     trainer->saved_step = trainer->launched;
     trainer->saved_micro = trainer->micro;
+    trainer->saved_evaluated = trainer->evaluated;
     trainer->saved_apart = trainer->saved_whole = false;
     return true;
 }
 
 bool trainer_save_last(struct trainer *trainer, struct error *error)
 {
-    bool saved =
-        trainer->saved_step == trainer->launched && trainer->saved_micro == trainer->micro && !trainer->saved_apart;
+    bool saved = trainer->saved_step == trainer->launched && trainer->saved_micro == trainer->micro &&
+                 trainer->saved_evaluated == trainer->evaluated && !trainer->saved_apart;
     if (trainer->settings->no_files || (saved && trainer->saved_whole))
         return true;
     trainer->saved_whole = (saved || save_checkpoint(trainer, error)) && remove_old(trainer, error) &&

@@ -146,6 +146,7 @@ static struct program *make_program(int behaviour, bool accumulates)
 struct source {
     int64_t at[SPLIT_COUNT], batch[SPLIT_COUNT];
     int64_t passes, interrupt_at, batches;
+    bool interrupt_tests;
     _Alignas(64) float values[4];
 };
 
@@ -167,6 +168,8 @@ static bool next(void *own, enum split split, const void **fields, int64_t *coun
     (void)error;
     *count = left < from->batch[split] ? left : from->batch[split];
     if (split == SPLIT_TRAIN && ++from->batches == from->interrupt_at)
+        raise(SIGINT);
+    if (split == SPLIT_TEST && from->interrupt_tests)
         raise(SIGINT);
     for (int64_t i = 0; i < *count; i++)
         from->values[i] = split == SPLIT_TRAIN || from->at[split] + i >= 4 ? 1 : 0;
@@ -291,6 +294,32 @@ static void check_interrupt(struct device *device)
     program_free(program);
 }
 
+/* An evaluation stops as well, leaves no line in the log, and stands first when the run goes on. */
+static void check_interrupted_evaluation(struct device *device)
+{
+    struct source own = {.interrupt_tests = true};
+    struct batches batches = make_batches(&own);
+    struct error error = {0};
+    struct train_result result;
+    struct program *program = make_program(NORMAL, false);
+    struct train_settings settings = {.name = "stop", .epochs = 2, .evaluate_epochs = 1, .quiet = true};
+    CHECK(!train(device, program, &batches, &settings, &result, &error) && error.code == ERROR_INTERRUPTED);
+    CHECK_TEXT(error.text, "interrupted after step 2 of 4, in the evaluation behind it");
+    char *log = log_without_rates(result.run), run[sizeof result.run];
+    CHECK(strstr(log, "\"step\":2") && !strstr(log, "eval"));
+    free(log);
+    snprintf(run, sizeof run, "%s", result.run);
+    own = (struct source){.passes = 1};
+    settings.resume = run;
+    error = (struct error){0};
+    CHECK(train(device, program, &batches, &settings, &result, &error) && result.steps == 4);
+    log = log_without_rates(run);
+    const char *second = strstr(log, "\"step\":2"), *evaluation = strstr(log, "eval");
+    CHECK(second && evaluation && second < evaluation && evaluation < strstr(log, "\"step\":3"));
+    free(log);
+    program_free(program);
+}
+
 /* The second Ctrl-C leaves at once. */
 static void check_second_interrupt(void)
 {
@@ -370,6 +399,7 @@ int main(void)
     check_training(device);
     check_accumulation(device);
     check_interrupt(device);
+    check_interrupted_evaluation(device);
     check_second_interrupt();
     check_divergence(device, OVERFLOWS, "overflowed at scale 8");
     check_divergence(device, NOT_A_NUMBER, "NaN or infinite");
