@@ -2,7 +2,7 @@
  * initialisation with four scales. NVRTC takes a fifth of a second for each, and nothing runs until all are compiled.
  *
  *   each text            -> its form, which has holes for its numbers, and the numbers
- *   kernels of one form  -> the first one's text, in which a number that is not the same in all reads given.integer[n]
+ *   kernels of one form  -> the first one's text, in which a number that is not the same in all is one of its integers
  *   each of their steps  -> that kernel, and its own numbers behind its integers
  *
  * Numbers that the compiler must know are part of the form: sizes of arrays, initial values, template arguments. */
@@ -45,7 +45,6 @@ struct form_entry {
 
 struct sharing {
     struct program *program;
-    struct arena *arena;
     struct family *families; /* stb_ds array */
     int *family;             /* by kernel */
     struct form *forms;      /* by kernel */
@@ -226,44 +225,59 @@ static void choose_parameters(const struct sharing *sharing, struct family *fami
 
 /* ---- the shared text ---- */
 
-static const char *parameter_text(struct sharing *sharing, enum number_kind kind, int integer)
+/* How a parameter is called where it stands for a number of this kind, and what it is then. */
+static const struct {
+    const char *type, *suffix, *before, *after;
+} uses[] = {[NUMBER_INT] = {"int", "", "(int)", ""},
+            [NUMBER_UNSIGNED] = {"unsigned", "u", "(unsigned)", ""},
+            [NUMBER_LONG] = {"long long", "l", "", ""},
+            [NUMBER_FLOAT] = {"float", "f", "__int_as_float((int)", ")"}};
+
+/* Has the number's parameter stood for one of its kind before? */
+static bool is_named(const struct family *family, ptrdiff_t number)
 {
-    static const char *const before[] = {[NUMBER_INT] = "(int)",
-                                         [NUMBER_UNSIGNED] = "(unsigned)",
-                                         [NUMBER_LONG] = "",
-                                         [NUMBER_FLOAT] = "__int_as_float((int)"};
-    return arena_printf(sharing->arena, "%sgiven.integer[%d]%s", before[kind], integer,
-                        kind == NUMBER_FLOAT ? ")" : "");
+    const struct number *numbers = family->form.numbers;
+    for (ptrdiff_t i = family->heads[family->parameter[number]]; i < number; i++)
+        if (family->parameter[i] == family->parameter[number] && numbers[i].kind == numbers[number].kind)
+            return true;
+    return false;
 }
 
-/* The text that stands before the first number, with place for the parameters among the arguments. */
-static void put_head(FILE *out, const struct family *family, const char *source, size_t length)
+/* The text as far as the function's first brace, with place for the parameters among the arguments; then their names.
+ * Where the rest begins. */
+static const char *put_head(FILE *out, const struct family *family, const char *source)
 {
     const char *comment = strstr(source, " */"), *arguments = strstr(source, "arguments<");
-    const char *count = strchr(arguments, ',');
+    const char *count = strchr(arguments, ','), *end = strchr(count, '>'), *body = strchr(end, '{') + 1;
     fprintf(out, "%.*s * and, with other numbers among its integers, the same %d times more\n", (int)(comment - source),
             source, (int)arrlen(family->members) - 1);
     fprintf(out, "%.*s, %d%.*s", (int)(count - comment), comment, family->integers + (int)arrlen(family->heads),
-            (int)(source + length - strchr(count, '>')), strchr(count, '>'));
+            (int)(body - end), end);
+    for (ptrdiff_t i = 0; i < arrlen(family->form.numbers); i++) {
+        int parameter = family->parameter[i], kind = family->form.numbers[i].kind;
+        if (parameter >= 0 && !is_named(family, i))
+            fprintf(out, "\n    const %s n%d%s = %sgiven.integer[%d]%s;", uses[kind].type, parameter, uses[kind].suffix,
+                    uses[kind].before, family->integers + parameter, uses[kind].after);
+    }
+    return body;
 }
 
-static const char *shared_source(struct sharing *sharing, const struct family *family)
+static const char *shared_source(const struct sharing *sharing, const struct family *family)
 {
     const char *source = sharing->program->kernels[family->members[0]].source;
-    const struct number *numbers = family->form.numbers;
     char *text = NULL;
-    size_t size = 0, at = numbers[0].at;
+    size_t size = 0;
     FILE *out = arena_stream(&text, &size);
-    put_head(out, family, source, at);
-    for (ptrdiff_t i = 0; i < arrlen(numbers); i++) {
-        fprintf(out, "%.*s", (int)(numbers[i].at - at), source + at);
-        at = numbers[i].at;
+    const char *rest = put_head(out, family, source);
+    for (ptrdiff_t i = 0; i < arrlen(family->form.numbers); i++) {
+        const struct number *number = &family->form.numbers[i];
         if (family->parameter[i] < 0)
             continue;
-        fputs(parameter_text(sharing, numbers[i].kind, family->integers + family->parameter[i]), out);
-        at += numbers[i].length;
+        fprintf(out, "%.*sn%d%s", (int)(source + number->at - rest), rest, family->parameter[i],
+                uses[number->kind].suffix);
+        rest = source + number->at + number->length;
     }
-    fputs(source + at, out);
+    fputs(rest, out);
     arena_stream_close(out);
     const char *kept = program_string(sharing->program, text);
     free(text);
@@ -346,7 +360,7 @@ static void count_integers(struct sharing *sharing)
 void share_kernels(struct program *program, const bool *generated, struct arena *arena)
 {
     size_t kernels = (size_t)program->kernel_count;
-    struct sharing sharing = {.program = program, .arena = arena};
+    struct sharing sharing = {.program = program};
     sharing.family = ARENA_ARRAY(arena, int, kernels + 1);
     sharing.forms = ARENA_ARRAY(arena, struct form, kernels + 1);
     find_families(&sharing, generated);

@@ -23,7 +23,7 @@ static const struct {
      "/* Kernel 1 stores\n * x = add : f32[8]\n * and, with other numbers among its integers, the same 2 times more\n "
      "*/\n"
      "extern \"C\" __global__ void __launch_bounds__(256, 1) f(const __grid_constant__ arguments<2, 2> given)\n"
-     "{ x = y * (int)given.integer[1] + 5; }",
+     "{\n    const int n0 = (int)given.integer[1]; x = y * n0 + 5; }",
      {2, 2, 2},
      {{10, 3}, {20, 4}, {30, 4}}},
     {"each kind of number, and equal ones are one",
@@ -33,8 +33,9 @@ static const struct {
      "/* Kernel 1 stores\n * x = add : f32[8]\n * and, with other numbers among its integers, the same 1 times more\n "
      "*/\n"
      "extern \"C\" __global__ void __launch_bounds__(256, 1) f(const __grid_constant__ arguments<2, 4> given)\n"
-     "{ a = (unsigned)given.integer[1] % (unsigned)given.integer[1]; b = given.integer[2]; "
-     "c = __int_as_float((int)given.integer[3]) - (int)given.integer[1]; d = __int_as_float((int)given.integer[3]); }",
+     "{\n    const unsigned n0u = (unsigned)given.integer[1];\n    const long long n1l = given.integer[2];\n"
+     "    const float n2f = __int_as_float((int)given.integer[3]);\n    const int n0 = (int)given.integer[1]; "
+     "a = n0u % n0u; b = n1l; c = n2f - n0; d = n2f; }",
      {4, 4, 1},
      {{10, 7, 9, 0x3fc00000}, {20, 8, 19, 0x40200000}, {30}}},
     {"sizes of arrays, initial values and template arguments do not differ",
@@ -63,7 +64,7 @@ static const struct {
      "/* Kernel 1 stores\n * x = add : f32[8]\n * and, with other numbers among its integers, the same 1 times more\n "
      "*/\n"
      "extern \"C\" __global__ void __launch_bounds__(256, 1) f(const __grid_constant__ arguments<2, 2> given)\n"
-     "{ /* f32[3] */ x = (int)given.integer[1]; }",
+     "{\n    const int n0 = (int)given.integer[1]; /* f32[3] */ x = n0; }",
      {2, 2, 1},
      {{10, 1}, {20, 2}, {30}}},
 };
