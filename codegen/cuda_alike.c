@@ -59,9 +59,9 @@ int cuda_find_pick(const struct cuda_pick *picks, enum cuda_pick_kind kind, int 
 
 static bool note_place(struct pair *pair, enum cuda_pick_kind kind, int number, int64_t place)
 {
-    int known = cuda_find_pick(pair->picks, kind, number);
-    if (known >= 0)
-        return pair->picks[known].places[0] == place;
+    for (ptrdiff_t i = 0; i < arrlen(pair->picks); i++)
+        if (pair->picks[i].kind == kind && pair->picks[i].number == number)
+            return pair->picks[i].places[0] == place;
     struct cuda_pick pick = {.kind = kind, .number = number};
     arrput(pick.places, place);
     arrput(pair->picks, pick);
@@ -165,8 +165,7 @@ static bool meet_values(struct pair *pair, int a, int b)
     bool alike = x->kind == y->kind && x->lane == y->lane && x->domain == y->domain && x->op == y->op &&
                  x->element == y->element && x->operand_count == y->operand_count && x->low == y->low &&
                  x->high == y->high && x->stride == y->stride && x->depth == y->depth && x->vector == y->vector &&
-                 x->fits == y->fits && memcmp(&x->constant, &y->constant, sizeof x->constant) == 0 &&
-                 same_index(pair, x->index, y->index);
+                 x->fits == y->fits && x->kind != VALUE_CONSTANT && same_index(pair, x->index, y->index);
     if (!alike || (x->kind == VALUE_LOAD && !same_buffer(pair, x->buffer, y->buffer)))
         return false;
     if (x->kind == VALUE_RANDOM && !note(pair, PICK_INTEGER, x->integer, y->integer))
@@ -292,19 +291,27 @@ static bool may_share(const struct cuda_task *task)
     return task->blocks && !task->keeps && task->scheme != CUDA_AGAIN;
 }
 
-static struct pair pair_of(const struct lowered *lowered, const struct cuda_plan *plan)
+static struct pair pair_new(const struct lowered *lowered, const struct cuda_plan *plan)
 {
-    struct pair pair = {.lowered = lowered, .plan = plan};
-    arrsetlen(pair.values, arrlenu(lowered->values));
-    arrsetlen(pair.variables, arrlenu(lowered->variables));
-    arrsetlen(pair.reductions, arrlenu(lowered->reductions));
+    return (struct pair){.lowered = lowered,
+                         .plan = plan,
+                         .values = ARENA_ARRAY(lowered->arena, int, arrlen(lowered->values) + 1),
+                         .variables = ARENA_ARRAY(lowered->arena, int, arrlen(lowered->variables) + 1),
+                         .reductions = ARENA_ARRAY(lowered->arena, int, arrlen(lowered->reductions) + 1)};
+}
+
+static void begin(struct pair *pair, bool lengths)
+{
+    const struct lowered *lowered = pair->lowered;
     for (ptrdiff_t i = 0; i < arrlen(lowered->values); i++)
-        pair.values[i] = -1;
+        pair->values[i] = -1;
     for (ptrdiff_t i = 0; i < arrlen(lowered->variables); i++)
-        pair.variables[i] = -1;
+        pair->variables[i] = -1;
     for (ptrdiff_t i = 0; i < arrlen(lowered->reductions); i++)
-        pair.reductions[i] = -1;
-    return pair;
+        pair->reductions[i] = -1;
+    pair->picks = NULL;
+    pair->lengths = lengths;
+    pair->noting = true;
 }
 
 static void free_picks(struct cuda_pick *picks)
@@ -331,30 +338,25 @@ static bool same_task(const struct cuda_task *a, const struct cuda_task *b, bool
 }
 
 /* Where `task` has what `leader` has, NULL where they are not alike. A stb_ds array of its own. */
-static struct cuda_pick *compare(const struct lowered *lowered, const struct cuda_plan *plan,
-                                 const struct cuda_task *leader, const struct cuda_task *task)
+static struct cuda_pick *compare(struct pair *pair, const struct cuda_task *leader, const struct cuda_task *task)
 {
+    const struct lowered *lowered = pair->lowered;
     const struct loop_nest *a = &lowered->nests[leader->nest], *b = &lowered->nests[task->nest];
     bool alike = false, lengths = is_flat(lowered, leader) && is_flat(lowered, task);
     if (!same_task(leader, task, lengths))
         return NULL;
-    struct pair pair = pair_of(lowered, plan);
-    pair.lengths = lengths;
-    pair.noting = true;
+    begin(pair, lengths);
     if (task->scheme == CUDA_CLEAR)
-        alike = a->clear_bytes == b->clear_bytes && same_buffer(&pair, a->clear, b->clear);
+        alike = a->clear_bytes == b->clear_bytes && same_buffer(pair, a->clear, b->clear);
     else
-        alike = same_nests(&pair, task, a, b);
+        alike = same_nests(pair, task, a, b);
     if (lengths) {
-        note_place(&pair, PICK_ITEMS, 0, task->items);
-        note_place(&pair, PICK_FIRST, 0, 0);
+        note_place(pair, PICK_ITEMS, 0, task->items);
+        note_place(pair, PICK_FIRST, 0, 0);
     }
-    arrfree(pair.values);
-    arrfree(pair.variables);
-    arrfree(pair.reductions);
     if (alike)
-        return pair.picks;
-    free_picks(pair.picks);
+        return pair->picks;
+    free_picks(pair->picks);
     return NULL;
 }
 
@@ -368,11 +370,11 @@ static void add_member(struct cuda_group *group, const struct cuda_task *task, c
 }
 
 /* The group that the task joins, -1: none. */
-static int find_group(struct cuda_plan *plan, const struct lowered *lowered, const struct cuda_task *task)
+static int find_group(struct cuda_plan *plan, struct pair *pair, const struct cuda_task *task)
 {
     for (int i = 0; i < arrlen(plan->groups); i++) {
         struct cuda_group *group = &plan->groups[i];
-        struct cuda_pick *places = compare(lowered, plan, &plan->tasks[group->leader], task);
+        struct cuda_pick *places = compare(pair, &plan->tasks[group->leader], task);
         if (!places)
             continue;
         add_member(group, task, places);
@@ -407,16 +409,17 @@ static void drop_agreed(struct cuda_group *group)
 
 void cuda_plan_alike(struct cuda_plan *plan, const struct lowered *lowered)
 {
+    struct pair pair = pair_new(lowered, plan);
     for (int i = 0; i < arrlen(plan->tasks); i++) {
         struct cuda_task *task = &plan->tasks[i];
         task->group = -1;
         if (!may_share(task))
             continue;
-        task->group = find_group(plan, lowered, task);
+        task->group = find_group(plan, &pair, task);
         if (task->group >= 0)
             continue;
         struct cuda_group group = {
-            .leader = i, .members = 1, .blocks = task->blocks, .picks = compare(lowered, plan, task, task)};
+            .leader = i, .members = 1, .blocks = task->blocks, .picks = compare(&pair, task, task)};
         task->group = (int)arrlen(plan->groups);
         arrput(plan->groups, group);
     }

@@ -45,9 +45,10 @@ struct form_entry {
 
 struct sharing {
     struct program *program;
-    struct family *families; /* stb_ds array */
-    int *family;             /* by kernel */
-    struct form *forms;      /* by kernel */
+    struct family *families;
+    int family_count;
+    int *family;        /* by kernel */
+    struct form *forms; /* by kernel */
 };
 
 /* ---- a text's form ---- */
@@ -179,11 +180,11 @@ static void find_families(struct sharing *sharing, const bool *generated)
             sharing->family[i] = known[at].value;
             arrput(family->members, i);
         } else if (generated[i]) {
-            struct family family = {.form = sharing->forms[i]};
-            arrput(family.members, i);
-            sharing->family[i] = (int)arrlen(sharing->families);
+            struct family *family = &sharing->families[sharing->family_count];
+            family->form = sharing->forms[i];
+            arrput(family->members, i);
+            sharing->family[i] = sharing->family_count++;
             shput(known, sharing->forms[i].text, sharing->family[i]);
-            arrput(sharing->families, family);
         }
     }
     shfree(known);
@@ -361,21 +362,21 @@ void share_kernels(struct program *program, const bool *generated, struct arena 
 {
     size_t kernels = (size_t)program->kernel_count;
     struct sharing sharing = {.program = program};
+    sharing.families = ARENA_ARRAY(arena, struct family, kernels + 1);
     sharing.family = ARENA_ARRAY(arena, int, kernels + 1);
     sharing.forms = ARENA_ARRAY(arena, struct form, kernels + 1);
     find_families(&sharing, generated);
     count_integers(&sharing);
-    for (ptrdiff_t i = 0; i < arrlen(sharing.families); i++)
+    for (int i = 0; i < sharing.family_count; i++)
         choose_parameters(&sharing, &sharing.families[i]);
     share_texts(&sharing, ARENA_ARRAY(arena, uint32_t, kernels + 1));
     for (size_t i = 0; i < kernels; i++) {
         arrfree(sharing.forms[i].text);
         arrfree(sharing.forms[i].numbers);
     }
-    for (ptrdiff_t i = 0; i < arrlen(sharing.families); i++) {
+    for (int i = 0; i < sharing.family_count; i++) {
         arrfree(sharing.families[i].members);
         arrfree(sharing.families[i].parameter);
         arrfree(sharing.families[i].heads);
     }
-    arrfree(sharing.families);
 }

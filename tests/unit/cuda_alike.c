@@ -89,9 +89,10 @@ static void check_case(size_t number)
     int groups = 0;
     while (groups < 4 && cases[number].groups[groups])
         groups++;
-    bool good = arrlen(plan.groups) == groups && arrlen(plan.groups[0].picks) == cases[number].picks;
-    for (int i = 0; i < groups && good; i++)
-        good = plan.groups[i].members == cases[number].groups[i];
+    bool good = arrlen(plan.groups) == groups;
+    for (ptrdiff_t i = 0; i < arrlen(plan.groups) && good; i++)
+        good = plan.groups[i].members == cases[number].groups[i] &&
+               (i > 0 || arrlen(plan.groups[i].picks) == cases[number].picks);
     if (!good) {
         fprintf(stderr, "%s:", cases[number].what);
         for (ptrdiff_t i = 0; i < arrlen(plan.groups); i++)
