@@ -139,20 +139,21 @@ static bool meet_loops(struct pair *pair, const struct loop_nest *a, const struc
 /* ---- what is computed ---- */
 
 /* Constants stand before all tasks: within a group, one of another value stands in for the first task's. */
-static bool same_constant(struct pair *pair, int a, int b)
+static bool may_stand_in(const struct value *a, const struct value *b)
 {
-    const struct value *x = &pair->lowered->values[a], *y = &pair->lowered->values[b];
-    return x->kind == VALUE_CONSTANT && y->kind == VALUE_CONSTANT && x->lane == LANE_FLOAT && y->lane == LANE_FLOAT &&
-           isfinite(x->constant) && isfinite(y->constant) && x->fits == y->fits && note(pair, PICK_CONSTANT, a, b);
+    return a->kind == VALUE_CONSTANT && b->kind == VALUE_CONSTANT && a->lane == LANE_FLOAT && b->lane == LANE_FLOAT &&
+           isfinite(a->constant) && isfinite(b->constant) && a->fits == b->fits;
 }
 
 static bool same_value(struct pair *pair, int a, int b)
 {
     if (a < 0 || b < 0)
         return a == b;
-    if (pair->lowered->values[a].depth == BODY_KERNEL || pair->lowered->values[b].depth == BODY_KERNEL)
-        return same_constant(pair, a, b) || a == b;
-    return pair->values[a] == b;
+    const struct value *x = &pair->lowered->values[a], *y = &pair->lowered->values[b];
+    if (may_stand_in(x, y))
+        return note(pair, PICK_CONSTANT, a, b);
+    bool shared = x->depth == BODY_KERNEL || y->depth == BODY_KERNEL;
+    return shared ? a == b : pair->values[a] == b;
 }
 
 static bool meet_values(struct pair *pair, int a, int b)

@@ -35,6 +35,12 @@ static const struct {
                            " %y = mul(%b, %l)\n" OUTPUT("x") OUTPUT("y"),
      {2},
      3},
+    {"a constant in two places, of which only one differs",
+     INPUT("a") INPUT("b") " %2 = constant(2) : f32[1,1]\n %3 = constant(3) : f32[1,1]\n"
+                           " %k = broadcast(%2) : f32[64,48]\n %l = broadcast(%3) : f32[64,48]\n %m = mul(%a, %k)\n"
+                           " %x = add(%m, %k)\n %n = mul(%b, %l)\n %y = add(%n, %k)\n" OUTPUT("x") OUTPUT("y"),
+     {1, 1},
+     0},
     {"a constant that is no number is another matter",
      INPUT("a") INPUT("b") " %k = constant(2) : f32[64,48]\n %l = constant(inf) : f32[64,48]\n %x = mul(%a, %k)\n"
                            " %y = mul(%b, %l)\n" OUTPUT("x") OUTPUT("y"),
