@@ -103,7 +103,7 @@ const struct cuda_group *cuda_group_of(const struct cuda_plan *plan, const struc
 void cuda_plan_free_groups(struct cuda_plan *plan);
 /* The number of a pick, -1: there is none of this kind and number. */
 int cuda_find_pick(const struct cuda_pick *picks, enum cuda_pick_kind kind, int number);
-/* The number of a buffer that is none of the workspace's among the kernel's parameters. */
+/* The number of a buffer that is none of the workspace's among the kernel's parameters: how many stand before it. */
 int cuda_parameter(const struct lowered *lowered, int buffer);
 
 /* Is the task what is left when all blocks of its nest are done? */

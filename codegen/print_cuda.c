@@ -7,7 +7,10 @@
 
 #include <stb/stb_ds.h>
 
-enum { LOADS_AT_ONCE = 16 };
+enum {
+    LOADS_AT_ONCE = 16,
+    CONSTANT_ENTRIES = 4096 /* of tables: a module has room for 64 KiB of constants */
+};
 
 static void print_buffers(struct printer *printer)
 {
@@ -31,10 +34,7 @@ static void print_buffers(struct printer *printer)
 
 static int parameter_count(const struct lowered *lowered, const struct cuda_plan *plan)
 {
-    int count = plan->workspace > 0;
-    for (ptrdiff_t i = 0; i < arrlen(lowered->buffers); i++)
-        count += !lowered->buffers[i].scratch;
-    return count;
+    return cuda_parameter(lowered, (int)arrlen(lowered->buffers)) + (plan->workspace > 0);
 }
 
 /* The kernel's own values that this stage is the first to need. Past a barrier no load is moved ahead: without, the
@@ -133,8 +133,6 @@ static void print_stage(struct printer *printer, int stage, bool joint)
     }
     text_close(&printer->text);
 }
-
-enum { CONSTANT_ENTRIES = 4096 }; /* a module has room for 64 KiB of constants */
 
 /* "places5": by member and pick of the group that task 5 leads. */
 static void print_tables(struct printer *printer)

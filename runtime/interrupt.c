@@ -33,6 +33,7 @@ void interrupt_begin(void)
 void interrupt_end(void)
 {
     install(SIG_DFL);
+    requested = 0; /* an evaluation that is not a run's does not ask for it */
 }
 
 bool interrupt_requested(void)

@@ -7,7 +7,7 @@
 /* Between begin and end the signals are taken; end gives them back their usual meaning. */
 void interrupt_begin(void);
 void interrupt_end(void);
-/* Whether a signal came since interrupt_begin. */
+/* Whether a signal came since interrupt_begin; not after interrupt_end. */
 bool interrupt_requested(void);
 
 #endif
