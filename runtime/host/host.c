@@ -3,6 +3,7 @@
 #include "runtime/clock.h"
 #include "runtime/host/compile.h"
 #include "runtime/host/onednn.h"
+#include "runtime/host/winograd.h"
 
 #include <omp.h>
 #include <stdlib.h>
@@ -23,6 +24,8 @@ struct host_call {
     long long *integers;
     struct onednn_plan *plan;
     struct onednn_slices *slices; /* of a convolution in a strip */
+    struct winograd *winograd;    /* of a convolution, instead of a plan */
+    bool sliced;                  /* the call can run slice by slice */
 };
 
 static void *host_allocate(struct device *device, size_t bytes)
@@ -79,6 +82,7 @@ static void host_discard(struct device *device, struct device_call *call)
     if (own->plan)
         onednn_plan_free(own->plan);
     onednn_slices_free(own->slices);
+    winograd_free(own->winograd);
     free(own->integers);
     free(own);
     call->prepared = NULL;
@@ -87,10 +91,29 @@ static void host_discard(struct device *device, struct device_call *call)
 static bool prepare_kernel(struct host_call *own, const struct kernel_library *library, const struct program_step *step)
 {
     own->function = library->functions[step->kernel];
+    own->sliced = true;
     own->integers = calloc((size_t)step->integer_count + 1, sizeof *own->integers);
     for (int i = 0; own->integers && i < step->integer_count; i++)
         own->integers[i] = step->integers[i];
     return own->integers;
+}
+
+static bool prepare_contraction(struct host *host, struct host_call *own, const struct device_call *call,
+                                struct error *error)
+{
+    const struct program_step *step = call->step;
+    int threads = host->device.facts.threads;
+    if (step->kind == PROGRAM_CONV_STEP && winograd_fits(&step->conv)) {
+        own->sliced = call->strip && winograd_fits_sliced(&step->conv, call->strip->size);
+        own->winograd = own->sliced ? winograd_new_sliced(&step->conv, call->strip->size, threads, error)
+                                    : winograd_new(&step->conv, threads, error);
+        return own->winograd;
+    }
+    own->plan = onednn_prepare(host->onednn, step, error);
+    if (own->plan && call->strip)
+        own->slices = onednn_slices_new(host->onednn, step, call->strip->size, threads, error);
+    own->sliced = own->slices;
+    return own->plan && (!call->strip || own->slices);
 }
 
 static bool host_prepare(struct device *device, void *kernels, struct device_call *call, struct error *error)
@@ -104,10 +127,7 @@ static bool host_prepare(struct device *device, void *kernels, struct device_cal
         return prepare_kernel(own, kernels, call->step) || error_set(error, "out of memory");
     case PROGRAM_MATMUL_STEP:
     case PROGRAM_CONV_STEP:
-        own->plan = onednn_prepare(host->onednn, call->step, error);
-        if (own->plan && call->strip)
-            own->slices = onednn_slices_new(host->onednn, call->step, call->strip->size, device->facts.threads, error);
-        return own->plan && (!call->strip || own->slices);
+        return prepare_contraction(host, own, call, error);
     default:
         return true;
     }
@@ -134,6 +154,8 @@ static bool run_slice(const struct device_call *calls, int thread, int64_t first
         const struct host_call *own = calls[i].prepared;
         if (own->function)
             own->function(calls[i].buffers, own->integers, slice);
+        else if (own->winograd)
+            winograd_run_slice(own->winograd, thread, calls[i].buffers, first);
         else if (!onednn_slices_run(own->slices, thread, calls[i].buffers, first, again))
             return false;
         before = tell_time(&calls[i], before, omp_get_num_threads());
@@ -146,6 +168,11 @@ static bool run_strip(const struct device *device, const struct device_call *cal
     const struct program_strip *strip = calls->strip;
     const long behind[] = {(long)strip->items, (long)strip->items};
     bool good = true;
+    for (int i = 0; i < strip->count; i++) {
+        const struct host_call *own = calls[i].prepared;
+        if (own->winograd)
+            winograd_begin(own->winograd, calls[i].buffers);
+    }
 #pragma omp parallel num_threads(device->facts.threads) reduction(&& : good)
     {
         bool again = false;
@@ -160,6 +187,8 @@ static bool run_strip(const struct device *device, const struct device_call *cal
         const struct host_call *own = calls[i].prepared;
         if (own->function)
             own->function(calls[i].buffers, own->integers, behind);
+        else if (own->winograd)
+            winograd_finish(own->winograd, calls[i].buffers);
         else
             good = onednn_slices_finish(own->slices, calls[i].buffers) && good;
         before = tell_time(&calls[i], before, 1);
@@ -167,28 +196,41 @@ static bool run_strip(const struct device *device, const struct device_call *cal
     return good || error_set(error, "oneDNN failed on a slice of a convolution");
 }
 
-/* Whether all calls of the strip that begins with the first one are there. */
+/* Whether a strip begins here, all its calls are there, and each can run slice by slice. */
 static bool strip_begins(const struct device_call *calls, int at, int count)
 {
     const struct program_strip *strip = calls[at].strip;
-    return strip && (at == 0 || calls[at - 1].strip != strip) && count - at >= strip->count;
+    if (!strip || (at > 0 && calls[at - 1].strip == strip) || count - at < strip->count)
+        return false;
+    for (int i = at; i < at + strip->count; i++)
+        if (!((const struct host_call *)calls[i].prepared)->sliced)
+            return false;
+    return true;
+}
+
+static bool run_call(const struct device_call *call, struct error *error)
+{
+    const struct host_call *own = call->prepared;
+    double before = call->seconds ? clock_seconds() : 0;
+    if (own->function)
+        own->function(call->buffers, own->integers, NULL);
+    else if (own->winograd)
+        winograd_run(own->winograd, call->buffers);
+    else if (!own->plan)
+        memmove(call->buffers[1], call->buffers[0], call->step->copy_bytes);
+    else if (!onednn_run(own->plan, call->buffers, error))
+        return false;
+    tell_time(call, before, 1);
+    return true;
 }
 
 static bool host_run(struct device *device, struct device_call *calls, int count, struct error *error)
 {
     for (int i = 0; i < count; i++) {
-        const struct device_call *call = &calls[i];
-        const struct host_call *own = call->prepared;
-        if (strip_begins(calls, i, count)) {
-            if (!run_strip(device, call, error))
-                return false;
-            i += call->strip->count - 1;
-        } else if (own->function)
-            own->function(call->buffers, own->integers, NULL);
-        else if (!own->plan)
-            memmove(call->buffers[1], call->buffers[0], call->step->copy_bytes);
-        else if (!onednn_run(own->plan, call->buffers, error))
+        bool strip = strip_begins(calls, i, count);
+        if (!(strip ? run_strip(device, &calls[i], error) : run_call(&calls[i], error)))
             return false;
+        i += strip ? calls[i].strip->count - 1 : 0;
     }
     return true;
 }

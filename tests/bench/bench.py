@@ -69,9 +69,9 @@ def peer(case, types):
     python = os.path.join(HERE, "..", "..", "build", "peers", "bin", "python")
     python = os.environ.get("CASTOR_PEER_PYTHON", python)
     command = [python, os.path.join(HERE, "peer.py"), case, *types]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode:
-        sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stderr[-2000:]}")
+        sys.exit(f"{' '.join(command)}: exit {done.returncode}")
     return json.loads(done.stdout.strip().split("\n")[-1])
 
 

@@ -1,0 +1,272 @@
+/* The arithmetic of Winograd's convolutions, in vectors of the instruction set WINOGRAD_ISA, WINOGRAD_WIDTH floats each.
+ *
+ * F(4 × 4, 3 × 3) of Lavin and Gray, Fast Algorithms for Convolutional Neural Networks (2016), over the points
+ * 0, 1, -1, 2, -2 and infinity. */
+#include "runtime/host/winograd_kernels.h"
+
+enum { WIDTH = WINOGRAD_WIDTH, VECTORS = WINOGRAD_PANEL / WIDTH, ROWS = WIDTH * 3 / 4, REACH = WINOGRAD_REACH };
+
+typedef float vector __attribute__((vector_size(4 * WINOGRAD_WIDTH), aligned(4), may_alias));
+typedef int32_t mask __attribute__((vector_size(4 * WINOGRAD_WIDTH)));
+
+static inline vector load(const float *from)
+{
+    return *(const vector *)from;
+}
+
+static inline void store(float *to, vector value)
+{
+    *(vector *)to = value;
+}
+
+/* ---- one dimension; elements of `to` and `from` are so many apart ---- */
+
+/* B' d */
+static inline void input_line(const vector *from, int step, vector *to, int to_step)
+{
+    vector d0 = from[0], d1 = from[step], d2 = from[2 * step], d3 = from[3 * step], d4 = from[4 * step],
+           d5 = from[5 * step];
+    vector even = d4 - 4 * d2, odd = d3 - 4 * d1, half_even = d4 - d2, half_odd = 2 * (d3 - d1);
+    to[0] = 4 * d0 - 5 * d2 + d4;
+    to[to_step] = even + odd;
+    to[2 * to_step] = even - odd;
+    to[3 * to_step] = half_even + half_odd;
+    to[4 * to_step] = half_even - half_odd;
+    to[5 * to_step] = 4 * d1 - 5 * d3 + d5;
+}
+
+/* A d */
+static inline void gradient_line(const vector *from, int step, vector *to, int to_step)
+{
+    vector d0 = from[0], d1 = from[step], d2 = from[2 * step], d3 = from[3 * step];
+    vector even = d0 + d2, odd = d1 + d3, far_even = d0 + 4 * d2, far_odd = 2 * d1 + 8 * d3;
+    to[0] = d0;
+    to[to_step] = even + odd;
+    to[2 * to_step] = even - odd;
+    to[3 * to_step] = far_even + far_odd;
+    to[4 * to_step] = far_even - far_odd;
+    to[5 * to_step] = d3;
+}
+
+/* A' m */
+static inline void output_line(const vector *from, int step, vector *to, int to_step)
+{
+    vector m0 = from[0], m1 = from[step], m2 = from[2 * step], m3 = from[3 * step], m4 = from[4 * step],
+           m5 = from[5 * step];
+    vector even = m1 + m2, odd = m1 - m2, far_even = m3 + m4, far_odd = m3 - m4;
+    to[0] = m0 + even + far_even;
+    to[to_step] = odd + 2 * far_odd;
+    to[2 * to_step] = even + 4 * far_even;
+    to[3 * to_step] = odd + 8 * far_odd + m5;
+}
+
+/* G w */
+static inline void window_line(const vector *from, int step, vector *to, int to_step)
+{
+    vector w0 = from[0], w1 = from[step], w2 = from[2 * step];
+    vector even = (w0 + w2) * (-1.0f / 6), odd = w1 * (-1.0f / 6), far_even = w0 * (1.0f / 24) + w2 * (1.0f / 6),
+           far_odd = w1 * (1.0f / 12);
+    to[0] = w0 * 0.25f;
+    to[to_step] = even + odd;
+    to[2 * to_step] = even - odd;
+    to[3 * to_step] = far_even + far_odd;
+    to[4 * to_step] = far_even - far_odd;
+    to[5 * to_step] = w2;
+}
+
+/* G' u */
+static inline void window_gradient_line(const vector *from, int step, vector *to, int to_step)
+{
+    vector u0 = from[0], u1 = from[step], u2 = from[2 * step], u3 = from[3 * step], u4 = from[4 * step],
+           u5 = from[5 * step];
+    vector sum = (u1 + u2) * (-1.0f / 6), difference = (u1 - u2) * (-1.0f / 6), far_sum = u3 + u4,
+           far_difference = u3 - u4;
+    to[0] = u0 * 0.25f + sum + far_sum * (1.0f / 24);
+    to[to_step] = difference + far_difference * (1.0f / 12);
+    to[2 * to_step] = sum + far_sum * (1.0f / 6) + u5;
+}
+
+/* ---- both dimensions ---- */
+
+/* What of `size` places from `first` on lies in 0 … end - 1. */
+static inline void clip(int64_t first, int size, int64_t end, int *low, int *high)
+{
+    *low = first < 0 ? (int)-first : 0;
+    *high = first + size > end ? (int)(end - first) : size;
+}
+
+/* size × size places of one vector of channels; what lies outside is zero. */
+static inline void load_places(const struct winograd_map *map, const float *from, int64_t row, int64_t column, int size,
+                               vector *to)
+{
+    int row_low, row_high, low, high;
+    clip(row, size, map->rows, &row_low, &row_high);
+    clip(column, size, map->columns, &low, &high);
+    for (int i = 0; i < size; i++)
+        for (int j = 0; j < size; j++)
+            to[i * size + j] = i >= row_low && i < row_high && j >= low && j < high
+                                   ? load(from + ((row + i) * map->columns + column + j) * map->channels)
+                                   : (vector){0};
+}
+
+static void input(const struct winograd_map *map, const float *from, int64_t row, int64_t column, float *to,
+                  int64_t plane)
+{
+    for (int64_t channel = 0; channel < map->channels; channel += WIDTH) {
+        vector place[REACH * REACH], half[REACH * REACH], position[REACH];
+        load_places(map, from + channel, row, column, REACH, place);
+        for (int j = 0; j < REACH; j++)
+            input_line(place + j, REACH, half + j, REACH);
+        for (int i = 0; i < REACH; i++) {
+            input_line(half + i * REACH, 1, position, 1);
+            for (int j = 0; j < REACH; j++)
+                store(to + (i * REACH + j) * plane + channel, position[j]);
+        }
+    }
+}
+
+static void gradient(const struct winograd_map *map, const float *from, int64_t row, int64_t column, float *to,
+                     int64_t plane)
+{
+    enum { SIZE = WINOGRAD_TILE };
+    for (int64_t channel = 0; channel < map->channels; channel += WIDTH) {
+        vector place[SIZE * SIZE], half[REACH * SIZE], position[REACH];
+        load_places(map, from + channel, row, column, SIZE, place);
+        for (int j = 0; j < SIZE; j++)
+            gradient_line(place + j, SIZE, half + j, SIZE);
+        for (int i = 0; i < REACH; i++) {
+            gradient_line(half + i * SIZE, 1, position, 1);
+            for (int j = 0; j < REACH; j++)
+                store(to + (i * REACH + j) * plane + channel, position[j]);
+        }
+    }
+}
+
+static inline vector finish(const struct winograd_epilogue *epilogue, vector value, int64_t channel, int64_t at)
+{
+    if (epilogue->bias)
+        value += load(epilogue->bias + channel);
+    if (epilogue->relu)
+        value = (vector)((mask)value & ~(mask)(value < 0));
+    if (epilogue->addend)
+        value += load(epilogue->addend + at);
+    return value;
+}
+
+static void output(const struct winograd_map *map, const float *from, int64_t plane, int64_t row, int64_t column,
+                   int64_t first, int64_t count, const struct winograd_epilogue *epilogue, float *to)
+{
+    enum { SIZE = WINOGRAD_TILE };
+    int unused, row_end, end;
+    clip(row, SIZE, map->rows, &unused, &row_end);
+    clip(column, SIZE, map->columns, &unused, &end);
+    for (int64_t channel = 0; channel < count; channel += WIDTH) {
+        vector position[REACH], half[SIZE * REACH], place[SIZE];
+        for (int j = 0; j < REACH; j++) {
+            for (int i = 0; i < REACH; i++)
+                position[i] = load(from + (i * REACH + j) * plane + channel);
+            output_line(position, 1, half + j, REACH);
+        }
+        for (int i = 0; i < row_end; i++) {
+            output_line(half + i * REACH, 1, place, 1);
+            for (int j = 0; j < end; j++) {
+                int64_t at = ((row + i) * map->columns + column + j) * map->channels + first + channel;
+                store(to + at, finish(epilogue, place[j], first + channel, at));
+            }
+        }
+    }
+}
+
+static void window(const float *from, int64_t step, bool turned, float *to, int64_t plane)
+{
+    enum { SIZE = 3 };
+    for (int column = 0; column < WINOGRAD_PANEL; column += WIDTH) {
+        vector place[SIZE * SIZE], half[REACH * SIZE], position[REACH];
+        for (int i = 0; i < SIZE * SIZE; i++)
+            for (int lane = 0; lane < WIDTH; lane++)
+                place[i][lane] = from[(column + lane) * step + (turned ? SIZE * SIZE - 1 - i : i)];
+        for (int j = 0; j < SIZE; j++)
+            window_line(place + j, SIZE, half + j, SIZE);
+        for (int i = 0; i < REACH; i++) {
+            window_line(half + i * SIZE, 1, position, 1);
+            for (int j = 0; j < REACH; j++)
+                store(to + (i * REACH + j) * plane + column, position[j]);
+        }
+    }
+}
+
+static void window_gradient(const float *from, int64_t plane, float *to, int64_t step)
+{
+    enum { SIZE = 3 };
+    for (int column = 0; column < WINOGRAD_PANEL; column += WIDTH) {
+        vector position[REACH], half[SIZE * REACH], place[SIZE];
+        for (int j = 0; j < REACH; j++) {
+            for (int i = 0; i < REACH; i++)
+                position[i] = load(from + (i * REACH + j) * plane + column);
+            window_gradient_line(position, 1, half + j, REACH);
+        }
+        for (int i = 0; i < SIZE; i++) {
+            window_gradient_line(half + i * REACH, 1, place, 1);
+            for (int j = 0; j < SIZE; j++)
+                for (int lane = 0; lane < WIDTH; lane++)
+                    to[(column + lane) * step + i * SIZE + j] = place[j][lane];
+        }
+    }
+}
+
+/* ---- products ---- */
+
+/* A panel of `rows` rows: the sums stay in registers, ROWS * VECTORS of them, so many as hide an addition's latency. */
+static inline __attribute__((always_inline)) void multiply_rows(const int rows, int64_t depth, const float *restrict a,
+                                                                int64_t a_row, int64_t a_depth,
+                                                                const float *restrict b, int64_t b_depth, bool add,
+                                                                float *restrict d, int64_t d_row)
+{
+    vector sum[ROWS][VECTORS];
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < VECTORS; j++)
+            sum[i][j] = (vector){0};
+    for (int64_t k = 0; k < depth; k++) {
+        vector column[VECTORS];
+        for (int j = 0; j < VECTORS; j++)
+            column[j] = load(b + k * b_depth + j * WIDTH);
+        for (int i = 0; i < rows; i++) {
+            float element = a[i * a_row + k * a_depth];
+            for (int j = 0; j < VECTORS; j++)
+                sum[i][j] += element * column[j];
+        }
+    }
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < VECTORS; j++) {
+            float *at = d + i * d_row + j * WIDTH;
+            if (add)
+                sum[i][j] += load(at);
+            store(at, sum[i][j]);
+        }
+}
+
+static void multiply(int64_t rows, int64_t panels, int64_t depth, const float *a, int64_t a_row, int64_t a_depth,
+                     const float *b, int64_t b_depth, int64_t b_panel, bool add, float *d, int64_t d_row,
+                     int64_t d_panel)
+{
+    for (int64_t panel = 0; panel < panels; panel++) {
+        const float *columns = b + panel * b_panel;
+        float *to = d + panel * d_panel;
+        int64_t row = 0;
+#define ROWS_OF(count)                                                                                                 \
+    for (; row + (count) <= rows; row += (count))                                                                      \
+        multiply_rows(count, depth, a + row * a_row, a_row, a_depth, columns, b_depth, add, to + row * d_row, d_row);
+        ROWS_OF(ROWS)
+        ROWS_OF((ROWS + 1) / 2)
+        ROWS_OF(1)
+#undef ROWS_OF
+    }
+}
+
+#define NAMED(isa) winograd_isa_##isa
+#define TABLE(isa) NAMED(isa)
+#define TEXT(isa) #isa
+#define NAME(isa) TEXT(isa)
+
+const struct winograd_isa TABLE(WINOGRAD_ISA) = {NAME(WINOGRAD_ISA), input,          gradient, output, window,
+                                                 window_gradient,    multiply};
