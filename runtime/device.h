@@ -105,6 +105,9 @@ struct device {
     bool (*run)(struct device *device, struct device_call *calls, int count, struct error *error);
     double run_seconds;
 
+    /* What does a matmul or conv step: "oneDNN", "Winograd", "cuBLASLt". */
+    const char *(*contracts_by)(struct device *device, const struct device_call *call);
+
     /* What the device knows of a step that has run: how many counts it wrote. NULL where it knows nothing. */
     int (*counts)(struct device *device, const struct device_call *call, struct device_count counts[DEVICE_COUNTS]);
 

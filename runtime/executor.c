@@ -481,6 +481,12 @@ static int time_step(struct device *device, struct device_call *calls, double *t
     return ok ? count : 0;
 }
 
+static const char *done_by(struct device *device, const struct device_call *call)
+{
+    bool contraction = call->step->kind == PROGRAM_MATMUL_STEP || call->step->kind == PROGRAM_CONV_STEP;
+    return contraction ? device->contracts_by(device, call) : "kernel";
+}
+
 bool executor_profile(struct executor *executor, int number, const void *const *inputs, int runs,
                       struct executor_cost *costs, struct error *error)
 {
@@ -504,7 +510,8 @@ bool executor_profile(struct executor *executor, int number, const void *const *
     ok = ok && !device->failed(device, error);
     for (int i = 0; i < steps && ok; i++) {
         qsort(&times[i * runs], (size_t)runs, sizeof *times, compare_doubles);
-        costs[i] = (struct executor_cost){.seconds = times[i * runs + runs / 2]};
+        costs[i] =
+            (struct executor_cost){.seconds = times[i * runs + runs / 2], .by = done_by(device, &entry->calls[i])};
         if (device->counts)
             costs[i].count = device->counts(device, &entry->calls[i], costs[i].counts);
     }

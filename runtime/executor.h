@@ -60,9 +60,11 @@ double executor_get(struct executor *executor, const char *name);
 /* Bytes of output number `output` of the entry as they lie after its last run, as stored. */
 void executor_output(struct executor *executor, int entry, int output, void *to);
 
-/* What a step costs: the median time of its runs, and what the device counts. */
+/* What a step costs: the median time of its runs, what does it ("kernel", or as the device says), and what the device
+ * counts. */
 struct executor_cost {
     double seconds;
+    const char *by;
     int count;
     struct device_count counts[DEVICE_COUNTS];
 };

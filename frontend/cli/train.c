@@ -149,18 +149,13 @@ static double predicted_seconds(const struct program_step *step, const struct ta
     return target->launch_seconds + (moving > computing ? moving : computing);
 }
 
-/* The library that multiplies matrices on the device. */
-static const char *library_name(enum device_kind kind)
-{
-    return kind == DEVICE_HOST ? "oneDNN" : "cuBLASLt";
-}
-
 static json_t *profile_row(const struct program_step *step, const struct executor_cost *cost,
                            const struct target *target)
 {
-    json_t *row = json_pack("{s:s, s:b, s:f, s:f, s:I, s:I}", "name", step->name, "library", is_library(step), "us",
-                            1e6 * cost->seconds, "predicted_us", 1e6 * predicted_seconds(step, target), "bytes",
-                            (json_int_t)step->bytes, "flops", (json_int_t)step->flops);
+    json_t *row =
+        json_pack("{s:s, s:s, s:b, s:f, s:f, s:I, s:I}", "name", step->name, "by", cost->by, "library",
+                  is_library(step), "us", 1e6 * cost->seconds, "predicted_us", 1e6 * predicted_seconds(step, target),
+                  "bytes", (json_int_t)step->bytes, "flops", (json_int_t)step->flops);
     for (int i = 0; i < cost->count; i++)
         json_object_set_new(row, cost->counts[i].name, json_real(cost->counts[i].value));
     return row;
@@ -187,16 +182,14 @@ static void print_steps(const struct session *session, const struct program_entr
                         const struct executor_cost *costs, double total)
 {
     const struct compilation *compilation = &session->compilation;
-    const char *library = library_name(compilation->choice.kind);
     printf("%9s %6s %9s %8s %9s  %s\n", "us", "share", "predicted", "GB/s", "GFLOP/s", "step");
     for (int i = 0; i < entry->step_count; i++) {
         const struct program_step *step = &entry->steps[i];
         double seconds = costs[i].seconds, time = seconds > 0 ? seconds : 1e-9;
-        const char *kind = is_library(step) ? library : "kernel";
         bool strip = program_find_strip(entry, i);
         printf("%9.1f %5.1f%% %9.1f %8.2f %9.2f  %s %s%s\n", 1e6 * seconds, 100 * seconds / total,
                1e6 * predicted_seconds(step, &compilation->target), 1e-9 * (double)step->bytes / time,
-               1e-9 * (double)step->flops / time, kind, step->name, strip ? ", by strips" : "");
+               1e-9 * (double)step->flops / time, costs[i].by, step->name, strip ? ", by strips" : "");
         print_counts(&costs[i]);
     }
 }
@@ -205,7 +198,6 @@ static void print_profile(const struct session *session, const struct program_en
                           const struct executor_cost *costs, double load_seconds)
 {
     const struct compilation *compilation = &session->compilation;
-    const char *name = library_name(compilation->choice.kind);
     double total = 0, library = 0;
     json_t *rows = json_array();
     for (int i = 0; i < entry->step_count; i++) {
@@ -222,8 +214,8 @@ static void print_profile(const struct session *session, const struct program_en
         putchar('\n');
     } else {
         print_steps(session, entry, costs, total);
-        printf("%9.1f us a step, %.0f examples/s, %.0f%% inside %s\n", 1e6 * total, (double)entry->batch / total,
-               100 * library / total, name);
+        printf("%9.1f us a step, %.0f examples/s, %.0f%% in matrix products and convolutions\n", 1e6 * total,
+               (double)entry->batch / total, 100 * library / total);
     }
     json_decref(row);
 }

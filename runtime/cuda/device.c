@@ -299,6 +299,7 @@ static void fill_device(struct cuda *cuda, const struct cuda_settings *settings)
                                    .prepare = cuda_prepare,
                                    .discard = cuda_discard,
                                    .run = cuda_run,
+                                   .contracts_by = cuda_contracts_by,
                                    .counts = cuda_counts,
                                    .submit = cuda_submit,
                                    .results = cuda_results,

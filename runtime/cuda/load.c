@@ -157,6 +157,13 @@ void cuda_discard(struct device *device, struct device_call *call)
     call->prepared = NULL;
 }
 
+const char *cuda_contracts_by(struct device *device, const struct device_call *call)
+{
+    (void)device;
+    (void)call;
+    return "cuBLASLt";
+}
+
 int cuda_counts(struct device *device, const struct device_call *call, struct device_count counts[DEVICE_COUNTS])
 {
     const struct cuda *cuda = device->own;

@@ -86,6 +86,7 @@ struct cuda_product *cuda_product_new(struct cuda *cuda, const struct program_st
 void cuda_product_free(struct cuda *cuda, struct cuda_product *plan);
 bool cuda_product_run(struct cuda *cuda, struct cuda_product *plan, char *const *buffers, struct error *error);
 
+const char *cuda_contracts_by(struct device *device, const struct device_call *call);
 int cuda_counts(struct device *device, const struct device_call *call, struct device_count counts[DEVICE_COUNTS]);
 
 bool cuda_run(struct device *device, struct device_call *calls, int count, struct error *error);

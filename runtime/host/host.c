@@ -16,6 +16,7 @@ struct host {
     struct compile_settings compile;
     char *cache;
     struct onednn *onednn;
+    const struct winograd_isa *winograd;
 };
 
 /* What a call needs besides its addresses. */
@@ -105,8 +106,9 @@ static bool prepare_contraction(struct host *host, struct host_call *own, const 
     int threads = host->device.facts.threads;
     if (step->kind == PROGRAM_CONV_STEP && winograd_fits(&step->conv)) {
         own->sliced = call->strip && winograd_fits_sliced(&step->conv, call->strip->size);
-        own->winograd = own->sliced ? winograd_new_sliced(&step->conv, call->strip->size, threads, error)
-                                    : winograd_new(&step->conv, threads, error);
+        own->winograd = own->sliced
+                            ? winograd_new_sliced(host->winograd, &step->conv, call->strip->size, threads, error)
+                            : winograd_new(host->winograd, &step->conv, threads, error);
         return own->winograd;
     }
     own->plan = onednn_prepare(host->onednn, step, error);
@@ -235,6 +237,12 @@ static bool host_run(struct device *device, struct device_call *calls, int count
     return true;
 }
 
+static const char *host_contracts_by(struct device *device, const struct device_call *call)
+{
+    (void)device;
+    return ((const struct host_call *)call->prepared)->winograd ? "Winograd" : "oneDNN";
+}
+
 static double host_finish(struct device *device)
 {
     (void)device;
@@ -276,10 +284,12 @@ struct device *host_device_new(const struct host_settings *settings, struct erro
                                    .prepare = host_prepare,
                                    .discard = host_discard,
                                    .run = host_run,
+                                   .contracts_by = host_contracts_by,
                                    .finish = host_finish};
     host->compile = (struct compile_settings){
         .cache = host->cache, .jobs = facts.cores, .unit_bytes = settings->unit_bytes, .built = settings->built};
     host->compile.isa = host->device.facts.isa;
+    host->winograd = winograd_isa_find(facts.isa);
     omp_set_num_threads(facts.threads);
     host->onednn = onednn_new(facts.threads, error);
     if (host->onednn)

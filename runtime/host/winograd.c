@@ -13,8 +13,8 @@
 
 enum { PANEL = WINOGRAD_PANEL, POSITIONS = WINOGRAD_POSITIONS, TILE = WINOGRAD_TILE };
 
-/* Panels of a result that are made together; how much of a product's depth is done at once, so that a panel of the right
- * matrix stays in the first cache; floats of positions of a block of tiles, and its least and most tiles. */
+/* Panels of a result that are made together; how much of a product's depth is done at once, so that a panel of the
+ * right matrix stays in the first cache; floats of positions of a block of tiles, and its least and most tiles. */
 enum { PANELS = 2, DEPTH = 256, BLOCK_FLOATS = 1 << 19, BLOCK_LEAST = 48, BLOCK_MOST = 512 };
 
 /* Planes, one a position, lie a little more than a power of two apart, or all would meet in the same set of a cache. */
@@ -146,15 +146,31 @@ void winograd_free(struct winograd *winograd)
     free(winograd);
 }
 
-static const struct winograd_isa *best_isa(void)
+/* Whether the CPU can run it. */
+static bool is_there(const struct winograd_isa *isa)
 {
 #if defined __x86_64__
-    if (__builtin_cpu_supports("avx512f"))
-        return &winograd_isa_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return &winograd_isa_avx2;
+    if (isa == &winograd_isa_avx512)
+        return __builtin_cpu_supports("avx512f");
+    if (isa == &winograd_isa_avx2)
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #endif
-    return &winograd_isa_baseline;
+    return isa == &winograd_isa_baseline;
+}
+
+const struct winograd_isa *winograd_isa_find(const char *name)
+{
+    static const struct winograd_isa *const isas[] = {
+#if defined __x86_64__
+        &winograd_isa_avx512,
+        &winograd_isa_avx2,
+#endif
+        &winograd_isa_baseline
+    };
+    for (size_t i = 0; i < sizeof isas / sizeof *isas; i++)
+        if (is_there(isas[i]) && (strcmp(name, "native") == 0 || strcmp(name, isas[i]->name) == 0))
+            return isas[i];
+    return NULL;
 }
 
 static int64_t tiles_of(const struct winograd *winograd, int64_t items)
@@ -162,15 +178,15 @@ static int64_t tiles_of(const struct winograd *winograd, int64_t items)
     return items * winograd->tiles[0] * winograd->tiles[1];
 }
 
-static struct winograd *new_for(const struct program_conv *conv, int64_t items, int team, int workspaces,
-                                struct error *error)
+static struct winograd *new_for(const struct winograd_isa *isa, const struct program_conv *conv, int64_t items,
+                                int team, int workspaces, struct error *error)
 {
     struct winograd *winograd = calloc(1, sizeof *winograd);
     if (!winograd) {
         error_set(error, "out of memory");
         return NULL;
     }
-    *winograd = (struct winograd){.isa = best_isa(), .kind = conv->kind, .epilogue = conv->epilogue, .items = items};
+    *winograd = (struct winograd){.isa = isa, .kind = conv->kind, .epilogue = conv->epilogue, .items = items};
     struct winograd_map x = {conv->x[0], conv->x[1], conv->c}, y = {conv->y[0], conv->y[1], conv->o};
     bool data = conv->kind == PROGRAM_CONV_DATA;
     winograd->from = data ? y : x;
@@ -192,14 +208,16 @@ static struct winograd *new_for(const struct program_conv *conv, int64_t items, 
     return NULL;
 }
 
-struct winograd *winograd_new(const struct program_conv *conv, int threads, struct error *error)
+struct winograd *winograd_new(const struct winograd_isa *isa, const struct program_conv *conv, int threads,
+                              struct error *error)
 {
-    return new_for(conv, conv->n, threads, conv->kind == PROGRAM_CONV_WEIGHT ? 1 : threads, error);
+    return new_for(isa, conv, conv->n, threads, conv->kind == PROGRAM_CONV_WEIGHT ? 1 : threads, error);
 }
 
-struct winograd *winograd_new_sliced(const struct program_conv *conv, int64_t size, int threads, struct error *error)
+struct winograd *winograd_new_sliced(const struct winograd_isa *isa, const struct program_conv *conv, int64_t size,
+                                     int threads, struct error *error)
 {
-    return new_for(conv, size, 1, threads, error);
+    return new_for(isa, conv, size, 1, threads, error);
 }
 
 /* ---- runs ---- */
@@ -232,8 +250,8 @@ static void take_input(const struct winograd *winograd, const float *from, int64
                          at.column - winograd->shift[1], to, (int64_t)input_plane(winograd));
 }
 
-/* The windows as positions, by `team` threads. Window (o, c) of the parameter is one from input c to result o, or turned
- * from o to c. */
+/* The windows as positions, by `team` threads. Window (o, c) of the parameter is one from input c to result o, or
+ * turned from o to c. */
 static void take_weight(const struct winograd *winograd, const float *weight, int team)
 {
     enum { WINDOW = 9 };
@@ -279,8 +297,8 @@ static void run_block(const struct winograd *winograd, const struct workspace *w
             struct winograd_epilogue own = *epilogue;
             own.addend = own.addend ? own.addend + item : NULL;
             winograd->isa->output(&winograd->to, workspace->product + i * PANELS * PANEL,
-                                  (int64_t)product_plane(winograd), at.row, at.column, panel * PANEL, some * PANEL, &own,
-                                  y + item);
+                                  (int64_t)product_plane(winograd), at.row, at.column, panel * PANEL, some * PANEL,
+                                  &own, y + item);
         }
     }
 }
@@ -314,12 +332,11 @@ static void add_products(const struct winograd *winograd, struct workspace *work
     for (int64_t position = 0; position < POSITIONS; position++)
         for (int64_t panel = 0; panel < panels; panel++)
             for (int64_t depth = 0; depth < tiles; depth += DEPTH)
-                winograd->isa->multiply(channels, 1, least(DEPTH, tiles - depth),
-                                        workspace->input + position * input + depth * channels, 1, channels,
-                                        workspace->product + position * product + depth * winograd->to.channels +
-                                            panel * PANEL,
-                                        winograd->to.channels, 0, workspace->summed || depth > 0,
-                                        workspace->sum + (panel * POSITIONS + position) * plane, PANEL, 0);
+                winograd->isa->multiply(
+                    channels, 1, least(DEPTH, tiles - depth), workspace->input + position * input + depth * channels, 1,
+                    channels, workspace->product + position * product + depth * winograd->to.channels + panel * PANEL,
+                    winograd->to.channels, 0, workspace->summed || depth > 0,
+                    workspace->sum + (panel * POSITIONS + position) * plane, PANEL, 0);
 }
 
 static void run_gradient(const struct winograd *winograd, struct workspace *workspace, int64_t item,

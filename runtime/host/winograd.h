@@ -1,7 +1,8 @@
-/* Convolutions with windows of 3 × 3 and steps of one, and both of their gradients, by a quarter of the multiplications.
+/* Convolutions with windows of 3 × 3 and steps of one, and both of their gradients, by a quarter of the
+ * multiplications.
  *
- * Winograd's way, as Lavin and Gray have it (Fast Algorithms for Convolutional Neural Networks, 2016): 4 × 4 places of a
- * result need 6 × 6 of the input, d. With w the window and three constant matrices
+ * Winograd's way, as Lavin and Gray have it (Fast Algorithms for Convolutional Neural Networks, 2016): 4 × 4 places of
+ * a result need 6 × 6 of the input, d. With w the window and three constant matrices
  *
  *     result            y  = A' [ (G w G') * (B' d B) ] A      36 multiplications for 144
  *     gradient of d         the same convolution of dy with the window turned
@@ -17,18 +18,24 @@
 #include "runtime/program.h"
 
 struct winograd;
+struct winograd_isa;
+
+/* Of this name (isa.h has them; "native": the widest); NULL when the CPU has not got it. */
+const struct winograd_isa *winograd_isa_find(const char *name);
 
 /* Whether a convolution can be done so, and is worth it: f32, channels last, enough of them. */
 bool winograd_fits(const struct program_conv *conv);
 
 /* Of the whole batch on all `threads`. NULL with an error set when memory is out. */
-struct winograd *winograd_new(const struct program_conv *conv, int threads, struct error *error);
+struct winograd *winograd_new(const struct winograd_isa *isa, const struct program_conv *conv, int threads,
+                              struct error *error);
 void winograd_run(struct winograd *winograd, char *const *buffers);
 
 /* Whether slices of `size` examples hold enough tiles for the windows to be read anew for each. */
 bool winograd_fits_sliced(const struct program_conv *conv, int64_t size);
 /* Of `size` examples at a time, by up to so many threads at once. */
-struct winograd *winograd_new_sliced(const struct program_conv *conv, int64_t size, int threads, struct error *error);
+struct winograd *winograd_new_sliced(const struct winograd_isa *isa, const struct program_conv *conv, int64_t size,
+                                     int threads, struct error *error);
 /* Before the slices of a run, outside of a parallel region. */
 void winograd_begin(struct winograd *winograd, char *const *buffers);
 /* The slice that begins with example `first`, on thread number `thread`; buffers are the whole batch's. */

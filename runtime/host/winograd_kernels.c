@@ -1,4 +1,5 @@
-/* The arithmetic of Winograd's convolutions, in vectors of the instruction set WINOGRAD_ISA, WINOGRAD_WIDTH floats each.
+/* The arithmetic of Winograd's convolutions, in vectors of the instruction set WINOGRAD_ISA, WINOGRAD_WIDTH floats
+ * each.
  *
  * F(4 × 4, 3 × 3) of Lavin and Gray, Fast Algorithms for Convolutional Neural Networks (2016), over the points
  * 0, 1, -1, 2, -2 and infinity. */
@@ -218,9 +219,9 @@ static void window_gradient(const float *from, int64_t plane, float *to, int64_t
 
 /* A panel of `rows` rows: the sums stay in registers, ROWS * VECTORS of them, so many as hide an addition's latency. */
 static inline __attribute__((always_inline)) void multiply_rows(const int rows, int64_t depth, const float *restrict a,
-                                                                int64_t a_row, int64_t a_depth,
-                                                                const float *restrict b, int64_t b_depth, bool add,
-                                                                float *restrict d, int64_t d_row)
+                                                                int64_t a_row, int64_t a_depth, const float *restrict b,
+                                                                int64_t b_depth, bool add, float *restrict d,
+                                                                int64_t d_row)
 {
     vector sum[ROWS][VECTORS];
     for (int i = 0; i < rows; i++)
@@ -268,5 +269,5 @@ static void multiply(int64_t rows, int64_t panels, int64_t depth, const float *a
 #define TEXT(isa) #isa
 #define NAME(isa) TEXT(isa)
 
-const struct winograd_isa TABLE(WINOGRAD_ISA) = {NAME(WINOGRAD_ISA), input,          gradient, output, window,
+const struct winograd_isa TABLE(WINOGRAD_ISA) = {NAME(WINOGRAD_ISA), input,   gradient, output, window,
                                                  window_gradient,    multiply};

@@ -19,7 +19,7 @@ struct winograd_map {
 /* What is done to a result before it is stored, in this order; NULL, false: not. */
 struct winograd_epilogue {
     const float *bias;
-    bool relu; /* keeps NaN */
+    bool relu;           /* keeps NaN */
     const float *addend; /* the example, as the result lies */
 };
 
@@ -35,7 +35,8 @@ struct winograd_isa {
     void (*output)(const struct winograd_map *map, const float *from, int64_t plane, int64_t row, int64_t column,
                    int64_t first, int64_t count, const struct winograd_epilogue *epilogue, float *to);
     /* Windows (3 × 3 numbers, `step` apart from one column to the next, backwards where `turned`) of WINOGRAD_PANEL
-     * columns as positions: column j of position p goes to to[p * plane + j]; and sums of products as their gradient. */
+     * columns as positions: column j of position p goes to to[p * plane + j]; and sums of products as their gradient.
+     */
     void (*window)(const float *from, int64_t step, bool turned, float *to, int64_t plane);
     void (*window_gradient)(const float *from, int64_t plane, float *to, int64_t step);
     /* d[rows, panels * WINOGRAD_PANEL] = a[rows, depth] b, or added to d; panel j of b lies at b + j * b_panel, of d at
