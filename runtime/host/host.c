@@ -3,6 +3,7 @@
 #include "runtime/clock.h"
 #include "runtime/host/compile.h"
 #include "runtime/host/onednn.h"
+#include "runtime/host/vectors.h"
 #include "runtime/host/winograd.h"
 
 #include <omp.h>
@@ -16,7 +17,7 @@ struct host {
     struct compile_settings compile;
     char *cache;
     struct onednn *onednn;
-    const struct winograd_isa *winograd;
+    const struct vector_isa *vectors;
 };
 
 /* What a call needs besides its addresses. */
@@ -106,9 +107,8 @@ static bool prepare_contraction(struct host *host, struct host_call *own, const 
     int threads = host->device.facts.threads;
     if (step->kind == PROGRAM_CONV_STEP && winograd_fits(&step->conv)) {
         own->sliced = call->strip && winograd_fits_sliced(&step->conv, call->strip->size);
-        own->winograd = own->sliced
-                            ? winograd_new_sliced(host->winograd, &step->conv, call->strip->size, threads, error)
-                            : winograd_new(host->winograd, &step->conv, threads, error);
+        own->winograd = own->sliced ? winograd_new_sliced(host->vectors, &step->conv, call->strip->size, threads, error)
+                                    : winograd_new(host->vectors, &step->conv, threads, error);
         return own->winograd;
     }
     own->plan = onednn_prepare(host->onednn, step, error);
@@ -289,7 +289,7 @@ struct device *host_device_new(const struct host_settings *settings, struct erro
     host->compile = (struct compile_settings){
         .cache = host->cache, .jobs = facts.cores, .unit_bytes = settings->unit_bytes, .built = settings->built};
     host->compile.isa = host->device.facts.isa;
-    host->winograd = winograd_isa_find(facts.isa);
+    host->vectors = vector_isa_find(facts.isa);
     omp_set_num_threads(facts.threads);
     host->onednn = onednn_new(facts.threads, error);
     if (host->onednn)

@@ -1,5 +1,6 @@
 /* Plans of the oneDNN part: made, run, released. */
 #include "runtime/host/onednn_plan.h"
+#include "runtime/host/vectors.h"
 
 #include <omp.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@ struct onednn *onednn_new(int threads, struct error *error)
         error_set(error, "out of memory");
         return NULL;
     }
+    onednn->vectors = vector_isa_find("native");
     if (dnnl_engine_create(&onednn->engine, dnnl_cpu, 0) == dnnl_success &&
         dnnl_stream_create(&onednn->stream, onednn->engine, dnnl_stream_default_flags) == dnnl_success)
         return onednn;
@@ -265,7 +267,7 @@ bool onednn_run_stages(struct onednn_plan *plan, char *const *buffers, enum oned
         return true;
     }
     if (plan->gemm)
-        return onednn_run_gemm(plan->gemm, omp_get_max_threads(), buffers) ||
+        return onednn_run_gemm(plan->onednn->vectors, plan->gemm, omp_get_max_threads(), buffers) ||
                error_set(error, "oneDNN failed in sgemm");
     for (int i = 0; i < plan->slot_count; i++) {
         struct slot *slot = &plan->slots[i];

@@ -4,16 +4,22 @@
  * own, was measured half as fast again on 128 x 784 x 1024 with two threads. The epilogue is done slice by slice, while
  * the slice is in its core's cache. Slices depend on shape and number of threads alone. */
 #include "runtime/host/onednn_plan.h"
+#include "runtime/host/vectors.h"
 
 #include <omp.h>
+#include <string.h>
 
-/* Where the rows of a turned matrix are so many floats apart that they meet in few sets of the caches, the library,
- * which for most sizes reads it as it lies, runs at half its speed: 512 x 2048 x 256 on one core at 2.4 GHz, rows of
- * 1024 floats: 37 GFLOP/s, 1000: 85; turned by blocks before, 75. */
-enum { ALIASED = 512, TURN_ROWS = 128, TURN_DEPTH = 256, TURN_COLUMNS_LEAST = 128 };
+/* What of a turned matrix (rows stored as columns) and of the right matrix is copied at a time, to lie in the second
+ * cache. */
+enum { TURN_ROWS = 192, TURN_DEPTH = 256, TURN_COLUMNS = 64, ALIASED = 128, TURNED_COLUMNS = 256 };
 
 /* A slice is worth a thread from here on, in multiplications. */
 enum { SLICE_WORK = 1 << 18, SLICE_COLUMNS = 16, SLICE_ROWS = 8 };
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
 
 /* Rows lie one behind the other. */
 static bool rows_lie(const int64_t stride[3], int64_t columns)
@@ -53,47 +59,50 @@ static void finish_slice(const struct program_matmul *matmul, float *restrict d,
     }
 }
 
-/* The shape alone decides, not the slice: then results do not depend on the number of threads. */
-static bool turns_before(const struct program_matmul *matmul)
+/* Where the rows of a turned matrix are so many floats apart that they meet in few sets of the caches, the library,
+ * which for most sizes reads it as it lies, is slow. Two cores, GFLOP/s, the library's and block by block: 1536 x 2048
+ * x 384: 128, 170; 384 x 2048 x 1152: 151, 174; but 768 x 4096 x 192, too few columns to make up for the copy: 164, 157.
+ * The shape alone decides, not the slice: then results do not depend on the number of threads. */
+static bool is_turned(const struct program_matmul *matmul)
 {
-    return !rows_lie(matmul->a_stride, matmul->k) && matmul->a_stride[2] % ALIASED == 0 &&
-           matmul->n >= TURN_COLUMNS_LEAST && matmul->k > 1;
+    return !rows_lie(matmul->a_stride, matmul->k) && rows_lie(matmul->b_stride, matmul->n) && matmul->k > 1 &&
+           matmul->a_stride[2] % ALIASED == 0 && matmul->n >= TURNED_COLUMNS && matmul->n % VECTOR_PANEL == 0;
 }
 
-/* Columns of `from`, `count` long and `leading` apart in each row, as rows of `to`, TURN_DEPTH apart. */
-static void turn(const float *restrict from, int64_t leading, float *restrict to, int64_t columns, int64_t count)
+/* `panels` panels of columns of `from`, whose rows are `leading` apart, one behind the other, each row by row. */
+static void copy_panels(const float *restrict from, int64_t leading, float *restrict to, int64_t rows, int64_t panels)
 {
-    enum { TILE = 8 };
-    for (int64_t k = 0; k < count; k += TILE)
-        for (int64_t i = 0; i < columns; i += TILE) {
-            int64_t rows = columns - i < TILE ? columns - i : TILE, length = count - k < TILE ? count - k : TILE;
-            for (int64_t row = 0; row < rows; row++)
-                for (int64_t at = 0; at < length; at++)
-                    to[(i + row) * TURN_DEPTH + k + at] = from[(k + at) * leading + i + row];
-        }
+    for (int64_t row = 0; row < rows; row++)
+        for (int64_t panel = 0; panel < panels; panel++)
+            memcpy(to + (panel * rows + row) * VECTOR_PANEL, from + row * leading + panel * VECTOR_PANEL,
+                   VECTOR_PANEL * sizeof *to);
 }
 
-/* a' b, block by block of a. */
-static dnnl_status_t multiply_turned(const struct program_matmul *matmul, const float *a, const float *b, float *d,
-                                     int64_t rows, int64_t columns)
+/* a' b, block by block. */
+static void multiply_turned(const struct vector_isa *isa, const struct program_matmul *matmul, const float *a,
+                            const float *b, float *d, int64_t rows, int64_t columns)
 {
-    float block[TURN_ROWS * TURN_DEPTH];
-    bool turn_b = !rows_lie(matmul->b_stride, matmul->n);
-    dnnl_status_t status = dnnl_success;
+    float block[TURN_DEPTH * TURN_ROWS], panels[TURN_DEPTH * TURN_COLUMNS];
+    int64_t a_leading = matmul->a_stride[2], b_leading = matmul->b_stride[1], d_leading = matmul->d_stride[1];
     for (int64_t k = 0; k < matmul->k; k += TURN_DEPTH)
-        for (int64_t row = 0; row < rows && status == dnnl_success; row += TURN_ROWS) {
-            int64_t depth = matmul->k - k < TURN_DEPTH ? matmul->k - k : TURN_DEPTH;
-            int64_t count = rows - row < TURN_ROWS ? rows - row : TURN_ROWS;
-            turn(a + row + k * matmul->a_stride[2], matmul->a_stride[2], block, count, depth);
-            status = dnnl_sgemm('N', turn_b ? 'T' : 'N', count, columns, depth, 1, block, TURN_DEPTH,
-                                b + k * matmul->b_stride[1], matmul->b_stride[turn_b ? 2 : 1], k > 0,
-                                d + row * matmul->d_stride[1], matmul->d_stride[1]);
+        for (int64_t row = 0; row < rows; row += TURN_ROWS) {
+            int64_t depth = least(matmul->k - k, TURN_DEPTH), count = least(rows - row, TURN_ROWS);
+            isa->pack(count, depth, a + row + k * a_leading, a_leading, block);
+            for (int64_t column = 0; column < columns; column += TURN_COLUMNS) {
+                int64_t panel_count = least(columns - column, TURN_COLUMNS) / VECTOR_PANEL;
+                copy_panels(b + column + k * b_leading, b_leading, panels, depth, panel_count);
+                for (int64_t i = 0; i < count; i += isa->rows) {
+                    int64_t some = least(count - i, isa->rows);
+                    isa->multiply(some, panel_count, depth, block + i * depth, 1, some, panels, VECTOR_PANEL,
+                                  depth * VECTOR_PANEL, k > 0, d + (row + i) * d_leading + column, d_leading,
+                                  VECTOR_PANEL);
+                }
+            }
         }
-    return status;
 }
 
-static dnnl_status_t run_slice(const struct program_matmul *matmul, char *const *buffers, int64_t row, int64_t column,
-                               int64_t rows, int64_t columns)
+static dnnl_status_t run_slice(const struct vector_isa *isa, const struct program_matmul *matmul, char *const *buffers,
+                               int64_t row, int64_t column, int64_t rows, int64_t columns)
 {
     bool biased = matmul->epilogue & PROGRAM_EPILOGUE_BIAS;
     bool turn_a = !rows_lie(matmul->a_stride, matmul->k), turn_b = !rows_lie(matmul->b_stride, matmul->n);
@@ -101,11 +110,13 @@ static dnnl_status_t run_slice(const struct program_matmul *matmul, char *const 
     const float *b = (const float *)buffers[1] + column * matmul->b_stride[2];
     int64_t at = row * matmul->d_stride[1] + column;
     float *d = (float *)buffers[2] + at;
-    dnnl_status_t status = turns_before(matmul)
-                               ? multiply_turned(matmul, a, b, d, rows, columns)
-                               : dnnl_sgemm(turn_a ? 'T' : 'N', turn_b ? 'T' : 'N', rows, columns, matmul->k, 1, a,
-                                            matmul->a_stride[turn_a ? 2 : 1], b, matmul->b_stride[turn_b ? 2 : 1], 0, d,
-                                            matmul->d_stride[1]);
+    dnnl_status_t status = dnnl_success;
+    if (is_turned(matmul))
+        multiply_turned(isa, matmul, a, b, d, rows, columns);
+    else
+        status = dnnl_sgemm(turn_a ? 'T' : 'N', turn_b ? 'T' : 'N', rows, columns, matmul->k, 1, a,
+                            matmul->a_stride[turn_a ? 2 : 1], b, matmul->b_stride[turn_b ? 2 : 1], 0, d,
+                            matmul->d_stride[1]);
     if (matmul->epilogue)
         finish_slice(matmul, d, biased ? (const float *)buffers[3] + column : NULL,
                      matmul->epilogue & PROGRAM_EPILOGUE_ADD ? (const float *)buffers[biased ? 4 : 3] + at : NULL, rows,
@@ -114,30 +125,32 @@ static dnnl_status_t run_slice(const struct program_matmul *matmul, char *const 
 }
 
 /* One product on one thread: the library must not split a small one among threads in a way of its own. */
-static dnnl_status_t run_whole(const struct program_matmul *matmul, int threads, char *const *buffers)
+static dnnl_status_t run_whole(const struct vector_isa *isa, const struct program_matmul *matmul, int threads,
+                               char *const *buffers)
 {
     omp_set_num_threads(1);
-    dnnl_status_t status = run_slice(matmul, buffers, 0, 0, matmul->m, matmul->n);
+    dnnl_status_t status = run_slice(isa, matmul, buffers, 0, 0, matmul->m, matmul->n);
     omp_set_num_threads(threads);
     return status;
 }
 
-bool onednn_run_gemm(const struct program_matmul *matmul, int threads, char *const *buffers)
+bool onednn_run_gemm(const struct vector_isa *isa, const struct program_matmul *matmul, int threads,
+                     char *const *buffers)
 {
     bool by_column = matmul->n >= matmul->m;
     int64_t size = by_column ? matmul->n : matmul->m, unit = by_column ? SLICE_COLUMNS : SLICE_ROWS;
     int64_t work = matmul->m * matmul->n * matmul->k / SLICE_WORK;
     int64_t slices = work < threads ? work : threads;
     if (slices <= 1)
-        return run_whole(matmul, threads, buffers) == dnnl_success;
+        return run_whole(isa, matmul, threads, buffers) == dnnl_success;
     int64_t width = (size + slices * unit - 1) / (slices * unit) * unit;
     bool good = true;
 #pragma omp parallel for schedule(static, 1) num_threads((int)slices) reduction(&& : good)
     for (int64_t slice = 0; slice < slices; slice++) {
         int64_t low = slice * width, count = size - low < width ? size - low : width;
         if (count > 0)
-            good = run_slice(matmul, buffers, by_column ? 0 : low, by_column ? low : 0, by_column ? matmul->m : count,
-                             by_column ? count : matmul->n) == dnnl_success &&
+            good = run_slice(isa, matmul, buffers, by_column ? 0 : low, by_column ? low : 0,
+                             by_column ? matmul->m : count, by_column ? count : matmul->n) == dnnl_success &&
                    good;
     }
     return good;

@@ -12,9 +12,12 @@
 
 enum { SLOTS_MAX = 12, STAGES_MAX = 6, ARGUMENTS_MAX = 6, WORKSPACE_ALIGNMENT = 64 };
 
+struct vector_isa;
+
 struct onednn {
     dnnl_engine_t engine;
     dnnl_stream_t stream;
+    const struct vector_isa *vectors; /* for the products that are our own */
     char *workspace;
     size_t workspace_bytes;
     bool own_scratch; /* what a primitive needs besides lies in the workspace too, not in a thread's memory */
@@ -101,7 +104,8 @@ bool onednn_run_stages(struct onednn_plan *plan, char *const *buffers, enum oned
 
 /* Products that sgemm can do, and doing one on at most so many threads. */
 bool onednn_gemm_fits(const struct program_matmul *matmul);
-bool onednn_run_gemm(const struct program_matmul *matmul, int threads, char *const *buffers);
+bool onednn_run_gemm(const struct vector_isa *isa, const struct program_matmul *matmul, int threads,
+                     char *const *buffers);
 
 /* Elements of f32 or bf16 as they lie in memory. */
 float onednn_load(enum program_element element, const void *from, int64_t index);

@@ -1,17 +1,17 @@
-/* How Winograd's convolutions go through memory; winograd_kernels does the arithmetic.
+/* How Winograd's convolutions go through memory; vectors.c does the arithmetic.
  *
  * A forward convolution and the gradient of its input: blocks of tiles, each small enough that its positions stay in a
  * core's cache, each by one thread: tiles to positions, products for some channels of the result, and those back to
  * places. The gradient of a weight: blocks of tiles one after the other, taken to positions by all threads; then each
  * thread adds up products for positions of its own, so that the order of additions is that of the tiles. */
 #include "runtime/host/winograd.h"
-#include "runtime/host/winograd_kernels.h"
+#include "runtime/host/vectors.h"
 
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { PANEL = WINOGRAD_PANEL, POSITIONS = WINOGRAD_POSITIONS, TILE = WINOGRAD_TILE };
+enum { PANEL = VECTOR_PANEL, POSITIONS = WINOGRAD_POSITIONS, TILE = WINOGRAD_TILE };
 
 /* Panels of a result that are made together; how much of a product's depth is done at once, so that a panel of the
  * right matrix stays in the first cache; floats of positions of a block of tiles, and its least and most tiles. */
@@ -29,7 +29,7 @@ struct workspace {
 };
 
 struct winograd {
-    const struct winograd_isa *isa;
+    const struct vector_isa *isa;
     enum program_conv_kind kind;
     unsigned epilogue;
     struct winograd_map from, to; /* what is convolved, and the result or its gradient */
@@ -146,40 +146,13 @@ void winograd_free(struct winograd *winograd)
     free(winograd);
 }
 
-/* Whether the CPU can run it. */
-static bool is_there(const struct winograd_isa *isa)
-{
-#if defined __x86_64__
-    if (isa == &winograd_isa_avx512)
-        return __builtin_cpu_supports("avx512f");
-    if (isa == &winograd_isa_avx2)
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#endif
-    return isa == &winograd_isa_baseline;
-}
-
-const struct winograd_isa *winograd_isa_find(const char *name)
-{
-    static const struct winograd_isa *const isas[] = {
-#if defined __x86_64__
-        &winograd_isa_avx512,
-        &winograd_isa_avx2,
-#endif
-        &winograd_isa_baseline
-    };
-    for (size_t i = 0; i < sizeof isas / sizeof *isas; i++)
-        if (is_there(isas[i]) && (strcmp(name, "native") == 0 || strcmp(name, isas[i]->name) == 0))
-            return isas[i];
-    return NULL;
-}
-
 static int64_t tiles_of(const struct winograd *winograd, int64_t items)
 {
     return items * winograd->tiles[0] * winograd->tiles[1];
 }
 
-static struct winograd *new_for(const struct winograd_isa *isa, const struct program_conv *conv, int64_t items,
-                                int team, int workspaces, struct error *error)
+static struct winograd *new_for(const struct vector_isa *isa, const struct program_conv *conv, int64_t items, int team,
+                                int workspaces, struct error *error)
 {
     struct winograd *winograd = calloc(1, sizeof *winograd);
     if (!winograd) {
@@ -208,13 +181,13 @@ static struct winograd *new_for(const struct winograd_isa *isa, const struct pro
     return NULL;
 }
 
-struct winograd *winograd_new(const struct winograd_isa *isa, const struct program_conv *conv, int threads,
+struct winograd *winograd_new(const struct vector_isa *isa, const struct program_conv *conv, int threads,
                               struct error *error)
 {
     return new_for(isa, conv, conv->n, threads, conv->kind == PROGRAM_CONV_WEIGHT ? 1 : threads, error);
 }
 
-struct winograd *winograd_new_sliced(const struct winograd_isa *isa, const struct program_conv *conv, int64_t size,
+struct winograd *winograd_new_sliced(const struct vector_isa *isa, const struct program_conv *conv, int64_t size,
                                      int threads, struct error *error)
 {
     return new_for(isa, conv, size, 1, threads, error);

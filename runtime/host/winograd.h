@@ -18,23 +18,20 @@
 #include "runtime/program.h"
 
 struct winograd;
-struct winograd_isa;
-
-/* Of this name (isa.h has them; "native": the widest); NULL when the CPU has not got it. */
-const struct winograd_isa *winograd_isa_find(const char *name);
+struct vector_isa;
 
 /* Whether a convolution can be done so, and is worth it: f32, channels last, enough of them. */
 bool winograd_fits(const struct program_conv *conv);
 
 /* Of the whole batch on all `threads`. NULL with an error set when memory is out. */
-struct winograd *winograd_new(const struct winograd_isa *isa, const struct program_conv *conv, int threads,
+struct winograd *winograd_new(const struct vector_isa *isa, const struct program_conv *conv, int threads,
                               struct error *error);
 void winograd_run(struct winograd *winograd, char *const *buffers);
 
 /* Whether slices of `size` examples hold enough tiles for the windows to be read anew for each. */
 bool winograd_fits_sliced(const struct program_conv *conv, int64_t size);
 /* Of `size` examples at a time, by up to so many threads at once. */
-struct winograd *winograd_new_sliced(const struct winograd_isa *isa, const struct program_conv *conv, int64_t size,
+struct winograd *winograd_new_sliced(const struct vector_isa *isa, const struct program_conv *conv, int64_t size,
                                      int threads, struct error *error);
 /* Before the slices of a run, outside of a parallel region. */
 void winograd_begin(struct winograd *winograd, char *const *buffers);

@@ -168,7 +168,7 @@ static void check_matmuls(struct onednn *onednn)
     CHECK(check_matmul(onednn, &part));
     for (unsigned flags = 0; flags < 16;
          flags++) { /* columns of a matrix whose rows are 512 apart, turned block by block */
-        struct program_matmul turned = matmul(1, flags & 1 ? 512 : 205, 130, 301, true, flags & 2, flags >> 1 & 6);
+        struct program_matmul turned = matmul(1, flags & 1 ? 512 : 205, 272, 301, true, flags & 2, flags >> 1 & 6);
         turned.a_stride[2] = 512;
         CHECK(check_matmul(onednn, &turned));
     }

@@ -1,5 +1,6 @@
 /* Winograd's convolutions against the definition in double precision: on each instruction set, for maps that do and do
  * not divide into tiles, for all kinds, epilogues, numbers of threads and slices. */
+#include "runtime/host/vectors.h"
 #include "runtime/host/winograd.h"
 #include "check.h"
 #include "conv_reference.h"
@@ -112,7 +113,7 @@ static double distance(const struct conv_case *c)
     return sqrt(error / power);
 }
 
-static void run_whole(const struct winograd_isa *isa, struct conv_case *c, int threads)
+static void run_whole(const struct vector_isa *isa, struct conv_case *c, int threads)
 {
     struct error error = {0};
     struct winograd *winograd = winograd_new(isa, &c->conv, threads, &error);
@@ -125,7 +126,7 @@ static void run_whole(const struct winograd_isa *isa, struct conv_case *c, int t
     CHECK(sentinels_hold(c->operands[2], c->size));
 }
 
-static void run_sliced(const struct winograd_isa *isa, struct conv_case *c, int threads)
+static void run_sliced(const struct vector_isa *isa, struct conv_case *c, int threads)
 {
     enum { SIZE = 2 };
     struct error error = {0};
@@ -143,7 +144,7 @@ static void run_sliced(const struct winograd_isa *isa, struct conv_case *c, int 
     CHECK(sentinels_hold(c->operands[2], c->size));
 }
 
-static void check_case(const struct winograd_isa *isa, const struct program_conv *conv)
+static void check_case(const struct vector_isa *isa, const struct program_conv *conv)
 {
     struct conv_case c = case_of(conv);
     size_t bytes = (size_t)c.size * sizeof(float);
@@ -191,7 +192,7 @@ static struct program_conv conv_of(int64_t n, int64_t c, int64_t o, int64_t rows
                                  .bias = PROGRAM_F32};
 }
 
-static void check_isa(const struct winograd_isa *isa)
+static void check_isa(const struct vector_isa *isa)
 {
     const struct program_conv cases[] = {
         conv_of(4, 32, 32, 8, 8, 1, 1),   /* whole tiles */
@@ -259,7 +260,7 @@ static void check_nan(void)
     conv.epilogue = PROGRAM_EPILOGUE_RELU;
     struct conv_case c = case_of(&conv);
     c.operands[0][0] = NAN;
-    run_whole(winograd_isa_find("native"), &c, 1);
+    run_whole(vector_isa_find("native"), &c, 1);
     CHECK(isnan(c.operands[2][0]));
     for (int64_t at = 0; at < c.size; at++) {
         int64_t row = at / 32 / 16, column = at / 32 % 16;
@@ -272,8 +273,8 @@ int main(void)
 {
     static const char *const isas[] = {"baseline", "avx2", "avx512"};
     for (size_t i = 0; i < sizeof isas / sizeof *isas; i++)
-        if (winograd_isa_find(isas[i]))
-            check_isa(winograd_isa_find(isas[i]));
+        if (vector_isa_find(isas[i]))
+            check_isa(vector_isa_find(isas[i]));
     check_refusals();
     check_nan();
     return check_result();

@@ -1,14 +1,16 @@
-/* The arithmetic of Winograd's convolutions, in vectors of the instruction set WINOGRAD_ISA, WINOGRAD_WIDTH floats
- * each.
+/* The arithmetic of our own matrix products and convolutions, in vectors of the instruction set VECTOR_ISA,
+ * VECTOR_WIDTH floats each.
  *
- * F(4 × 4, 3 × 3) of Lavin and Gray, Fast Algorithms for Convolutional Neural Networks (2016), over the points
- * 0, 1, -1, 2, -2 and infinity. */
-#include "runtime/host/winograd_kernels.h"
+ * Of Winograd's convolutions it is F(4 × 4, 3 × 3) of Lavin and Gray, Fast Algorithms for Convolutional Neural Networks
+ * (2016), over the points 0, 1, -1, 2, -2 and infinity. */
+#include "runtime/host/vectors.h"
 
-enum { WIDTH = WINOGRAD_WIDTH, VECTORS = WINOGRAD_PANEL / WIDTH, ROWS = WIDTH * 3 / 4, REACH = WINOGRAD_REACH };
+#include <string.h>
 
-typedef float vector __attribute__((vector_size(4 * WINOGRAD_WIDTH), aligned(4), may_alias));
-typedef int32_t mask __attribute__((vector_size(4 * WINOGRAD_WIDTH)));
+enum { WIDTH = VECTOR_WIDTH, VECTORS = VECTOR_PANEL / WIDTH, ROWS = WIDTH * 3 / 4, REACH = WINOGRAD_REACH };
+
+typedef float vector __attribute__((vector_size(4 * VECTOR_WIDTH), aligned(4), may_alias));
+typedef int32_t mask __attribute__((vector_size(4 * VECTOR_WIDTH)));
 
 static inline vector load(const float *from)
 {
@@ -181,7 +183,7 @@ static void output(const struct winograd_map *map, const float *from, int64_t pl
 static void window(const float *from, int64_t step, bool turned, float *to, int64_t plane)
 {
     enum { SIZE = 3 };
-    for (int column = 0; column < WINOGRAD_PANEL; column += WIDTH) {
+    for (int column = 0; column < VECTOR_PANEL; column += WIDTH) {
         vector place[SIZE * SIZE], half[REACH * SIZE], position[REACH];
         for (int i = 0; i < SIZE * SIZE; i++)
             for (int lane = 0; lane < WIDTH; lane++)
@@ -199,7 +201,7 @@ static void window(const float *from, int64_t step, bool turned, float *to, int6
 static void window_gradient(const float *from, int64_t plane, float *to, int64_t step)
 {
     enum { SIZE = 3 };
-    for (int column = 0; column < WINOGRAD_PANEL; column += WIDTH) {
+    for (int column = 0; column < VECTOR_PANEL; column += WIDTH) {
         vector position[REACH], half[SIZE * REACH], place[SIZE];
         for (int j = 0; j < REACH; j++) {
             for (int i = 0; i < REACH; i++)
@@ -225,6 +227,8 @@ static inline __attribute__((always_inline)) void multiply_rows(const int rows, 
 {
     vector sum[ROWS][VECTORS];
     for (int i = 0; i < rows; i++)
+        __builtin_prefetch(d + i * d_row, 1);
+    for (int i = 0; i < rows; i++)
         for (int j = 0; j < VECTORS; j++)
             sum[i][j] = (vector){0};
     for (int64_t k = 0; k < depth; k++) {
@@ -246,6 +250,16 @@ static inline __attribute__((always_inline)) void multiply_rows(const int rows, 
         }
 }
 
+static void pack(int64_t rows, int64_t depth, const float *a, int64_t a_depth, float *to)
+{
+    int64_t row = 0;
+    for (; row + ROWS <= rows; row += ROWS, to += depth * ROWS)
+        for (int64_t k = 0; k < depth; k++)
+            memcpy(to + k * ROWS, a + k * a_depth + row, ROWS * sizeof *to);
+    for (int64_t k = 0; k < depth; k++)
+        memcpy(to + k * (rows - row), a + k * a_depth + row, (size_t)(rows - row) * sizeof *to);
+}
+
 static void multiply(int64_t rows, int64_t panels, int64_t depth, const float *a, int64_t a_row, int64_t a_depth,
                      const float *b, int64_t b_depth, int64_t b_panel, bool add, float *d, int64_t d_row,
                      int64_t d_panel)
@@ -264,10 +278,10 @@ static void multiply(int64_t rows, int64_t panels, int64_t depth, const float *a
     }
 }
 
-#define NAMED(isa) winograd_isa_##isa
+#define NAMED(isa) vector_isa_##isa
 #define TABLE(isa) NAMED(isa)
 #define TEXT(isa) #isa
 #define NAME(isa) TEXT(isa)
 
-const struct winograd_isa TABLE(WINOGRAD_ISA) = {NAME(WINOGRAD_ISA), input,   gradient, output, window,
-                                                 window_gradient,    multiply};
+const struct vector_isa TABLE(VECTOR_ISA) = {NAME(VECTOR_ISA), ROWS,   pack,   multiply,       input,
+                                             gradient,         output, window, window_gradient};
