@@ -13,6 +13,7 @@ struct printer {
     const struct loop_nest *nest; /* now printed */
     bool scalar;                  /* a value is that of one lane (CUDA), not a vector of them (host) */
     int lanes;                    /* host: of the vector loop's body now printed: LANES, or what is left at its end */
+    const struct host_keep *keep; /* host: what a row keeps (print_host_keep.c); NULL: nothing */
     const struct cuda_task *task; /* CUDA: now printed */
     const struct cuda_plan *plan;
     const struct cuda_pick *picks;   /* CUDA: what is not the same for all tasks that are printed as one now */

@@ -53,9 +53,12 @@ static void print_step(struct printer *printer, int number)
 
 /* ---- where overflows begin ---- */
 
-static bool is_repeatable(const struct value *value)
+/* What is taken from an earlier phase stands in memory as it is. */
+static bool is_repeatable(const struct printer *printer, int number)
 {
-    return value->kind != VALUE_CONSTANT && value->kind != VALUE_RANDOM && value->kind != VALUE_RESULT;
+    const struct value *value = &printer->lowered->values[number];
+    return !host_keep_taken(printer, number) && value->kind != VALUE_CONSTANT && value->kind != VALUE_RANDOM &&
+           value->kind != VALUE_RESULT;
 }
 
 /* Computes what the watch looks at a second time, from what is loaded anew. Without that all of it would have to stay
@@ -72,13 +75,13 @@ static void print_again(struct printer *printer, const struct item *items, ptrdi
         needed[watch->values[i].value] = true;
     for (ptrdiff_t i = count - 1; i >= 0; i--) {
         const struct value *value = &lowered->values[items[i].number];
-        if (items[i].kind == ITEM_VALUE && needed[items[i].number] && is_repeatable(value))
+        if (items[i].kind == ITEM_VALUE && needed[items[i].number] && is_repeatable(printer, items[i].number))
             for (int k = 0; k < value->operand_count; k++)
                 needed[value->operands[k]] = true;
     }
     text_line(&printer->text, "load_again();");
     for (ptrdiff_t i = 0; i < count; i++)
-        if (items[i].kind == ITEM_VALUE && needed[items[i].number] && is_repeatable(&lowered->values[items[i].number]))
+        if (items[i].kind == ITEM_VALUE && needed[items[i].number] && is_repeatable(printer, items[i].number))
             print_value(printer, items[i].number);
 }
 
@@ -102,7 +105,8 @@ static void print_items(struct printer *printer, const struct item *items)
             print_index(printer, number);
             break;
         case ITEM_VALUE:
-            print_value(printer, number);
+            if (!host_keep_drops(printer, number))
+                print_value(printer, number);
             break;
         case ITEM_STORE:
             print_store(printer, &printer->lowered->stores[number]);
@@ -228,6 +232,7 @@ static void print_row(struct printer *printer)
 {
     const struct loop_nest *nest = printer->nest;
     print_row_indices(printer);
+    host_keep_declare(printer);
     print_items(printer, nest->bodies[BODY_OUTER]);
     if (nest->vector >= 0 && !nest->vector_inner)
         print_vector_loop(printer, nest->bodies[BODY_VECTOR], nest->split_vector);
@@ -425,6 +430,7 @@ static void print_blocks(struct printer *printer, bool by_strips)
 static void print_nest(struct printer *printer, const struct loop_nest *nest, bool by_strips)
 {
     printer->nest = nest;
+    printer->keep = host_keep_find(printer);
     bool late = printer->lowered->strip_items && !by_strips;
     if (late)
         text_open(&printer->text, "if (all_done)");

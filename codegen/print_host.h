@@ -14,4 +14,13 @@ void print_value(struct printer *printer, int number);
 void print_index(struct printer *printer, int number);
 void print_store(struct printer *printer, const struct store *store);
 
+/* What a row of the nest keeps from one phase for a later one; NULL: nothing. */
+struct host_keep *host_keep_find(struct printer *printer);
+void host_keep_declare(struct printer *printer);
+/* The place in the kept array from which a value is taken, or into which it is put; NULL: neither. */
+const char *host_keep_taken(const struct printer *printer, int number);
+const char *host_keep_given(const struct printer *printer, int number);
+/* Whether the value is needed no more, since what needed it is taken. */
+bool host_keep_drops(const struct printer *printer, int number);
+
 #endif

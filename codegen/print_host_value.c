@@ -187,6 +187,10 @@ bool print_is_stocked(const struct printer *printer, int number)
 void print_value(struct printer *printer, int number)
 {
     const struct value *value = &printer->lowered->values[number];
-    text_line(&printer->text, "const %s %s = %s;", print_lane_type(printer, value->lane),
-              print_value_name(printer, number), print_expression(printer, value));
+    const char *taken = host_keep_taken(printer, number), *given = host_keep_given(printer, number);
+    const char *name = print_value_name(printer, number);
+    text_line(&printer->text, "const %s %s = %s;", print_lane_type(printer, value->lane), name,
+              taken ? taken : print_expression(printer, value));
+    if (given)
+        text_line(&printer->text, "%s = %s;", given, name);
 }

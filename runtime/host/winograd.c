@@ -35,7 +35,7 @@ struct winograd {
     struct winograd_map from, to; /* what is convolved, and the result or its gradient */
     int64_t shift[2];             /* how far a tile's input begins before it */
     int64_t tiles[2];             /* of an example, down and across */
-    int64_t items, block;         /* examples in a run or slice, tiles in a block */
+    int64_t batch, items, block;  /* examples in all and in a slice, tiles in a block */
     int team, workspaces;         /* threads that share one */
     float *weight;                /* [panel of the result][position][channel of the input][PANEL] */
     struct workspace *workspace;
@@ -159,7 +159,8 @@ static struct winograd *new_for(const struct vector_isa *isa, const struct progr
         error_set(error, "out of memory");
         return NULL;
     }
-    *winograd = (struct winograd){.isa = isa, .kind = conv->kind, .epilogue = conv->epilogue, .items = items};
+    *winograd =
+        (struct winograd){.isa = isa, .kind = conv->kind, .epilogue = conv->epilogue, .batch = conv->n, .items = items};
     struct winograd_map x = {conv->x[0], conv->x[1], conv->c}, y = {conv->y[0], conv->y[1], conv->o};
     bool data = conv->kind == PROGRAM_CONV_DATA;
     winograd->from = data ? y : x;
@@ -386,6 +387,8 @@ void winograd_finish(struct winograd *winograd, char *const *buffers)
 void winograd_run(struct winograd *winograd, char *const *buffers)
 {
     winograd_begin(winograd, buffers);
-    winograd_run_slice(winograd, 0, buffers, 0);
+#pragma omp parallel for schedule(static) num_threads(winograd->workspaces) if (winograd->items < winograd->batch)
+    for (int64_t first = 0; first < winograd->batch; first += winograd->items)
+        winograd_run_slice(winograd, omp_get_thread_num(), buffers, first);
     winograd_finish(winograd, buffers);
 }

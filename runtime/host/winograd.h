@@ -26,6 +26,7 @@ bool winograd_fits(const struct program_conv *conv);
 /* Of the whole batch on all `threads`. NULL with an error set when memory is out. */
 struct winograd *winograd_new(const struct vector_isa *isa, const struct program_conv *conv, int threads,
                               struct error *error);
+/* The whole batch, of which slices would give the same. */
 void winograd_run(struct winograd *winograd, char *const *buffers);
 
 /* Whether slices of `size` examples hold enough tiles for the windows to be read anew for each. */
