@@ -48,7 +48,7 @@ static int64_t least(int64_t a, int64_t b)
 
 /* ---- what fits ---- */
 
-enum { WORTH_CHANNELS = 32, SLICE_TILES = 16 };
+enum { SLICE_TILES = 16 };
 
 /* In so many examples of the result, or of its gradient. */
 static int64_t conv_tiles(const struct program_conv *conv, int64_t items)
@@ -64,7 +64,7 @@ bool winograd_fits(const struct program_conv *conv)
                  (conv->kind == PROGRAM_CONV || !conv->epilogue) && conv->x_element == PROGRAM_F32 &&
                  conv->weight_element == PROGRAM_F32 && conv->y_element == PROGRAM_F32 &&
                  (!(conv->epilogue & PROGRAM_EPILOGUE_BIAS) || conv->bias == PROGRAM_F32);
-    if (!plain || conv->c % PANEL || conv->o % PANEL || conv->c < WORTH_CHANNELS || conv->o < WORTH_CHANNELS)
+    if (!plain || conv->c % PANEL || conv->o % PANEL)
         return false;
     for (int i = 0; i < 2; i++) {
         if (conv->kernel[i] != 3 || conv->stride[i] != 1 || conv->dilation[i] != 1 || conv->pad_low[i] > 2 ||

@@ -202,6 +202,7 @@ static struct program_conv conv_of(int64_t n, int64_t c, int64_t o, int64_t rows
 static void check_isa(const struct vector_isa *isa)
 {
     const struct program_conv cases[] = {
+        conv_of(3, 16, 16, 9, 8, 1, 1),   /* the fewest channels */
         conv_of(4, 32, 32, 8, 8, 1, 1),   /* whole tiles */
         conv_of(4, 48, 32, 7, 9, 1, 1),   /* parts of tiles at both ends */
         conv_of(2, 32, 48, 6, 6, 0, 0),   /* no padding: the gradient of the input has two rows more */
@@ -215,7 +216,7 @@ static void check_isa(const struct vector_isa *isa)
             struct program_conv conv = cases[i];
             conv.kind = kind;
             CHECK(winograd_fits(&conv));
-            for (unsigned epilogue = 0; epilogue < (kind == PROGRAM_CONV && i < 2 ? 8 : 1); epilogue++) {
+            for (unsigned epilogue = 0; epilogue < (kind == PROGRAM_CONV && i < 3 ? 8 : 1); epilogue++) {
                 conv.epilogue = epilogue;
                 check_case(isa, &conv);
             }
