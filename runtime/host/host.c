@@ -18,6 +18,7 @@ struct host {
     char *cache;
     struct onednn *onednn;
     const struct vector_isa *vectors;
+    struct winograd_pool pool;
 };
 
 /* What a call needs besides its addresses. */
@@ -108,7 +109,7 @@ static bool prepare_contraction(struct host *host, struct host_call *own, const 
     if (step->kind == PROGRAM_CONV_STEP && winograd_fits(&step->conv)) {
         own->sliced = call->strip && winograd_fits_sliced(&step->conv, call->strip->size);
         own->winograd = own->sliced ? winograd_new_sliced(host->vectors, &step->conv, call->strip->size, threads, error)
-                                    : winograd_new(host->vectors, &step->conv, threads, error);
+                                    : winograd_new(host->vectors, &step->conv, threads, &host->pool, error);
         return own->winograd;
     }
     own->plan = onednn_prepare(host->onednn, step, error);
@@ -253,6 +254,7 @@ static void host_free(struct device *device)
 {
     struct host *host = device->own;
     onednn_free(host->onednn);
+    winograd_pool_release(&host->pool);
     free(host->cache);
     free(host);
 }
@@ -290,6 +292,8 @@ struct device *host_device_new(const struct host_settings *settings, struct erro
         .cache = host->cache, .jobs = facts.cores, .unit_bytes = settings->unit_bytes, .built = settings->built};
     host->compile.isa = host->device.facts.isa;
     host->vectors = vector_isa_find(facts.isa);
+    if (!host->vectors)
+        host->vectors = vector_isa_find("baseline");
     omp_set_num_threads(facts.threads);
     host->onednn = onednn_new(facts.threads, error);
     if (host->onednn)

@@ -61,8 +61,8 @@ static void finish_slice(const struct program_matmul *matmul, float *restrict d,
 
 /* Where the rows of a turned matrix are so many floats apart that they meet in few sets of the caches, the library,
  * which for most sizes reads it as it lies, is slow. Two cores, GFLOP/s, the library's and block by block: 1536 x 2048
- * x 384: 128, 170; 384 x 2048 x 1152: 151, 174; but 768 x 4096 x 192, too few columns to make up for the copy: 164, 157.
- * The shape alone decides, not the slice: then results do not depend on the number of threads. */
+ * x 384: 128, 170; 384 x 2048 x 1152: 151, 174; but 768 x 4096 x 192, too few columns to make up for the copy: 164,
+ * 157. The shape alone decides, not the slice: then results do not depend on the number of threads. */
 static bool is_turned(const struct program_matmul *matmul)
 {
     return !rows_lie(matmul->a_stride, matmul->k) && rows_lie(matmul->b_stride, matmul->n) && matmul->k > 1 &&

@@ -39,6 +39,7 @@ struct winograd {
     int team, workspaces;         /* threads that share one */
     float *weight;                /* [panel of the result][position][channel of the input][PANEL] */
     struct workspace *workspace;
+    struct winograd_pool *pool, own; /* where all of that lies; of slices it is the convolution's own */
 };
 
 static int64_t least(int64_t a, int64_t b)
@@ -109,40 +110,55 @@ static size_t product_plane(const struct winograd *winograd)
     return (size_t)(winograd->block * product_width(winograd)) + PLANE_SPACE;
 }
 
-static float *floats(size_t count)
+/* Floats in whole lines of the cache. */
+static size_t lines(size_t floats)
 {
-    enum { ALIGNMENT = 64 };
-    return aligned_alloc(ALIGNMENT, (count * sizeof(float) + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1));
+    enum { LINE = 16 };
+    return (floats + LINE - 1) / LINE * LINE;
 }
 
-static bool add_memory(struct winograd *winograd)
+/* Gives each part of what the convolution works with its place in the pool. Returns the floats that takes. */
+static size_t place(struct winograd *winograd)
 {
     bool gradient = winograd->kind == PROGRAM_CONV_WEIGHT;
-    winograd->workspace = calloc((size_t)winograd->workspaces, sizeof *winograd->workspace);
-    if (!winograd->workspace || (!gradient && !(winograd->weight = floats(weight_floats(winograd)))))
-        return false;
-    for (int i = 0; i < winograd->workspaces; i++) {
+    float *memory = winograd->pool->memory;
+    size_t weight = lines(weight_floats(winograd)), input = lines(POSITIONS * input_plane(winograd)),
+           product = lines(POSITIONS * product_plane(winograd)), each = input + product + (gradient ? weight : 0),
+           shared = gradient ? 0 : weight;
+    winograd->weight = memory;
+    for (int i = 0; i < winograd->workspaces && memory; i++) {
+        float *own = memory + shared + (size_t)i * each;
         struct workspace *workspace = &winograd->workspace[i];
-        workspace->input = floats(POSITIONS * input_plane(winograd));
-        workspace->product = floats(POSITIONS * product_plane(winograd));
-        if (!workspace->input || !workspace->product ||
-            (gradient && !(workspace->sum = floats(weight_floats(winograd)))))
-            return false;
+        workspace->input = own;
+        workspace->product = own + input;
+        workspace->sum = own + input + product;
     }
-    return true;
+    return shared + (size_t)winograd->workspaces * each;
+}
+
+static bool reserve(struct winograd_pool *pool, size_t floats)
+{
+    enum { ALIGNMENT = 64 };
+    if (floats <= pool->floats)
+        return true;
+    free(pool->memory);
+    pool->memory = aligned_alloc(ALIGNMENT, floats * sizeof *pool->memory);
+    pool->floats = pool->memory ? floats : 0;
+    return pool->memory;
+}
+
+void winograd_pool_release(struct winograd_pool *pool)
+{
+    free(pool->memory);
+    *pool = (struct winograd_pool){0};
 }
 
 void winograd_free(struct winograd *winograd)
 {
     if (!winograd)
         return;
-    for (int i = 0; winograd->workspace && i < winograd->workspaces; i++) {
-        free(winograd->workspace[i].input);
-        free(winograd->workspace[i].product);
-        free(winograd->workspace[i].sum);
-    }
+    winograd_pool_release(&winograd->own);
     free(winograd->workspace);
-    free(winograd->weight);
     free(winograd);
 }
 
@@ -152,7 +168,7 @@ static int64_t tiles_of(const struct winograd *winograd, int64_t items)
 }
 
 static struct winograd *new_for(const struct vector_isa *isa, const struct program_conv *conv, int64_t items, int team,
-                                int workspaces, struct error *error)
+                                int workspaces, struct winograd_pool *pool, struct error *error)
 {
     struct winograd *winograd = calloc(1, sizeof *winograd);
     if (!winograd) {
@@ -175,7 +191,9 @@ static struct winograd *new_for(const struct vector_isa *isa, const struct progr
     winograd->block = least(block, (tiles + sharing - 1) / sharing);
     winograd->team = team;
     winograd->workspaces = workspaces;
-    if (add_memory(winograd))
+    winograd->pool = pool ? pool : &winograd->own;
+    winograd->workspace = calloc((size_t)workspaces, sizeof *winograd->workspace);
+    if (winograd->workspace && reserve(winograd->pool, place(winograd)))
         return winograd;
     winograd_free(winograd);
     error_set(error, "out of memory");
@@ -183,15 +201,16 @@ static struct winograd *new_for(const struct vector_isa *isa, const struct progr
 }
 
 struct winograd *winograd_new(const struct vector_isa *isa, const struct program_conv *conv, int threads,
-                              struct error *error)
+                              struct winograd_pool *pool, struct error *error)
 {
-    return new_for(isa, conv, conv->n, threads, conv->kind == PROGRAM_CONV_WEIGHT ? 1 : threads, error);
+    int workspaces = conv->kind == PROGRAM_CONV_WEIGHT ? 1 : threads;
+    return new_for(isa, conv, conv->n, threads, workspaces, pool, error);
 }
 
 struct winograd *winograd_new_sliced(const struct vector_isa *isa, const struct program_conv *conv, int64_t size,
                                      int threads, struct error *error)
 {
-    return new_for(isa, conv, size, 1, threads, error);
+    return new_for(isa, conv, size, 1, threads, NULL, error);
 }
 
 /* ---- runs ---- */
@@ -365,6 +384,7 @@ static void give_gradient(struct winograd *winograd, float *to, int team)
 
 void winograd_begin(struct winograd *winograd, char *const *buffers)
 {
+    place(winograd);
     if (winograd->kind != PROGRAM_CONV_WEIGHT)
         take_weight(winograd, buffer_at(buffers, winograd->kind == PROGRAM_CONV_DATA ? 0 : 1, 0),
                     omp_get_max_threads());

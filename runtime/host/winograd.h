@@ -23,9 +23,16 @@ struct vector_isa;
 /* Whether a convolution can be done so, and is worth it: f32, channels last, enough of them. */
 bool winograd_fits(const struct program_conv *conv);
 
-/* Of the whole batch on all `threads`. NULL with an error set when memory is out. */
+/* Memory that convolutions work in which run one after the other. Begins as zeros. */
+struct winograd_pool {
+    float *memory;
+    size_t floats;
+};
+void winograd_pool_release(struct winograd_pool *pool);
+
+/* Of the whole batch on all `threads`, in a pool that outlives it. NULL with an error set when memory is out. */
 struct winograd *winograd_new(const struct vector_isa *isa, const struct program_conv *conv, int threads,
-                              struct error *error);
+                              struct winograd_pool *pool, struct error *error);
 /* The whole batch, of which slices would give the same. */
 void winograd_run(struct winograd *winograd, char *const *buffers);
 
