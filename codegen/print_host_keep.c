@@ -3,6 +3,7 @@
  * vectors, of which a row's fit into the first cache; the later phase takes it from there. */
 #include "codegen/print_host.h"
 
+#include <math.h>
 #include <stb/stb_ds.h>
 
 enum { COSTLY = 8, ROW_MAX = 2048, KEPT_MAX = 2 }; /* operations; elements of a row; values */
@@ -24,8 +25,8 @@ static bool equal_values(const struct host_keep *keep, const struct value *a, co
     bool equal = a->kind == b->kind && a->lane == b->lane && a->domain == b->domain && a->op == b->op &&
                  a->element == b->element && a->operand_count == b->operand_count && a->low == b->low &&
                  a->high == b->high && a->stride == b->stride && a->buffer == b->buffer && a->integer == b->integer &&
-                 a->reduction == b->reduction && memcmp(&a->constant, &b->constant, sizeof a->constant) == 0 &&
-                 equal_indices(a->index, b->index);
+                 a->reduction == b->reduction && a->constant == b->constant &&
+                 signbit(a->constant) == signbit(b->constant) && equal_indices(a->index, b->index);
     for (int i = 0; i < a->operand_count && equal; i++)
         equal = keep->same[a->operands[i]] == keep->same[b->operands[i]];
     return equal;

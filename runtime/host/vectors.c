@@ -232,7 +232,7 @@ static inline __attribute__((always_inline)) void multiply_rows(const int rows, 
         for (int j = 0; j < VECTORS; j++)
             sum[i][j] = (vector){0};
     for (int64_t k = 0; k < depth; k++) {
-        vector column[VECTORS];
+        vector column[VECTORS] = {{0}};
         for (int j = 0; j < VECTORS; j++)
             column[j] = load(b + k * b_depth + j * WIDTH);
         for (int i = 0; i < rows; i++) {

@@ -119,6 +119,8 @@ static void run_whole(const struct vector_isa *isa, struct conv_case *c, int thr
     struct winograd_pool pool = {0};
     struct winograd *winograd = winograd_new(isa, &c->conv, threads, &pool, &error);
     CHECK(winograd);
+    if (!winograd)
+        return;
     for (int run = 0; run < 2; run++) { /* a run begins anew */
         memset(c->operands[2], 0xff, (size_t)c->size * sizeof(float));
         winograd_run(winograd, c->buffers);
@@ -134,6 +136,8 @@ static void run_sliced(const struct vector_isa *isa, struct conv_case *c, int th
     struct error error = {0};
     struct winograd *winograd = winograd_new_sliced(isa, &c->conv, SIZE, threads, &error);
     CHECK(winograd);
+    if (!winograd)
+        return;
     for (int run = 0; run < 2; run++) {
         memset(c->operands[2], 0xff, (size_t)c->size * sizeof(float));
         winograd_begin(winograd, c->buffers);
