@@ -2,7 +2,8 @@
  * VECTOR_WIDTH floats each.
  *
  * Of Winograd's convolutions it is F(4 × 4, 3 × 3) of Lavin and Gray, Fast Algorithms for Convolutional Neural Networks
- * (2016), over the points 0, 1, -1, 2, -2 and infinity. */
+ * (2016), but over the points 0, ±5/8, ±3/2 and infinity: measured on random values its errors are half of those over
+ * 0, ±1, ±2 (7.5e-7 and 1.6e-6 of a result's size, where plain sums have 2.6e-7). */
 #include "runtime/host/vectors.h"
 
 #include <string.h>
@@ -24,28 +25,39 @@ static inline void store(float *to, vector value)
 
 /* ---- one dimension; elements of `to` and `from` are so many apart ---- */
 
+/* Points 0, NEAR, -NEAR, FAR, -FAR and infinity; powers of points, and one over the products of their differences. */
+#define NEAR 0.625f
+#define FAR 1.5f
+#define NEAR2 (NEAR * NEAR)
+#define FAR2 (FAR * FAR)
+#define ZERO_SHARE (1 / (NEAR2 * FAR2))
+#define NEAR_SHARE (1 / (2 * NEAR2 * (NEAR2 - FAR2)))
+#define FAR_SHARE (1 / (2 * FAR2 * (FAR2 - NEAR2)))
+
 /* B' d */
 static inline void input_line(const vector *from, int step, vector *to, int to_step)
 {
     vector d0 = from[0], d1 = from[step], d2 = from[2 * step], d3 = from[3 * step], d4 = from[4 * step],
            d5 = from[5 * step];
-    vector even = d4 - 4 * d2, odd = d3 - 4 * d1, half_even = d4 - d2, half_odd = 2 * (d3 - d1);
-    to[0] = 4 * d0 - 5 * d2 + d4;
-    to[to_step] = even + odd;
-    to[2 * to_step] = even - odd;
-    to[3 * to_step] = half_even + half_odd;
-    to[4 * to_step] = half_even - half_odd;
-    to[5 * to_step] = 4 * d1 - 5 * d3 + d5;
+    vector near_even = d4 - FAR2 * d2, near_odd = NEAR * (d3 - FAR2 * d1);
+    vector far_even = d4 - NEAR2 * d2, far_odd = FAR * (d3 - NEAR2 * d1);
+    to[0] = NEAR2 * FAR2 * d0 - (NEAR2 + FAR2) * d2 + d4;
+    to[to_step] = near_even + near_odd;
+    to[2 * to_step] = near_even - near_odd;
+    to[3 * to_step] = far_even + far_odd;
+    to[4 * to_step] = far_even - far_odd;
+    to[5 * to_step] = NEAR2 * FAR2 * d1 - (NEAR2 + FAR2) * d3 + d5;
 }
 
 /* A d */
 static inline void gradient_line(const vector *from, int step, vector *to, int to_step)
 {
     vector d0 = from[0], d1 = from[step], d2 = from[2 * step], d3 = from[3 * step];
-    vector even = d0 + d2, odd = d1 + d3, far_even = d0 + 4 * d2, far_odd = 2 * d1 + 8 * d3;
+    vector near_even = d0 + NEAR2 * d2, near_odd = NEAR * (d1 + NEAR2 * d3);
+    vector far_even = d0 + FAR2 * d2, far_odd = FAR * (d1 + FAR2 * d3);
     to[0] = d0;
-    to[to_step] = even + odd;
-    to[2 * to_step] = even - odd;
+    to[to_step] = near_even + near_odd;
+    to[2 * to_step] = near_even - near_odd;
     to[3 * to_step] = far_even + far_odd;
     to[4 * to_step] = far_even - far_odd;
     to[5 * to_step] = d3;
@@ -56,22 +68,22 @@ static inline void output_line(const vector *from, int step, vector *to, int to_
 {
     vector m0 = from[0], m1 = from[step], m2 = from[2 * step], m3 = from[3 * step], m4 = from[4 * step],
            m5 = from[5 * step];
-    vector even = m1 + m2, odd = m1 - m2, far_even = m3 + m4, far_odd = m3 - m4;
-    to[0] = m0 + even + far_even;
-    to[to_step] = odd + 2 * far_odd;
-    to[2 * to_step] = even + 4 * far_even;
-    to[3 * to_step] = odd + 8 * far_odd + m5;
+    vector near_even = m1 + m2, near_odd = NEAR * (m1 - m2), far_even = m3 + m4, far_odd = FAR * (m3 - m4);
+    to[0] = m0 + near_even + far_even;
+    to[to_step] = near_odd + far_odd;
+    to[2 * to_step] = NEAR2 * near_even + FAR2 * far_even;
+    to[3 * to_step] = NEAR2 * near_odd + FAR2 * far_odd + m5;
 }
 
 /* G w */
 static inline void window_line(const vector *from, int step, vector *to, int to_step)
 {
     vector w0 = from[0], w1 = from[step], w2 = from[2 * step];
-    vector even = (w0 + w2) * (-1.0f / 6), odd = w1 * (-1.0f / 6), far_even = w0 * (1.0f / 24) + w2 * (1.0f / 6),
-           far_odd = w1 * (1.0f / 12);
-    to[0] = w0 * 0.25f;
-    to[to_step] = even + odd;
-    to[2 * to_step] = even - odd;
+    vector near_even = NEAR_SHARE * w0 + NEAR_SHARE * NEAR2 * w2, near_odd = NEAR_SHARE * NEAR * w1;
+    vector far_even = FAR_SHARE * w0 + FAR_SHARE * FAR2 * w2, far_odd = FAR_SHARE * FAR * w1;
+    to[0] = ZERO_SHARE * w0;
+    to[to_step] = near_even + near_odd;
+    to[2 * to_step] = near_even - near_odd;
     to[3 * to_step] = far_even + far_odd;
     to[4 * to_step] = far_even - far_odd;
     to[5 * to_step] = w2;
@@ -82,11 +94,11 @@ static inline void window_gradient_line(const vector *from, int step, vector *to
 {
     vector u0 = from[0], u1 = from[step], u2 = from[2 * step], u3 = from[3 * step], u4 = from[4 * step],
            u5 = from[5 * step];
-    vector sum = (u1 + u2) * (-1.0f / 6), difference = (u1 - u2) * (-1.0f / 6), far_sum = u3 + u4,
-           far_difference = u3 - u4;
-    to[0] = u0 * 0.25f + sum + far_sum * (1.0f / 24);
-    to[to_step] = difference + far_difference * (1.0f / 12);
-    to[2 * to_step] = sum + far_sum * (1.0f / 6) + u5;
+    vector near_even = NEAR_SHARE * (u1 + u2), near_odd = NEAR_SHARE * NEAR * (u1 - u2);
+    vector far_even = FAR_SHARE * (u3 + u4), far_odd = FAR_SHARE * FAR * (u3 - u4);
+    to[0] = ZERO_SHARE * u0 + near_even + far_even;
+    to[to_step] = near_odd + far_odd;
+    to[2 * to_step] = NEAR2 * near_even + FAR2 * far_even + u5;
 }
 
 /* ---- both dimensions ---- */

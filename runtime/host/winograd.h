@@ -8,9 +8,9 @@
  *     gradient of d         the same convolution of dy with the window turned
  *     gradient of w     dw = G' [ sum over tiles of (B' d B) * (A dy A') ] G
  *
- * where * multiplies position by position; over channels it is 36 matrix products. In f32 the result is about ten times
- * as far from the exact one as that of plain sums (some 1e-6 of its size). It does not depend on the number of threads,
- * but for the gradient of a weight taken by slices of the batch, which repeats for a fixed number of them. */
+ * where * multiplies position by position; over channels it is 36 matrix products. In f32 the result is about three
+ * times as far from the exact one as that of plain sums, some 1e-6 of its size. It does not depend on the number of
+ * threads, but for the gradient of a weight taken by slices of the batch, which repeats for a fixed number of them. */
 #ifndef CASTOR_RUNTIME_HOST_WINOGRAD_H
 #define CASTOR_RUNTIME_HOST_WINOGRAD_H
 
