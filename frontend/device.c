@@ -286,6 +286,7 @@ int device_choose(const struct invocation *invocation, struct device_choice *cho
         return EXIT_USAGE;
     choice->host = (struct host_settings){
         .threads = (int)threads, .isa = flag_text(invocation, FLAG_isa), .cache = flag_text(invocation, FLAG_cache)};
+    choice->host.plain_convolutions = flag_given(invocation, FLAG_plain_convolutions);
     if (choice->host.isa && !isa_find(choice->host.isa))
         return usage_error(invocation, "--isa takes native, avx512, avx2 or baseline, not '%s'", choice->host.isa);
     if (!choice->host.isa)
@@ -365,8 +366,8 @@ struct target device_target(const struct device_choice *choice, const struct dev
     struct target target = {.name = names[choice->kind],
                             .language = host ? LANGUAGE_C : LANGUAGE_CUDA,
                             .channels_last = true,
-                            .epilogues =
-                                EPILOGUE_BIAS | EPILOGUE_RELU | EPILOGUE_ADD | (host ? 0 : EPILOGUE_STATISTICS | EPILOGUE_GELU),
+                            .epilogues = EPILOGUE_BIAS | EPILOGUE_RELU | EPILOGUE_ADD |
+                                         (host ? 0 : EPILOGUE_STATISTICS | EPILOGUE_GELU),
                             .matmul_bias_only = !host,
                             .conv_data_plain = host,
                             .one_type = !host,

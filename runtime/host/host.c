@@ -19,6 +19,7 @@ struct host {
     struct onednn *onednn;
     const struct vector_isa *vectors;
     struct winograd_pool pool;
+    bool plain_convolutions;
 };
 
 /* What a call needs besides its addresses. */
@@ -106,7 +107,7 @@ static bool prepare_contraction(struct host *host, struct host_call *own, const 
 {
     const struct program_step *step = call->step;
     int threads = host->device.facts.threads;
-    if (step->kind == PROGRAM_CONV_STEP && winograd_fits(&step->conv)) {
+    if (step->kind == PROGRAM_CONV_STEP && !host->plain_convolutions && winograd_fits(&step->conv)) {
         own->sliced = call->strip && winograd_fits_sliced(&step->conv, call->strip->size);
         own->winograd = own->sliced ? winograd_new_sliced(host->vectors, &step->conv, call->strip->size, threads, error)
                                     : winograd_new(host->vectors, &step->conv, threads, &host->pool, error);
@@ -291,6 +292,7 @@ struct device *host_device_new(const struct host_settings *settings, struct erro
     host->compile = (struct compile_settings){
         .cache = host->cache, .jobs = facts.cores, .unit_bytes = settings->unit_bytes, .built = settings->built};
     host->compile.isa = host->device.facts.isa;
+    host->plain_convolutions = settings->plain_convolutions;
     host->vectors = vector_isa_find(facts.isa);
     if (!host->vectors)
         host->vectors = vector_isa_find("baseline");

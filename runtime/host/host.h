@@ -21,6 +21,7 @@ struct host_settings {
     int threads;                   /* 0: as many as cores */
     const char *isa;               /* native, avx512, avx2, baseline; NULL: the variable CASTOR_ISA, else native */
     const char *cache;             /* folder, "off", or NULL: $XDG_CACHE_HOME/castor, ~/.cache/castor */
+    bool plain_convolutions;       /* none Winograd's way (winograd.h) */
     size_t unit_bytes;             /* as units_split takes it; 0 but where much is compiled and little run */
     const struct host_unit *built; /* nothing is compiled then; NULL: kernels are compiled where they run */
 };
