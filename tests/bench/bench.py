@@ -3,8 +3,9 @@
 bench.py --castor BINARY [--peers] [--steps] [CASE ...]
 
 The cases are those of `CASES`, all of them where none is named. For each in f32, f16 and bf16: compile time with a cold
-and a warm cache, step time, examples a second, the share of the step inside oneDNN, and the arena. With --peers PyTorch
-runs between our measurements (so that both see the same machine) and its best time stands beside ours as a ratio.
+and a warm cache, step time, examples a second, the share of the step in products and convolutions, and the arena. With
+--peers PyTorch runs between our measurements (so that both see the same machine) and its best time stands beside ours
+as a ratio.
 --steps prints step times alone. --types f32 leaves the others out (bf16 is slow where the CPU has no instructions for
 it). --json FILE keeps the rows.
 """
@@ -103,7 +104,7 @@ def main():
         return print_steps(options.castor, cases, policies)
 
     rows = []
-    head = f"{'model':16} {'type':5} {'cold s':>7} {'warm s':>7} {'step ms':>8} {'ex/s':>8} {'oneDNN':>7} {'arena MB':>8}"
+    head = f"{'model':16} {'type':5} {'cold s':>7} {'warm s':>7} {'step ms':>8} {'ex/s':>8} {'products':>8} {'arena MB':>8}"
     print(head + (f" {'PyTorch':>8} {'ratio':>6}  best variant" if options.peers else ""))
     for case in cases:
         peers = peer(case, [name for name, _ in policies if name != "f16"]) if options.peers else {}
@@ -111,7 +112,7 @@ def main():
             row = measure(options.castor, case, policy, options.rounds)
             line = (f"{case:16} {name:5} {row['compile_cold_ms'] / 1e3:7.2f} "
                     f"{row['compile_warm_ms'] / 1e3:7.2f} {row['step_ms']:8.2f} {row['examples_per_s']:8.0f} "
-                    f"{row['library_share']:7.0%} {row['arena_bytes'] / 1e6:8.1f}")
+                    f"{row['library_share']:8.0%} {row['arena_bytes'] / 1e6:8.1f}")
             times = {key: ms for key, ms in peers.items() if key.startswith(name + " ")}
             if times:
                 best = min(times, key=times.get)
