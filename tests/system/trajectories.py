@@ -7,7 +7,7 @@ way their roundings are three times as large, and the losses of the CNN's 50 ste
 CNN and ResNet in f32 are known to miss their bound, and so is the host beside itself: sums in another order change the
 last bit of a loss, and from some step on each step multiplies the difference. The ResNet with 4 examples a step: the host
 with one thread is 2e-3 from the host with two after 20 steps, the simulated GPU 1.2e-3. The CNN is within 2e-5 for 20
-steps and at 3e-4 after 50 (on a CPU with AVX2; it was within its bound on one with AVX-512, whose sums stand otherwise).
+steps and at 3e-4 after 50; it has been within its bound with other orders of sums.
 """
 import tempfile
 
