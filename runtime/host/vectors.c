@@ -34,6 +34,18 @@ static inline void store(float *to, vector value)
 #define NEAR_SHARE (1 / (2 * NEAR2 * (NEAR2 - FAR2)))
 #define FAR_SHARE (1 / (2 * FAR2 * (FAR2 - NEAR2)))
 
+/* The six positions from what is even and odd in the points that have both signs. */
+static inline void spread(vector zero, vector near_even, vector near_odd, vector far_even, vector far_odd, vector last,
+                          vector *to, int step)
+{
+    to[0] = zero;
+    to[step] = near_even + near_odd;
+    to[2 * step] = near_even - near_odd;
+    to[3 * step] = far_even + far_odd;
+    to[4 * step] = far_even - far_odd;
+    to[5 * step] = last;
+}
+
 /* B' d */
 static inline void input_line(const vector *from, int step, vector *to, int to_step)
 {
@@ -41,12 +53,8 @@ static inline void input_line(const vector *from, int step, vector *to, int to_s
            d5 = from[5 * step];
     vector near_even = d4 - FAR2 * d2, near_odd = NEAR * (d3 - FAR2 * d1);
     vector far_even = d4 - NEAR2 * d2, far_odd = FAR * (d3 - NEAR2 * d1);
-    to[0] = NEAR2 * FAR2 * d0 - (NEAR2 + FAR2) * d2 + d4;
-    to[to_step] = near_even + near_odd;
-    to[2 * to_step] = near_even - near_odd;
-    to[3 * to_step] = far_even + far_odd;
-    to[4 * to_step] = far_even - far_odd;
-    to[5 * to_step] = NEAR2 * FAR2 * d1 - (NEAR2 + FAR2) * d3 + d5;
+    spread(NEAR2 * FAR2 * d0 - (NEAR2 + FAR2) * d2 + d4, near_even, near_odd, far_even, far_odd,
+           NEAR2 * FAR2 * d1 - (NEAR2 + FAR2) * d3 + d5, to, to_step);
 }
 
 /* A d */
@@ -55,12 +63,7 @@ static inline void gradient_line(const vector *from, int step, vector *to, int t
     vector d0 = from[0], d1 = from[step], d2 = from[2 * step], d3 = from[3 * step];
     vector near_even = d0 + NEAR2 * d2, near_odd = NEAR * (d1 + NEAR2 * d3);
     vector far_even = d0 + FAR2 * d2, far_odd = FAR * (d1 + FAR2 * d3);
-    to[0] = d0;
-    to[to_step] = near_even + near_odd;
-    to[2 * to_step] = near_even - near_odd;
-    to[3 * to_step] = far_even + far_odd;
-    to[4 * to_step] = far_even - far_odd;
-    to[5 * to_step] = d3;
+    spread(d0, near_even, near_odd, far_even, far_odd, d3, to, to_step);
 }
 
 /* A' m */
@@ -81,12 +84,7 @@ static inline void window_line(const vector *from, int step, vector *to, int to_
     vector w0 = from[0], w1 = from[step], w2 = from[2 * step];
     vector near_even = NEAR_SHARE * w0 + NEAR_SHARE * NEAR2 * w2, near_odd = NEAR_SHARE * NEAR * w1;
     vector far_even = FAR_SHARE * w0 + FAR_SHARE * FAR2 * w2, far_odd = FAR_SHARE * FAR * w1;
-    to[0] = ZERO_SHARE * w0;
-    to[to_step] = near_even + near_odd;
-    to[2 * to_step] = near_even - near_odd;
-    to[3 * to_step] = far_even + far_odd;
-    to[4 * to_step] = far_even - far_odd;
-    to[5 * to_step] = w2;
+    spread(ZERO_SHARE * w0, near_even, near_odd, far_even, far_odd, w2, to, to_step);
 }
 
 /* G' u */

@@ -61,8 +61,8 @@ def train(folder, name, model, device, *flags):
     return [row["loss"] for row in rows if "step" in row and "loss" in row], os.path.join(out, "last.safetensors")
 
 
-def compare(folder, model, policy, bound, *flags):
-    name = f"{model}-{policy}"
+def compare(folder, model, policy, bound, *flags, name=None):
+    name = f"{name or model}-{policy}"
     host, _ = train(folder, name + "-host", model, "host", "--policy", policy, *flags)
     sim, _ = train(folder, name + "-sim", model, "sim", "--policy", policy, *flags)
     worst = max(abs(a - b) / abs(a) for a, b in zip(host, sim)) if host else 1

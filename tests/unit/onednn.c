@@ -166,9 +166,10 @@ static void check_matmuls(struct onednn *onednn)
     part.a_stride[0] = 120; /* rows of a matrix within a larger one */
     part.a_stride[1] = 20;
     CHECK(check_matmul(onednn, &part));
-    for (unsigned flags = 0; flags < 16;
+    for (unsigned flags = 0; flags < 32;
          flags++) { /* columns of a matrix whose rows are 512 apart, turned block by block */
-        struct program_matmul turned = matmul(1, flags & 1 ? 512 : 205, 272, 301, true, flags & 2, flags >> 1 & 6);
+        struct program_matmul turned =
+            matmul(1, flags & 1 ? 512 : 205, flags & 16 ? 130 : 272, 301, true, flags & 2, flags >> 1 & 6);
         turned.a_stride[2] = 512;
         CHECK(check_matmul(onednn, &turned));
     }
