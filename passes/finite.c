@@ -134,11 +134,13 @@ static struct node *all_finite(struct builder *builder, struct node *value)
     return build_reshape(builder, build_reduce(builder, OP_reduce_min, finite, (1u << rank) - 1), &scalar);
 }
 
+/* Joined in the order in which gradients are made, the last layer's first: the kernel that knows the last of them has one
+ * step to do then, and holds none of the others until then. */
 struct node *finite_found_inf(struct builder *builder, struct finite_values *set)
 {
     struct node *all = NULL;
     decide_sums(set);
-    for (ptrdiff_t i = 0; i < arrlen(set->values); i++) {
+    for (ptrdiff_t i = arrlen(set->values) - 1; i >= 0; i--) {
         struct node *finite = all_finite(builder, set->values[i]);
         all = all ? build_binary(builder, OP_and, all, finite) : finite;
     }

@@ -191,11 +191,13 @@ static void log_rate(struct line *line)
 
 /* ---- clipping ---- */
 
+/* Summed in the order in which gradients are made, the last layer's first: the kernel that has a sum of its own adds it
+ * last, and holds none of the others until then. */
 static struct node *gradient_norm(struct line *line)
 {
     struct builder *builder = &line->e->builder;
     struct node *total = NULL;
-    for (ptrdiff_t i = 0; i < arrlen(line->gradients); i++) {
+    for (ptrdiff_t i = arrlen(line->gradients) - 1; i >= 0; i--) {
         struct node *g = line->gradients[i], *squares = build_binary(builder, OP_mul, g, g);
         if (g->type.shape.rank)
             squares = build_reduce(builder, OP_sum, squares, (1u << g->type.shape.rank) - 1);

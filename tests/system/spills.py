@@ -1,7 +1,7 @@
-"""No generated CUDA kernel spills a register: spills.py CASTOR [MODEL [ARCHITECTURE...]].
+"""No generated CUDA kernel spills a register: spills.py CASTOR [MODEL|ARCHITECTURE...].
 
-`castor dump --emit cuda` of every model under several policies, compiled by NVRTC for every architecture; what its
-assembler says of each kernel is read. Exits 77 where there is no NVRTC.
+`castor dump --emit cuda` of every model (or those named) under several policies, compiled by NVRTC for every
+architecture (or those named); what its assembler says of each kernel is read. Exits 77 where there is no NVRTC.
 """
 import ctypes
 import glob
@@ -52,9 +52,10 @@ def test(nvrtc, model, policy, architecture):
 
 
 library = open_nvrtc()
-for model in sys.argv[2:3] or [name[:-4] for name in sorted(os.listdir(os.path.join(ROOT, "models")))
-                               if name.endswith(".net")]:
+architectures = [name for name in sys.argv[2:] if name.startswith("sm_")] or ARCHITECTURES
+models = [name for name in sys.argv[2:] if not name.startswith("sm_")]
+for model in models or sorted(name[:-4] for name in os.listdir(os.path.join(ROOT, "models")) if name.endswith(".net")):
     for policy in POLICIES:
-        for architecture in sys.argv[3:] or ARCHITECTURES:
+        for architecture in architectures:
             test(library, model, policy, architecture)
 finish()
