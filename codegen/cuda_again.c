@@ -75,11 +75,29 @@ static int find_store(const struct lowered *lowered, const struct loop_nest *nes
     return -1;
 }
 
-/* Blocks that a multiprocessor must hold at a time so that all are held. */
-static int residents_of(const struct target *target, int64_t blocks)
+/* How many blocks have the registers for every body of the kernel, by its loads: of the networks' kernels those of up
+ * to 11 loads take at most 56 registers a thread (but where one block is alone and takes more), those of up to 14 at
+ * most 79, and one of 22 takes 89; four blocks have 64 for each thread, three have 85. */
+static int most_residents(const struct lowered *lowered)
 {
-    int64_t residents = target->processors ? (blocks + target->processors - 1) / target->processors : 1;
-    return residents < RESIDENTS_MAX ? (int)residents : RESIDENTS_MAX;
+    int most = 0;
+    for (ptrdiff_t i = 0; i < arrlen(lowered->nests); i++) {
+        const struct phase *phases = lowered->nests[i].phases;
+        const struct item *items = arrlen(phases) ? arrlast(phases).items : NULL;
+        int loads = 0;
+        for (ptrdiff_t j = 0; j < arrlen(items); j++)
+            loads += items[j].kind == ITEM_VALUE && lowered->values[items[j].number].kind == VALUE_LOAD;
+        most = loads > most ? loads : most;
+    }
+    return most <= 11 ? RESIDENTS_MAX : most <= 16 ? 3 : 2;
+}
+
+/* Blocks that a multiprocessor must hold at a time so that all are held. */
+static int residents_of(const struct lowered *lowered, int64_t blocks)
+{
+    int processors = lowered->target->processors, limit = most_residents(lowered);
+    int64_t residents = processors ? (blocks + processors - 1) / processors : 1;
+    return residents < limit ? (int)residents : limit;
 }
 
 /* What of it a block may keep. */
@@ -94,7 +112,7 @@ static void list_kept(struct cuda_plan *plan, const struct lowered *lowered, con
                       const struct cuda_task *task)
 {
     const struct loop_nest *first = &lowered->nests[model->nest], *second = &lowered->nests[task->nest];
-    int residents = residents_of(lowered->target, model->blocks);
+    int residents = residents_of(lowered, model->blocks);
     int64_t room = room_of(lowered->target, residents);
     for (int buffer = 0; buffer < arrlen(lowered->buffers); buffer++) {
         struct cuda_kept kept = {.to = find_load(lowered, second, buffer)};

@@ -134,8 +134,8 @@ static struct node *all_finite(struct builder *builder, struct node *value)
     return build_reshape(builder, build_reduce(builder, OP_reduce_min, finite, (1u << rank) - 1), &scalar);
 }
 
-/* Joined in the order in which gradients are made, the last layer's first: the kernel that knows the last of them has one
- * step to do then, and holds none of the others until then. */
+/* Joined in the order in which gradients are made, the last layer's first: the kernel that knows the last of them has
+ * one step to do then, and holds none of the others until then. */
 struct node *finite_found_inf(struct builder *builder, struct finite_values *set)
 {
     struct node *all = NULL;

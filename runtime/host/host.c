@@ -297,7 +297,7 @@ struct device *host_device_new(const struct host_settings *settings, struct erro
     if (!host->vectors)
         host->vectors = vector_isa_find("baseline");
     omp_set_num_threads(facts.threads);
-    host->onednn = onednn_new(facts.threads, error);
+    host->onednn = onednn_new(host->vectors, facts.threads, error);
     if (host->onednn)
         return &host->device;
     host_free(&host->device);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct onednn *onednn_new(int threads, struct error *error)
+struct onednn *onednn_new(const struct vector_isa *vectors, int threads, struct error *error)
 {
     if (threads > 0)
         omp_set_num_threads(threads);
@@ -15,7 +15,7 @@ struct onednn *onednn_new(int threads, struct error *error)
         error_set(error, "out of memory");
         return NULL;
     }
-    onednn->vectors = vector_isa_find("native");
+    onednn->vectors = vectors;
     if (dnnl_engine_create(&onednn->engine, dnnl_cpu, 0) == dnnl_success &&
         dnnl_stream_create(&onednn->stream, onednn->engine, dnnl_stream_default_flags) == dnnl_success)
         return onednn;

@@ -11,10 +11,11 @@
 
 struct onednn;
 struct onednn_plan;
+struct vector_isa;
 
-/* Plans use `threads` OpenMP threads, which must be the number in force when they run. NULL with an error set when the
- * library does not start. */
-struct onednn *onednn_new(int threads, struct error *error);
+/* Plans use `threads` OpenMP threads, which must be the number in force when they run, and `vectors` where our own are
+ * faster than the library's. NULL with an error set when the library does not start. */
+struct onednn *onednn_new(const struct vector_isa *vectors, int threads, struct error *error);
 void onednn_free(struct onednn *onednn);
 
 /* The plan of a matmul or conv step, which need not outlive the call. NULL with an error set when the library can not

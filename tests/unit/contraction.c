@@ -7,6 +7,7 @@
 #include "passes/pass.h"
 #include "passes/view.h"
 #include "runtime/host/onednn.h"
+#include "runtime/host/vectors.h"
 
 #include <stb/stb_ds.h>
 #include <stdlib.h>
@@ -237,7 +238,7 @@ static void check_refused(void)
 int main(void)
 {
     struct error error = {0};
-    struct onednn *onednn = onednn_new(2, &error);
+    struct onednn *onednn = onednn_new(vector_isa_find("native"), 2, &error);
     for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++)
         check_body(onednn, bodies[i]);
     check_refused();

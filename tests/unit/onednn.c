@@ -1,6 +1,7 @@
 /* Contractions by oneDNN against sums in double precision, for many shapes, layouts, strides, groups and epilogues. */
 #include "runtime/host/onednn.h"
 #include "check.h"
+#include "runtime/host/vectors.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -456,7 +457,7 @@ static void check_refused(struct onednn *onednn)
 int main(void)
 {
     struct error error = {0};
-    struct onednn *onednn = onednn_new(2, &error);
+    struct onednn *onednn = onednn_new(vector_isa_find("native"), 2, &error);
     CHECK(onednn);
     if (!onednn)
         return check_result();

@@ -5,6 +5,7 @@
 #include "ir/parse.h"
 #include "passes/pass.h"
 #include "runtime/host/onednn.h"
+#include "runtime/host/vectors.h"
 #include "tests/kernel_run.h"
 
 #include <math.h>
@@ -169,7 +170,7 @@ int main(void)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         check_found(i);
     struct error error = {0};
-    struct onednn *onednn = onednn_new(2, &error);
+    struct onednn *onednn = onednn_new(vector_isa_find("native"), 2, &error);
     CHECK(onednn);
     for (int kind = PROGRAM_CONV; onednn && kind <= PROGRAM_CONV_WEIGHT; kind++) {
         check_slices(onednn, (enum program_conv_kind)kind, 16, 32, false);
