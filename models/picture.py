@@ -92,4 +92,5 @@ def main():
     write_png(out, rows)
 
 
-main()
+if __name__ == "__main__":
+    main()

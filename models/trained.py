@@ -20,7 +20,9 @@ import shutil
 import subprocess
 import sys
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import score
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 RESULTS = os.path.join(HERE, "trained.json")
@@ -28,7 +30,10 @@ README = os.path.join(HERE, "README.md")
 DIVERGED = 4  # the exit code of castor train
 POLICIES = ["f32", "autocast(f16)", "autocast(bf16)"]
 
+JUDGE = "--policy f32 --epochs 1 --seed 1 --threads 1 --quiet"  # of score.py, flags of fashion_cnn's training
 FASHION = "idx(\"/usr/share/datasets/fashion-mnist\")"
+SCENES = ("--set size=128 --set channels=1 --set classes=11 --set objects=4 --set maps=4 --set width=8 --batch 8 "
+          "--data 'npz(\"scenes.npz\") |> centred(mean = 40, std = 70)'")
 SMALL = f"--set size=28 --set channels=1 --set classes=10 --batch 64 --data '{FASHION} |> normalize(73, 90)'"
 
 
@@ -36,10 +41,11 @@ SMALL = f"--set size=28 --set channels=1 --set classes=10 --batch 64 --data '{FA
 class Row:
     model: str
     flags: str           # of `castor train models/MODEL.net`; $SMALL stands for SMALL
-    metric: str          # of the evaluation after the last step; two with a slash between them
+    metric: str          # of the evaluation after the last step, or score.py's
     unit: str            # as in UNITS
     published: str = ""  # at full size, on the data that the model's head names
     seeds: tuple = (1,)
+    note: str = ""       # beside the model's name in a table
     cases: tuple = tuple((policy, "") for policy in POLICIES)  # policies, each with a scale; "": the file's
 
 
@@ -70,21 +76,21 @@ ROWS = [
     Row("inception_v3", f"$SMALL --set zoom=3 --set aux=false --set width=0.125 --steps 150 {adam(0.004)}", "accuracy", "%",
         "77.3 %", seeds=(1, 2, 3)),
     images("vit_s16", "76.5 %", "--set patch=4 --set width=64 --set depth=4 --set heads=4", 400, 0.002),
-    Row("ssd", "--set size=128 --set channels=1 --set classes=11 --set objects=4 --set maps=4 --set width=8 --batch 8 "
-        f"--data 'npz(\"scenes.npz\") |> centred(mean = 40, std = 70)' --steps 200 {adam(0.001)}", "loss", "nats"),
-    Row("dcgan", f"--set base=7 --set doublings=2 --set channels=1 --set width=16 --data '{FASHION}' --batch 64 --steps 2000",
-        "discriminator/generator", "nats"),
+    Row("ssd", f"{SCENES} --steps 1500 {adam(0.002)}", "map", "%", "74.3 %"),
+    Row("dcgan", f"--set base=7 --set doublings=2 --set channels=1 --set width=16 --data '{FASHION}' --batch 64 --steps 4000",
+        "score", "score"),
     Row("char_lstm", f"--set width=128 --set context=32 --batch 32 --steps 1000 {cycle(0.004)}", "loss", "bits"),
     Row("big_lstm", "--set vocab=256 --set embed=64 --set width=256 --set projection=64 --set sampled=64 --batch 32 --steps 1000 "
         f"{cycle(1)}", "perplexity", "perplexity", "30.6"),
     Row("gpt", "--set vocab=256 --set context=64 --set width=96 --set heads=4 --set layers=3 --batch 16 --steps 500 "
         f"{cycle(0.003)}", "loss", "bits"),
 ]
-# What a scale is for: f16 without it, beside f32 and f16 with it. SSD is the row above; bigLSTM sees words here, with the
-# 256 windows and 8192 drawn words of Micikevicius et al. 2018, so that a drawn word's share of the mean is about 2^-25.
+# What a scale is for: f16 without it, beside f32 and f16 with it. SSD with a loss so small that it matters; bigLSTM sees
+# words here, with the 256 windows and 8192 drawn words of Micikevicius et al. 2018: a drawn word's share of the mean is
+# about 2^-25.
 SCALES = (("f32", ""), ("autocast(f16)", "none"), ("autocast(f16)", ""))
 SCALING = [
-    replace(next(row for row in ROWS if row.model == "ssd"), cases=SCALES),
+    Row("ssd", f"{SCENES} --set weight=2^-16 --steps 500 {adam(0.002)}", "map", "%", cases=SCALES, note=", loss times 2^-16"),
     Row("big_lstm", "--set vocab=8192 --set embed=64 --set width=128 --set projection=64 --data 'npz(\"words.npz\")' --batch 256 "
         "--steps 120 --minimize 'loss with adam(lr = 2e-3)'", "perplexity", "perplexity", cases=SCALES),
 ]
@@ -143,6 +149,24 @@ def make_data(work):
             subprocess.run([sys.executable, os.path.join(HERE, script), *words, made], cwd=work, check=True)
 
 
+def make_judge(castor, work):
+    """A trained fashion_cnn, for score.py."""
+    judge = os.path.join(work, "judge")
+    if not os.path.exists(os.path.join(judge, "last.safetensors")):
+        shutil.rmtree(judge, ignore_errors=True)
+        subprocess.run([castor, "train", os.path.join(HERE, "fashion_cnn.net"), *JUDGE.split(), "--out", judge], check=True)
+    return os.path.join(judge, "last.safetensors")
+
+
+def score_drawn(castor, work, row, run):
+    """The score of a thousand images that a trained generator draws."""
+    words, drawn = row_words(row), os.path.join(run, "drawn.safetensors")
+    options = [word for flag, option in zip(words, words[1:]) if flag == "--set" for word in (flag, option)]
+    score.evaluate(castor, row.model, *options, "--batch", "1000", "--seed", "1", "--threads", "1",
+                   "--weights", os.path.join(run, "last.safetensors"), "--values", "fake", "--fetch", drawn)
+    return score.score(castor, os.path.join(work, "judge", "last.safetensors"), drawn, "fake")
+
+
 def own_seconds(pid):
     """CPU seconds of a process that has ended and is not waited for, without its children: compilers."""
     with open(f"/proc/{pid}/stat") as file:
@@ -171,6 +195,8 @@ def train(castor, work, row, policy, scale, seed):
     ends = [entry["eval"] for entry in entries if "eval" in entry]
     result = {"eval": ends[-1] if ends and code != DIVERGED else None, "steps": len(steps), "skipped": steps[-1]["skipped"],
               "scale": steps[-1]["scale"], "seconds": round(seconds, 1)}
+    if row.metric == "score" and result["eval"]:
+        result["eval"]["score"] = score_drawn(castor, work, row, run)
     if row in SCALING:
         result["losses"] = [steps[len(steps) * i // 6 - 1]["loss"] for i in range(1, 7)]
     change_results(lambda results: {**results, key(row, policy, scale, seed): result})
@@ -184,6 +210,8 @@ def train_all(options, rows):
     ended = read_results()
     runs = {key(*run): run for row in rows for run in runs_of(row) if run[1] in options.policies.split(",")}
     runs = [run for name, run in runs.items() if name not in ended]
+    if any(row.metric == "score" for row, *_ in runs):
+        make_judge(os.path.abspath(options.castor), work)
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         for job in [pool.submit(train, os.path.abspath(options.castor), work, *run) for run in runs]:
             job.result()
@@ -192,10 +220,10 @@ def train_all(options, rows):
 # ---- tables ----
 
 # By unit or metric.
-NAMES = {"bits": "bits a character", "perplexity": "perplexity of characters",
-         "discriminator/generator": "losses, discriminator / generator"}
+NAMES = {"bits": "bits a character", "perplexity": "perplexity of characters", "score": "score of what it draws",
+         "map": "mean average precision"}
 UNITS = {"%": lambda value: f"{100 * value:.1f} %", "bits": lambda value: f"{value / math.log(2):.2f}",
-         "nats": lambda value: f"{value:.2f}", "perplexity": lambda value: f"{value:.1f}"}
+         "score": lambda value: f"{value:.2f}", "perplexity": lambda value: f"{value:.1f}"}
 
 
 def shown(row, result):
@@ -204,7 +232,7 @@ def shown(row, result):
         return "not run"
     if not result["eval"]:
         return f"diverged at step {result['steps']}"
-    return " / ".join(UNITS[row.unit](result["eval"][name]) for name in row.metric.split("/"))
+    return UNITS[row.unit](result["eval"][row.metric])
 
 
 def table(head, rows):
@@ -237,8 +265,8 @@ def scaling_table(results):
         for policy, scale in row.cases:
             result = results.get(key(row, policy, scale, row.seeds[0]))
             scale = "–" if policy == "f32" else scale or "dynamic"
-            losses = [f"{loss:.2f}" for loss in result["losses"]] if result else ["–"] * 6
-            rows.append([row.model, policy, scale, *losses, f"{row.metric} {shown(row, result)}"])
+            losses = [f"{loss:#.3g}" for loss in result["losses"]] if result else ["–"] * 6
+            rows.append([row.model + row.note, policy, scale, *losses, f"{row.metric} {shown(row, result)}"])
     return table(["network", "precision", "scale", *(f"{i}/6" for i in range(1, 7)), "test set"], rows)
 
 

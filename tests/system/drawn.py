@@ -1,8 +1,9 @@
-"""What models/picture.py and models/sample.py make of what castor run fetches: drawn.py CASTOR.
+"""What models/picture.py, sample.py and score.py make of what castor run fetches: drawn.py CASTOR.
 
-A picture with a frame around a box, its bytes read back; and a text that is known beforehand, from a model whose next
-byte is the last one's successor.
+A picture with a frame around a box, its bytes read back; a text that is known beforehand, from a model whose next byte is
+the last one's successor; and the score of logits by hand, and of images that are all the same.
 """
+import math
 import os
 import struct
 import subprocess
@@ -10,10 +11,11 @@ import sys
 import tempfile
 import zlib
 
-from castor import CASTOR, ROOT, check, finish
+from castor import CASTOR, ROOT, castor, check, finish
 
-sys.path.insert(0, os.path.join(ROOT, "tests", "pytorch"))
+sys.path[:0] = [os.path.join(ROOT, "tests", "pytorch"), os.path.join(ROOT, "models")]
 import safetensors
+import score
 
 NEXT = """
 model (tokens: class(256)[batch, 5]) {
@@ -67,10 +69,27 @@ def check_text(folder):
     check(told == "abcdefgh\n", f"drawn: {told!r}")
 
 
+def check_score(folder):
+    """Ten images of ten classes, none of which is known; two of two classes that are certain to 3/4; and a whole run."""
+    certain = [100.0 if i == j else 0.0 for i in range(10) for j in range(10)]
+    check(abs(score.inception_score([10, 10], certain) - 10) < 1e-6, "ten classes, each certain")
+    check(abs(score.inception_score([10, 10], [7.0] * 100) - 1) < 1e-12, "no class known")
+    wanted = math.exp(0.75 * math.log(1.5) + 0.25 * math.log(0.5))
+    found = score.inception_score([2, 2], [math.log(3), 0, 0, math.log(3)])
+    check(abs(found - wanted) < 1e-12, f"two classes to 3/4: {found}, not {wanted}")
+    judge, drawn = os.path.join(folder, "judge"), os.path.join(folder, "drawn.safetensors")
+    castor("train", "models/fashion_cnn.net", "--policy", "f32", "--steps", "1", "--batch", "8", "--quiet", "--out", judge, "--data",
+           "synthetic(examples = 8, test = 8, image = uniform(0, 255), label = classes)")
+    safetensors.write(drawn, {"fake": ("F32", [3, 1, 28, 28], [-1, 0.5] * (3 * 392))})
+    told = script("score.py", "--castor", CASTOR, os.path.join(judge, "last.safetensors"), drawn, "fake")
+    check(told == "1.00\n", f"three images that are the same: {told}")
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         check_picture(folder)
         check_text(folder)
+        check_score(folder)
     finish()
 
 
