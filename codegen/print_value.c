@@ -146,6 +146,7 @@ static const struct {
     [OP_sin] = {"float_sin($0)", NULL, NULL},
     [OP_cos] = {"float_cos($0)", NULL, NULL},
     [OP_tanh] = {"float_tanh($0)", NULL, NULL},
+    [OP_sigmoid] = {"float_sigmoid($0)", NULL, NULL},
     [OP_erf] = {"float_erf($0)", NULL, NULL},
     [OP_isfinite] = {"float_isfinite($0)", "@_eq($0, $0)", NULL},
     [OP_not] = {NULL, NULL, "mask_not($0)"},

@@ -133,12 +133,13 @@ static const char *as(struct exporting *e, const struct node *node, int number, 
 /* ---- pointwise ---- */
 
 static const char *const direct[OP_COUNT] = {
-    [OP_neg] = "Neg",          [OP_abs] = "Abs",   [OP_sign] = "Sign", [OP_floor] = "Floor",    [OP_ceil] = "Ceil",
-    [OP_round] = "Round",      [OP_sqrt] = "Sqrt", [OP_exp] = "Exp",   [OP_log] = "Log",        [OP_sin] = "Sin",
-    [OP_cos] = "Cos",          [OP_tanh] = "Tanh", [OP_erf] = "Erf",   [OP_add] = "Add",        [OP_sub] = "Sub",
-    [OP_mul] = "Mul",          [OP_div] = "Div",   [OP_pow] = "Pow",   [OP_max] = "Max",        [OP_min] = "Min",
-    [OP_eq] = "Equal",         [OP_ne] = "Equal",  [OP_lt] = "Less",   [OP_le] = "LessOrEqual", [OP_gt] = "Greater",
-    [OP_ge] = "GreaterOrEqual"};
+    [OP_neg] = "Neg",         [OP_abs] = "Abs",     [OP_sign] = "Sign",        [OP_floor] = "Floor",
+    [OP_ceil] = "Ceil",       [OP_round] = "Round", [OP_sqrt] = "Sqrt",        [OP_exp] = "Exp",
+    [OP_log] = "Log",         [OP_sin] = "Sin",     [OP_cos] = "Cos",          [OP_tanh] = "Tanh",
+    [OP_sigmoid] = "Sigmoid", [OP_erf] = "Erf",     [OP_add] = "Add",          [OP_sub] = "Sub",
+    [OP_mul] = "Mul",         [OP_div] = "Div",     [OP_pow] = "Pow",          [OP_max] = "Max",
+    [OP_min] = "Min",         [OP_eq] = "Equal",    [OP_ne] = "Equal",         [OP_lt] = "Less",
+    [OP_le] = "LessOrEqual",  [OP_gt] = "Greater",  [OP_ge] = "GreaterOrEqual"};
 
 static const char *const logical[OP_COUNT] = {[OP_not] = "Not", [OP_and] = "And", [OP_or] = "Or"};
 

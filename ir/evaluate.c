@@ -119,6 +119,13 @@ static double minimum(double a, double b)
     return isnan(a) || isnan(b) ? NAN : a < b ? a : b;
 }
 
+/* Neither branch overflows. */
+static double logistic(double a)
+{
+    double e = exp(-fabs(a));
+    return (a >= 0 ? 1 : e) / (1 + e);
+}
+
 /* A macro, because the C library has a function of this name. */
 #define select(condition, a, b) ((condition) != 0 ? (a) : (b))
 

@@ -47,6 +47,7 @@ static double bound(const struct node *node, int depth)
     case OP_flip:
         return a;
     case OP_tanh:
+    case OP_sigmoid:
         return 1;
     case OP_add:
     case OP_sub:

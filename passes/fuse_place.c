@@ -365,6 +365,15 @@ static int wide_loads(const struct fact *fact, const struct node *node)
     return count;
 }
 
+/* Is a value that several kernels need better read by them than made again, for what it is made from? At two values of
+ * its size, writing it and reading it again are as many bytes as reading those again, and so the work decides: an
+ * exponential or its like, as in the gates of an LSTM. */
+static bool costs_rereading(const struct fact *fact, const struct node *node)
+{
+    int loads = wide_loads(fact, node);
+    return loads >= REREAD_LOADS || (loads == REREAD_LOADS - 1 && own_cost(node) > DIVISION_COST);
+}
+
 static bool wants_place(const struct fuser *fuser, const struct node *node)
 {
     const struct fact *fact = &fuser->facts[node->id];
@@ -377,7 +386,7 @@ static bool wants_place(const struct fuser *fuser, const struct node *node)
         return false;
     if (is_scalar(node))
         return fact->users > 1 && fact->cost >= SCALAR_COST;
-    if (node->region != REGION_UPDATE && fact->users > 1 && wide_loads(fact, node) >= REREAD_LOADS)
+    if (node->region != REGION_UPDATE && fact->users > 1 && costs_rereading(fact, node))
         return true;
     int64_t worth = fact->offered ? REPEATED_COST : fact->users > 1 ? RECOMPUTE_COST : COST_MAX;
     return fact->cost >= worth || (fact->offered && node->op == OP_cast);

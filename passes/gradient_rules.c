@@ -137,6 +137,14 @@ struct node *gradient_tanh(struct builder *builder, struct node *y, struct node 
     return mul(builder, dy, slope);
 }
 
+/* dy y (1 - y) */
+struct node *gradient_sigmoid(struct builder *builder, struct node *y, struct node *dy, int i)
+{
+    (void)i;
+    struct node *other = build_binary(builder, OP_sub, gradient_full(builder, 1, y), y);
+    return mul(builder, dy, mul(builder, y, other));
+}
+
 /* dy exp(-x^2) 2 / sqrt(pi) */
 struct node *gradient_erf(struct builder *builder, struct node *y, struct node *dy, int i)
 {

@@ -146,6 +146,12 @@ INLINE floats float_tanh(floats x)
     floats large = 1.0f - 2.0f / (float_exp(size + size) + 1.0f);
     return choose(float_lt(size, splat(0.6f)), with_sign(small, x), with_sign(large, x));
 }
+/* Relatively exact where x is far below 0, too: there it is e^x. */
+INLINE floats float_sigmoid(floats x)
+{
+    floats e = float_exp(-float_abs(x));
+    return choose(float_ge(x, splat(0)), splat(1), e) / (1.0f + e);
+}
 INLINE floats float_erf(floats x)
 {
     floats size = float_abs(x), square = x * x;

@@ -20,6 +20,7 @@ static const struct builtin builtins[] = {
     {"sin", "x", builtin_unary, OP_sin},
     {"cos", "x", builtin_unary, OP_cos},
     {"tanh", "x", builtin_unary, OP_tanh},
+    {"sigmoid", "x", builtin_unary, OP_sigmoid},
     {"erf", "x", builtin_unary, OP_erf},
     {"isfinite", "x", builtin_unary, OP_isfinite},
     {"stop_gradient", "x", builtin_unary, OP_stop_gradient},

@@ -20,6 +20,11 @@ static double number_rsqrt(double x)
     return 1 / sqrt(x);
 }
 
+static double number_sigmoid(double x)
+{
+    return 1 / (1 + exp(-x));
+}
+
 static const struct {
     enum op op;
     double (*function)(double);
@@ -37,6 +42,7 @@ static const struct {
                  {OP_sin, sin},
                  {OP_cos, cos},
                  {OP_tanh, tanh},
+                 {OP_sigmoid, number_sigmoid},
                  {OP_erf, erf}};
 
 bool number_unary(enum op op, double x, double *result)

@@ -228,6 +228,7 @@ static bool approximates(const struct node *node)
     case OP_sin:
     case OP_cos:
     case OP_tanh:
+    case OP_sigmoid:
     case OP_erf:
     case OP_pow:
     case OP_rsqrt:

@@ -23,6 +23,7 @@ static const struct {
     {"%a = input(\"a\") : f32[7]\n %y = sin(%a)\n", -4, 4, SECOND},
     {"%a = input(\"a\") : f32[7]\n %y = cos(%a)\n", -4, 4, SECOND},
     {"%a = input(\"a\") : f32[7]\n %y = tanh(%a)\n", -2, 2, SECOND},
+    {"%a = input(\"a\") : f32[7]\n %y = sigmoid(%a)\n", -2, 2, SECOND},
     {"%a = input(\"a\") : f32[7]\n %y = erf(%a)\n", -2, 2, SECOND},
     {"%a = input(\"a\") : f32[7]\n %b = input(\"b\") : f32[7]\n %c = add(%a, %b)\n %d = sub(%a, %c)\n"
      " %e = sub(%c, %b)\n %f = mul(%d, %e)\n %y = mul(%f, %a)\n",

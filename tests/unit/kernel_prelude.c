@@ -45,6 +45,14 @@ static floats call_tanh(floats x)
 {
     return float_tanh(x);
 }
+static floats call_sigmoid(floats x)
+{
+    return float_sigmoid(x);
+}
+static double sigmoid(double x)
+{
+    return 1 / (1 + exp(-x));
+}
 static floats call_erf(floats x)
 {
     return float_erf(x);
@@ -64,7 +72,8 @@ static const struct function functions[] = {
     {"log", call_log, log, 1e-3, 5, 2},           {"log", call_log, log, 0.9, 1.1, 2},
     {"log", call_log, log, 1, 3e38, 2},           {"log1p", call_log1p, log1p, -0.99, 3, 3},
     {"log1p", call_log1p, log1p, -1e-3, 1e-3, 3}, {"tanh", call_tanh, tanh, -10, 10, 2},
-    {"tanh", call_tanh, tanh, -0.7, 0.7, 2},      {"erf", call_erf, erf, -5, 5, 2.5},
+    {"tanh", call_tanh, tanh, -0.7, 0.7, 2},      {"sigmoid", call_sigmoid, sigmoid, -87, 20, 3},
+    {"sigmoid", call_sigmoid, sigmoid, -1, 1, 3}, {"erf", call_erf, erf, -5, 5, 2.5},
     {"erf", call_erf, erf, -1.1, 1.1, 2.5},       {"sin", call_sin, sin, -100, 100, 2},
     {"cos", call_cos, cos, -100, 100, 2},         {"cos", call_cos, cos, -3e9, 3e9, 2},
 };
