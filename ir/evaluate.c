@@ -157,6 +157,8 @@ double evaluate_pointwise(enum op op, double a, double b, double c)
 static void evaluate_pointwise_node(const struct evaluate_call *call)
 {
     pointwise_function *function = pointwise[call->node->op];
+    if (!function)
+        castor_bug("%s is not pointwise", op_info(call->node->op)->name);
     int count = call->node->operand_count;
     const double *a = call->operands[0]->values;
     const double *b = count > 1 ? call->operands[1]->values : a;
