@@ -14,6 +14,7 @@
  *
  * A value is in one of four states: not made yet; there; gone though it is needed (then its recipe's loads are wanted
  * once more each); gone for good. Work is linear in uses and recipes, each times LOOKED_AT at most. */
+#include "passes/heap.h"
 #include "passes/remat.h"
 
 #include <math.h>
@@ -81,31 +82,7 @@ static bool before(const struct candidate *a, const struct candidate *b)
     return a->measure != b->measure ? a->measure < b->measure : a->value < b->value;
 }
 
-static void heap_push(struct candidate **heap, struct candidate entry)
-{
-    arrput(*heap, entry);
-    ptrdiff_t i = arrlen(*heap) - 1;
-    for (; i > 0 && before(&entry, &(*heap)[(i - 1) / 2]); i = (i - 1) / 2)
-        (*heap)[i] = (*heap)[(i - 1) / 2];
-    (*heap)[i] = entry;
-}
-
-static struct candidate heap_pop(struct candidate **heap)
-{
-    struct candidate top = (*heap)[0], last = arrpop(*heap);
-    ptrdiff_t count = arrlen(*heap), i = 0;
-    if (count == 0)
-        return top;
-    for (ptrdiff_t child; (child = 2 * i + 1) < count; i = child) {
-        if (child + 1 < count && before(&(*heap)[child + 1], &(*heap)[child]))
-            child++;
-        if (!before(&(*heap)[child], &last))
-            break;
-        (*heap)[i] = (*heap)[child];
-    }
-    (*heap)[i] = last;
-    return top;
-}
+HEAP_OF(struct candidate, before)
 
 /* Seconds to make the value again with what is there now; infinite when some of it cannot be made alone, or when more
  * would have to be made than is worth a look. */

@@ -8,6 +8,7 @@
  *
  * Requires: fused. Preserves: everything but the order of nodes and the numbers of kernels, which become their order of
  * execution; the stored nodes of a kernel follow each other. */
+#include "passes/heap.h"
 #include "passes/kernels.h"
 #include "passes/order.h"
 #include "passes/pass.h"
@@ -138,36 +139,7 @@ static bool ready_before(const struct ready *a, const struct ready *b)
     return a->position < b->position;
 }
 
-/* A binary heap as a stb_ds array. */
-static void heap_push(struct ready **heap, struct ready entry)
-{
-    arrput(*heap, entry);
-    ptrdiff_t i = arrlen(*heap) - 1;
-    for (; i > 0 && ready_before(&entry, &(*heap)[(i - 1) / 2]); i = (i - 1) / 2)
-        (*heap)[i] = (*heap)[(i - 1) / 2];
-    (*heap)[i] = entry;
-}
-
-static struct ready heap_pop(struct ready **heap)
-{
-    struct ready top = (*heap)[0], last = arrpop(*heap);
-    ptrdiff_t count = arrlen(*heap), i = 0;
-    if (count == 0)
-        return top;
-    for (;;) {
-        ptrdiff_t child = 2 * i + 1;
-        if (child >= count)
-            break;
-        if (child + 1 < count && ready_before(&(*heap)[child + 1], &(*heap)[child]))
-            child++;
-        if (!ready_before(&(*heap)[child], &last))
-            break;
-        (*heap)[i] = (*heap)[child];
-        i = child;
-    }
-    (*heap)[i] = last;
-    return top;
-}
+HEAP_OF(struct ready, ready_before)
 
 /* One run of the list scheduler. */
 struct run {
