@@ -18,15 +18,17 @@ static const char *prelude_file(const char *name)
     castor_bug("no prelude %s", name);
 }
 
-/* The formulas are spliced in where the device's own text includes them. */
+/* The device's own text, with the files of the prelude that it includes spliced in. */
 const char *kernel_prelude(const struct target *target, struct arena *arena)
 {
-    static const char include[] = "#include \"codegen/prelude/formulas.h\"\n";
-    const char *text = prelude_file(target->language == LANGUAGE_CUDA ? "cuda.h" : "host.h");
-    const char *at = strstr(text, include);
-    if (!at)
-        castor_bug("the prelude does not include the formulas");
-    return arena_printf(arena, "%.*s%s%s", (int)(at - text), text, prelude_file("formulas.h"), at + strlen(include));
+    static const char include[] = "#include \"codegen/prelude/";
+    const char *text = prelude_file(target->language == LANGUAGE_CUDA ? "cuda.h" : "host.h"), *before = "", *at;
+    for (; (at = strstr(text, include)); text = strchr(at, '\n') + 1) {
+        const char *name = at + strlen(include);
+        name = arena_printf(arena, "%.*s", (int)strcspn(name, "\""), name);
+        before = arena_printf(arena, "%s%.*s%s", before, (int)(at - text), text, prelude_file(name));
+    }
+    return arena_printf(arena, "%s%s", before, text);
 }
 
 /* The stored node that stands for the kernel: the one with the most elements, the first of them. */

@@ -275,7 +275,7 @@ const char *print_step_more(struct printer *printer, const struct reduction *red
         return "";
     if (count)
         return arena_printf(printer->arena, ", splat(1.0f / (float)(%s))", count);
-    return arena_printf(printer->arena, ", 1.0f / (%s.count + 1.0f)", place);
+    return arena_printf(printer->arena, ", m2_float_next(%s)", place);
 }
 
 /* ---- watches ---- */

@@ -391,6 +391,10 @@ MEMORY(bool, unsigned char, bool, TRUTH, (unsigned char))
 
 /* ---- what threads of a block and of the grid do together ---- */
 
+#define PARTS(scalar) scalar
+#define SPLIT(scalar, x) (x)
+#define WHOLE(scalar, a) (a)
+
 /* One accumulator a team, given by its first lane, goes to the lane of that number in the first team, which merges
  * them. All threads of the block come here; what the first team gets is the result. */
 #define TEAMS(name)                                                                                                    \

@@ -4,7 +4,8 @@
  * The device's prelude says before this what the types are: vectors of 16 lanes on the host, scalars on the GPU
  * (floats, ints, words, longs, quads, doubles; masks, which comparisons give), how to select, convert and look at bits
  * (choose, bits_of_float and so on), to compare (float_lt, int_eq and so on), ROTATE and FIRST_LANE, which reach the
- * other lanes, and TEAMS, what else an accumulator needs there. Nothing here may be contracted or compiled with
+ * other lanes, PARTS of a vector, which an accumulator keeps (SPLIT, and the WHOLE again), and TEAMS, what else it
+ * needs there. Nothing here may be contracted or compiled with
  * -ffast-math. The polynomials are minimax fits (Remez) made for these intervals, or Taylor series where doubles leave
  * room. */
 /* NOLINTBEGIN(misc-redundant-expression, bugprone-macro-parentheses): x == x tells NaN, and macros name types. */
@@ -26,11 +27,21 @@ INLINE ints saturate_byte(ints x)
 
 /* ---- elementary functions ---- */
 
+#ifndef IN_PARTS
 INLINE floats float_within(floats x, float low, float high)
 {
     x = choose(float_gt(x, splat(high)), splat(high), x);
     return choose(float_lt(x, splat(low)), splat(low), x);
 }
+INLINE floats float_max(floats a, floats b)
+{
+    return choose(float_gt(a, b) | float_ne(a, a), a, b);
+}
+INLINE floats float_min(floats a, floats b)
+{
+    return choose(float_lt(a, b) | float_ne(a, a), a, b);
+}
+#endif
 INLINE floats float_rsqrt(floats x)
 {
     return 1.0f / float_sqrt(x);
@@ -51,15 +62,6 @@ INLINE masks float_isfinite(floats x)
 {
     return int_lt(bits_of_float(x) & 0x7fffffff, splat_int(0x7f800000));
 }
-INLINE floats float_max(floats a, floats b)
-{
-    return choose(float_gt(a, b) | float_ne(a, a), a, b);
-}
-INLINE floats float_min(floats a, floats b)
-{
-    return choose(float_lt(a, b) | float_ne(a, a), a, b);
-}
-
 /* 2 to the power n for n in -126 to 127. */
 INLINE floats power_of_two(ints n)
 {
@@ -319,33 +321,34 @@ INLINE longs long_sign(longs a)
 }
 
 #define ACCUMULATOR(name, vector, start, combine, select)                                                              \
-    typedef vector name;                                                                                               \
+    typedef PARTS(vector) name;                                                                                        \
     INLINE name name##_start(void)                                                                                     \
     {                                                                                                                  \
-        return start;                                                                                                  \
+        return SPLIT(vector, start);                                                                                   \
     }                                                                                                                  \
     INLINE name name##_step(name a, vector x)                                                                          \
     {                                                                                                                  \
-        return combine(a, x);                                                                                          \
+        return SPLIT(vector, combine(WHOLE(vector, a), x));                                                            \
     }                                                                                                                  \
     INLINE name name##_keep(masks mask, name a, name b)                                                                \
     {                                                                                                                  \
-        return select(mask, a, b);                                                                                     \
+        return SPLIT(vector, select(mask, WHOLE(vector, a), WHOLE(vector, b)));                                        \
     }                                                                                                                  \
     INLINE name name##_merge(name a, name b)                                                                           \
     {                                                                                                                  \
-        return combine(a, b);                                                                                          \
+        return SPLIT(vector, combine(WHOLE(vector, a), WHOLE(vector, b)));                                             \
     }                                                                                                                  \
-    INLINE name name##_lanes(name a)                                                                                   \
+    INLINE name name##_lanes(name all)                                                                                 \
     {                                                                                                                  \
+        vector a = WHOLE(vector, all);                                                                                 \
         a = combine(a, ROTATE(a, 8));                                                                                  \
         a = combine(a, ROTATE(a, 4));                                                                                  \
         a = combine(a, ROTATE(a, 2));                                                                                  \
-        return combine(a, ROTATE(a, 1));                                                                               \
+        return SPLIT(vector, combine(a, ROTATE(a, 1)));                                                                \
     }                                                                                                                  \
     INLINE vector name##_result(name a)                                                                                \
     {                                                                                                                  \
-        return a;                                                                                                      \
+        return WHOLE(vector, a);                                                                                       \
     }                                                                                                                  \
     TEAMS(name)
 
@@ -363,12 +366,12 @@ ACCUMULATOR(min_long, longs, splat_long(9223372036854775807ll), long_min, choose
 /* Sum of squared deviations: Welford's update, merged by Chan's formula (Chan, Golub, LeVeque 1979). `inverse` is one
  * over the number of values with this one. */
 typedef struct {
-    floats count, mean, m2;
+    PARTS(floats) count, mean, m2;
 } m2_float;
 
 INLINE m2_float m2_float_of(floats count, floats mean, floats m2)
 {
-    m2_float made = {count, mean, m2};
+    m2_float made = {SPLIT(floats, count), SPLIT(floats, mean), SPLIT(floats, m2)};
     return made;
 }
 INLINE m2_float m2_float_start(void)
@@ -377,45 +380,57 @@ INLINE m2_float m2_float_start(void)
 }
 INLINE m2_float m2_float_step(m2_float a, floats x, floats inverse)
 {
-    floats delta = x - a.mean, mean = a.mean + delta * inverse;
-    return m2_float_of(a.count + 1.0f, mean, a.m2 + delta * (x - mean));
+    floats old = WHOLE(floats, a.mean), delta = x - old, mean = old + delta * inverse;
+    return m2_float_of(WHOLE(floats, a.count) + 1.0f, mean, WHOLE(floats, a.m2) + delta * (x - mean));
+}
+/* What a lane's next value is told where the lane counts itself. */
+INLINE floats m2_float_next(m2_float a)
+{
+    return 1.0f / (WHOLE(floats, a.count) + 1.0f);
 }
 INLINE m2_float m2_float_keep(masks mask, m2_float a, m2_float b)
 {
-    return m2_float_of(choose(mask, a.count, b.count), choose(mask, a.mean, b.mean), choose(mask, a.m2, b.m2));
+    return m2_float_of(choose(mask, WHOLE(floats, a.count), WHOLE(floats, b.count)),
+                       choose(mask, WHOLE(floats, a.mean), WHOLE(floats, b.mean)),
+                       choose(mask, WHOLE(floats, a.m2), WHOLE(floats, b.m2)));
 }
 INLINE m2_float m2_float_merge(m2_float a, m2_float b)
 {
-    floats count = a.count + b.count, delta = b.mean - a.mean;
-    floats share = choose(float_gt(count, splat(0)), b.count / count, splat(0));
-    m2_float merged = m2_float_of(count, a.mean + delta * share, a.m2 + b.m2 + delta * delta * a.count * share);
-    return m2_float_keep(float_eq(b.count, splat(0)), a, merged);
+    floats of_a = WHOLE(floats, a.count), of_b = WHOLE(floats, b.count), mean = WHOLE(floats, a.mean);
+    floats count = of_a + of_b, delta = WHOLE(floats, b.mean) - mean;
+    floats share = choose(float_gt(count, splat(0)), of_b / count, splat(0));
+    floats m2 = WHOLE(floats, a.m2) + WHOLE(floats, b.m2) + delta * delta * of_a * share;
+    return m2_float_keep(float_eq(of_b, splat(0)), a, m2_float_of(count, mean + delta * share, m2));
 }
 #define MERGE_M2(a, distance)                                                                                          \
-    m2_float_merge(a, m2_float_of(ROTATE(a.count, distance), ROTATE(a.mean, distance), ROTATE(a.m2, distance)))
+    m2_float_merge(a, m2_float_of(ROTATE(WHOLE(floats, a.count), distance), ROTATE(WHOLE(floats, a.mean), distance),   \
+                                  ROTATE(WHOLE(floats, a.m2), distance)))
 INLINE m2_float m2_float_lanes(m2_float a)
 {
     a = MERGE_M2(a, 8);
     a = MERGE_M2(a, 4);
     a = MERGE_M2(a, 2);
     a = MERGE_M2(a, 1);
-    return m2_float_of(FIRST_LANE(a.count), FIRST_LANE(a.mean), FIRST_LANE(a.m2));
+    floats count = WHOLE(floats, a.count), mean = WHOLE(floats, a.mean), m2 = WHOLE(floats, a.m2);
+    return m2_float_of(FIRST_LANE(count), FIRST_LANE(mean), FIRST_LANE(m2));
 }
 INLINE floats m2_float_result(m2_float a)
 {
-    return a.m2;
+    return WHOLE(floats, a.m2);
 }
 TEAMS(m2_float)
 
 /* Where the best value stands: at a tie the smallest index, and the first NaN wins over all. */
+#define MERGE_BEST(name, vector, a, distance)                                                                          \
+    name##_merge(a, name##_of(ROTATE(WHOLE(vector, a.value), distance), ROTATE(WHOLE(ints, a.index), distance)))
 #define BEST(name, vector, start, better, same, select)                                                                \
     typedef struct {                                                                                                   \
-        vector value;                                                                                                  \
-        ints index;                                                                                                    \
+        PARTS(vector) value;                                                                                           \
+        PARTS(ints) index;                                                                                             \
     } name;                                                                                                            \
     INLINE name name##_of(vector value, ints index)                                                                    \
     {                                                                                                                  \
-        name made = {value, index};                                                                                    \
+        name made = {SPLIT(vector, value), SPLIT(ints, index)};                                                        \
         return made;                                                                                                   \
     }                                                                                                                  \
     INLINE name name##_start(void)                                                                                     \
@@ -424,12 +439,14 @@ TEAMS(m2_float)
     }                                                                                                                  \
     INLINE name name##_keep(masks mask, name a, name b)                                                                \
     {                                                                                                                  \
-        return name##_of(select(mask, a.value, b.value), choose_int(mask, a.index, b.index));                          \
+        return name##_of(select(mask, WHOLE(vector, a.value), WHOLE(vector, b.value)),                                 \
+                         choose_int(mask, WHOLE(ints, a.index), WHOLE(ints, b.index)));                                \
     }                                                                                                                  \
     INLINE name name##_merge(name a, name b)                                                                           \
     {                                                                                                                  \
-        masks wins = better(b.value, a.value) | (same(b.value, a.value) & int_lt(b.index, a.index));                   \
-        return name##_keep(wins, b, a);                                                                                \
+        vector of_a = WHOLE(vector, a.value), of_b = WHOLE(vector, b.value);                                           \
+        masks first = int_lt(WHOLE(ints, b.index), WHOLE(ints, a.index));                                              \
+        return name##_keep(better(of_b, of_a) | (same(of_b, of_a) & first), b, a);                                     \
     }                                                                                                                  \
     INLINE name name##_step(name a, vector x, ints index)                                                              \
     {                                                                                                                  \
@@ -437,18 +454,19 @@ TEAMS(m2_float)
     }                                                                                                                  \
     INLINE name name##_follow(name a, vector x, ints index)                                                            \
     {                                                                                                                  \
-        return name##_keep(better(x, a.value), name##_of(x, index), a);                                                \
+        vector best = WHOLE(vector, a.value);                                                                          \
+        return name##_keep(better(x, best), name##_of(x, index), a);                                                   \
     }                                                                                                                  \
     INLINE name name##_lanes(name a)                                                                                   \
     {                                                                                                                  \
-        a = name##_merge(a, name##_of(ROTATE(a.value, 8), ROTATE(a.index, 8)));                                        \
-        a = name##_merge(a, name##_of(ROTATE(a.value, 4), ROTATE(a.index, 4)));                                        \
-        a = name##_merge(a, name##_of(ROTATE(a.value, 2), ROTATE(a.index, 2)));                                        \
-        return name##_merge(a, name##_of(ROTATE(a.value, 1), ROTATE(a.index, 1)));                                     \
+        a = MERGE_BEST(name, vector, a, 8);                                                                            \
+        a = MERGE_BEST(name, vector, a, 4);                                                                            \
+        a = MERGE_BEST(name, vector, a, 2);                                                                            \
+        return MERGE_BEST(name, vector, a, 1);                                                                         \
     }                                                                                                                  \
     INLINE ints name##_result(name a)                                                                                  \
     {                                                                                                                  \
-        return a.index;                                                                                                \
+        return WHOLE(ints, a.index);                                                                                   \
     }                                                                                                                  \
     TEAMS(name)
 

@@ -87,15 +87,8 @@ COMPARISONS(int, ints, int, ints)
 COMPARISONS(long, longs, long long, longs)
 COMPARISONS(double, doubles, double, longs)
 
-/* a where the mask's lane is -1, b where it is 0. */
-INLINE floats choose(ints mask, floats a, floats b)
-{
-    return (floats)(((ints)a & mask) | ((ints)b & ~mask));
-}
-INLINE ints choose_int(ints mask, ints a, ints b)
-{
-    return (a & mask) | (b & ~mask);
-}
+#include "codegen/prelude/parts.h"
+
 INLINE longs choose_long(ints mask, longs a, longs b)
 {
     longs wide = __builtin_convertvector(mask, longs);
@@ -197,8 +190,7 @@ static __attribute__((noinline, cold, unused)) void tell_origin(char *place, int
 {
     int *const kept = (int *)place;
     int seen = __atomic_load_n(kept, __ATOMIC_RELAXED);
-    while (origin < seen &&
-           !__atomic_compare_exchange_n(kept, &seen, origin, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+    while (origin < seen && !__atomic_compare_exchange_n(kept, &seen, origin, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
         ;
 }
 
@@ -486,11 +478,6 @@ INLINE words high_word(words a, unsigned b)
 }
 #endif
 
-#define ROTATE(x, distance)                                                                                            \
-    __builtin_shufflevector(x, x, 0 ^ (distance), 1 ^ (distance), 2 ^ (distance), 3 ^ (distance), 4 ^ (distance),      \
-                            5 ^ (distance), 6 ^ (distance), 7 ^ (distance), 8 ^ (distance), 9 ^ (distance),            \
-                            10 ^ (distance), 11 ^ (distance), 12 ^ (distance), 13 ^ (distance), 14 ^ (distance),       \
-                            15 ^ (distance))
 #define FIRST_LANE(x) splat((x)[0])
 #define TEAMS(name) /* lanes are all there is */
 
