@@ -100,24 +100,24 @@ bool emit_totals(struct elaborator *e, const struct declared_output *output, str
     struct graph *metrics = module_find_graph(e->module, metrics_name);
     metrics = metrics ? metrics : module_add_graph(e->module, metrics_name);
     bool done = is_put_out(metrics, output->name); /* by an evaluating graph for other batches */
-    struct node *const *nodes = e->builder.graph->nodes;
     struct node **copies = ARENA_ARRAY(e->arena, struct node *, metric->id + 1);
     for (int id = 0, count = 0; id <= metric->id; id++) {
+        const struct node *node = e->builder.graph->nodes[id]; /* the array grows with each sum that is put out */
         if (!needed[id])
             continue;
-        if (is_total(e, nodes[id])) {
+        if (is_total(e, node)) {
             const char *symbol = arena_internf(e->arena, "%s.total.%d", output->name, count++);
             if (done)
-                build_output(&e->builder, symbol, nodes[id]->operands[0], OUTPUT_TOTAL);
+                build_output(&e->builder, symbol, node->operands[0], OUTPUT_TOTAL);
             else
-                copies[id] = move_total(e, metrics, nodes[id], symbol);
-        } else if (!is_known(nodes[id])) {
+                copies[id] = move_total(e, metrics, node, symbol);
+        } else if (!is_known(node)) {
             report(e, E0413, output->span, NULL, "metric `%s` takes values of a batch beside totals of all",
                    output->name);
             diagnostics_note(e->diagnostics, (struct span){0}, "total(x) is x summed over the data set");
             return true;
         } else if (!done) {
-            copies[id] = copy_node(metrics, nodes[id], copies);
+            copies[id] = copy_node(metrics, node, copies);
         }
     }
     if (!done) {

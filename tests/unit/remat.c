@@ -185,20 +185,25 @@ struct totals {
     int plans, recomputed;
 };
 
+static char *text_of(const struct module *module)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = arena_stream(&text, &size);
+    print_module(module, out);
+    arena_stream_close(out);
+    return text;
+}
+
 static bool keeps_text(const struct module *module, struct arena *arena)
 {
-    char *text[2] = {NULL, NULL};
-    const struct module *printed = module;
-    for (int i = 0; i < 2; i++) {
-        size_t size = 0;
-        FILE *out = arena_stream(&text[i], &size);
-        print_module(printed, out);
-        arena_stream_close(out);
-        printed = read_module(arena, text[0]);
-    }
-    bool same = strcmp(text[0], text[1]) == 0;
-    free(text[0]);
-    free(text[1]);
+    char *text = text_of(module);
+    struct module *read = read_module(arena, text);
+    char *again = text_of(read);
+    bool same = strcmp(text, again) == 0;
+    module_free(read);
+    free(text);
+    free(again);
     return same;
 }
 
