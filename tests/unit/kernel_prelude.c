@@ -152,6 +152,77 @@ static void test_integers(void)
     }
 }
 
+static bool same_bits(floats x, const float *wanted)
+{
+    return memcmp(&x, wanted, sizeof x) == 0;
+}
+
+/* Every pair of telling numbers, against the formula lane by lane: which zero, whose NaN. */
+static void test_selection(void)
+{
+    const float special[16] = {0,   -0.0f, INFINITY, -INFINITY, NAN,    -NAN,    1,   -1,
+                               2.5, -2.5f, 1e-40f,   -1e-40f,   3e-38f, -3e-38f, 1e9, -1e9f};
+    floats x, y;
+    memcpy(&x, special, sizeof special);
+    for (int shift = 0; shift < 16; shift++) {
+        float least[16], most[16], within[16], chosen[16];
+        for (int k = 0; k < 16; k++) {
+            float a = special[k], b = special[(k + shift) % 16];
+            y[k] = b;
+            least[k] = a < b || a != a ? a : b;
+            most[k] = a > b || a != a ? a : b;
+            within[k] = b > 2.0f ? 2.0f : b < -1.5f ? -1.5f : b;
+            chosen[k] = (k + shift) % 3 ? b : a;
+        }
+        CHECK(same_bits(float_min(x, y), least));
+        CHECK(same_bits(float_max(x, y), most));
+        CHECK(same_bits(float_within(y, -1.5f, 2.0f), within));
+        CHECK(same_bits(choose(int_eq((lane + shift) % 3, splat_int(0)), x, y), chosen));
+        CHECK(same_bits((floats)choose_int(int_eq((lane + shift) % 3, splat_int(0)), (ints)x, (ints)y), chosen));
+    }
+}
+
+#define CHECK_ROTATED(x, distance)                                                                                     \
+    for (int k = 0; k < 16; k++)                                                                                       \
+    CHECK(ROTATE(x, distance)[k] == (x)[k ^ (distance)])
+
+/* What reaches the other lanes, and in which order lanes are merged. */
+static void test_lanes(void)
+{
+    floats x, largest = splat(0);
+    ints i = 3 * lane - 20;
+    longs wide = int_to_long(i) * 0x123456789LL;
+    for (int k = 0; k < 16; k++)
+        x[k] = ldexpf(1.0f + (float)k / 7.0f, 5 * (k % 5) - 9) * (k % 3 ? 1.0f : -1.0f);
+    CHECK_ROTATED(x, 8);
+    CHECK_ROTATED(x, 4);
+    CHECK_ROTATED(x, 2);
+    CHECK_ROTATED(x, 1);
+    CHECK_ROTATED(i, 8);
+    CHECK_ROTATED(i, 4);
+    CHECK_ROTATED(i, 2);
+    CHECK_ROTATED(i, 1);
+    CHECK_ROTATED(wide, 8);
+    CHECK_ROTATED(wide, 4);
+    CHECK_ROTATED(wide, 2);
+    CHECK_ROTATED(wide, 1);
+    float sums[16];
+    memcpy(sums, &x, sizeof sums);
+    for (int distance = 8; distance; distance /= 2) {
+        float before[16];
+        memcpy(before, sums, sizeof before);
+        for (int k = 0; k < 16; k++)
+            sums[k] = before[k] + before[k ^ distance];
+    }
+    CHECK(same_bits(sum_float_result(sum_float_lanes(sum_float_step(sum_float_start(), x))), sums));
+    for (int k = 0; k < 16; k++)
+        largest = x[k] > largest[0] ? splat(x[k]) : largest;
+    CHECK(max_float_result(max_float_lanes(max_float_step(max_float_start(), x)))[5] == largest[0]);
+    CHECK(isnan(
+        max_float_result(max_float_lanes(max_float_step(max_float_start(), choose(lane == 9, splat(NAN), x))))[0]));
+    CHECK(min_int_result(min_int_lanes(min_int_step(min_int_start(), i)))[7] == -20);
+}
+
 static void test_accumulators(void)
 {
     floats x = __builtin_convertvector(lane, floats) - 7.0f;
@@ -199,12 +270,18 @@ static void test_random_bits(void)
 
 int main(void)
 {
+#ifdef __AVX2__
+    if (!__builtin_cpu_supports("avx2"))
+        return 77;
+#endif
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
         test_function(&functions[i]);
         test_special(&functions[i]);
     }
     test_rounding();
     test_integers();
+    test_selection();
+    test_lanes();
     test_accumulators();
     test_random_bits();
     return check_result();
