@@ -11,7 +11,7 @@
 
 /* What of a turned matrix (rows stored as columns) and of the right matrix is copied at a time, to lie in the second
  * cache. */
-enum { TURN_ROWS = 192, TURN_DEPTH = 256, TURN_COLUMNS = 64, ALIASED = 128, TURNED_COLUMNS = 256 };
+enum { TURN_ROWS = 384, TURN_DEPTH = 256, TURN_COLUMNS = 64, ALIASED = 128, TURNED_COLUMNS = 256 };
 
 /* A slice is worth a thread from here on, in multiplications. */
 enum { SLICE_WORK = 1 << 18, SLICE_COLUMNS = 16, SLICE_ROWS = 8 };
