@@ -154,7 +154,10 @@ static void test_integers(void)
 
 static bool same_bits(floats x, const float *wanted)
 {
-    return memcmp(&x, wanted, sizeof x) == 0;
+    uint32_t bits[16], wanted_bits[16];
+    memcpy(bits, &x, sizeof bits);
+    memcpy(wanted_bits, wanted, sizeof wanted_bits);
+    return memcmp(bits, wanted_bits, sizeof bits) == 0;
 }
 
 /* Every pair of telling numbers, against the formula lane by lane: which zero, whose NaN. */
