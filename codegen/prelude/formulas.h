@@ -5,9 +5,8 @@
  * (floats, ints, words, longs, quads, doubles; masks, which comparisons give), how to select, convert and look at bits
  * (choose, bits_of_float and so on), to compare (float_lt, int_eq and so on), ROTATE and FIRST_LANE, which reach the
  * other lanes, PARTS of a vector, which an accumulator keeps (SPLIT, and the WHOLE again), and TEAMS, what else it
- * needs there. Nothing here may be contracted or compiled with
- * -ffast-math. The polynomials are minimax fits (Remez) made for these intervals, or Taylor series where doubles leave
- * room. */
+ * needs there. Nothing here may be contracted or compiled with -ffast-math. The polynomials are minimax fits (Remez)
+ * made for these intervals, or Taylor series where doubles leave room. */
 /* NOLINTBEGIN(misc-redundant-expression, bugprone-macro-parentheses): x == x tells NaN, and macros name types. */
 #ifndef CASTOR_FORMULAS
 #define CASTOR_FORMULAS
@@ -27,7 +26,7 @@ INLINE ints saturate_byte(ints x)
 
 /* ---- elementary functions ---- */
 
-#ifndef IN_PARTS
+#ifndef IN_PARTS /* parts.h has its own */
 INLINE floats float_within(floats x, float low, float high)
 {
     x = choose(float_gt(x, splat(high)), splat(high), x);
@@ -62,6 +61,7 @@ INLINE masks float_isfinite(floats x)
 {
     return int_lt(bits_of_float(x) & 0x7fffffff, splat_int(0x7f800000));
 }
+
 /* 2 to the power n for n in -126 to 127. */
 INLINE floats power_of_two(ints n)
 {

@@ -78,24 +78,18 @@ INLINE floats float_within(floats x, float low, float high)
         pair.part[i] = __builtin_ia32_maxps256(least.part[i], __builtin_ia32_minps256(most.part[i], pair.part[i]));
     return pair.all;
 }
-INLINE floats float_max(floats a, floats b)
-{
-    const float_pair x = {a}, y = {b};
-    float_pair larger;
-    for (int i = 0; i < 2; i++)
-        larger.part[i] = __builtin_ia32_blendvps256(__builtin_ia32_maxps256(x.part[i], y.part[i]), x.part[i],
-                                                    (float_part)(x.part[i] != x.part[i]));
-    return larger.all;
-}
-INLINE floats float_min(floats a, floats b)
-{
-    const float_pair x = {a}, y = {b};
-    float_pair smaller;
-    for (int i = 0; i < 2; i++)
-        smaller.part[i] = __builtin_ia32_blendvps256(__builtin_ia32_minps256(x.part[i], y.part[i]), x.part[i],
-                                                     (float_part)(x.part[i] != x.part[i]));
-    return smaller.all;
-}
+#define EXTREME(name, instruction)                                                                                     \
+    INLINE floats name(floats a, floats b)                                                                             \
+    {                                                                                                                  \
+        const float_pair x = {a}, y = {b};                                                                             \
+        float_pair result;                                                                                             \
+        for (int i = 0; i < 2; i++)                                                                                    \
+            result.part[i] = __builtin_ia32_blendvps256(instruction(x.part[i], y.part[i]), x.part[i],                  \
+                                                        (float_part)(x.part[i] != x.part[i]));                         \
+        return result.all;                                                                                             \
+    }
+EXTREME(float_max, __builtin_ia32_maxps256)
+EXTREME(float_min, __builtin_ia32_minps256)
 
 /* Lane i gets lane i ^ distance. */
 INLINE floats floats_rotate(floats x, int distance)

@@ -1,55 +1,18 @@
 /* Compile-time arithmetic: numbers, truth values and strings. Dimensions are exact: a division that leaves a rest is an
  * error where a dimension is divided by a whole number. */
 #include "frontend/language/elaborate_internal.h"
+#include "ir/evaluate.h"
 
 #include <math.h>
 #include <string.h>
 
-static double number_round(double x)
-{
-    return rint(x);
-}
-
-static double number_sign(double x)
-{
-    return (x > 0) - (x < 0);
-}
-
-static double number_rsqrt(double x)
-{
-    return 1 / sqrt(x);
-}
-
-static double number_sigmoid(double x)
-{
-    return 1 / (1 + exp(-x));
-}
-
-static const struct {
-    enum op op;
-    double (*function)(double);
-} functions[] = {{OP_abs, fabs},
-                 {OP_sign, number_sign},
-                 {OP_floor, floor},
-                 {OP_ceil, ceil},
-                 {OP_round, number_round},
-                 {OP_sqrt, sqrt},
-                 {OP_rsqrt, number_rsqrt},
-                 {OP_exp, exp},
-                 {OP_log, log},
-                 {OP_log1p, log1p},
-                 {OP_expm1, expm1},
-                 {OP_sin, sin},
-                 {OP_cos, cos},
-                 {OP_tanh, tanh},
-                 {OP_sigmoid, number_sigmoid},
-                 {OP_erf, erf}};
-
 bool number_unary(enum op op, double x, double *result)
 {
-    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
-        if (functions[i].op == op) {
-            *result = functions[i].function(x);
+    static const enum op known[] = {OP_abs,   OP_sign, OP_floor, OP_ceil, OP_round, OP_sqrt, OP_rsqrt,   OP_exp,
+                                    OP_expm1, OP_log,  OP_log1p, OP_sin,  OP_cos,   OP_tanh, OP_sigmoid, OP_erf};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (known[i] == op) {
+            *result = evaluate_pointwise(op, x, x, x);
             return true;
         }
     return false;
