@@ -13,6 +13,7 @@
  *   casts         only now, when every precision is known, are casts placed, as few as possible
  *   edges         casts move over the edges of loops
  *   simplify, cse, dce
+ *   masks         of rectified values ask what lies in memory anyway
  *   attention     what layout and fuse are to see as one kernel
  *   layout        memory orders; fuse needs them to see which accesses are contiguous
  *   fuse          what is stored, and by which kernel
@@ -31,7 +32,7 @@
 static const char *const default_sequence[] = {
     "join",       "hoist",      "gradients", "join",  "hoist",    "dce",      "precision",
     "accumulate", "loss_scale", "gelu",      "casts", "edges",    "simplify", "cse",
-    "dce",        "attention",  "layout",    "fuse",  "schedule", "remat",    "memory",
+    "dce",        "masks",      "attention", "layout", "fuse",    "schedule", "remat", "memory",
 };
 
 /* Processor time: passes run on one thread, and other work on the machine does not count. */
