@@ -349,11 +349,11 @@ static const char *origin_text(struct assembly *assembly, const struct node *nod
                         of ? op_info(of->op)->name : op);
 }
 
-static void add_origins(struct assembly *assembly, const struct kernel *kernel)
+static void add_origins(struct assembly *assembly, const struct node *const *watched, int count)
 {
     struct assembler *assembler = assembly->assembler;
-    for (int i = 0; i < kernel->watched_count; i++) {
-        const struct node *node = kernel->watched[i];
+    for (int i = 0; i < count; i++) {
+        const struct node *node = watched[i];
         struct program_origin origin = {.number = node->id + 1, .forward = node->region == REGION_FORWARD};
         if (hmgeti(assembler->known_origins, origin.number) >= 0)
             continue;
@@ -399,7 +399,7 @@ static void add_generated(struct assembly *assembly, const struct kernel_use *us
         step.bytes += kernel.carried[i] ? fetch(assembly, use, kernel.buffers[i]) : 0;
     note_made(assembly, use);
     set_origin(assembler, &step, kernel.main, kernel.name);
-    add_origins(assembly, &kernel);
+    add_origins(assembly, kernel.watched, kernel.watched_count);
     step.buffers = allocate(assembler, (size_t)step.buffer_count, sizeof *step.buffers);
     for (int i = 0; i < kernel.buffer_count; i++)
         step.buffers[i] = place_of(assembly, kernel.buffers[i], 0);
@@ -420,11 +420,11 @@ static struct program_place reserve_counters(struct assembly *assembly, uint64_t
     return (struct program_place){PROGRAM_STATE, 0, assembler->program->state_bytes};
 }
 
-/* A kernel of a template; equal names have equal texts. */
+/* A kernel of a template. */
 static uint32_t template_index(struct assembler *assembler, enum template_kind kind, const char *variant, int threads,
                                const char *fields, const char *body)
 {
-    const char *key = arena_internf(assembler->arena, "template %s", variant);
+    const char *key = arena_internf(assembler->arena, "template %s\n%s", variant, body);
     ptrdiff_t at = shgeti(assembler->bodies, key);
     if (at >= 0)
         return (uint32_t)assembler->bodies[at].value;
@@ -442,11 +442,15 @@ static uint32_t template_index(struct assembler *assembler, enum template_kind k
     return (uint32_t)arrlen(assembler->kernels) - 1;
 }
 
-static void set_integers(struct assembler *assembler, struct program_step *step, const int64_t *integers, int count)
+/* The template's integers, then `more`. */
+static void set_integers(struct assembler *assembler, struct program_step *step, const int64_t *integers, int count,
+                         const int64_t *more, int more_count)
 {
-    step->integer_count = count;
-    step->integers = allocate(assembler, (size_t)count, sizeof *step->integers);
+    step->integer_count = count + more_count;
+    step->integers = allocate(assembler, (size_t)step->integer_count, sizeof *step->integers);
     memcpy(step->integers, integers, (size_t)count * sizeof *integers);
+    for (int i = 0; i < more_count; i++)
+        step->integers[count + i] = more[i];
 }
 
 /* Attention, one way, as a kernel of our own. */
@@ -465,16 +469,16 @@ static void add_attention(struct assembly *assembly, const struct kernel_use *us
     step.buffers = allocate(assembler, ATTENTION_BUFFERS, sizeof *step.buffers);
     for (int i = 0; i < kernel.buffer_count; i++)
         step.buffers[i] = place_of(assembly, kernel.buffers[i], kernel.offset[i]);
-    set_integers(assembler, &step, kernel.integers, ATTENTION_INTEGERS);
+    set_integers(assembler, &step, kernel.integers, ATTENTION_INTEGERS, NULL, 0);
     arrput(assembly->steps, step);
 }
 
-/* A convolution as a kernel of our own: the buffers of a conv step, then workspace and counters. */
+/* A convolution as a kernel of our own. */
 static void add_convolution(struct assembly *assembly, const struct kernel_use *use,
                             const struct contraction *contraction)
 {
     struct assembler *assembler = assembly->assembler;
-    struct convolution_request request = {.weight_last = contraction->weight_last};
+    struct convolution_request request = {.weight_last = contraction->weight_last, .tail = contraction->tail};
     for (int i = 0; i < 2; i++)
         request.aligned[i] = contraction->offset[i] % 16 == 0;
     struct convolution_kernel kernel = convolution_kernel_make(&contraction->step.conv, &request, assembler->arena);
@@ -492,14 +496,18 @@ static void add_convolution(struct assembly *assembly, const struct kernel_use *
         step.buffers[step.buffer_count++] = reserve_workspace(assembly, use, kernel.workspace_bytes);
     if (kernel.counter_bytes)
         step.buffers[step.buffer_count++] = reserve_counters(assembly, kernel.counter_bytes);
-    set_integers(assembler, &step, kernel.integers, CONVOLUTION_INTEGERS);
+    const struct convolution_tail *tail = contraction->tail;
+    set_integers(assembler, &step, kernel.integers, CONVOLUTION_INTEGERS, tail ? tail->integers : NULL,
+                 tail ? tail->integer_count : 0);
+    if (tail)
+        add_origins(assembly, tail->watched, tail->watched_count);
     arrput(assembly->steps, step);
 }
 
 static void add_contraction(struct assembly *assembly, const struct kernel_use *use)
 {
     struct assembler *assembler = assembly->assembler;
-    struct contraction contraction = contraction_make(use, assembler->target);
+    struct contraction contraction = contraction_make(use, assembler->target, assembler->arena);
     if (contraction.step.kind == PROGRAM_CONV_STEP && assembler->target->language == LANGUAGE_CUDA) {
         add_convolution(assembly, use, &contraction);
         return;

@@ -175,10 +175,12 @@ static unsigned collect_statistics(struct contraction *contraction, const struct
     unsigned epilogue = 0;
     for (int i = 1; i < use->store_count; i++) {
         struct node *node = use->stores[i];
+        if (!kernel_is_statistic(use, node))
+            continue;
         epilogue |= node->op == OP_sum ? PROGRAM_EPILOGUE_SUM : PROGRAM_EPILOGUE_M2;
         add_buffer(contraction, node, 0, target);
     }
-    if (use->store_count > 3 || (epilogue && use->contraction->op != OP_conv && use->contraction->op != OP_conv_data))
+    if (epilogue && use->contraction->op != OP_conv && use->contraction->op != OP_conv_data)
         castor_bug("%s takes no such statistics", op_info(use->contraction->op)->name);
     return epilogue;
 }
@@ -205,7 +207,19 @@ static struct contraction make_gelu(const struct kernel_use *use, const struct t
     return contraction;
 }
 
-struct contraction contraction_make(const struct kernel_use *use, const struct target *target)
+static void add_tail(struct contraction *contraction, const struct kernel_use *use, const struct target *target,
+                     struct arena *arena)
+{
+    struct convolution_tail tail = convolution_tail_make(use, target, arena);
+    for (int i = 0; i < tail.total_count; i++)
+        add_buffer(contraction, tail.totals[i], 0, target);
+    for (int i = 0; i < tail.load_count; i++)
+        add_buffer(contraction, tail.loads[i], 0, target);
+    contraction->step.flops += tail.flops;
+    contraction->tail = arena_copy(arena, &tail, sizeof tail);
+}
+
+struct contraction contraction_make(const struct kernel_use *use, const struct target *target, struct arena *arena)
 {
     struct contraction contraction = {0};
     struct node *node = use->contraction, *result = use->stores[0];
@@ -219,8 +233,11 @@ struct contraction contraction_make(const struct kernel_use *use, const struct t
         convolution_make(&contraction, node, result, target);
     }
     add_buffer(&contraction, result, 0, target);
-    unsigned epilogue = collect_epilogue(&contraction, use, target);
+    bool tail = result != node && node->op != OP_matmul && target->epilogues & EPILOGUE_TAIL;
+    unsigned epilogue = tail ? 0 : collect_epilogue(&contraction, use, target);
     epilogue |= collect_statistics(&contraction, use, target);
+    if (tail)
+        add_tail(&contraction, use, target, arena);
     if (node->op == OP_matmul)
         contraction.step.matmul.epilogue = epilogue;
     else

@@ -2,11 +2,12 @@
 #ifndef CASTOR_CODEGEN_CONTRACTION_H
 #define CASTOR_CODEGEN_CONTRACTION_H
 
+#include "codegen/convolution_tail.h"
 #include "ir/target.h"
 #include "passes/kernels.h"
 #include "runtime/program.h"
 
-enum { CONTRACTION_BUFFERS = 7 };
+enum { CONTRACTION_BUFFERS = 26 };
 
 struct contraction {
     /* kind, matmul or conv, bytes and flops are set; the rest is the assembler's. */
@@ -16,10 +17,12 @@ struct contraction {
     int64_t offset[CONTRACTION_BUFFERS];
     int buffer_count;
     bool weight_last; /* conv: the weight lies as o, taps, c / groups; else it is row-major */
+    const struct convolution_tail *tail; /* conv: what is computed behind it: its totals and loads are the last buffers;
+                                            NULL: nothing */
 };
 
 /* The step of a library kernel. Operands are read where they lie, through views (passes/view.h); a kernel that the
  * library can not do as it stands is a bug of pass fuse. */
-struct contraction contraction_make(const struct kernel_use *use, const struct target *target);
+struct contraction contraction_make(const struct kernel_use *use, const struct target *target, struct arena *arena);
 
 #endif

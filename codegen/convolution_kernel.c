@@ -182,6 +182,7 @@ static const char *element_type(enum program_element element)
 
 struct variant {
     enum program_element element, result;
+    const struct convolution_tail *tail; /* NULL: none */
     const struct tile *tile;
     bool vector[2]; /* operand a and b of the product */
     bool split;
@@ -236,6 +237,8 @@ static const char *variant_name(const struct variant *variant, const struct prog
             text_add(&text, "%s", letters[i]);
     if (conv->epilogue & PROGRAM_EPILOGUE_BIAS && conv->bias != PROGRAM_F32)
         text_add(&text, "_%s", program_element_name(conv->bias));
+    if (variant->tail)
+        text_add(&text, "_tail");
     return text_finish(&text, arena);
 }
 
@@ -244,48 +247,61 @@ struct slot {
     const char *name, *type;
 };
 
-static int list_slots(struct slot slots[9], const struct program_conv *conv, uint64_t workspace, uint64_t counters)
+static void add_slot(struct text *fields, struct text *body, const char *type, const char *name)
 {
+    text_line(fields, "%s *%s;", type, name);
+    text_line(body, "buffers.%s = arguments.%s;", name, name);
+}
+
+/* In the order of the step's buffers. */
+static void add_slots(struct text *fields, struct text *body, const struct convolution_kernel *kernel,
+                      const struct variant *variant, const struct program_conv *conv)
+{
+    static const struct slot appended[] = {
+        {"bias", "const void"}, {NULL, NULL}, {"addend", "const void"}, {"sum", "float"}, {"m2", "float"}};
     bool forward = conv->kind == PROGRAM_CONV;
-    int count = 0;
-    slots[count++] = (struct slot){forward ? "a" : "b", "const void"};
-    slots[count++] = (struct slot){forward ? "b" : "a", "const void"};
-    slots[count++] = (struct slot){"result", "void"};
-    if (conv->epilogue & PROGRAM_EPILOGUE_BIAS)
-        slots[count++] = (struct slot){"bias", "const void"};
-    if (conv->epilogue & PROGRAM_EPILOGUE_ADD)
-        slots[count++] = (struct slot){"addend", "const void"};
-    if (conv->epilogue & PROGRAM_EPILOGUE_SUM)
-        slots[count++] = (struct slot){"sum", "float"};
-    if (conv->epilogue & PROGRAM_EPILOGUE_M2)
-        slots[count++] = (struct slot){"m2", "float"};
-    if (workspace)
-        slots[count++] = (struct slot){"workspace", "float"};
-    if (counters)
-        slots[count++] = (struct slot){"counters", "unsigned"};
-    return count;
+    add_slot(fields, body, "const void", forward ? "a" : "b");
+    add_slot(fields, body, "const void", forward ? "b" : "a");
+    add_slot(fields, body, "void", "result");
+    for (size_t i = 0; i < sizeof appended / sizeof *appended; i++)
+        if (appended[i].name && conv->epilogue >> i & 1)
+            add_slot(fields, body, appended[i].type, appended[i].name);
+    for (int i = 0; variant->tail && i < variant->tail->total_count; i++) {
+        text_line(fields, "float *total%d;", i);
+        text_line(body, "buffers.total[%d] = arguments.total%d;", i, i);
+    }
+    if (variant->tail && variant->tail->load_count)
+        text_line(fields, "char *buffer[%d];", variant->tail->load_count);
+    if (kernel->workspace_bytes)
+        add_slot(fields, body, "float", "workspace");
+    if (kernel->counter_bytes)
+        add_slot(fields, body, "unsigned", "counters");
 }
 
 static void set_text(struct convolution_kernel *kernel, const struct variant *variant, const struct program_conv *conv,
                      struct arena *arena)
 {
-    struct slot slots[9];
-    int count = list_slots(slots, conv, kernel->workspace_bytes, kernel->counter_bytes);
     const struct tile *tile = variant->tile;
+    const struct convolution_tail *tail = variant->tail;
     enum program_element bias = conv->epilogue & PROGRAM_EPILOGUE_BIAS ? conv->bias : PROGRAM_F32;
+    enum program_element of = tail ? (enum program_element)tail->of : variant->result;
     struct text fields = {.indent = 1}, body = {.indent = 1};
-    text_line(&body, "using namespace convolution;");
-    text_line(&body, "buffers buffers = {};");
-    for (int i = 0; i < count; i++) {
-        text_line(&fields, "%s *%s;", slots[i].type, slots[i].name);
-        text_line(&body, "buffers.%s = arguments.%s;", slots[i].name, slots[i].name);
-    }
+    text_line(&body, "convolution::buffers buffers = {};");
+    add_slots(&fields, &body, kernel, variant, conv);
     text_line(&fields, "convolution::shape shape;");
-    text_line(&body, "run<variant<%s, %s, %s, %s, %u, %d, %d, %d, %d, %d, %s, %s, %s>>(buffers, arguments.shape);",
-              kinds[conv->kind].kind, element_type(variant->element), element_type(variant->result), element_type(bias),
-              conv->epilogue, variant->axes, tile->rows, tile->columns, tile->warps_down, tile->warps_across,
-              variant->vector[0] ? "true" : "false", variant->vector[1] ? "true" : "false",
-              variant->split ? "true" : "false");
+    if (tail && tail->integer_count)
+        text_line(&fields, "long long integer[%d];", tail->integer_count);
+    if (tail)
+        text_add(&body, "%s", tail->text);
+    text_line(&body, "using namespace convolution;");
+    text_line(&body,
+              "run<variant<%s, %s, %s, %s, %s, %u, %d, %d, %d, %d, %d, %d, %s, %s, %s>, %s>(buffers, arguments.shape, "
+              "arguments);",
+              kinds[conv->kind].kind, element_type(variant->element), element_type(of), element_type(variant->result),
+              element_type(bias), conv->epilogue, tail ? tail->total_count : 0, variant->axes, tile->rows,
+              tile->columns, tile->warps_down, tile->warps_across, variant->vector[0] ? "true" : "false",
+              variant->vector[1] ? "true" : "false", variant->split ? "true" : "false",
+              tail ? "tail" : "no_tail");
     kernel->fields = text_finish(&fields, arena);
     kernel->body = text_finish(&body, arena);
 }
@@ -297,8 +313,10 @@ static void set_workspace(struct convolution_kernel *kernel, const struct varian
     const struct convolution_shape *shape = &kernel->shape;
     const struct tile *tile = variant->tile;
     uint64_t tile_total = (uint64_t)tile_count(tile, product);
-    if (conv->epilogue & (PROGRAM_EPILOGUE_SUM | PROGRAM_EPILOGUE_M2)) {
-        kernel->workspace_bytes += tile_total * (2 * (uint64_t)tile->columns + 4) * sizeof(float);
+    uint64_t kept = variant->tail ? (uint64_t)variant->tail->total_count : 0; /* as RECORD of the template */
+    kept += conv->epilogue & (PROGRAM_EPILOGUE_SUM | PROGRAM_EPILOGUE_M2) ? 2 : 0;
+    if (kept) {
+        kernel->workspace_bytes += tile_total * (kept * (uint64_t)tile->columns + 4) * sizeof(float);
         kernel->counter_bytes += (uint64_t)(shape->groups * shape->column_tiles) * sizeof(uint32_t);
     }
     if (variant->split) {
@@ -322,7 +340,8 @@ struct convolution_kernel convolution_kernel_make(const struct program_conv *con
     shape->y_places_divider = divider(shape->y_places);
     shape->channel_divider = divider(conv->kind == PROGRAM_CONV_DATA ? shape->outputs : shape->inputs);
 
-    struct variant variant = {.element = operand_element(conv), .result = result_element(conv)};
+    struct variant variant = {
+        .element = operand_element(conv), .result = result_element(conv), .tail = request->tail};
     int step = 64 / (int)program_element_bytes(variant.element);
     struct product product = product_of(conv, shape);
     variant.tile = request->tile ? &tiles[request->tile - 1] : choose_tile(&product, step);

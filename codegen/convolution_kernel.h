@@ -3,6 +3,7 @@
 #ifndef CASTOR_CODEGEN_CONVOLUTION_KERNEL_H
 #define CASTOR_CODEGEN_CONVOLUTION_KERNEL_H
 
+#include "codegen/convolution_tail.h"
 #include "ir/arena.h"
 #include "runtime/program.h"
 
@@ -27,10 +28,12 @@ struct convolution_request {
     bool weight_last; /* the weight's inputs are innermost, [o, taps, c]; else it is row-major, [o, c, taps] */
     bool aligned[2];  /* operand 0 and 1 begin at a multiple of 16 bytes */
     int tile;         /* from 1; 0: the best */
+    const struct convolution_tail *tail; /* what is computed behind it; NULL: nothing */
 };
 
-/* Equal variants have equal names and texts. Buffers are those of a conv step (runtime/program.h), then workspace and
- * counters where there are any. Counters are zero before and after each launch, and kernels that run one after the
+/* Equal variants without a tail have equal names and texts. Buffers are those of a conv step (runtime/program.h), then
+ * the tail's totals and what it loads, then workspace and counters where there are any. Integers are the shape, then
+ * those of the tail. Counters are zero before and after each launch, and kernels that run one after the
  * other can share them. */
 struct convolution_kernel {
     const char *name;

@@ -367,7 +367,7 @@ struct target device_target(const struct device_choice *choice, const struct dev
                             .language = host ? LANGUAGE_C : LANGUAGE_CUDA,
                             .channels_last = true,
                             .epilogues = EPILOGUE_BIAS | EPILOGUE_RELU | EPILOGUE_ADD |
-                                         (host ? 0 : EPILOGUE_STATISTICS | EPILOGUE_GELU),
+                                         (host ? 0 : EPILOGUE_STATISTICS | EPILOGUE_GELU | EPILOGUE_TAIL),
                             .matmul_bias_only = !host,
                             .conv_data_plain = host,
                             .one_type = !host,

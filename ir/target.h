@@ -12,7 +12,10 @@ enum epilogue {
     /* a convolution's result, as it is stored: its sum and m2 over all axes but the channels' */
     EPILOGUE_STATISTICS = 1 << 3,
     /* a matrix product of halves with its bias: gelu of it in its tanh form, and what that is of (passes/gelu.h) */
-    EPILOGUE_GELU = 1 << 4
+    EPILOGUE_GELU = 1 << 4,
+    /* a convolution: what is computed element by element from its result, and sums of such over all axes but the
+     * channels' (passes/fuse_tail.c); in place of bias, relu and addend */
+    EPILOGUE_TAIL = 1 << 5
 };
 
 /* What generated kernels are written in. */

@@ -215,6 +215,7 @@ void pass_fuse(struct graph *graph, struct pass_context *context)
     fuse_beside(&fuser);
     number_kernels(&fuser);
     number_chains(&fuser);
+    fuse_number_tails(&fuser);
     check_kernels(graph);
     graph_number(graph);
     nests_free(fuser.nests);

@@ -31,6 +31,7 @@ struct fact {
     bool chained;             /* appended to a contraction, or the contraction itself, not the last */
     struct node *contraction; /* the last of a chain: what it is appended to */
     bool has_sum, has_m2;     /* of the last of a chain: its contraction takes these statistics of it */
+    struct node *neck;        /* of a convolution: what it can store in place of its result (fuse_tail.c) */
     bool stored;
     bool put_out;            /* a contraction's result in the body of a loop that is an output as it is stored */
     bool inside;             /* of a pattern: computed by its kernel and by no other */
@@ -49,6 +50,8 @@ struct group {
     bool library;
     bool floating;     /* only reductions of everything to one value: may run later, with others */
     bool sums;         /* only reductions that are no sums over rows, and stores nothing else */
+    struct node *tailed; /* the convolution whose tail the group's one nest is; NULL: none */
+    int totals;          /* sums in that nest */
     int merged;        /* the group that took this one in, else GROUP_NONE */
     int consumer;      /* the lowest level of a group that needs this one */
     int consumer_nest; /* of that group, the nest that does; -1: several groups of that level do */
@@ -78,6 +81,12 @@ void fuse_require(struct fuser *fuser);
 void fuse_find_patterns(struct fuser *fuser);
 void fuse_place_pattern(struct fuser *fuser, struct node *node);
 int fuse_new_group(struct fuser *fuser, int level, bool library);
+
+/* Tails of convolutions (fuse_tail.c): what can be stored in place of the result, `user` being the last user by node
+ * id; whether a node that is placed belongs to the tail in the group that it needs; kernel numbers. */
+void fuse_find_neck(struct fuser *fuser, struct node *const *user, struct node *contraction);
+bool fuse_joins_tail(const struct fuser *fuser, const struct node *node);
+void fuse_number_tails(struct fuser *fuser);
 
 /* Places one node, operands before users (fuse_place.c); the effects that waited. */
 void fuse_place(struct fuser *fuser, struct node *node);

@@ -223,7 +223,7 @@ static void settle(struct fuser *fuser, struct node *node, int nest)
 {
     struct fact *fact = &fuser->facts[node->id];
     const struct nest_member *member = &arrlast(fuser->nests[nest].members);
-    for (int i = 0; i < FACT_LOADS && fact->loads[i]; i++) {
+    for (int i = 0; i < FACT_LOADS && fact->loads[i] && !fuser->groups[fuser->nest_group[nest]].library; i++) {
         hmput(fuser->latest, nest_key(fact->loads[i], &fuser->nests[nest].space), nest);
         hmput(fuser->latest, nest_key(fact->loads[i], NULL), nest);
     }
@@ -280,7 +280,28 @@ static void place_contraction(struct fuser *fuser, struct node *node)
     }
     fact->own_group = fuse_new_group(fuser, level + 1, true);
     fact->alignment = alignment_none();
-    fact->stored = true;
+    fact->stored = !fact->neck;
+    fuser->groups[fact->own_group].tailed = fact->neck ? node : NULL;
+}
+
+/* The neck becomes the nest of the convolution's group, sums join it. The neck's statistics are the convolution's. */
+static bool place_in_tail(struct fuser *fuser, struct node *node)
+{
+    struct fact *fact = &fuser->facts[node->id];
+    if (!fuse_joins_tail(fuser, node))
+        return false;
+    struct group *group = &fuser->groups[fact->group];
+    if (group->nests == 0) {
+        settle(fuser, node, new_nest(fuser, node, fact->group));
+        fact->contraction = group->tailed;
+        return true;
+    }
+    int nest = fact->alignment.nest;
+    if (nest < 0 || !pass_may_rewrite(fuser->context) || !try_join(fuser, node, nest, &fact->alignment))
+        return false;
+    group->totals++;
+    settle(fuser, node, nest);
+    return true;
 }
 
 /* The convolution's result of which the node is a statistic that its kernel can take along; NULL for all else. The
@@ -415,7 +436,7 @@ void fuse_place(struct fuser *fuser, struct node *node)
     align(fuser, node, fact);
     if (op_is(node->op, CLASS_EFFECT))
         place_effect(fuser, node);
-    else if (wants_place(fuser, node) && !place_statistic(fuser, node))
+    else if (wants_place(fuser, node) && !place_statistic(fuser, node) && !place_in_tail(fuser, node))
         place_anchor(fuser, node);
     fact->stored |= fact->required || nest_is_alone(node);
 }

@@ -180,6 +180,10 @@ static void append_epilogue(struct fuser *fuser, struct node *const *user, struc
         epilogues &= EPILOGUE_BIAS;
     struct node *last = contraction, *next = only_user(user, fuser, last);
     fact_of(fuser, contraction)->contraction = contraction;
+    if (contraction->op != OP_matmul && (epilogues & EPILOGUE_TAIL)) {
+        fuse_find_neck(fuser, user, contraction);
+        return;
+    }
     if (contraction->op == OP_conv_weight ||
         (contraction->op == OP_conv_data && fuser->context->target->conv_data_plain) ||
         fact_of(fuser, contraction)->required)

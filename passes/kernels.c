@@ -7,6 +7,7 @@
 
 struct collector {
     struct kernel_use *kernel;
+    const struct node *loaded; /* a node of the kernel that counts as loaded; NULL: none */
     struct node **stores, **loads, **computed; /* stb_ds arrays, emptied for each kernel */
     struct node **stack;
 };
@@ -30,7 +31,7 @@ static void collect_from(struct collector *collector, struct node *root, int num
         if (node->mark == number)
             continue;
         node->mark = number;
-        if (is_load(node, number)) {
+        if (is_load(node, number) || node == collector->loaded) {
             arrput(collector->loads, node);
             continue;
         }
@@ -89,6 +90,40 @@ static void finish_kernel(struct collector *collector, struct node *const *membe
     kernel->stores = keep(collector->stores, &kernel->store_count, arena);
     kernel->loads = keep(collector->loads, &kernel->load_count, arena);
     kernel->computed = keep(collector->computed, &kernel->computed_count, arena);
+}
+
+bool kernel_is_statistic(const struct kernel_use *use, const struct node *store)
+{
+    if (store->op != OP_sum && store->op != OP_m2)
+        return false;
+    const struct node *of = store->operands[0];
+    while (of != use->stores[0] && of->op == OP_cast)
+        of = of->operands[0];
+    return of == use->stores[0];
+}
+
+struct kernel_use kernel_tail(const struct kernel_use *use, struct arena *arena)
+{
+    struct kernel_use tail = *use;
+    struct collector collector = {.loaded = use->contraction};
+    for (int i = 0; i < use->computed_count; i++)
+        use->computed[i]->mark = 0;
+    for (int i = 0; i < use->load_count; i++)
+        use->loads[i]->mark = 0;
+    for (int i = 0; i < use->store_count; i++)
+        if (!kernel_is_statistic(use, use->stores[i])) {
+            collect_from(&collector, use->stores[i], use->number);
+            arrput(collector.stores, use->stores[i]);
+        }
+    tail.contraction = NULL;
+    tail.stores = keep(collector.stores, &tail.store_count, arena);
+    tail.loads = keep(collector.loads, &tail.load_count, arena);
+    tail.computed = keep(collector.computed, &tail.computed_count, arena);
+    arrfree(collector.stores);
+    arrfree(collector.loads);
+    arrfree(collector.computed);
+    arrfree(collector.stack);
+    return tail;
 }
 
 /* The members of all kernels in one array: those of kernel k stand at start[k - 1] … start[k]. */

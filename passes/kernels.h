@@ -8,7 +8,9 @@
  *   the same kernel needs is taken from a register, not from memory.
  * - library: it holds one contraction. The nodes with its number are the contraction and what is appended to it
  *   (bias, relu, addend), in order; only the last of them reaches memory, and with it the statistics that a convolution
- *   takes of it: `sum` and `m2` over all axes but the channels'. Or it is attention, one way (attention.h): it stores
+ *   takes of it: `sum` and `m2` over all axes but the channels'. A convolution on a GPU appends whatever is computed
+ *   from its result element by element, its tail: only the contraction and what is stored carry the number, and sums of
+ *   other values of the tail may be among that. Or it is attention, one way (attention.h): it stores
  *   what carries its number, contractions and sums over rows or a concat of contractions, and computes other
  *   contractions inside. Or it is a contraction with its gelu (gelu.h): that and the sum that it is of carry its
  *   number.
@@ -52,6 +54,13 @@ struct node *kernel_part(const struct node *concat, int i, bool (*stop)(const vo
 
 /* True where the parts of the concat follow each other in memory, each at an offset that suits any device. */
 bool kernel_parts_follow(const struct node *concat);
+
+/* Is the value, which the kernel of a convolution stores, a statistic of the first that it stores? */
+bool kernel_is_statistic(const struct kernel_use *use, const struct node *store);
+
+/* What the kernel of a convolution computes behind it, as a generated kernel that loads the convolution's result, and
+ * stores what the kernel stores but for statistics. Uses node->mark. */
+struct kernel_use kernel_tail(const struct kernel_use *use, struct arena *arena);
 
 /* Looks at node->kernel; all memory in the arena. Uses node->mark. */
 struct kernel_set kernels_find(const struct graph *graph, struct arena *arena);

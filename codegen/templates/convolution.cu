@@ -19,7 +19,7 @@
  *
  * Half operands are multiplied by mma.m16n8k16 with sums in f32, f32 operands by fused multiply-adds. Results go
  * through shared memory once more, so that they are stored along their channels, with bias, relu and addend, rounded
- * once. Statistics are, for each channel, the sum of what was stored and the sum of squared distances from its mean:
+ * once. A tail is computed of them there, element by element, and may have sums over rows (`no_tail`). Statistics are, for each channel, the sum of what was stored and the sum of squared distances from its mean:
  * each tile gives its own, the last block of a column of tiles merges them in order (Chan et al. 1979). SPLIT divides k
  * among several blocks; the last of them to finish adds all their tiles in order. So no result depends on which block
  * is faster. Blocks count themselves in `counters`, which are zero before and after each launch.
@@ -65,20 +65,22 @@ struct shape {
 struct buffers {
     const void *a, *b, *bias, *addend; /* a is x or dy, b is the weight, for WEIGHT x */
     void *result;
-    float *sum, *m2; /* of each channel */
+    float *sum, *m2, *total[4]; /* of each channel */
     float *workspace;
     unsigned *counters;
 };
 
 /* ---- variants ---- */
 
-template <int kind_, class element_, class result_, class bias_, int epilogue_, int axes_, int m, int n, int warps_m,
-          int warps_n, bool vector_a, bool vector_b, bool split_>
+template <int kind_, class element_, class of_, class result_, class bias_, int epilogue_, int totals, int axes_, int m,
+          int n, int warps_m, int warps_n, bool vector_a, bool vector_b, bool split_>
 struct variant {
     typedef element_ element;
+    typedef of_ of; /* what a tail starts from; the result without one */
     typedef result_ result;
     typedef bias_ bias;
     static constexpr int kind = kind_, epilogue = epilogue_, axes = axes_, M = m, N = n;
+    static constexpr int TOTALS = totals, KEPT = totals + ((epilogue & STATISTICS) != 0); /* sums over rows */
     static constexpr bool VECTOR_A = vector_a, VECTOR_B = vector_b, split = split_;
     static constexpr int WARPS_N = warps_n, THREADS = 32 * warps_m * warps_n, STAGES = 3;
     static constexpr int WARP_M = m / warps_m, WARP_N = n / warps_n;

@@ -16,11 +16,12 @@ template <class V> __device__ inline bool is_last(shared_memory<V> &shared, unsi
     return shared.last;
 }
 
-/* Each column of tiles has statistics, one record for each of its tiles: the sums and m2 of N columns and the number of
- * rows. Their workspace and counters stand before those of splits. */
+/* Each column of tiles has sums over rows, one record for each of its tiles: KEPT sums of N columns, with statistics
+ * m2 of them, and the number of rows. Their workspace and counters stand before those of splits. */
 template <class V> struct statistics {
-    static constexpr int RECORD = 2 * V::N / 4 + 1; /* in packs of four */
-    const int columns, tiles;                       /* of tiles; in each */
+    static constexpr int SUMS = V::KEPT > 0 ? V::KEPT : 1;                /* of which the last is the statistic */
+    static constexpr int RECORD = (2 * V::KEPT - V::TOTALS) * V::N / 4 + 1; /* in packs of four */
+    const int columns, tiles;                                             /* of tiles; in each */
 
     __device__ statistics(const shape &s)
         : columns((int)(s.groups * s.column_tiles)), tiles((int)s.row_tiles * classes(s))
@@ -48,7 +49,7 @@ __device__ inline bool add_splits(const work<V> &w, const buffers &b, const shap
     int splits = (int)s.splits;
     float4 *all = (float4 *)b.workspace;
     unsigned *counters = b.counters;
-    if (V::epilogue & STATISTICS) {
+    if (V::KEPT) {
         statistics<V> own(s);
         all += (long long)own.columns * own.tiles * own.RECORD;
         counters += own.columns;
@@ -212,55 +213,71 @@ template <class V> __device__ inline void add_rows(float (&values)[4], shared_me
 
 /* The block's own record, of the results as staged; `sums` over this thread's rows come in. */
 template <class V>
-__device__ inline void record_statistics(float (&sums)[4], const work<V> &w, const buffers &b, const shape &s,
-                                         shared_memory<V> &shared)
+__device__ inline void record_statistics(float (&sums)[statistics<V>::SUMS][4], const work<V> &w, const buffers &b,
+                                         const shape &s, shared_memory<V> &shared)
 {
     quads<V> own;
     const float *staged = (const float *)shared.bytes;
     int rows = max(0, min(V::M, w.rows - w.row_tile * V::M));
-    add_rows(sums, shared);
-    float m2[4] = {0, 0, 0, 0};
-    for (int row = own.row; row < rows; row += own.ROWS)
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            float distance = staged[row * V::PITCH + own.column + i] - sums[i] / (float)rows;
-            m2[i] += distance * distance;
-        }
-    add_rows(m2, shared);
     statistics<V> all(s);
-    float4 *record = all.records(w, b, s) + (w.part * (int)s.row_tiles + w.row_tile) * all.RECORD;
-    if (own.row != 0)
-        return;
-    record[own.column / 4] = {sums[0], sums[1], sums[2], sums[3]};
-    record[own.COLUMNS + own.column / 4] = {m2[0], m2[1], m2[2], m2[3]};
-    if (own.column == 0)
-        record[2 * own.COLUMNS] = {(float)rows, 0, 0, 0};
+    float4 *record = all.records(w, b, s) + (w.part * (int)s.row_tiles + w.row_tile) * all.RECORD + own.column / 4;
+#pragma unroll
+    for (int j = 0; j < V::KEPT; j++) {
+        add_rows(sums[j], shared);
+        if (own.row == 0)
+            record[j * own.COLUMNS] = {sums[j][0], sums[j][1], sums[j][2], sums[j][3]};
+    }
+    if constexpr (V::epilogue & STATISTICS) {
+        float m2[4] = {0, 0, 0, 0};
+        for (int row = own.row; row < rows; row += own.ROWS)
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                float distance = staged[row * V::PITCH + own.column + i] - sums[V::TOTALS][i] / (float)rows;
+                m2[i] += distance * distance;
+            }
+        add_rows(m2, shared);
+        if (own.row == 0)
+            record[V::KEPT * own.COLUMNS] = {m2[0], m2[1], m2[2], m2[3]};
+    }
+    if (own.row == 0 && own.column == 0)
+        record[all.RECORD - 1] = {(float)rows, 0, 0, 0};
 }
 
-/* sum of m2 + rows (own mean - mean)^2 */
-template <class V>
-__device__ inline void merge_statistics(const work<V> &w, const buffers &b, const shape &s, shared_memory<V> &shared)
+/* The first of the thread's channels. */
+template <class V> __device__ inline int channel_of(const work<V> &w, const shape &s)
 {
-    statistics<V> all(s);
-    if (!is_last(shared, b.counters + all.column(w, s), all.tiles))
-        return;
+    return w.group * (int)(V::kind == DATA ? s.inputs : s.outputs) + w.column_tile * V::N + quads<V>().column;
+}
+
+/* One vector of the channels, from what the thread of the first row has. */
+template <class V>
+__device__ inline void store_channels(float *to, const float (&values)[4], const work<V> &w, const shape &s)
+{
     quads<V> own;
+    columns c = columns_of(w, s, w.column_tile * V::N + own.column);
+    to += channel_of<V>(w, s);
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        if (own.row == 0 && i < c.count)
+            to[i] = values[i];
+}
+
+/* m2 of all: the sum of m2 + rows (own mean - mean)^2 */
+template <class V>
+__device__ inline void merge_m2(const float (&sums)[4], const work<V> &w, const buffers &b, const shape &s,
+                                shared_memory<V> &shared)
+{
+    quads<V> own;
+    statistics<V> all(s);
     const float4 *records = all.records(w, b, s);
-    float sums[4] = {0, 0, 0, 0}, count[4] = {0, 0, 0, 0}, m2[4] = {0, 0, 0, 0};
-    for (int tile = own.row; tile < all.tiles; tile += own.ROWS) {
-        float4 sum = __ldcg(records + tile * all.RECORD + own.column / 4);
-        count[0] += __ldcg(records + tile * all.RECORD + 2 * own.COLUMNS).x;
-        sums[0] += sum.x;
-        sums[1] += sum.y;
-        sums[2] += sum.z;
-        sums[3] += sum.w;
-    }
-    add_rows(sums, shared);
+    float count[4] = {0, 0, 0, 0}, m2[4] = {0, 0, 0, 0};
+    for (int tile = own.row; tile < all.tiles; tile += own.ROWS)
+        count[0] += __ldcg(records + (tile + 1) * all.RECORD - 1).x;
     add_rows(count, shared);
     for (int tile = own.row; tile < all.tiles; tile += own.ROWS) {
-        const float4 *record = records + tile * all.RECORD;
-        float4 sum = __ldcg(record + own.column / 4), square = __ldcg(record + own.COLUMNS + own.column / 4);
-        float rows = __ldcg(record + 2 * own.COLUMNS).x, each[4] = {sum.x, sum.y, sum.z, sum.w};
+        const float4 *record = records + tile * all.RECORD + own.column / 4;
+        float4 sum = __ldcg(record + V::TOTALS * own.COLUMNS), square = __ldcg(record + V::KEPT * own.COLUMNS);
+        float rows = __ldcg(records + (tile + 1) * all.RECORD - 1).x, each[4] = {sum.x, sum.y, sum.z, sum.w};
         float squares[4] = {square.x, square.y, square.z, square.w};
 #pragma unroll
         for (int i = 0; i < 4; i++) {
@@ -269,22 +286,51 @@ __device__ inline void merge_statistics(const work<V> &w, const buffers &b, cons
         }
     }
     add_rows(m2, shared);
-    columns c = columns_of(w, s, w.column_tile * V::N + own.column);
-    int channels = (int)(V::kind == DATA ? s.inputs : s.outputs);
-    int channel = w.group * channels + w.column_tile * V::N + own.column;
-#pragma unroll
-    for (int i = 0; i < 4; i++)
-        if (own.row == 0 && i < c.count) {
-            if constexpr (V::epilogue & SUM)
-                b.sum[channel + i] = sums[i];
-            if constexpr (V::epilogue & M2)
-                b.m2[channel + i] = m2[i];
-        }
+    store_channels<V>(b.m2, m2, w, s);
 }
 
 template <class V>
+__device__ inline void merge_statistics(const work<V> &w, const buffers &b, const shape &s, shared_memory<V> &shared)
+{
+    statistics<V> all(s);
+    if (!is_last(shared, b.counters + all.column(w, s), all.tiles))
+        return;
+    quads<V> own;
+    const float4 *records = all.records(w, b, s);
+#pragma unroll
+    for (int j = 0; j < V::KEPT; j++) {
+        float sums[4] = {0, 0, 0, 0};
+        for (int tile = own.row; tile < all.tiles; tile += own.ROWS) {
+            float4 sum = __ldcg(records + tile * all.RECORD + j * own.COLUMNS + own.column / 4);
+            sums[0] += sum.x;
+            sums[1] += sum.y;
+            sums[2] += sum.z;
+            sums[3] += sum.w;
+        }
+        add_rows(sums, shared);
+        if (j < V::TOTALS || (V::epilogue & SUM))
+            store_channels<V>(j < V::TOTALS ? b.total[j] : b.sum, sums, w, s);
+        if constexpr (V::epilogue & M2)
+            if (j == V::TOTALS)
+                merge_m2(sums, w, b, s, shared);
+    }
+}
+
+/* What is computed behind a convolution without a tail: nothing. A tail is made from the kernel's arguments for the
+ * first of a thread's four channels. It changes four results to what is stored; their place in memory and the thread's
+ * totals come with them. */
+struct no_tail {
+    template <class G> __device__ no_tail(const G &, int)
+    {
+    }
+    __device__ void operator()(float (&)[4], long long, float (*)[4]) const
+    {
+    }
+};
+
+template <class V, class T, class G>
 __device__ inline void store_results(const work<V> &w, const buffers &b, const shape &s, shared_memory<V> &shared,
-                                     const float (&sums)[V::SUMS / 4][4])
+                                     const float (&sums)[V::SUMS / 4][4], const G &given)
 {
     float *staged = (float *)shared.bytes;
     stage<V>(staged, sums);
@@ -293,7 +339,7 @@ __device__ inline void store_results(const work<V> &w, const buffers &b, const s
     __syncthreads();
     quads<V> own;
     columns c = columns_of(w, s, w.column_tile * V::N + own.column);
-    float bias[4] = {0, 0, 0, 0}, totals[4] = {0, 0, 0, 0};
+    float bias[4] = {0, 0, 0, 0}, totals[statistics<V>::SUMS][4] = {};
     if constexpr (V::epilogue & BIAS) {
         const typename V::bias *from = (const typename V::bias *)b.bias;
         from += w.group * (V::kind == DATA ? s.inputs : s.outputs);
@@ -301,6 +347,7 @@ __device__ inline void store_results(const work<V> &w, const buffers &b, const s
         for (int i = 0; i < 4; i++)
             bias[i] = i < c.count ? widen(from[w.column_tile * V::N + own.column + i]) : 0;
     }
+    const T tail(given, c.count > 0 ? channel_of<V>(w, s) : 0);
     for (int row = own.row; row < V::M && c.count > 0; row += own.ROWS) {
         long long offset = shared.row_offset[row];
         if (offset < 0)
@@ -318,38 +365,44 @@ __device__ inline void store_results(const work<V> &w, const buffers &b, const s
                 value = value < 0 ? 0 : value;
             if constexpr (V::epilogue & ADD)
                 value += addend[i];
+            typename V::of rounded;
+            round_to(rounded, value);
+            value = widen(rounded);
         }
+        tail(values.at, offset + c.offset[0], totals);
         store_four<V>(values.at, b.result, c, offset);
         if constexpr (V::epilogue & STATISTICS) {
             *at = values;
             for (int i = 0; i < 4; i++)
-                totals[i] += values.at[i];
+                totals[V::TOTALS][i] += values.at[i];
         }
     }
-    if constexpr (V::epilogue & STATISTICS) {
+    if constexpr (V::KEPT > 0) {
         record_statistics(totals, w, b, s, shared);
         merge_statistics(w, b, s, shared);
     }
 }
 
-template <class V>
-__device__ inline void run_block(const work<V> &w, const buffers &b, const shape &s, shared_memory<V> &shared)
+template <class V, class T, class G>
+__device__ inline void run_block(const work<V> &w, const buffers &b, const shape &s, shared_memory<V> &shared,
+                                 const G &given)
 {
-    if (V::kind == DATA && !(V::epilogue & STATISTICS) && w.row_tile * V::M >= w.rows)
+    if (V::kind == DATA && !V::KEPT && w.row_tile * V::M >= w.rows)
         return; /* a class of fewer places than the largest has */
     float sums[V::SUMS / 4][4] = {};
     multiply_all(w, b, s, shared.bytes, sums);
     if constexpr (V::split)
         if (!add_splits(w, b, s, shared, sums))
             return;
-    store_results(w, b, s, shared, sums);
+    store_results<V, T>(w, b, s, shared, sums, given);
 }
 
-template <class V> __device__ inline void run(const buffers &b, const shape &s)
+/* T: the tail; `given`: the kernel's arguments. */
+template <class V, class T, class G> __device__ inline void run(const buffers &b, const shape &s, const G &given)
 {
     __shared__ shared_memory<V> shared;
     for (int block = (int)blockIdx.x; block < s.blocks; block += (int)gridDim.x) {
-        run_block(work_of<V>(block, s), b, s, shared);
+        run_block<V, T>(work_of<V>(block, s), b, s, shared, given);
         __syncthreads();
     }
 }

@@ -81,7 +81,7 @@ static void machine_free(struct machine *machine)
 static bool run_kernel(struct onednn *onednn, struct machine *machine, const struct kernel_use *use,
                        const struct target *target)
 {
-    struct contraction contraction = contraction_make(use, target);
+    struct contraction contraction = contraction_make(use, target, machine->graph->module->arena);
     char *buffers[CONTRACTION_BUFFERS];
     for (int i = 0; i < contraction.buffer_count; i++)
         buffers[i] = (char *)machine->memory[contraction.buffers[i]->id] + contraction.offset[i];

@@ -71,7 +71,7 @@ static void check_case(size_t number)
     for (int i = 0; i < set.count; i++) {
         if (!set.kernels[i].contraction)
             continue;
-        struct contraction contraction = contraction_make(&set.kernels[i], &target);
+        struct contraction contraction = contraction_make(&set.kernels[i], &target, arena);
         const struct program_conv *conv = &contraction.step.conv;
         bool sum = conv->epilogue & PROGRAM_EPILOGUE_SUM, m2 = conv->epilogue & PROGRAM_EPILOGUE_M2;
         bool good = sum == cases[number].sum && m2 == cases[number].m2 && contraction.buffer_count == 3 + sum + m2 &&

@@ -1,0 +1,28 @@
+/* The tail of a convolution (passes/fuse_tail.c) as text for the kernel's template. */
+#ifndef CASTOR_CODEGEN_CONVOLUTION_TAIL_H
+#define CASTOR_CODEGEN_CONVOLUTION_TAIL_H
+
+#include "ir/target.h"
+#include "passes/kernels.h"
+
+enum { TAIL_LOADS_MAX = 16, TAIL_TOTALS_MAX = 4 };
+
+struct convolution_tail {
+    /* Defines `struct tail` inside of the kernel, as templates/convolution_result.cu wants it: what it loads and its
+     * integers are members `buffer` and `integer` of the kernel's arguments. */
+    const char *text;
+    enum element of; /* how the result that it starts from is rounded */
+    struct node *loads[TAIL_LOADS_MAX], *totals[TAIL_TOTALS_MAX];
+    int load_count, total_count;
+    const int64_t *integers;
+    int integer_count;
+    const struct node **watched; /* as in struct kernel */
+    int watched_count;
+    uint64_t flops;
+};
+
+/* Of a kernel whose result is not the convolution itself. Everything in the arena; uses node->mark. */
+struct convolution_tail convolution_tail_make(const struct kernel_use *use, const struct target *target,
+                                              struct arena *arena);
+
+#endif

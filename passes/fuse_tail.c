@@ -1,0 +1,188 @@
+/* Tails of convolutions (EPILOGUE_TAIL): what a kernel computes from a convolution's result while it has that in
+ * registers, element by element, and sums of such over all axes but the channels'.
+ *
+ * The result flows through pointwise nodes with one user each to a neck, from which it branches. The neck is stored in
+ * the result's place. What it needs besides lies in memory like the result, or is a vector along the channels, or one
+ * number. So batch normalisation without statistics of the batch, relu and a residual sum ride on the convolution
+ * before them; and the gradient that conv_data gives is added to its like, masked by relu, stored once, and summed
+ * twice for the batch normalisation before it. */
+#include "passes/fuse.h"
+
+#include <stb/stb_ds.h>
+
+enum {
+    TAIL_NODES = 96, /* of what one node of a tail is computed from */
+    TAIL_TOTALS = 4, /* as in templates/convolution.cu */
+    TAIL_WIDTH = 4   /* neighbours that a thread of the kernel takes at a time */
+};
+
+/* ---- what a tail can be made of ---- */
+
+/* The walk from a node of the tail down to what lies in memory. */
+struct descent {
+    const struct fuser *fuser;
+    const struct node *result; /* of the convolution, or the neck: taken from registers */
+    const struct type *type;   /* of both, but for the element */
+    const struct node *nodes[TAIL_NODES];
+    int count, done;
+};
+
+static bool push(struct descent *descent, const struct node *node)
+{
+    for (int i = 0; i < descent->count; i++)
+        if (descent->nodes[i] == node)
+            return true;
+    if (descent->count == TAIL_NODES)
+        return false;
+    descent->nodes[descent->count++] = node;
+    return true;
+}
+
+static bool push_operands(struct descent *descent, const struct node *node)
+{
+    for (int i = 0; i < node->operand_count; i++)
+        if (!push(descent, node->operands[i]))
+            return false;
+    return true;
+}
+
+static bool lies_alike(const struct descent *descent, const struct node *node)
+{
+    struct type a = node->type, b = *descent->type;
+    a.element = b.element = ELEMENT_NONE;
+    return type_equal(&a, &b);
+}
+
+/* One number, or one a channel. */
+static bool is_narrow(const struct descent *descent, const struct node *node)
+{
+    const struct shape *shape = &node->type.shape;
+    int64_t elements = shape_elements(shape), channels = descent->type->shape.dimension[1];
+    if (elements != 1 && (elements != channels || !type_row_major(&node->type)))
+        return false;
+    int axis = shape->rank == descent->type->shape.rank ? 1 : 0;
+    return elements == 1 || (axis < shape->rank && shape->dimension[axis] == channels);
+}
+
+static bool in_memory(const struct descent *descent, const struct node *node)
+{
+    const struct fact *fact = &descent->fuser->facts[node->id];
+    return fuse_is_leaf(node) || fact->required || fact->own_group != GROUP_NONE || fact->pattern ||
+           op_is(node->op, CLASS_CONTRACTION) || op_is(node->op, CLASS_REDUCE);
+}
+
+static bool accept_narrow(struct descent *descent, const struct node *node)
+{
+    if (in_memory(descent, node) || node->op == OP_constant)
+        return true;
+    bool follows = op_is(node->op, CLASS_POINTWISE) || node->op == OP_reshape || node->op == OP_broadcast;
+    return follows && push_operands(descent, node);
+}
+
+static bool accept(struct descent *descent, const struct node *node)
+{
+    if (node == descent->result)
+        return true;
+    if (is_narrow(descent, node) && !lies_alike(descent, node))
+        return accept_narrow(descent, node);
+    if (node->op == OP_broadcast)
+        return node->operands[0]->type.shape.rank == node->type.shape.rank &&
+               is_narrow(descent, node->operands[0]) && push_operands(descent, node);
+    if (!lies_alike(descent, node))
+        return false;
+    return in_memory(descent, node) || (op_is(node->op, CLASS_POINTWISE) && push_operands(descent, node));
+}
+
+/* Can all that `node` is computed from be found beside one element of the result? */
+static bool can_follow(const struct fuser *fuser, const struct node *node, const struct node *result)
+{
+    struct descent descent = {.fuser = fuser, .result = result, .type = &result->type};
+    if (!push_operands(&descent, node))
+        return false;
+    while (descent.done < descent.count)
+        if (!accept(&descent, descent.nodes[descent.done++]))
+            return false;
+    return true;
+}
+
+/* ---- the neck ---- */
+
+/* Channels lie innermost, in whole groups of neighbours. */
+static bool may_have_tail(const struct fuser *fuser, const struct node *contraction)
+{
+    const struct type *type = &contraction->type;
+    int last = -1;
+    for (int i = 0; i < type->shape.rank; i++)
+        if (type->shape.dimension[type->order[i]] != 1)
+            last = type->order[i];
+    return (fuser->context->target->epilogues & EPILOGUE_TAIL) &&
+           (contraction->op == OP_conv || contraction->op == OP_conv_data) && last == 1 &&
+           type->shape.dimension[1] / contraction->attributes->groups % TAIL_WIDTH == 0 &&
+           !fuser->facts[contraction->id].required;
+}
+
+static size_t bytes_of(const struct fuser *fuser, const struct node *node)
+{
+    return element_bytes(fuser->context->target->storage[node->type.element]);
+}
+
+/* The last node on the way that takes no more memory than the result would. */
+void fuse_find_neck(struct fuser *fuser, struct node *const *user, struct node *contraction)
+{
+    if (!may_have_tail(fuser, contraction))
+        return;
+    struct node *neck = NULL, *last = contraction;
+    struct type plain = contraction->type;
+    while (fuser->facts[last->id].users == 1 && !fuser->facts[last->id].required) {
+        struct node *next = user[last->id];
+        struct type type = next->type;
+        type.element = plain.element;
+        if (!op_is(next->op, CLASS_POINTWISE) || !element_is_float(next->type.element) || !type_equal(&type, &plain) ||
+            fuser->facts[next->id].pattern || fuser->facts[next->id].inside ||
+            !can_follow(fuser, next, contraction))
+            break;
+        last = next;
+        if (bytes_of(fuser, last) <= bytes_of(fuser, contraction))
+            neck = last;
+    }
+    if (!neck || !pass_may_rewrite(fuser->context))
+        return;
+    fuser->facts[contraction->id].neck = neck;
+    fuser->facts[neck->id].required = true;
+}
+
+/* ---- joining ---- */
+
+static bool is_total(const struct node *node, const struct node *neck)
+{
+    if (node->op != OP_sum || node->type.element != ELEMENT_F32 || reduction_kind(node) != REDUCTION_COLUMN ||
+        node->operands[0]->type.shape.rank != neck->type.shape.rank)
+        return false;
+    for (int i = 0; i < neck->type.shape.rank; i++)
+        if (node->operands[0]->type.shape.dimension[i] != neck->type.shape.dimension[i] ||
+            (neck->type.shape.dimension[i] != 1 && (node->attributes->axes >> i & 1) == (i == 1)))
+            return false;
+    return true;
+}
+
+bool fuse_joins_tail(const struct fuser *fuser, const struct node *node)
+{
+    int number = fuser->facts[node->id].group;
+    const struct group *group = number >= 0 ? &fuser->groups[number] : NULL;
+    const struct node *neck = group && group->tailed ? fuser->facts[group->tailed->id].neck : NULL;
+    if (!neck)
+        return false;
+    if (node == neck)
+        return group->nests == 0;
+    return group->nests == 1 && group->totals < TAIL_TOTALS && is_total(node, neck) && can_follow(fuser, node, neck);
+}
+
+/* A convolution whose neck joined it carries the neck's number; else its result is stored by itself. */
+void fuse_number_tails(struct fuser *fuser)
+{
+    for (ptrdiff_t i = 0; i < arrlen(fuser->groups); i++) {
+        struct node *contraction = fuser->groups[i].tailed;
+        if (contraction && fuser->groups[i].nests)
+            contraction->kernel = fuser->facts[contraction->id].neck->kernel;
+    }
+}
