@@ -185,6 +185,7 @@ struct variant {
     const struct convolution_tail *tail; /* NULL: none */
     const struct tile *tile;
     bool vector[2]; /* operand a and b of the product */
+    bool together;  /* not WEIGHT: four neighbouring columns of the product are one aligned pack of the result */
     bool split;
     int axes;
 };
@@ -218,6 +219,13 @@ static void set_vectors(struct variant *variant, const struct program_conv *conv
     variant->vector[1] = (conv->kind == PROGRAM_CONV_WEIGHT ? x : weight) && request->aligned[forward ? 1 : 0];
 }
 
+static void set_together(struct variant *variant, const struct program_conv *conv, const struct convolution_shape *shape)
+{
+    bool forward = conv->kind == PROGRAM_CONV;
+    variant->together = (forward ? shape->y_channel : shape->x_channel) == 1 &&
+                        ((forward ? shape->outputs : shape->inputs) & 3) == 0;
+}
+
 static const char *variant_name(const struct variant *variant, const struct program_conv *conv, struct arena *arena)
 {
     static const char *const letters[] = {"_bias", "_relu", "_add", "_sum", "_m2"};
@@ -230,6 +238,8 @@ static const char *variant_name(const struct variant *variant, const struct prog
     for (int i = 0; i < 2; i++)
         if (!variant->vector[i])
             text_add(&text, "_gather_%c", "ab"[i]);
+    if (!variant->together && conv->kind != PROGRAM_CONV_WEIGHT)
+        text_add(&text, "_apart");
     if (variant->split)
         text_add(&text, "_split");
     for (int i = 0; i < 5; i++)
@@ -295,12 +305,13 @@ static void set_text(struct convolution_kernel *kernel, const struct variant *va
         text_add(&body, "%s", tail->text);
     text_line(&body, "using namespace convolution;");
     text_line(&body,
-              "run<variant<%s, %s, %s, %s, %s, %u, %d, %d, %d, %d, %d, %d, %s, %s, %s>, %s>(buffers, arguments.shape, "
+              "run<variant<%s, %s, %s, %s, %s, %u, %d, %d, %d, %d, %d, %d, %s, %s, %s, %s>, %s>(buffers, arguments.shape, "
               "arguments);",
               kinds[conv->kind].kind, element_type(variant->element), element_type(of), element_type(variant->result),
               element_type(bias), conv->epilogue, tail ? tail->total_count : 0, variant->axes, tile->rows,
               tile->columns, tile->warps_down, tile->warps_across, variant->vector[0] ? "true" : "false",
-              variant->vector[1] ? "true" : "false", variant->split ? "true" : "false",
+              variant->vector[1] ? "true" : "false", variant->together && conv->kind != PROGRAM_CONV_WEIGHT ? "true" : "false",
+              variant->split ? "true" : "false",
               tail ? "tail" : "no_tail");
     kernel->fields = text_finish(&fields, arena);
     kernel->body = text_finish(&body, arena);
@@ -347,6 +358,7 @@ struct convolution_kernel convolution_kernel_make(const struct program_conv *con
     variant.tile = request->tile ? &tiles[request->tile - 1] : choose_tile(&product, step);
     variant.axes = conv->spatial == 3 ? 3 : 2;
     set_vectors(&variant, conv, shape, request);
+    set_together(&variant, conv, shape);
     shape->splits = split_count(variant.tile, &product, step);
     variant.split = shape->splits > 1;
     shape->row_tiles = ceiling(product.rows, variant.tile->rows);

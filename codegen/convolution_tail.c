@@ -2,15 +2,16 @@
  *
  * It is lowered as a generated kernel that loads the result. The loops are the template's: a thread has four
  * neighbouring channels of one place after the other. So of the lowered nest only the values are printed, and each load
- * is one of three: at the element's place, by its channel, or of a single number. The last two stand before the places.
- */
+ * is one of three: at the element's place, by its channel, or of a single number. The last two come before all places.
+ * Where an overflow began is looked for in a function of its own, which computes everything once more, a channel at a
+ * time: it is hardly ever called. */
 #include "codegen/convolution_tail.h"
 
 #include "codegen/print_cuda.h"
 
 #include <stb/stb_ds.h>
 
-enum { WIDTH = 4 };
+enum { WIDTH = 4, ROWS = 4 /* places whose loads are under way at a time */ };
 
 enum reach { REACH_ONE, REACH_CHANNEL, REACH_PLACE };
 
@@ -18,6 +19,7 @@ struct tail_printer {
     struct printer printer;
     const struct affine *place; /* of the element that is stored */
     int result;                 /* buffer of the convolution's result */
+    const struct item *items;   /* stb_ds array: all of the one nest, in order */
 };
 
 static enum reach reach_of(const struct tail_printer *printer, const struct value *value)
@@ -36,32 +38,38 @@ static const struct value *value_of(const struct tail_printer *printer, const st
     return item->kind == ITEM_VALUE ? &printer->printer.lowered->values[item->number] : NULL;
 }
 
-static bool is_vector_load(const struct value *value)
+/* Of the place's elements, the convolution's result excepted. */
+static bool waits_for_place(const struct tail_printer *printer, const struct value *value)
 {
-    return value->kind == VALUE_LOAD && value->vector;
+    return value && value->kind == VALUE_LOAD && value->buffer != printer->result &&
+           reach_of(printer, value) == REACH_PLACE;
 }
 
-/* The bodies of the one nest that is walked for each element, outermost first; a row's phases are its inner bodies. */
-static int list_bodies(const struct lowered *lowered, const struct item *bodies[BODY_COUNT + 2])
-{
-    const struct loop_nest *nest = &lowered->nests[0];
-    int count = 0;
-    bodies[count++] = lowered->items;
-    for (int i = BODY_NEST; i < BODY_INNER; i++)
-        bodies[count++] = nest->bodies[i];
-    for (ptrdiff_t i = 0; i < arrlen(nest->phases) && i < 2; i++)
-        bodies[count++] = nest->phases[i].items;
-    return count;
-}
-
-/* Values that wait for no place: loads of single numbers and by channel. */
 static bool is_kept(const struct tail_printer *printer, const struct value *value)
 {
-    return value->kind == VALUE_LOAD && reach_of(printer, value) != REACH_PLACE;
+    return value && value->kind == VALUE_LOAD && reach_of(printer, value) != REACH_PLACE;
 }
 
-/* Of the loads that are kept, or of the others. */
-static void print_pointers(struct tail_printer *printer, bool kept)
+/* Bodies of the nest that is walked for each element, outermost first. */
+static struct item *list_items(const struct lowered *lowered)
+{
+    const struct loop_nest *nest = &lowered->nests[0];
+    struct item *items = NULL;
+    for (int body = BODY_KERNEL; body < BODY_INNER; body++) {
+        const struct item *from = body == BODY_KERNEL ? lowered->items : nest->bodies[body];
+        for (ptrdiff_t i = 0; i < arrlen(from); i++)
+            arrput(items, from[i]);
+    }
+    for (ptrdiff_t phase = 0; phase < arrlen(nest->phases); phase++)
+        for (ptrdiff_t i = 0; i < arrlen(nest->phases[phase].items); i++)
+            arrput(items, nest->phases[phase].items[i]);
+    return items;
+}
+
+/* ---- loads ---- */
+
+/* Buffers by their numbers among the kernel's arguments: of the loads that are kept, of others, of both. */
+static void print_pointers(struct tail_printer *printer, bool kept, bool others)
 {
     struct printer *inner = &printer->printer;
     const struct lowered *lowered = inner->lowered;
@@ -69,122 +77,191 @@ static void print_pointers(struct tail_printer *printer, bool kept)
     for (int i = 0; i < arrlen(lowered->buffers); i++) {
         if (lowered->buffers[i].written || i == printer->result)
             continue;
-        bool wanted = !kept && i == lowered->overflow;
-        for (ptrdiff_t k = 0; k < arrlen(lowered->values) && !wanted; k++)
-            wanted = lowered->values[k].kind == VALUE_LOAD && lowered->values[k].buffer == i &&
-                     is_kept(printer, &lowered->values[k]) == kept;
+        bool wanted = kept && others && i == lowered->overflow;
+        for (ptrdiff_t k = 0; k < arrlen(lowered->values) && !wanted; k++) {
+            const struct value *value = &lowered->values[k];
+            wanted = value->kind == VALUE_LOAD && value->buffer == i && (is_kept(printer, value) ? kept : others);
+        }
         if (wanted)
             text_line(&inner->text, "char *const %s = given.buffer[%d];", print_buffer_name(inner, i), parameter);
         parameter++;
     }
 }
 
-static void declare_kept(struct tail_printer *printer, const struct item *items)
+/* Members for loads that are kept, or for those of a place; `vectors` counts the latter. */
+static int declare_loads(struct tail_printer *printer, bool kept)
 {
     struct printer *inner = &printer->printer;
-    for (ptrdiff_t i = 0; i < arrlen(items); i++) {
-        const struct value *value = value_of(printer, &items[i]);
-        if (!value || !is_kept(printer, value))
+    int count = 0;
+    for (ptrdiff_t i = 0; i < arrlen(printer->items); i++) {
+        const struct value *value = value_of(printer, &printer->items[i]);
+        if (!(kept ? is_kept(printer, value) : waits_for_place(printer, value)))
             continue;
-        const char *type = print_lane_type(inner, value->lane), *name = print_value_name(inner, items[i].number);
+        const char *type = print_lane_type(inner, value->lane), *name = print_value_name(inner, printer->items[i].number);
+        count++;
         if (value->vector)
             text_line(&inner->text, "%s %s_all[%d];", type, name, WIDTH);
         else
             text_line(&inner->text, "%s %s;", type, name);
     }
+    return count;
 }
 
-static void load_kept(struct tail_printer *printer, const struct item *items)
+static void print_loads(struct tail_printer *printer, bool kept)
 {
     struct printer *inner = &printer->printer;
-    for (ptrdiff_t i = 0; i < arrlen(items); i++) {
-        const struct value *value = value_of(printer, &items[i]);
-        if (!value || !is_kept(printer, value))
+    for (ptrdiff_t i = 0; i < arrlen(printer->items); i++) {
+        const struct value *value = value_of(printer, &printer->items[i]);
+        if (!(kept ? is_kept(printer, value) : waits_for_place(printer, value)))
             continue;
-        const char *name = print_value_name(inner, items[i].number);
+        const char *name = print_value_name(inner, printer->items[i].number);
         if (value->vector)
-            text_line(&inner->text, "load_%s(%s_all, %s, channel);", element_name(value->element), name,
-                      print_buffer_name(inner, value->buffer));
+            text_line(&inner->text, "load_%s(%s%s_all, %s, %s);", element_name(value->element), kept ? "" : "to.", name,
+                      print_buffer_name(inner, value->buffer), kept ? "channel" : "at");
         else
-            text_line(&inner->text, "%s = %s;", name, cuda_print_load(inner, items[i].number));
+            text_line(&inner->text, "%s = %s;", name, cuda_print_load(inner, printer->items[i].number));
     }
 }
 
-static void print_places(struct tail_printer *printer, const struct item *items)
+/* ---- values ---- */
+
+/* A load as the value of channel k: it stands in a member, or (`alone`) is loaded now. */
+static const char *print_load(struct tail_printer *printer, int number, bool alone)
 {
     struct printer *inner = &printer->printer;
-    for (ptrdiff_t i = 0; i < arrlen(items); i++) {
-        const struct value *value = value_of(printer, &items[i]);
-        if (!value || is_kept(printer, value))
-            continue;
-        const char *name = print_value_name(inner, items[i].number);
-        if (!value->vector)
-            cuda_print_value(inner, items[i].number);
-        if (!is_vector_load(value) || value->buffer == printer->result)
-            continue;
-        text_line(&inner->text, "%s %s_all[%d];", print_lane_type(inner, value->lane), name, WIDTH);
-        text_line(&inner->text, "load_%s(%s_all, %s, at);", element_name(value->element), name,
-                  print_buffer_name(inner, value->buffer));
+    const struct value *value = &inner->lowered->values[number];
+    if (value->buffer == printer->result)
+        return alone ? "before[k]" : "result[k]";
+    enum reach reach = reach_of(printer, value);
+    if (alone)
+        return arena_printf(inner->arena, "load_%s(%s, %s + k)", element_name(value->element),
+                            print_buffer_name(inner, value->buffer), reach == REACH_PLACE ? "at" : "channel");
+    return arena_printf(inner->arena, "%s%s_all[k]", reach == REACH_PLACE ? "from." : "",
+                        print_value_name(inner, number));
+}
+
+static void print_value(struct tail_printer *printer, int number, bool alone)
+{
+    struct printer *inner = &printer->printer;
+    const struct value *value = &inner->lowered->values[number];
+    if (value->kind == VALUE_LOAD && value->vector)
+        text_line(&inner->text, "const %s %s = %s;", print_lane_type(inner, value->lane),
+                  print_value_name(inner, number), print_load(printer, number, alone));
+    else if (!is_kept(printer, value))
+        cuda_print_value(inner, number);
+}
+
+/* What the watch looks at first: is something not finite? */
+static void print_triggers(struct tail_printer *printer, int number)
+{
+    struct printer *inner = &printer->printer;
+    const struct watch *watch = &inner->lowered->watches[number];
+    for (ptrdiff_t i = 0; i < arrlen(watch->triggers); i++) {
+        bool check = inner->lowered->values[watch->triggers[i]].lane == LANE_MASK;
+        text_line(&inner->text, "odd |= %s(%s);", check ? "mask_not" : "nonfinite",
+                  print_value_name(inner, watch->triggers[i]));
     }
 }
 
 static void print_item(struct tail_printer *printer, const struct item *item)
 {
     struct printer *inner = &printer->printer;
-    const struct value *value = value_of(printer, item);
-    if (value && is_vector_load(value)) {
-        const char *name = print_value_name(inner, item->number);
-        bool result = value->buffer == printer->result;
-        text_line(&inner->text, "const %s %s = %s%s[k];", print_lane_type(inner, value->lane), name,
-                  result ? "result" : name, result ? "" : "_all");
-    } else if (value && value->vector) {
-        cuda_print_value(inner, item->number);
-    } else if (item->kind == ITEM_STORE) {
-        text_line(&inner->text, "result[k] = %s;",
-                  print_value_name(inner, inner->lowered->stores[item->number].value));
-    } else if (item->kind == ITEM_STEP) {
+    const struct lowered *lowered = inner->lowered;
+    if (item->kind == ITEM_VALUE)
+        print_value(printer, item->number, false);
+    else if (item->kind == ITEM_STORE)
+        text_line(&inner->text, "result[k] = %s;", print_value_name(inner, lowered->stores[item->number].value));
+    else if (item->kind == ITEM_STEP)
         text_line(&inner->text, "totals[%d][k] += %s;", item->number,
-                  print_value_name(inner, inner->lowered->reductions[item->number].value));
-    } else if (item->kind == ITEM_WATCH) {
-        print_watch_open(inner, item->number);
-        print_watch_close(inner, item->number);
+                  print_value_name(inner, lowered->reductions[item->number].value));
+    else if (item->kind == ITEM_WATCH)
+        print_triggers(printer, item->number);
+}
+
+/* ---- functions ---- */
+
+static void print_constructor(struct tail_printer *printer)
+{
+    struct text *text = &printer->printer.text;
+    text_line(text, "decltype(arguments) &given;");
+    declare_loads(printer, true);
+    text_open(text, "__device__ tail(decltype(arguments) &all, int channel) : given(all)");
+    print_pointers(printer, true, false);
+    print_loads(printer, true);
+    text_close(text);
+}
+
+static void print_places(struct tail_printer *printer)
+{
+    struct text *text = &printer->printer.text;
+    text_open(text, "struct loads");
+    int count = declare_loads(printer, false);
+    text->indent--;
+    text_line(text, "};");
+    text_line(text, "enum { ROWS = %d };", count ? ROWS : 1);
+    text_open(text, "__device__ void load(loads &to, long long at) const");
+    print_pointers(printer, false, true);
+    print_loads(printer, false);
+    text_close(text);
+}
+
+static void print_computation(struct tail_printer *printer)
+{
+    struct text *text = &printer->printer.text;
+    text_open(text, "__device__ bool operator()(float(&result)[%d], const loads &from, float(*totals)[%d]) const", WIDTH,
+              WIDTH);
+    text_line(text, "int odd = 0;");
+    text_add(text, "#pragma unroll\n");
+    text_open(text, "for (int k = 0; k < %d; k++)", WIDTH);
+    for (ptrdiff_t i = 0; i < arrlen(printer->items); i++)
+        print_item(printer, &printer->items[i]);
+    text_close(text);
+    text_line(text, "return odd;");
+    text_close(text);
+}
+
+static void print_watch(struct tail_printer *printer)
+{
+    struct printer *inner = &printer->printer;
+    struct text *text = &inner->text;
+    text_open(text, "__device__ void tell(const float *before, int channel, long long at) const");
+    if (arrlen(inner->lowered->watches)) {
+        print_pointers(printer, true, true);
+        text_add(text, "#pragma unroll 1\n");
+        text_open(text, "for (int k = 0; k < %d; k++)", WIDTH);
+        for (ptrdiff_t i = 0; i < arrlen(printer->items); i++) {
+            const struct item *item = &printer->items[i];
+            if (item->kind == ITEM_VALUE)
+                print_value(printer, item->number, true);
+            if (item->kind != ITEM_WATCH)
+                continue;
+            print_watch_open(inner, item->number);
+            print_watch_close(inner, item->number);
+        }
+        text_close(text);
     }
+    text_close(text);
 }
 
 static const char *print_tail(const struct lowered *lowered, const struct node *convolution, struct arena *arena)
 {
-    struct tail_printer printer = {.printer = {.lowered = lowered, .arena = arena, .scalar = true}};
+    struct tail_printer printer = {
+        .printer = {.lowered = lowered, .arena = arena, .scalar = true, .structural = true, .nest = &lowered->nests[0]},
+        .place = lowered->stores[0].index};
     struct text *text = &printer.printer.text;
-    const struct item *bodies[BODY_COUNT + 2];
-    int count = list_bodies(lowered, bodies);
-    printer.printer.nest = &lowered->nests[0];
-    printer.place = lowered->stores[0].index;
+    struct item *items = list_items(lowered);
+    printer.items = items;
     while (lowered->buffers[printer.result].node != convolution)
         printer.result++;
     text->indent = 1;
     text_open(text, "struct tail");
-    text_line(text, "decltype(arguments) &given;");
-    for (int i = 0; i < count; i++)
-        declare_kept(&printer, bodies[i]);
-    text_open(text, "__device__ tail(decltype(arguments) &all, int channel) : given(all)");
-    print_pointers(&printer, true);
-    for (int i = 0; i < count; i++)
-        load_kept(&printer, bodies[i]);
-    text_close(text);
-    text_open(text, "__device__ void operator()(float(&result)[%d], long long at, float(*totals)[%d]) const", WIDTH,
-              WIDTH);
-    print_pointers(&printer, false);
-    for (int i = 0; i < count; i++)
-        print_places(&printer, bodies[i]);
-    text_add(text, "#pragma unroll\n");
-    text_open(text, "for (int k = 0; k < %d; k++)", WIDTH);
-    for (int i = 0; i < count; i++)
-        for (ptrdiff_t k = 0; k < arrlen(bodies[i]); k++)
-            print_item(&printer, &bodies[i][k]);
-    text_close(text);
-    text_close(text);
+    print_constructor(&printer);
+    print_places(&printer);
+    print_computation(&printer);
+    print_watch(&printer);
     text->indent--;
     text_line(text, "};");
+    arrfree(items);
     return text_finish(text, arena);
 }
 

@@ -19,6 +19,7 @@ struct printer {
     const struct cuda_pick *picks;   /* CUDA: what is not the same for all tasks that are printed as one now */
     int phase;                       /* CUDA: of the nest, now printed */
     bool *fixed_value, *fixed_index; /* CUDA: by number: stands before the loop over the rows now printed */
+    bool structural;                 /* names tell operations, not nodes: what computes alike has one text */
     bool packed;                     /* CUDA: the vector variable stands for the first of several neighbours */
 };
 

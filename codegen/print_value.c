@@ -18,12 +18,18 @@ const char *print_lane_type(const struct printer *printer, enum lane_kind lane)
 const char *print_value_name(struct printer *printer, int value)
 {
     const struct node *node = printer->lowered->values[value].node;
+    if (printer->structural && node)
+        return arena_printf(printer->arena, "%s_%d",
+                            printer->lowered->values[value].kind == VALUE_LOAD ? "loaded" : op_info(node->op)->name,
+                            value);
     return arena_printf(printer->arena, "%s_%d", node ? text_identifier(node, printer->arena) : "mask", value);
 }
 
 const char *print_buffer_name(struct printer *printer, int buffer)
 {
     const struct node *node = printer->lowered->buffers[buffer].node;
+    if (printer->structural)
+        return arena_printf(printer->arena, "b%d", buffer);
     return arena_printf(printer->arena, "%s_b%d", text_identifier(node, printer->arena), buffer);
 }
 

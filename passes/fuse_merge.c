@@ -2,6 +2,7 @@
 #include "passes/fuse.h"
 
 #include <stb/stb_ds.h>
+#include <string.h>
 
 enum { LATER_MAX = 3 }; /* levels by which sums may wait */
 
@@ -98,11 +99,14 @@ static bool is_brief(const struct fuser *fuser, const struct group *group)
 }
 
 /* A GPU's small kernels join any other kernel of their level: there its blocks run beside the other's. A target that
- * runs kernels by strips gains nothing: they would run one after the other, and what is no strip would stop one. */
+ * runs kernels by strips gains nothing: they would run one after the other, and what is no strip would stop one. Nor
+ * does init, which runs once: kernels of one initialisation are alike as long as they are alone, and are compiled once.
+ */
 void fuse_beside(struct fuser *fuser)
 {
     struct at_level *latest = NULL;
-    if (fuser->context->target->language != LANGUAGE_CUDA)
+    bool once = strcmp(fuser->graph->name, "init") == 0;
+    if (fuser->context->target->language != LANGUAGE_CUDA || once)
         return;
     for (int i = 0; i < arrlen(fuser->groups); i++) {
         const struct group *group = &fuser->groups[i];

@@ -73,7 +73,7 @@ struct buffers {
 /* ---- variants ---- */
 
 template <int kind_, class element_, class of_, class result_, class bias_, int epilogue_, int totals, int axes_, int m,
-          int n, int warps_m, int warps_n, bool vector_a, bool vector_b, bool split_>
+          int n, int warps_m, int warps_n, bool vector_a, bool vector_b, bool together_, bool split_>
 struct variant {
     typedef element_ element;
     typedef of_ of; /* what a tail starts from; the result without one */
@@ -82,6 +82,7 @@ struct variant {
     static constexpr int kind = kind_, epilogue = epilogue_, axes = axes_, M = m, N = n;
     static constexpr int TOTALS = totals, KEPT = totals + ((epilogue & STATISTICS) != 0); /* sums over rows */
     static constexpr bool VECTOR_A = vector_a, VECTOR_B = vector_b, split = split_;
+    static constexpr bool together = together_; /* not WEIGHT: four neighbouring columns are one aligned pack of the result */
     static constexpr int WARPS_N = warps_n, THREADS = 32 * warps_m * warps_n, STAGES = 3;
     static constexpr int WARP_M = m / warps_m, WARP_N = n / warps_n;
     static constexpr int CHUNK = 16 / sizeof(element), K = 64 / sizeof(element);

@@ -141,11 +141,17 @@ struct columns {
     bool together; /* they are one aligned pack in every row */
 };
 
-template <class V> __device__ inline columns columns_of(const work<V> &w, const shape &s, int column)
+template <class V> __device__ inline int columns_left(const work<V> &w, const shape &s)
+{
+    int total = (int)(V::kind == FORWARD ? s.outputs : V::kind == DATA ? s.inputs : w.depth);
+    return max(0, min(4, total - w.column_tile * V::N - quads<V>().column));
+}
+
+template <class V> __device__ inline columns columns_of(const work<V> &w, const shape &s)
 {
     columns c;
-    int total = (int)(V::kind == FORWARD ? s.outputs : V::kind == DATA ? s.inputs : w.depth);
-    c.count = max(0, min(4, total - column));
+    int column = w.column_tile * V::N + quads<V>().column;
+    c.count = columns_left(w, s);
     for (int i = 0; i < 4; i++) {
         int own = column + i;
         if constexpr (V::kind == FORWARD)
@@ -157,17 +163,15 @@ template <class V> __device__ inline columns columns_of(const work<V> &w, const 
             c.offset[i] = tap * s.weight_tap + (own - tap * (int)s.inputs) * s.weight_input;
         }
     }
-    long long steps = V::kind == FORWARD ? s.outputs | s.y_place | s.y_image
-                      : V::kind == DATA  ? s.inputs | s.x_place | s.x_image
-                                         : s.inputs | s.weight_tap | s.weight_output;
-    c.together = (steps & 3) == 0 && c.offset[1] == c.offset[0] + 1;
+    long long steps = s.inputs | s.weight_tap | s.weight_output;
+    c.together = V::kind == WEIGHT ? (steps & 3) == 0 && c.offset[1] == c.offset[0] + 1 && c.count == 4 : V::together;
     return c;
 }
 
 template <class V, class T>
 __device__ inline void load_four(float (&to)[4], const T *from, const columns &c, long long row)
 {
-    if (c.together && c.count == 4) {
+    if (c.together) {
         pack<T, 4> all = *(const pack<T, 4> *)(from + row + c.offset[0]);
         for (int i = 0; i < 4; i++)
             to[i] = widen(all.at[i]);
@@ -184,7 +188,7 @@ template <class V> __device__ inline void store_four(float (&values)[4], void *r
     pack<element, 4> all;
     for (int i = 0; i < 4; i++)
         round_to(all.at[i], values[i]);
-    if (c.together && c.count == 4)
+    if (c.together)
         *(pack<element, 4> *)(to + c.offset[0]) = all;
     else
         for (int i = 0; i < 4; i++)
@@ -203,6 +207,7 @@ template <class V> __device__ inline void add_rows(float (&values)[4], shared_me
     __syncthreads();
     for (int i = 0; i < 4; i++)
         values[i] = 0;
+#pragma unroll 1
     for (int row = 0; row < own.ROWS; row++) {
         pack<float, 4> part = all[row * own.COLUMNS + own.column / 4];
         for (int i = 0; i < 4; i++)
@@ -229,6 +234,7 @@ __device__ inline void record_statistics(float (&sums)[statistics<V>::SUMS][4], 
     }
     if constexpr (V::epilogue & STATISTICS) {
         float m2[4] = {0, 0, 0, 0};
+#pragma unroll 1
         for (int row = own.row; row < rows; row += own.ROWS)
 #pragma unroll
             for (int i = 0; i < 4; i++) {
@@ -254,11 +260,11 @@ template <class V>
 __device__ inline void store_channels(float *to, const float (&values)[4], const work<V> &w, const shape &s)
 {
     quads<V> own;
-    columns c = columns_of(w, s, w.column_tile * V::N + own.column);
+    int count = own.row == 0 ? columns_left(w, s) : 0;
     to += channel_of<V>(w, s);
 #pragma unroll
     for (int i = 0; i < 4; i++)
-        if (own.row == 0 && i < c.count)
+        if (i < count)
             to[i] = values[i];
 }
 
@@ -297,7 +303,7 @@ __device__ inline void merge_statistics(const work<V> &w, const buffers &b, cons
         return;
     quads<V> own;
     const float4 *records = all.records(w, b, s);
-#pragma unroll
+#pragma unroll 1
     for (int j = 0; j < V::KEPT; j++) {
         float sums[4] = {0, 0, 0, 0};
         for (int tile = own.row; tile < all.tiles; tile += own.ROWS) {
@@ -317,16 +323,64 @@ __device__ inline void merge_statistics(const work<V> &w, const buffers &b, cons
 }
 
 /* What is computed behind a convolution without a tail: nothing. A tail is made from the kernel's arguments for the
- * first of a thread's four channels. It changes four results to what is stored; their place in memory and the thread's
- * totals come with them. */
+ * first of a thread's four channels. It loads what belongs to a place, and changes four results to what is stored, with
+ * the thread's totals; true where something is not finite. `tell` then finds out what. */
 struct no_tail {
+    struct loads {
+    };
+    enum { ROWS = 1 }; /* places whose loads are under way at a time */
     template <class G> __device__ no_tail(const G &, int)
     {
     }
-    __device__ void operator()(float (&)[4], long long, float (*)[4]) const
+    __device__ void load(loads &, long long) const
+    {
+    }
+    __device__ bool operator()(float (&)[4], const loads &, float (*)[4]) const
+    {
+        return false;
+    }
+    __device__ void tell(const float *, int, long long) const
     {
     }
 };
+
+/* Bias, relu and addend, and the rounding to what a tail starts from. */
+template <class V>
+__device__ inline void append(float (&values)[4], const float (&bias)[4], const buffers &b, const columns &c,
+                              long long offset)
+{
+    float addend[4];
+    if constexpr (V::epilogue & ADD)
+        load_four<V>(addend, (const typename V::result *)b.addend, c, offset);
+    for (int i = 0; i < 4; i++) {
+        float &value = values[i];
+        if constexpr (V::epilogue & BIAS)
+            value += bias[i];
+        if constexpr (V::epilogue & RELU)
+            value = value < 0 ? 0 : value;
+        if constexpr (V::epilogue & ADD)
+            value += addend[i];
+        typename V::of rounded;
+        round_to(rounded, value);
+        value = widen(rounded);
+    }
+}
+
+/* Of the places that a thread has at a time, from the sums as they are staged. */
+template <class V, class T>
+__device__ inline void tell_odd(const T &tail, pack<float, 4> *at, int first, int channel, const float (&bias)[4],
+                                const buffers &b, const columns &c, const shared_memory<V> &shared)
+{
+    constexpr int rows = quads<V>::ROWS;
+#pragma unroll 1
+    for (int row = first; row < min(first + T::ROWS * rows, (int)V::M); row += rows) {
+        if (shared.row_offset[row] < 0)
+            break;
+        append<V>(at->at, bias, b, c, shared.row_offset[row]);
+        tail.tell(at->at, channel, shared.row_offset[row] + c.offset[0]);
+        at += rows * V::PITCH / 4;
+    }
+}
 
 template <class V, class T, class G>
 __device__ inline void store_results(const work<V> &w, const buffers &b, const shape &s, shared_memory<V> &shared,
@@ -338,7 +392,7 @@ __device__ inline void store_results(const work<V> &w, const buffers &b, const s
         shared.row_offset[row] = row_place(w, s, w.row_tile * V::M + row);
     __syncthreads();
     quads<V> own;
-    columns c = columns_of(w, s, w.column_tile * V::N + own.column);
+    columns c = columns_of(w, s);
     float bias[4] = {0, 0, 0, 0}, totals[statistics<V>::SUMS][4] = {};
     if constexpr (V::epilogue & BIAS) {
         const typename V::bias *from = (const typename V::bias *)b.bias;
@@ -347,35 +401,37 @@ __device__ inline void store_results(const work<V> &w, const buffers &b, const s
         for (int i = 0; i < 4; i++)
             bias[i] = i < c.count ? widen(from[w.column_tile * V::N + own.column + i]) : 0;
     }
-    const T tail(given, c.count > 0 ? channel_of<V>(w, s) : 0);
-    for (int row = own.row; row < V::M && c.count > 0; row += own.ROWS) {
-        long long offset = shared.row_offset[row];
-        if (offset < 0)
-            break;
-        pack<float, 4> *at = (pack<float, 4> *)(staged + row * V::PITCH + own.column);
-        pack<float, 4> values = *at;
-        float addend[4];
-        if constexpr (V::epilogue & ADD)
-            load_four<V>(addend, (const typename V::result *)b.addend, c, offset);
-        for (int i = 0; i < 4; i++) {
-            float &value = values.at[i];
-            if constexpr (V::epilogue & BIAS)
-                value += bias[i];
-            if constexpr (V::epilogue & RELU)
-                value = value < 0 ? 0 : value;
-            if constexpr (V::epilogue & ADD)
-                value += addend[i];
-            typename V::of rounded;
-            round_to(rounded, value);
-            value = widen(rounded);
+    int channel = c.count > 0 ? channel_of<V>(w, s) : 0;
+    const T tail(given, channel);
+    for (int first = own.row; first < V::M && c.count > 0; first += T::ROWS * own.ROWS) {
+        long long offset[T::ROWS];
+        typename T::loads loads[T::ROWS];
+        pack<float, 4> results[T::ROWS], *const at = (pack<float, 4> *)(staged + first * V::PITCH + own.column);
+        constexpr int pitch = own.ROWS * V::PITCH / 4;
+        bool odd = false;
+#pragma unroll
+        for (int j = 0; j < T::ROWS; j++) {
+            offset[j] = first + j * own.ROWS < V::M ? shared.row_offset[first + j * own.ROWS] : -1;
+            if (offset[j] >= 0)
+                tail.load(loads[j], offset[j] + c.offset[0]);
         }
-        tail(values.at, offset + c.offset[0], totals);
-        store_four<V>(values.at, b.result, c, offset);
-        if constexpr (V::epilogue & STATISTICS) {
-            *at = values;
-            for (int i = 0; i < 4; i++)
-                totals[V::TOTALS][i] += values.at[i];
+#pragma unroll
+        for (int j = 0; j < T::ROWS; j++) {
+            if (offset[j] < 0)
+                break;
+            results[j] = at[j * pitch];
+            append<V>(results[j].at, bias, b, c, offset[j]);
+            odd |= tail(results[j].at, loads[j], totals);
+            store_four<V>(results[j].at, b.result, c, offset[j]);
+            for (int i = 0; i < 4 && (V::epilogue & STATISTICS); i++)
+                totals[V::TOTALS][i] += results[j].at[i];
         }
+        if (odd)
+            tell_odd<V>(tail, at, first, channel, bias, b, c, shared);
+#pragma unroll
+        for (int j = 0; j < T::ROWS && (V::epilogue & M2); j++)
+            if (offset[j] >= 0)
+                at[j * pitch] = results[j];
     }
     if constexpr (V::KEPT > 0) {
         record_statistics(totals, w, b, s, shared);
