@@ -228,7 +228,6 @@ static void set_together(struct variant *variant, const struct program_conv *con
 
 static const char *variant_name(const struct variant *variant, const struct program_conv *conv, struct arena *arena)
 {
-    static const char *const letters[] = {"_bias", "_relu", "_add", "_sum", "_m2"};
     struct text text = {0};
     text_add(&text, "%s%s_%s", kinds[conv->kind].name, variant->axes == 3 ? "_3d" : "",
              program_element_name(variant->element));
@@ -242,21 +241,16 @@ static const char *variant_name(const struct variant *variant, const struct prog
         text_add(&text, "_apart");
     if (variant->split)
         text_add(&text, "_split");
-    for (int i = 0; i < 5; i++)
-        if (conv->epilogue >> i & 1)
-            text_add(&text, "%s", letters[i]);
-    if (conv->epilogue & PROGRAM_EPILOGUE_BIAS && conv->bias != PROGRAM_F32)
-        text_add(&text, "_%s", program_element_name(conv->bias));
+    if (conv->epilogue & PROGRAM_EPILOGUE_SUM)
+        text_add(&text, "_sum");
+    if (conv->epilogue & PROGRAM_EPILOGUE_M2)
+        text_add(&text, "_m2");
     if (variant->tail)
         text_add(&text, "_tail");
     return text_finish(&text, arena);
 }
 
-/* One buffer of the step: its place in the template's struct buffers and its C type. */
-struct slot {
-    const char *name, *type;
-};
-
+/* A buffer of the step: its place in the template's struct buffers and its C type. */
 static void add_slot(struct text *fields, struct text *body, const char *type, const char *name)
 {
     text_line(fields, "%s *%s;", type, name);
@@ -267,15 +261,14 @@ static void add_slot(struct text *fields, struct text *body, const char *type, c
 static void add_slots(struct text *fields, struct text *body, const struct convolution_kernel *kernel,
                       const struct variant *variant, const struct program_conv *conv)
 {
-    static const struct slot appended[] = {
-        {"bias", "const void"}, {NULL, NULL}, {"addend", "const void"}, {"sum", "float"}, {"m2", "float"}};
     bool forward = conv->kind == PROGRAM_CONV;
     add_slot(fields, body, "const void", forward ? "a" : "b");
     add_slot(fields, body, "const void", forward ? "b" : "a");
     add_slot(fields, body, "void", "result");
-    for (size_t i = 0; i < sizeof appended / sizeof *appended; i++)
-        if (appended[i].name && conv->epilogue >> i & 1)
-            add_slot(fields, body, appended[i].type, appended[i].name);
+    if (conv->epilogue & PROGRAM_EPILOGUE_SUM)
+        add_slot(fields, body, "float", "sum");
+    if (conv->epilogue & PROGRAM_EPILOGUE_M2)
+        add_slot(fields, body, "float", "m2");
     for (int i = 0; variant->tail && i < variant->tail->total_count; i++) {
         text_line(fields, "float *total%d;", i);
         text_line(body, "buffers.total[%d] = arguments.total%d;", i, i);
@@ -293,7 +286,6 @@ static void set_text(struct convolution_kernel *kernel, const struct variant *va
 {
     const struct tile *tile = variant->tile;
     const struct convolution_tail *tail = variant->tail;
-    enum program_element bias = conv->epilogue & PROGRAM_EPILOGUE_BIAS ? conv->bias : PROGRAM_F32;
     enum program_element of = tail ? (enum program_element)tail->of : variant->result;
     struct text fields = {.indent = 1}, body = {.indent = 1};
     text_line(&body, "convolution::buffers buffers = {};");
@@ -305,10 +297,10 @@ static void set_text(struct convolution_kernel *kernel, const struct variant *va
         text_add(&body, "%s", tail->text);
     text_line(&body, "using namespace convolution;");
     text_line(&body,
-              "run<variant<%s, %s, %s, %s, %s, %u, %d, %d, %d, %d, %d, %d, %s, %s, %s, %s>, %s>(buffers, arguments.shape, "
+              "run<variant<%s, %s, %s, %s, %u, %d, %d, %d, %d, %d, %d, %s, %s, %s, %s>, %s>(buffers, arguments.shape, "
               "arguments);",
               kinds[conv->kind].kind, element_type(variant->element), element_type(of), element_type(variant->result),
-              element_type(bias), conv->epilogue, tail ? tail->total_count : 0, variant->axes, tile->rows,
+              conv->epilogue, tail ? tail->total_count : 0, variant->axes, tile->rows,
               tile->columns, tile->warps_down, tile->warps_across, variant->vector[0] ? "true" : "false",
               variant->vector[1] ? "true" : "false", variant->together && conv->kind != PROGRAM_CONV_WEIGHT ? "true" : "false",
               variant->split ? "true" : "false",
@@ -340,6 +332,8 @@ struct convolution_kernel convolution_kernel_make(const struct program_conv *con
                                                   const struct convolution_request *request, struct arena *arena)
 {
     struct convolution_kernel kernel = {0};
+    if (conv->epilogue & ~(unsigned)(PROGRAM_EPILOGUE_SUM | PROGRAM_EPILOGUE_M2))
+        castor_bug("a convolution on a GPU appends by its tail");
     struct convolution_shape *shape = &kernel.shape;
     shape->groups = conv->groups;
     shape->images = conv->n;

@@ -19,6 +19,7 @@ struct tail_printer {
     struct printer printer;
     const struct affine *place; /* of the element that is stored */
     int result;                 /* buffer of the convolution's result */
+    bool together;              /* a thread has all of its four channels, in one aligned pack */
     const struct item *items;   /* stb_ds array: all of the one nest, in order */
 };
 
@@ -107,6 +108,17 @@ static int declare_loads(struct tail_printer *printer, bool kept)
     return count;
 }
 
+/* Of the channels that there are. */
+static void print_guarded(struct tail_printer *printer, const struct value *value, const char *name, bool kept)
+{
+    struct printer *inner = &printer->printer;
+    text_add(&inner->text, "#pragma unroll\n");
+    text_open(&inner->text, "for (int k = 0; k < %d; k++)", WIDTH);
+    text_line(&inner->text, "%s%s_all[k] = k < count ? load_%s(%s, %s + k) : 0;", kept ? "" : "to.", name,
+              element_name(value->element), print_buffer_name(inner, value->buffer), kept ? "channel" : "at");
+    text_close(&inner->text);
+}
+
 static void print_loads(struct tail_printer *printer, bool kept)
 {
     struct printer *inner = &printer->printer;
@@ -115,11 +127,13 @@ static void print_loads(struct tail_printer *printer, bool kept)
         if (!(kept ? is_kept(printer, value) : waits_for_place(printer, value)))
             continue;
         const char *name = print_value_name(inner, printer->items[i].number);
-        if (value->vector)
+        if (!value->vector)
+            text_line(&inner->text, "%s = %s;", name, cuda_print_load(inner, printer->items[i].number));
+        else if (printer->together)
             text_line(&inner->text, "load_%s(%s%s_all, %s, %s);", element_name(value->element), kept ? "" : "to.", name,
                       print_buffer_name(inner, value->buffer), kept ? "channel" : "at");
         else
-            text_line(&inner->text, "%s = %s;", name, cuda_print_load(inner, printer->items[i].number));
+            print_guarded(printer, value, name, kept);
     }
 }
 
@@ -158,8 +172,8 @@ static void print_triggers(struct tail_printer *printer, int number)
     const struct watch *watch = &inner->lowered->watches[number];
     for (ptrdiff_t i = 0; i < arrlen(watch->triggers); i++) {
         bool check = inner->lowered->values[watch->triggers[i]].lane == LANE_MASK;
-        text_line(&inner->text, "odd |= %s(%s);", check ? "mask_not" : "nonfinite",
-                  print_value_name(inner, watch->triggers[i]));
+        text_line(&inner->text, "odd |= %s(%s)%s;", check ? "mask_not" : "nonfinite",
+                  print_value_name(inner, watch->triggers[i]), printer->together ? "" : " && k < count");
     }
 }
 
@@ -184,8 +198,9 @@ static void print_constructor(struct tail_printer *printer)
 {
     struct text *text = &printer->printer.text;
     text_line(text, "decltype(arguments) &given;");
+    text_line(text, "const int count;");
     declare_loads(printer, true);
-    text_open(text, "__device__ tail(decltype(arguments) &all, int channel) : given(all)");
+    text_open(text, "__device__ tail(decltype(arguments) &all, int channel, int channels) : given(all), count(channels)");
     print_pointers(printer, true, false);
     print_loads(printer, true);
     text_close(text);
@@ -228,7 +243,7 @@ static void print_watch(struct tail_printer *printer)
     if (arrlen(inner->lowered->watches)) {
         print_pointers(printer, true, true);
         text_add(text, "#pragma unroll 1\n");
-        text_open(text, "for (int k = 0; k < %d; k++)", WIDTH);
+        text_open(text, "for (int k = 0; k < count; k++)");
         for (ptrdiff_t i = 0; i < arrlen(printer->items); i++) {
             const struct item *item = &printer->items[i];
             if (item->kind == ITEM_VALUE)
@@ -243,11 +258,18 @@ static void print_watch(struct tail_printer *printer)
     text_close(text);
 }
 
+/* Groups of channels come in whole packs. */
+static bool comes_together(const struct node *convolution)
+{
+    return convolution->type.shape.dimension[1] / convolution->attributes->groups % WIDTH == 0;
+}
+
 static const char *print_tail(const struct lowered *lowered, const struct node *convolution, struct arena *arena)
 {
     struct tail_printer printer = {
         .printer = {.lowered = lowered, .arena = arena, .scalar = true, .structural = true, .nest = &lowered->nests[0]},
-        .place = lowered->stores[0].index};
+        .place = lowered->stores[0].index,
+        .together = comes_together(convolution)};
     struct text *text = &printer.printer.text;
     struct item *items = list_items(lowered);
     printer.items = items;

@@ -31,6 +31,7 @@ struct fact {
     bool chained;             /* appended to a contraction, or the contraction itself, not the last */
     struct node *contraction; /* the last of a chain: what it is appended to */
     bool has_sum, has_m2;     /* of the last of a chain: its contraction takes these statistics of it */
+    bool summed, used_wide;   /* by users: sums over the channels' places, or what only those need; other pointwise ones */
     struct node *neck;        /* of a convolution: what it can store in place of its result (fuse_tail.c) */
     bool stored;
     bool put_out;            /* a contraction's result in the body of a loop that is an output as it is stored */
@@ -82,8 +83,9 @@ void fuse_find_patterns(struct fuser *fuser);
 void fuse_place_pattern(struct fuser *fuser, struct node *node);
 int fuse_new_group(struct fuser *fuser, int level, bool library);
 
-/* Tails of convolutions (fuse_tail.c): what can be stored in place of the result, `user` being the last user by node
- * id; whether a node that is placed belongs to the tail in the group that it needs; kernel numbers. */
+/* Tails of convolutions (fuse_tail.c): who uses each value; what can be stored in place of the result, `user` being the
+ * last user by node id; whether a node that is placed belongs to the tail in the group that it needs; kernel numbers. */
+void fuse_note_uses(struct fuser *fuser);
 void fuse_find_neck(struct fuser *fuser, struct node *const *user, struct node *contraction);
 bool fuse_joins_tail(const struct fuser *fuser, const struct node *node);
 void fuse_number_tails(struct fuser *fuser);

@@ -216,6 +216,7 @@ void fuse_require(struct fuser *fuser)
         require_operands(fuser, node);
     }
     join_concats(fuser);
+    fuse_note_uses(fuser);
     for (ptrdiff_t i = 0; i < count; i++) {
         struct node *node = fuser->graph->nodes[i];
         if (of_pattern(fuser, node))

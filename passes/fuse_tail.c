@@ -7,13 +7,13 @@
  * before them; and the gradient that conv_data gives is added to its like, masked by relu, stored once, and summed
  * twice for the batch normalisation before it. */
 #include "passes/fuse.h"
+#include "passes/memory.h"
 
 #include <stb/stb_ds.h>
 
 enum {
     TAIL_NODES = 96, /* of what one node of a tail is computed from */
-    TAIL_TOTALS = 4, /* as in templates/convolution.cu */
-    TAIL_WIDTH = 4   /* neighbours that a thread of the kernel takes at a time */
+    TAIL_TOTALS = 4  /* as in templates/convolution.cu */
 };
 
 /* ---- what a tail can be made of ---- */
@@ -107,7 +107,7 @@ static bool can_follow(const struct fuser *fuser, const struct node *node, const
 
 /* ---- the neck ---- */
 
-/* Channels lie innermost, in whole groups of neighbours. */
+/* Channels lie innermost. */
 static bool may_have_tail(const struct fuser *fuser, const struct node *contraction)
 {
     const struct type *type = &contraction->type;
@@ -116,14 +116,63 @@ static bool may_have_tail(const struct fuser *fuser, const struct node *contract
         if (type->shape.dimension[type->order[i]] != 1)
             last = type->order[i];
     return (fuser->context->target->epilogues & EPILOGUE_TAIL) &&
-           (contraction->op == OP_conv || contraction->op == OP_conv_data) && last == 1 &&
-           type->shape.dimension[1] / contraction->attributes->groups % TAIL_WIDTH == 0 &&
-           !fuser->facts[contraction->id].required;
+           (contraction->op == OP_conv || contraction->op == OP_conv_data) && last == 1 && !fuser->facts[contraction->id].required;
 }
 
 static size_t bytes_of(const struct fuser *fuser, const struct node *node)
 {
     return element_bytes(fuser->context->target->storage[node->type.element]);
+}
+
+void fuse_note_uses(struct fuser *fuser)
+{
+    for (ptrdiff_t i = arrlen(fuser->graph->nodes) - 1; i >= 0; i--) {
+        const struct node *node = fuser->graph->nodes[i];
+        const struct fact *own = &fuser->facts[i];
+        bool pointwise = op_is(node->op, CLASS_POINTWISE);
+        bool sums = node->op == OP_sum || (pointwise && own->summed && !own->used_wide && !own->required);
+        for (int k = 0; k < node->operand_count; k++) {
+            struct fact *fact = &fuser->facts[node->operands[k]->id];
+            fact->summed |= sums;
+            fact->used_wide |= pointwise && !sums;
+        }
+    }
+}
+
+/* Values like the neck that it is computed from, the convolution's result included. */
+static int count_sources(const struct fuser *fuser, const struct node *neck, const struct node *contraction)
+{
+    struct descent descent = {.fuser = fuser, .result = contraction, .type = &contraction->type};
+    int count = 0;
+    push_operands(&descent, neck);
+    while (descent.done < descent.count) {
+        const struct node *node = descent.nodes[descent.done++];
+        accept(&descent, node);
+        count += lies_alike(&descent, node) && (node == contraction || in_memory(&descent, node));
+    }
+    return count;
+}
+
+/* Where sums of a gradient are needed to go on with it, as in batch normalisation, one kernel that takes the sums and
+ * goes on has the values on the chip still, as far as they fit; a tail takes the sums first, and then both the gradient
+ * and what it goes with are loaded again, by one launch more. In numbers of the neck's bytes that is
+ *
+ *   without a tail   result written and read, its companion read, the neck written if it is stored anyway; then the
+ *                    neck and its companion, but for the share of them that was kept: 5 or 6 - 2 kept
+ *   with one         its companion read, the neck written; then the neck and its companion read: 4
+ *
+ * beside what both load. */
+static bool gains(const struct fuser *fuser, const struct node *neck, const struct node *contraction)
+{
+    const struct fact *fact = &fuser->facts[neck->id];
+    const struct target *target = fuser->context->target;
+    if (contraction->region != REGION_BACKWARD || !fact->summed || !fact->used_wide)
+        return true;
+    double bytes = (double)memory_bytes(&neck->type, target);
+    double room = (double)target->processors * (double)target->shared_bytes / 2; /* what kernels come to keep */
+    double kept = room < 2 * bytes ? room / (2 * bytes) : 1;
+    bool stored = fact->required || count_sources(fuser, neck, contraction) >= 3;
+    return ((stored ? 2 : 1) - 2 * kept) * bytes > target->launch_seconds * target->bandwidth;
 }
 
 /* The last node on the way that takes no more memory than the result would. */
@@ -145,7 +194,7 @@ void fuse_find_neck(struct fuser *fuser, struct node *const *user, struct node *
         if (bytes_of(fuser, last) <= bytes_of(fuser, contraction))
             neck = last;
     }
-    if (!neck || !pass_may_rewrite(fuser->context))
+    if (!neck || !gains(fuser, neck, contraction) || !pass_may_rewrite(fuser->context))
         return;
     fuser->facts[contraction->id].neck = neck;
     fuser->facts[neck->id].required = true;

@@ -92,6 +92,12 @@ static void finish_kernel(struct collector *collector, struct node *const *membe
     kernel->computed = keep(collector->computed, &kernel->computed_count, arena);
 }
 
+bool kernel_has_tail(const struct kernel_use *use)
+{
+    return use->contraction && (use->contraction->op == OP_conv || use->contraction->op == OP_conv_data) &&
+           use->stores[0] != use->contraction;
+}
+
 bool kernel_is_statistic(const struct kernel_use *use, const struct node *store)
 {
     if (store->op != OP_sum && store->op != OP_m2)

@@ -55,6 +55,9 @@ struct node *kernel_part(const struct node *concat, int i, bool (*stop)(const vo
 /* True where the parts of the concat follow each other in memory, each at an offset that suits any device. */
 bool kernel_parts_follow(const struct node *concat);
 
+/* Does the kernel compute something behind a convolution? */
+bool kernel_has_tail(const struct kernel_use *use);
+
 /* Is the value, which the kernel of a convolution stores, a statistic of the first that it stores? */
 bool kernel_is_statistic(const struct kernel_use *use, const struct node *store);
 

@@ -241,7 +241,8 @@ static void place_store(struct planner *planner, struct node *store)
     }
     if (planner->set.kernels[store->kernel - 1].joins)
         return;
-    int dying = planner->set.kernels[store->kernel - 1].contraction ? -1 : find_dying(planner, store);
+    const struct kernel_use *use = &planner->set.kernels[store->kernel - 1];
+    int dying = use->contraction && !kernel_has_tail(use) ? -1 : find_dying(planner, store);
     if (dying < 0 || !pass_may_rewrite(planner->context)) {
         new_buffer(planner, store, last);
         return;

@@ -220,7 +220,7 @@ static int64_t reused_bytes(const struct run *run, const struct kernel_use *use)
     int64_t bytes = 0;
     if (use->joins)
         return run->scheduler->tasks[use->number - 1].stored_bytes;
-    if (use->contraction || use->store_count > REUSE_STORES || use->load_count > REUSE_LOADS)
+    if ((use->contraction && !kernel_has_tail(use)) || use->store_count > REUSE_STORES || use->load_count > REUSE_LOADS)
         return 0;
     for (int i = 0; i < use->store_count; i++) {
         int64_t wanted = run->scheduler->values[use->stores[i]->id].bytes;

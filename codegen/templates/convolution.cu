@@ -18,8 +18,8 @@
  * come in multiples of a chunk, chunks are copied by cp.async (VECTOR); else they are gathered by elements.
  *
  * Half operands are multiplied by mma.m16n8k16 with sums in f32, f32 operands by fused multiply-adds. Results go
- * through shared memory once more, so that they are stored along their channels, with bias, relu and addend, rounded
- * once. A tail is computed of them there, element by element, and may have sums over rows (`no_tail`). Statistics are, for each channel, the sum of what was stored and the sum of squared distances from its mean:
+ * through shared memory once more, so that they are stored along their channels, rounded once. A
+ * tail is computed of them there, element by element, and may have sums over rows (`no_tail`). Statistics are, for each channel, the sum of what was stored and the sum of squared distances from its mean:
  * each tile gives its own, the last block of a column of tiles merges them in order (Chan et al. 1979). SPLIT divides k
  * among several blocks; the last of them to finish adds all their tiles in order. So no result depends on which block
  * is faster. Blocks count themselves in `counters`, which are zero before and after each launch.
@@ -31,7 +31,7 @@ namespace convolution
 using namespace tensor_cores;
 
 enum kind { FORWARD, DATA, WEIGHT };
-enum epilogue { BIAS = 1, RELU = 2, ADD = 4, SUM = 8, M2 = 16, STATISTICS = SUM | M2 }; /* as the program's */
+enum epilogue { SUM = 8, M2 = 16, STATISTICS = SUM | M2 }; /* as the program's */
 
 /* ---- arguments ---- */
 
@@ -63,7 +63,7 @@ struct shape {
 };
 
 struct buffers {
-    const void *a, *b, *bias, *addend; /* a is x or dy, b is the weight, for WEIGHT x */
+    const void *a, *b; /* a is x or dy, b is the weight, for WEIGHT x */
     void *result;
     float *sum, *m2, *total[4]; /* of each channel */
     float *workspace;
@@ -72,13 +72,12 @@ struct buffers {
 
 /* ---- variants ---- */
 
-template <int kind_, class element_, class of_, class result_, class bias_, int epilogue_, int totals, int axes_, int m,
+template <int kind_, class element_, class of_, class result_, int epilogue_, int totals, int axes_, int m,
           int n, int warps_m, int warps_n, bool vector_a, bool vector_b, bool together_, bool split_>
 struct variant {
     typedef element_ element;
     typedef of_ of; /* what a tail starts from; the result without one */
     typedef result_ result;
-    typedef bias_ bias;
     static constexpr int kind = kind_, epilogue = epilogue_, axes = axes_, M = m, N = n;
     static constexpr int TOTALS = totals, KEPT = totals + ((epilogue & STATISTICS) != 0); /* sums over rows */
     static constexpr bool VECTOR_A = vector_a, VECTOR_B = vector_b, split = split_;

@@ -168,18 +168,6 @@ template <class V> __device__ inline columns columns_of(const work<V> &w, const 
     return c;
 }
 
-template <class V, class T>
-__device__ inline void load_four(float (&to)[4], const T *from, const columns &c, long long row)
-{
-    if (c.together) {
-        pack<T, 4> all = *(const pack<T, 4> *)(from + row + c.offset[0]);
-        for (int i = 0; i < 4; i++)
-            to[i] = widen(all.at[i]);
-    } else
-        for (int i = 0; i < 4; i++)
-            to[i] = i < c.count ? widen(from[row + c.offset[i]]) : 0;
-}
-
 /* Rounds the values, which are then as they were stored. */
 template <class V> __device__ inline void store_four(float (&values)[4], void *result, const columns &c, long long row)
 {
@@ -322,14 +310,14 @@ __device__ inline void merge_statistics(const work<V> &w, const buffers &b, cons
     }
 }
 
-/* What is computed behind a convolution without a tail: nothing. A tail is made from the kernel's arguments for the
- * first of a thread's four channels. It loads what belongs to a place, and changes four results to what is stored, with
+/* What is computed behind a convolution without a tail: nothing. A tail is made from the kernel's arguments, for the
+ * first of a thread's four channels and for how many of them there are. It loads what belongs to a place, and changes four results to what is stored, with
  * the thread's totals; true where something is not finite. `tell` then finds out what. */
 struct no_tail {
     struct loads {
     };
     enum { ROWS = 1 }; /* places whose loads are under way at a time */
-    template <class G> __device__ no_tail(const G &, int)
+    template <class G> __device__ no_tail(const G &, int, int)
     {
     }
     __device__ void load(loads &, long long) const
@@ -344,40 +332,28 @@ struct no_tail {
     }
 };
 
-/* Bias, relu and addend, and the rounding to what a tail starts from. */
-template <class V>
-__device__ inline void append(float (&values)[4], const float (&bias)[4], const buffers &b, const columns &c,
-                              long long offset)
+/* To what a tail starts from; the result's type without one. */
+template <class V> __device__ inline void round_four(float (&values)[4])
 {
-    float addend[4];
-    if constexpr (V::epilogue & ADD)
-        load_four<V>(addend, (const typename V::result *)b.addend, c, offset);
     for (int i = 0; i < 4; i++) {
-        float &value = values[i];
-        if constexpr (V::epilogue & BIAS)
-            value += bias[i];
-        if constexpr (V::epilogue & RELU)
-            value = value < 0 ? 0 : value;
-        if constexpr (V::epilogue & ADD)
-            value += addend[i];
         typename V::of rounded;
-        round_to(rounded, value);
-        value = widen(rounded);
+        round_to(rounded, values[i]);
+        values[i] = widen(rounded);
     }
 }
 
 /* Of the places that a thread has at a time, from the sums as they are staged. */
 template <class V, class T>
-__device__ inline void tell_odd(const T &tail, pack<float, 4> *at, int first, int channel, const float (&bias)[4],
-                                const buffers &b, const columns &c, const shared_memory<V> &shared)
+__device__ inline void tell_odd(const T &tail, pack<float, 4> *at, int first, int channel, long long place,
+                                const shared_memory<V> &shared)
 {
     constexpr int rows = quads<V>::ROWS;
 #pragma unroll 1
     for (int row = first; row < min(first + T::ROWS * rows, (int)V::M); row += rows) {
         if (shared.row_offset[row] < 0)
             break;
-        append<V>(at->at, bias, b, c, shared.row_offset[row]);
-        tail.tell(at->at, channel, shared.row_offset[row] + c.offset[0]);
+        round_four<V>(at->at);
+        tail.tell(at->at, channel, shared.row_offset[row] + place);
         at += rows * V::PITCH / 4;
     }
 }
@@ -393,16 +369,9 @@ __device__ inline void store_results(const work<V> &w, const buffers &b, const s
     __syncthreads();
     quads<V> own;
     columns c = columns_of(w, s);
-    float bias[4] = {0, 0, 0, 0}, totals[statistics<V>::SUMS][4] = {};
-    if constexpr (V::epilogue & BIAS) {
-        const typename V::bias *from = (const typename V::bias *)b.bias;
-        from += w.group * (V::kind == DATA ? s.inputs : s.outputs);
-#pragma unroll
-        for (int i = 0; i < 4; i++)
-            bias[i] = i < c.count ? widen(from[w.column_tile * V::N + own.column + i]) : 0;
-    }
+    float totals[statistics<V>::SUMS][4] = {};
     int channel = c.count > 0 ? channel_of<V>(w, s) : 0;
-    const T tail(given, channel);
+    const T tail(given, channel, c.count);
     for (int first = own.row; first < V::M && c.count > 0; first += T::ROWS * own.ROWS) {
         long long offset[T::ROWS];
         typename T::loads loads[T::ROWS];
@@ -420,18 +389,21 @@ __device__ inline void store_results(const work<V> &w, const buffers &b, const s
             if (offset[j] < 0)
                 break;
             results[j] = at[j * pitch];
-            append<V>(results[j].at, bias, b, c, offset[j]);
+            round_four<V>(results[j].at);
             odd |= tail(results[j].at, loads[j], totals);
+        }
+        if (odd) /* before anything is stored over what was loaded */
+            tell_odd<V>(tail, at, first, channel, c.offset[0], shared);
+#pragma unroll
+        for (int j = 0; j < T::ROWS; j++) {
+            if (offset[j] < 0)
+                break;
             store_four<V>(results[j].at, b.result, c, offset[j]);
             for (int i = 0; i < 4 && (V::epilogue & STATISTICS); i++)
                 totals[V::TOTALS][i] += results[j].at[i];
-        }
-        if (odd)
-            tell_odd<V>(tail, at, first, channel, bias, b, c, shared);
-#pragma unroll
-        for (int j = 0; j < T::ROWS && (V::epilogue & M2); j++)
-            if (offset[j] >= 0)
+            if constexpr (V::epilogue & M2)
                 at[j * pitch] = results[j];
+        }
     }
     if constexpr (V::KEPT > 0) {
         record_statistics(totals, w, b, s, shared);
