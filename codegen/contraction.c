@@ -213,6 +213,8 @@ static void add_tail(struct contraction *contraction, const struct kernel_use *u
     struct convolution_tail tail = convolution_tail_make(use, target, arena);
     for (int i = 0; i < tail.total_count; i++)
         add_buffer(contraction, tail.totals[i], 0, target);
+    if (tail.check)
+        add_buffer(contraction, tail.check, 0, target);
     for (int i = 0; i < tail.load_count; i++)
         add_buffer(contraction, tail.loads[i], 0, target);
     contraction->step.flops += tail.flops;

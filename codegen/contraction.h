@@ -17,7 +17,7 @@ struct contraction {
     int64_t offset[CONTRACTION_BUFFERS];
     int buffer_count;
     bool weight_last; /* conv: the weight lies as o, taps, c / groups; else it is row-major */
-    const struct convolution_tail *tail; /* conv: what is computed behind it: its totals and loads are the last buffers;
+    const struct convolution_tail *tail; /* conv: what is computed behind it: its totals, check and loads are the last buffers;
                                             NULL: nothing */
 };
 

@@ -273,6 +273,8 @@ static void add_slots(struct text *fields, struct text *body, const struct convo
         text_line(fields, "float *total%d;", i);
         text_line(body, "buffers.total[%d] = arguments.total%d;", i, i);
     }
+    if (variant->tail && variant->tail->check)
+        add_slot(fields, body, "unsigned char", "check");
     if (variant->tail && variant->tail->load_count)
         text_line(fields, "char *buffer[%d];", variant->tail->load_count);
     if (kernel->workspace_bytes)
@@ -297,10 +299,10 @@ static void set_text(struct convolution_kernel *kernel, const struct variant *va
         text_add(&body, "%s", tail->text);
     text_line(&body, "using namespace convolution;");
     text_line(&body,
-              "run<variant<%s, %s, %s, %s, %u, %d, %d, %d, %d, %d, %d, %s, %s, %s, %s>, %s>(buffers, arguments.shape, "
+              "run<variant<%s, %s, %s, %s, %u, %d, %s, %d, %d, %d, %d, %d, %s, %s, %s, %s>, %s>(buffers, arguments.shape, "
               "arguments);",
               kinds[conv->kind].kind, element_type(variant->element), element_type(of), element_type(variant->result),
-              conv->epilogue, tail ? tail->total_count : 0, variant->axes, tile->rows,
+              conv->epilogue, tail ? tail->total_count : 0, tail && tail->check ? "true" : "false", variant->axes, tile->rows,
               tile->columns, tile->warps_down, tile->warps_across, variant->vector[0] ? "true" : "false",
               variant->vector[1] ? "true" : "false", variant->together && conv->kind != PROGRAM_CONV_WEIGHT ? "true" : "false",
               variant->split ? "true" : "false",
@@ -318,9 +320,11 @@ static void set_workspace(struct convolution_kernel *kernel, const struct varian
     uint64_t tile_total = (uint64_t)tile_count(tile, product);
     uint64_t kept = variant->tail ? (uint64_t)variant->tail->total_count : 0; /* as RECORD of the template */
     kept += conv->epilogue & (PROGRAM_EPILOGUE_SUM | PROGRAM_EPILOGUE_M2) ? 2 : 0;
-    if (kept) {
-        kernel->workspace_bytes += tile_total * (kept * (uint64_t)tile->columns + 4) * sizeof(float);
-        kernel->counter_bytes += (uint64_t)(shape->groups * shape->column_tiles) * sizeof(uint32_t);
+    if (kept || (variant->tail && variant->tail->check)) {
+        int64_t channels = conv->kind == PROGRAM_CONV_DATA ? shape->inputs : shape->outputs;
+        uint64_t columns = (uint64_t)(channels < tile->columns ? ceiling(channels, 4) * 4 : tile->columns);
+        kernel->workspace_bytes += tile_total * (kept * columns + 4) * sizeof(float);
+        kernel->counter_bytes += (uint64_t)(shape->groups * shape->column_tiles + 1) * sizeof(uint32_t);
     }
     if (variant->split) {
         kernel->workspace_bytes += tile_total * (uint64_t)(shape->splits * tile->rows * tile->columns) * sizeof(float);

@@ -29,7 +29,8 @@ static enum reach reach_of(const struct tail_printer *printer, const struct valu
         return REACH_ONE;
     if (affine_equal(value->index, printer->place))
         return REACH_PLACE;
-    if (value->index->count != 1 || value->index->constant != 0 || value->index->terms[0].factor != 1)
+    if (value->index->count != 1 || value->index->constant != 0 || value->index->terms[0].factor != 1 ||
+        printer->printer.lowered->variables[value->index->terms[0].variable].kind == INDEX_QUOTIENT)
         castor_bug("a tail loads %s across places", value->node ? op_info(value->node->op)->name : "a value");
     return REACH_CHANNEL;
 }
@@ -177,6 +178,25 @@ static void print_triggers(struct tail_printer *printer, int number)
     }
 }
 
+static bool is_check(const struct reduction *reduction)
+{
+    return reduction->kind == REDUCTION_FULL;
+}
+
+static void print_step(struct tail_printer *printer, int number)
+{
+    struct printer *inner = &printer->printer;
+    const struct reduction *reductions = inner->lowered->reductions;
+    const char *name = print_value_name(inner, reductions[number].value);
+    int total = 0;
+    for (int i = 0; i < number; i++)
+        total += !is_check(&reductions[i]);
+    if (!is_check(&reductions[number]))
+        text_line(&inner->text, "totals[%d][k] += %s;", total, name);
+    else
+        text_line(&inner->text, printer->together ? "holds &= %s;" : "holds &= k >= count || %s;", name);
+}
+
 static void print_item(struct tail_printer *printer, const struct item *item)
 {
     struct printer *inner = &printer->printer;
@@ -186,8 +206,7 @@ static void print_item(struct tail_printer *printer, const struct item *item)
     else if (item->kind == ITEM_STORE)
         text_line(&inner->text, "result[k] = %s;", print_value_name(inner, lowered->stores[item->number].value));
     else if (item->kind == ITEM_STEP)
-        text_line(&inner->text, "totals[%d][k] += %s;", item->number,
-                  print_value_name(inner, lowered->reductions[item->number].value));
+        print_step(printer, item->number);
     else if (item->kind == ITEM_WATCH)
         print_triggers(printer, item->number);
 }
@@ -223,8 +242,9 @@ static void print_places(struct tail_printer *printer)
 static void print_computation(struct tail_printer *printer)
 {
     struct text *text = &printer->printer.text;
-    text_open(text, "__device__ bool operator()(float(&result)[%d], const loads &from, float(*totals)[%d]) const", WIDTH,
-              WIDTH);
+    text_open(text,
+              "__device__ bool operator()(float(&result)[%d], const loads &from, float(*totals)[%d], int &holds) const",
+              WIDTH, WIDTH);
     text_line(text, "int odd = 0;");
     text_add(text, "#pragma unroll\n");
     text_open(text, "for (int k = 0; k < %d; k++)", WIDTH);
@@ -297,8 +317,15 @@ static void list_nodes(struct convolution_tail *tail, const struct lowered *lowe
             tail->loads[tail->load_count++] = buffer->node;
         }
     }
-    for (ptrdiff_t i = 0; i < arrlen(lowered->reductions); i++)
-        tail->totals[tail->total_count++] = (struct node *)lowered->reductions[i].node;
+    for (ptrdiff_t i = 0; i < arrlen(lowered->buffers); i++)
+        for (ptrdiff_t k = 0; k < arrlen(lowered->reductions); k++) {
+            if (lowered->reductions[k].node != lowered->buffers[i].node)
+                continue;
+            if (is_check(&lowered->reductions[k]))
+                tail->check = lowered->buffers[i].node;
+            else
+                tail->totals[tail->total_count++] = lowered->buffers[i].node;
+        }
 }
 
 struct convolution_tail convolution_tail_make(const struct kernel_use *use, const struct target *target,
@@ -307,7 +334,7 @@ struct convolution_tail convolution_tail_make(const struct kernel_use *use, cons
     struct convolution_tail tail = {.of = target->storage[use->contraction->type.element]};
     struct kernel_use behind = kernel_tail(use, arena);
     struct lowered lowered = lower_kernel(&behind, target, arena);
-    if (arrlen(lowered.nests) != 1 || arrlen(lowered.reductions) > TAIL_TOTALS_MAX)
+    if (arrlen(lowered.nests) != 1)
         castor_bug("a tail of %d nests", (int)arrlen(lowered.nests));
     tail.text = print_tail(&lowered, use->contraction, arena);
     tail.integer_count = (int)arrlen(lowered.integers);

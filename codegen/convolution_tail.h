@@ -13,6 +13,7 @@ struct convolution_tail {
     const char *text;
     enum element of; /* how the result that it starts from is rounded */
     struct node *loads[TAIL_LOADS_MAX], *totals[TAIL_TOTALS_MAX];
+    struct node *check; /* whether something holds for all elements; NULL: nothing */
     int load_count, total_count;
     const int64_t *integers;
     int integer_count;

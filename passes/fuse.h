@@ -53,6 +53,7 @@ struct group {
     bool sums;         /* only reductions that are no sums over rows, and stores nothing else */
     struct node *tailed; /* the convolution whose tail the group's one nest is; NULL: none */
     int totals;          /* sums in that nest */
+    bool checked;        /* a check of all its values is in it */
     int merged;        /* the group that took this one in, else GROUP_NONE */
     int consumer;      /* the lowest level of a group that needs this one */
     int consumer_nest; /* of that group, the nest that does; -1: several groups of that level do */

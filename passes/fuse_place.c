@@ -299,7 +299,8 @@ static bool place_in_tail(struct fuser *fuser, struct node *node)
     int nest = fact->alignment.nest;
     if (nest < 0 || !pass_may_rewrite(fuser->context) || !try_join(fuser, node, nest, &fact->alignment))
         return false;
-    group->totals++;
+    group->totals += node->op == OP_sum;
+    group->checked |= node->op != OP_sum;
     settle(fuser, node, nest);
     return true;
 }

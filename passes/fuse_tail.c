@@ -214,6 +214,13 @@ static bool is_total(const struct node *node, const struct node *neck)
     return true;
 }
 
+/* Whether something holds for all elements. */
+static bool is_check(const struct node *node)
+{
+    return node->op == OP_reduce_min && node->type.element == ELEMENT_BOOL &&
+           reduction_kind(node) == REDUCTION_FULL && node->operands[0]->type.element == ELEMENT_BOOL;
+}
+
 bool fuse_joins_tail(const struct fuser *fuser, const struct node *node)
 {
     int number = fuser->facts[node->id].group;
@@ -223,7 +230,8 @@ bool fuse_joins_tail(const struct fuser *fuser, const struct node *node)
         return false;
     if (node == neck)
         return group->nests == 0;
-    return group->nests == 1 && group->totals < TAIL_TOTALS && is_total(node, neck) && can_follow(fuser, node, neck);
+    bool fits = is_check(node) ? !group->checked : group->totals < TAIL_TOTALS && is_total(node, neck);
+    return group->nests == 1 && fits && can_follow(fuser, node, neck);
 }
 
 /* A convolution whose neck joined it carries the neck's number; else its result is stored by itself. */

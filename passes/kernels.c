@@ -48,7 +48,7 @@ static struct node **keep(struct node **array, int *count, struct arena *arena)
     return arena_copy(arena, array, sizeof *array * arrlenu(array));
 }
 
-/* Of a contraction's kernel: the last of its chain, then its statistics, the sum first. */
+/* Of a contraction's kernel: the last of its chain, then its statistics, the sum first, and what else its tail has. */
 static void list_contraction(struct collector *collector, struct node *const *members, int count)
 {
     struct node *result = NULL;
@@ -60,6 +60,9 @@ static void list_contraction(struct collector *collector, struct node *const *me
             arrput(collector->stores, members[i]);
     for (int i = 0; i < count; i++)
         if (members[i]->op == OP_m2)
+            arrput(collector->stores, members[i]);
+    for (int i = 0; i < count; i++)
+        if (op_is(members[i]->op, CLASS_REDUCE) && members[i]->op != OP_sum && members[i]->op != OP_m2)
             arrput(collector->stores, members[i]);
 }
 

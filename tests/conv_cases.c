@@ -67,18 +67,17 @@ static struct program_conv make_conv(const struct shape_case *s)
     return conv;
 }
 
-/* Weight gradients of half operands are f32; every third result of the others is f32 too, every other bias half. */
+/* Weight gradients of half operands are f32; every third result of the others is f32 too. */
 static void set_types(struct program_conv *conv, enum program_element element, size_t i)
 {
     conv->x_element = conv->y_element = conv->weight_element = element;
-    conv->bias = i % 2 ? element : PROGRAM_F32;
     if (conv->kind == PROGRAM_CONV_WEIGHT)
         conv->weight_element = PROGRAM_F32;
     else if (i % 3 == 0)
         *(conv->kind == PROGRAM_CONV ? &conv->y_element : &conv->x_element) = PROGRAM_F32;
 }
 
-bool conv_variant(size_t i, struct program_conv *conv, struct convolution_request *request)
+bool conv_variant(size_t i, struct program_conv *conv, struct convolution_request *request, unsigned *tail)
 {
     static const enum program_element elements[TYPES] = {PROGRAM_F16, PROGRAM_BF16, PROGRAM_F32};
     size_t rest = i, layout = rest % LAYOUTS, type = (rest /= LAYOUTS) % TYPES, kind = (rest /= TYPES) % KINDS;
@@ -89,10 +88,12 @@ bool conv_variant(size_t i, struct program_conv *conv, struct convolution_reques
     conv->kind = (enum program_conv_kind)kind;
     conv->channels_last = layout != CHANNELS_FIRST;
     set_types(conv, elements[type], i + rest);
-    if (kind != PROGRAM_CONV_WEIGHT)
-        conv->epilogue = (unsigned)(rest * 11 + type * 5 + layout * 13 + kind * 3) % 32;
-    if (conv->n == 0) /* nothing has no mean */
-        conv->epilogue &= PROGRAM_EPILOGUE_BIAS | PROGRAM_EPILOGUE_RELU | PROGRAM_EPILOGUE_ADD;
+    unsigned appended = (unsigned)(rest * 11 + type * 5 + layout * 13 + kind * 3) % 32;
+    *tail = kind != PROGRAM_CONV_WEIGHT && conv->channels_last ? appended % 8 : 0;
+    if (conv->n == 0) /* there is no block to store a sum, and nothing has no mean */
+        *tail &= CONV_TAIL_BIAS;
+    if (kind != PROGRAM_CONV_WEIGHT && conv->n > 0)
+        conv->epilogue = appended & (PROGRAM_EPILOGUE_SUM | PROGRAM_EPILOGUE_M2);
     *request = (struct convolution_request){.weight_last = layout == ALL_LAST, .aligned = {i % 7 != 6, i % 5 != 4}};
     request->tile = (int)((i + rest) % (CONVOLUTION_TILES + 1));
     return true;

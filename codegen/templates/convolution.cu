@@ -66,13 +66,14 @@ struct buffers {
     const void *a, *b; /* a is x or dy, b is the weight, for WEIGHT x */
     void *result;
     float *sum, *m2, *total[4]; /* of each channel */
+    unsigned char *check;       /* whether something holds for all results */
     float *workspace;
     unsigned *counters;
 };
 
 /* ---- variants ---- */
 
-template <int kind_, class element_, class of_, class result_, int epilogue_, int totals, int axes_, int m,
+template <int kind_, class element_, class of_, class result_, int epilogue_, int totals, bool check, int axes_, int m,
           int n, int warps_m, int warps_n, bool vector_a, bool vector_b, bool together_, bool split_>
 struct variant {
     typedef element_ element;
@@ -80,6 +81,7 @@ struct variant {
     typedef result_ result;
     static constexpr int kind = kind_, epilogue = epilogue_, axes = axes_, M = m, N = n;
     static constexpr int TOTALS = totals, KEPT = totals + ((epilogue & STATISTICS) != 0); /* sums over rows */
+    static constexpr bool CHECK = check, RECORDS = KEPT > 0 || check;
     static constexpr bool VECTOR_A = vector_a, VECTOR_B = vector_b, split = split_;
     static constexpr bool together = together_; /* not WEIGHT: four neighbouring columns are one aligned pack of the result */
     static constexpr int WARPS_N = warps_n, THREADS = 32 * warps_m * warps_n, STAGES = 3;

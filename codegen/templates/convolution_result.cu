@@ -17,19 +17,27 @@ template <class V> __device__ inline bool is_last(shared_memory<V> &shared, unsi
 }
 
 /* Each column of tiles has sums over rows, one record for each of its tiles: KEPT sums of N columns, with statistics
- * m2 of them, and the number of rows. Their workspace and counters stand before those of splits. */
+ * m2 of them; then the number of rows, whether the check holds, and, of the first tile, whether it does in the whole
+ * column. Their workspace and counters, one a column and one for all, stand before those of splits. */
 template <class V> struct statistics {
-    static constexpr int SUMS = V::KEPT > 0 ? V::KEPT : 1;                /* of which the last is the statistic */
-    static constexpr int RECORD = (2 * V::KEPT - V::TOTALS) * V::N / 4 + 1; /* in packs of four */
-    const int columns, tiles;                                             /* of tiles; in each */
+    static constexpr int SUMS = V::KEPT > 0 ? V::KEPT : 1; /* of which the last is the statistic */
+    const int columns, tiles;                              /* of tiles; in each */
+    const int packs, record;                               /* packs of four: of the columns that there are; of a record */
 
     __device__ statistics(const shape &s)
-        : columns((int)(s.groups * s.column_tiles)), tiles((int)s.row_tiles * classes(s))
+        : columns((int)(s.groups * s.column_tiles)), tiles((int)s.row_tiles * classes(s)),
+          packs(min(V::N / 4, ((int)(V::kind == DATA ? s.inputs : s.outputs) + 3) / 4)),
+          record((2 * V::KEPT - V::TOTALS) * packs + 1)
     {
     }
     __device__ static int classes(const shape &s)
     {
         return V::kind == DATA ? (int)(s.axis[0].stride * s.axis[1].stride * s.axis[2].stride) : 1;
+    }
+    /* None where the column does not exist. */
+    __device__ int tiles_of(int column) const
+    {
+        return column / 4 < packs ? tiles : 0;
     }
     __device__ static int column(const work<V> &w, const shape &s)
     {
@@ -37,7 +45,7 @@ template <class V> struct statistics {
     }
     __device__ float4 *records(const work<V> &w, const buffers &b, const shape &s) const
     {
-        return (float4 *)b.workspace + (long long)column(w, s) * tiles * RECORD;
+        return (float4 *)b.workspace + (long long)column(w, s) * tiles * record;
     }
 };
 
@@ -49,10 +57,10 @@ __device__ inline bool add_splits(const work<V> &w, const buffers &b, const shap
     int splits = (int)s.splits;
     float4 *all = (float4 *)b.workspace;
     unsigned *counters = b.counters;
-    if (V::KEPT) {
+    if (V::RECORDS) {
         statistics<V> own(s);
-        all += (long long)own.columns * own.tiles * own.RECORD;
-        counters += own.columns;
+        all += (long long)own.columns * own.tiles * own.record;
+        counters += own.columns + 1;
     }
     all += (long long)w.tile * splits * (V::SUMS / 4 * V::THREADS) + threadIdx.x;
 #pragma unroll
@@ -206,19 +214,20 @@ template <class V> __device__ inline void add_rows(float (&values)[4], shared_me
 
 /* The block's own record, of the results as staged; `sums` over this thread's rows come in. */
 template <class V>
-__device__ inline void record_statistics(float (&sums)[statistics<V>::SUMS][4], const work<V> &w, const buffers &b,
-                                         const shape &s, shared_memory<V> &shared)
+__device__ inline void record_statistics(float (&sums)[statistics<V>::SUMS][4], bool holds, const work<V> &w,
+                                         const buffers &b, const shape &s, shared_memory<V> &shared)
 {
     quads<V> own;
     const float *staged = (const float *)shared.bytes;
     int rows = max(0, min(V::M, w.rows - w.row_tile * V::M));
     statistics<V> all(s);
-    float4 *record = all.records(w, b, s) + (w.part * (int)s.row_tiles + w.row_tile) * all.RECORD + own.column / 4;
+    float4 *record = all.records(w, b, s) + (w.part * (int)s.row_tiles + w.row_tile) * all.record + own.column / 4;
+    bool writes = own.row == 0 && own.column / 4 < all.packs;
 #pragma unroll
     for (int j = 0; j < V::KEPT; j++) {
         add_rows(sums[j], shared);
-        if (own.row == 0)
-            record[j * own.COLUMNS] = {sums[j][0], sums[j][1], sums[j][2], sums[j][3]};
+        if (writes)
+            record[j * all.packs] = {sums[j][0], sums[j][1], sums[j][2], sums[j][3]};
     }
     if constexpr (V::epilogue & STATISTICS) {
         float m2[4] = {0, 0, 0, 0};
@@ -230,11 +239,13 @@ __device__ inline void record_statistics(float (&sums)[statistics<V>::SUMS][4], 
                 m2[i] += distance * distance;
             }
         add_rows(m2, shared);
-        if (own.row == 0)
-            record[V::KEPT * own.COLUMNS] = {m2[0], m2[1], m2[2], m2[3]};
+        if (writes)
+            record[V::KEPT * all.packs] = {m2[0], m2[1], m2[2], m2[3]};
     }
+    if constexpr (V::CHECK)
+        holds = __syncthreads_and(holds);
     if (own.row == 0 && own.column == 0)
-        record[all.RECORD - 1] = {(float)rows, 0, 0, 0};
+        record[all.record - 1] = {(float)rows, holds ? 1.0f : 0.0f, 0, 0};
 }
 
 /* The first of the thread's channels. */
@@ -266,12 +277,12 @@ __device__ inline void merge_m2(const float (&sums)[4], const work<V> &w, const 
     const float4 *records = all.records(w, b, s);
     float count[4] = {0, 0, 0, 0}, m2[4] = {0, 0, 0, 0};
     for (int tile = own.row; tile < all.tiles; tile += own.ROWS)
-        count[0] += __ldcg(records + (tile + 1) * all.RECORD - 1).x;
+        count[0] += __ldcg(records + (tile + 1) * all.record - 1).x;
     add_rows(count, shared);
-    for (int tile = own.row; tile < all.tiles; tile += own.ROWS) {
-        const float4 *record = records + tile * all.RECORD + own.column / 4;
-        float4 sum = __ldcg(record + V::TOTALS * own.COLUMNS), square = __ldcg(record + V::KEPT * own.COLUMNS);
-        float rows = __ldcg(records + (tile + 1) * all.RECORD - 1).x, each[4] = {sum.x, sum.y, sum.z, sum.w};
+    for (int tile = own.row; tile < all.tiles_of(own.column); tile += own.ROWS) {
+        const float4 *record = records + tile * all.record + own.column / 4;
+        float4 sum = __ldcg(record + V::TOTALS * all.packs), square = __ldcg(record + V::KEPT * all.packs);
+        float rows = __ldcg(records + (tile + 1) * all.record - 1).x, each[4] = {sum.x, sum.y, sum.z, sum.w};
         float squares[4] = {square.x, square.y, square.z, square.w};
 #pragma unroll
         for (int i = 0; i < 4; i++) {
@@ -281,6 +292,28 @@ __device__ inline void merge_m2(const float (&sums)[4], const work<V> &w, const 
     }
     add_rows(m2, shared);
     store_channels<V>(b.m2, m2, w, s);
+}
+
+/* The tiles of this column, and in the last of its columns all columns. */
+template <class V>
+__device__ inline void merge_check(const work<V> &w, const buffers &b, const shape &s, shared_memory<V> &shared)
+{
+    statistics<V> all(s);
+    float4 *records = all.records(w, b, s) + all.record - 1;
+    bool holds = true;
+    for (int tile = (int)threadIdx.x; tile < all.tiles; tile += V::THREADS)
+        holds = holds && __ldcg(records + tile * all.record).y != 0;
+    holds = __syncthreads_and(holds);
+    if (threadIdx.x == 0)
+        records->z = holds ? 1.0f : 0.0f;
+    if (!is_last(shared, b.counters + all.columns, all.columns))
+        return;
+    records = (float4 *)b.workspace + all.record - 1;
+    for (int column = (int)threadIdx.x; column < all.columns; column += V::THREADS)
+        holds = holds && __ldcg(records + (long long)column * all.tiles * all.record).z != 0;
+    holds = __syncthreads_and(holds);
+    if (threadIdx.x == 0)
+        *b.check = holds;
 }
 
 template <class V>
@@ -294,8 +327,8 @@ __device__ inline void merge_statistics(const work<V> &w, const buffers &b, cons
 #pragma unroll 1
     for (int j = 0; j < V::KEPT; j++) {
         float sums[4] = {0, 0, 0, 0};
-        for (int tile = own.row; tile < all.tiles; tile += own.ROWS) {
-            float4 sum = __ldcg(records + tile * all.RECORD + j * own.COLUMNS + own.column / 4);
+        for (int tile = own.row; tile < all.tiles_of(own.column); tile += own.ROWS) {
+            float4 sum = __ldcg(records + tile * all.record + j * all.packs + own.column / 4);
             sums[0] += sum.x;
             sums[1] += sum.y;
             sums[2] += sum.z;
@@ -308,11 +341,14 @@ __device__ inline void merge_statistics(const work<V> &w, const buffers &b, cons
             if (j == V::TOTALS)
                 merge_m2(sums, w, b, s, shared);
     }
+    if constexpr (V::CHECK)
+        merge_check(w, b, s, shared);
 }
 
 /* What is computed behind a convolution without a tail: nothing. A tail is made from the kernel's arguments, for the
- * first of a thread's four channels and for how many of them there are. It loads what belongs to a place, and changes four results to what is stored, with
- * the thread's totals; true where something is not finite. `tell` then finds out what. */
+ * first of a thread's four channels and for how many of them there are. It loads what belongs to a place, and changes
+ * four results to what is stored, with the thread's totals and whether its check holds; true where something is not
+ * finite. `tell` then finds out what. */
 struct no_tail {
     struct loads {
     };
@@ -323,7 +359,7 @@ struct no_tail {
     __device__ void load(loads &, long long) const
     {
     }
-    __device__ bool operator()(float (&)[4], const loads &, float (*)[4]) const
+    __device__ bool operator()(float (&)[4], const loads &, float (*)[4], int &) const
     {
         return false;
     }
@@ -370,6 +406,7 @@ __device__ inline void store_results(const work<V> &w, const buffers &b, const s
     quads<V> own;
     columns c = columns_of(w, s);
     float totals[statistics<V>::SUMS][4] = {};
+    int holds = 1;
     int channel = c.count > 0 ? channel_of<V>(w, s) : 0;
     const T tail(given, channel, c.count);
     for (int first = own.row; first < V::M && c.count > 0; first += T::ROWS * own.ROWS) {
@@ -390,7 +427,7 @@ __device__ inline void store_results(const work<V> &w, const buffers &b, const s
                 break;
             results[j] = at[j * pitch];
             round_four<V>(results[j].at);
-            odd |= tail(results[j].at, loads[j], totals);
+            odd |= tail(results[j].at, loads[j], totals, holds);
         }
         if (odd) /* before anything is stored over what was loaded */
             tell_odd<V>(tail, at, first, channel, c.offset[0], shared);
@@ -405,8 +442,8 @@ __device__ inline void store_results(const work<V> &w, const buffers &b, const s
                 at[j * pitch] = results[j];
         }
     }
-    if constexpr (V::KEPT > 0) {
-        record_statistics(totals, w, b, s, shared);
+    if constexpr (V::RECORDS) {
+        record_statistics(totals, holds, w, b, s, shared);
         merge_statistics(w, b, s, shared);
     }
 }
@@ -415,7 +452,7 @@ template <class V, class T, class G>
 __device__ inline void run_block(const work<V> &w, const buffers &b, const shape &s, shared_memory<V> &shared,
                                  const G &given)
 {
-    if (V::kind == DATA && !V::KEPT && w.row_tile * V::M >= w.rows)
+    if (V::kind == DATA && !V::RECORDS && w.row_tile * V::M >= w.rows)
         return; /* a class of fewer places than the largest has */
     float sums[V::SUMS / 4][4] = {};
     multiply_all(w, b, s, shared.bytes, sums);

@@ -2,7 +2,7 @@
  * shapes that are hard to get right. Sentinels stand behind every buffer; results and counters must be the same after a
  * second run and on another number of simulator threads; what the simulator finds wrong (races, unwritten or misplaced
  * memory) fails the run. Arguments N and K: those of number K modulo N; without them a sample, in which is a data
- * gradient of groups with a bias. */
+ * gradient of groups with a tail. */
 #include "check.h"
 
 #if CASTOR_CUDA
@@ -20,12 +20,13 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { SENTINELS = 16, SENTINEL = 99, BUFFERS_MAX = 9 };
+enum { SENTINELS = 16, SENTINEL = 99, BUFFERS_MAX = 10 };
 
 /* One convolution: what it is given and what must come out, for each buffer but workspace and counters. */
 struct sim_case {
     struct program_conv conv;
     struct convolution_request request;
+    unsigned tail; /* a sum of enum conv_tail */
     struct convolution_kernel kernel;
     int buffer_count, first_variable;
     enum program_element elements[BUFFERS_MAX];
@@ -54,24 +55,93 @@ static double *add_buffer(struct sim_case *own, enum program_element element, in
     return own->values[i];
 }
 
-/* The epilogue's buffers and what they do to the result. Statistics are compared with those of the result itself. */
-static void add_epilogue(struct sim_case *own, double *result, int64_t count)
+/* ---- tails by hand ---- */
+
+/* Bias and relu; then an addend, whose double is summed for each channel; a check that the addends exceed a bound, which
+ * all do or not. */
+static const char tail_text[] =
+    "    enum { BIASED = %d, ADDS = %d, CHECKS = %d };\n"
+    "    struct tail {\n"
+    "        decltype(arguments) &given;\n"
+    "        const int count;\n"
+    "        float bias[4];\n"
+    "        __device__ tail(decltype(arguments) &all, int channel, int channels) : given(all), count(channels) {\n"
+    "            for (int k = 0; k < 4; k++)\n"
+    "                bias[k] = BIASED && k < count ? load_f32(given.buffer[0], channel + k) : 0;\n"
+    "        }\n"
+    "        struct loads {\n"
+    "            float addend[4];\n"
+    "        };\n"
+    "        enum { ROWS = 3 };\n"
+    "        __device__ void load(loads &to, long long at) const {\n"
+    "            for (int k = 0; k < 4; k++)\n"
+    "                to.addend[k] = k < count ? load_%s(given.buffer[BIASED], at + k) : 0;\n"
+    "        }\n"
+    "        __device__ bool operator()(float(&result)[4], const loads &from, float(*totals)[4], int &holds) const {\n"
+    "            for (int k = 0; k < 4; k++) {\n"
+    "                float sum = result[k] + bias[k];\n"
+    "                result[k] = BIASED && sum < 0 ? 0 : sum;\n"
+    "                if (ADDS) {\n"
+    "                    result[k] += from.addend[k];\n"
+    "                    totals[0][k] += 2 * from.addend[k];\n"
+    "                }\n"
+    "                holds &= k >= count || !CHECKS || from.addend[k] > -0.01f * (float)given.integer[0];\n"
+    "            }\n"
+    "            return false;\n"
+    "        }\n"
+    "        __device__ void tell(const float *, int, long long) const {\n"
+    "        }\n"
+    "    };\n";
+
+/* A node stands for a buffer, of which only the number counts here. */
+static const struct convolution_tail *make_tail(struct sim_case *own, struct arena *arena)
+{
+    static struct node node;
+    static const int64_t hundredths[2] = {100, 99};
+    struct convolution_tail tail = {.of = (enum element)own->elements[2]};
+    bool biased = own->tail & CONV_TAIL_BIAS, adds = own->tail & CONV_TAIL_ADDEND, checks = own->tail & CONV_TAIL_CHECK;
+    tail.text = arena_printf(arena, tail_text, biased, adds, checks, program_element_name(own->elements[2]));
+    tail.load_count = biased + 1;
+    tail.total_count = adds;
+    tail.check = checks ? &node : NULL;
+    tail.integers = &hundredths[own->conv.n % 2];
+    tail.integer_count = 1;
+    return arena_copy(arena, &tail, sizeof tail);
+}
+
+/* What the tail's buffers are, and what they do to the result. */
+static void add_tail(struct sim_case *own, double *result, int64_t count)
 {
     const struct program_conv *conv = &own->conv;
     enum program_element element = own->elements[2];
-    int64_t channels = conv->kind == PROGRAM_CONV_DATA ? conv->c : conv->o;
-    bool add = conv->epilogue & PROGRAM_EPILOGUE_ADD;
-    const double *bias = conv->epilogue & PROGRAM_EPILOGUE_BIAS ? add_buffer(own, conv->bias, channels, true) : NULL;
-    const double *addend = add ? add_buffer(own, element, count, true) : NULL;
+    int64_t channels = conv_channels(conv);
+    double *total = own->tail & CONV_TAIL_ADDEND ? add_buffer(own, PROGRAM_F32, channels, false) : NULL;
+    double *check = own->tail & CONV_TAIL_CHECK ? add_buffer(own, PROGRAM_U8, 1, false) : NULL;
+    const double *bias = own->tail & CONV_TAIL_BIAS ? add_buffer(own, PROGRAM_F32, channels, true) : NULL;
+    const double *addend = add_buffer(own, element, count, true);
+    if (check)
+        *check = 1;
     for (int64_t i = 0; i < count; i++) {
         result[i] += bias ? bias[conv_channel(conv, i)] : 0;
-        if (conv->epilogue & PROGRAM_EPILOGUE_RELU)
+        if (bias)
             result[i] = result[i] < 0 ? 0 : result[i];
-        result[i] += addend ? addend[i] : 0;
+        if (total) {
+            result[i] += addend[i];
+            total[conv_channel(conv, i)] += 2 * addend[i];
+        }
+        if (check && !(addend[i] > -0.01 * (double)own->request.tail->integers[0]))
+            *check = 0;
     }
+}
+
+/* Statistics are compared with those of the result itself. */
+static void add_appended(struct sim_case *own, double *result)
+{
     for (unsigned flag = PROGRAM_EPILOGUE_SUM; flag <= PROGRAM_EPILOGUE_M2; flag *= 2)
-        if (conv->epilogue & flag)
-            add_buffer(own, PROGRAM_F32, channels, false);
+        if (own->conv.epilogue & flag)
+            add_buffer(own, PROGRAM_F32, conv_channels(&own->conv), false);
+    if (own->tail)
+        add_tail(own, result, own->counts[2]);
 }
 
 static void make_case(struct sim_case *own, struct arena *arena)
@@ -80,7 +150,6 @@ static void make_case(struct sim_case *own, struct arena *arena)
     struct conv_sizes sizes = conv_sizes(conv);
     enum program_element x = conv->x_element, weight = conv->weight_element, y = conv->y_element;
     double *operands[3]; /* operand 0, operand 1, result */
-    own->kernel = convolution_kernel_make(conv, &own->request, arena);
     switch (conv->kind) {
     case PROGRAM_CONV:
         operands[0] = add_buffer(own, x, sizes.x, true);
@@ -101,7 +170,11 @@ static void make_case(struct sim_case *own, struct arena *arena)
         conv_reference(conv, own->request.weight_last, operands[0], operands[2], operands[1]);
         break;
     }
-    add_epilogue(own, operands[2], own->counts[2]);
+    own->request.tail = own->tail ? make_tail(own, arena) : NULL;
+    own->kernel = convolution_kernel_make(conv, &own->request, arena);
+    if (own->tail)
+        own->kernel.name = arena_printf(arena, "%s_%u", own->kernel.name, own->tail);
+    add_appended(own, operands[2]);
 }
 
 /* ---- the program: an entry a case ---- */
@@ -148,8 +221,11 @@ static void add_entry(struct program *program, struct sim_case *own, uint64_t co
     step->name = own->kernel.name;
     step->kernel = add_kernel(program, &own->kernel, arena);
     step->blocks = own->kernel.shape.blocks > 0 ? own->kernel.shape.blocks : 1;
-    step->integer_count = CONVOLUTION_INTEGERS;
-    step->integers = own->kernel.integers;
+    step->integer_count = CONVOLUTION_INTEGERS + (own->tail ? 1 : 0);
+    step->integers = program_allocate(program, (CONVOLUTION_INTEGERS + 1) * sizeof *step->integers);
+    memcpy(step->integers, own->kernel.integers, CONVOLUTION_INTEGERS * sizeof *step->integers);
+    if (own->tail)
+        step->integers[CONVOLUTION_INTEGERS] = own->request.tail->integers[0];
     step->buffers = program_allocate(program, (BUFFERS_MAX + 2) * sizeof *step->buffers);
     own->first_variable = program->variable_count;
     for (int i = 0; i < own->buffer_count; i++) {
@@ -279,11 +355,13 @@ static bool check_results(struct executor *executor, struct sim_case *own)
         good = read_buffer(executor, own, i, values[i]) && good;
     }
     good = close(values[2], own->values[2], own->counts[2], own->elements[2]) && good;
-    int next = count;
-    if (own->conv.epilogue & PROGRAM_EPILOGUE_M2)
-        good = statistics_hold(own, values[2], values[--next], true) && good;
+    int next = 3;
     if (own->conv.epilogue & PROGRAM_EPILOGUE_SUM)
-        good = statistics_hold(own, values[2], values[--next], false) && good;
+        good = statistics_hold(own, values[2], values[next++], false) && good;
+    if (own->conv.epilogue & PROGRAM_EPILOGUE_M2)
+        good = statistics_hold(own, values[2], values[next++], true) && good;
+    for (; next < count; next++) /* of the tail: totals, checks; what it is given stays */
+        good = close(values[next], own->values[next], own->counts[next], PROGRAM_F32) && good;
     for (int i = 0; i < count; i++)
         free(values[i]);
     return good;
@@ -403,9 +481,10 @@ int main(int argument_count, char **arguments)
     struct sim_case *cases = calloc(CONV_VARIANTS_MAX, sizeof *cases);
     struct program_conv conv;
     struct convolution_request request;
-    for (size_t i = 0; conv_variant(i, &conv, &request); i++)
+    unsigned tail;
+    for (size_t i = 0; conv_variant(i, &conv, &request, &tail); i++)
         if (i % (size_t)every == first) {
-            cases[count] = (struct sim_case){.conv = conv, .request = request};
+            cases[count] = (struct sim_case){.conv = conv, .request = request, .tail = tail};
             make_case(&cases[count++], arena);
         }
     struct program *program = make_program(cases, count, arena);
