@@ -32,6 +32,7 @@ struct fact {
     struct node *contraction; /* the last of a chain: what it is appended to */
     bool has_sum, has_m2;     /* of the last of a chain: its contraction takes these statistics of it */
     bool summed, used_wide;   /* by users: sums over the channels' places, or what only those need; other pointwise ones */
+    struct node *tail_of;     /* of a neck: the convolution, of the highest level of those that end in it */
     struct node *neck;        /* of a convolution: what it can store in place of its result (fuse_tail.c) */
     bool stored;
     bool put_out;            /* a contraction's result in the body of a loop that is an output as it is stored */
@@ -85,9 +86,11 @@ void fuse_place_pattern(struct fuser *fuser, struct node *node);
 int fuse_new_group(struct fuser *fuser, int level, bool library);
 
 /* Tails of convolutions (fuse_tail.c): who uses each value; what can be stored in place of the result, `user` being the
- * last user by node id; whether a node that is placed belongs to the tail in the group that it needs; kernel numbers. */
+ * last user by node id; the group that a neck with a `tail_of` joins; whether a sum that is placed belongs to the tail in
+ * the group that it needs; kernel numbers. */
 void fuse_note_uses(struct fuser *fuser);
 void fuse_find_neck(struct fuser *fuser, struct node *const *user, struct node *contraction);
+int fuse_tail_group(struct fuser *fuser, const struct node *neck);
 bool fuse_joins_tail(const struct fuser *fuser, const struct node *node);
 void fuse_number_tails(struct fuser *fuser);
 

@@ -281,21 +281,27 @@ static void place_contraction(struct fuser *fuser, struct node *node)
     fact->own_group = fuse_new_group(fuser, level + 1, true);
     fact->alignment = alignment_none();
     fact->stored = !fact->neck;
-    fuser->groups[fact->own_group].tailed = fact->neck ? node : NULL;
+    if (!fact->neck)
+        return;
+    struct fact *neck = &fuser->facts[fact->neck->id];
+    if (!neck->tail_of || fuser->groups[fuser->facts[neck->tail_of->id].own_group].level <= level + 1)
+        neck->tail_of = node;
+    fuser->groups[fact->own_group].tailed = node;
 }
 
 /* The neck becomes the nest of the convolution's group, sums join it. The neck's statistics are the convolution's. */
 static bool place_in_tail(struct fuser *fuser, struct node *node)
 {
     struct fact *fact = &fuser->facts[node->id];
+    if (fact->tail_of) {
+        fact->alignment = alignment_none();
+        settle(fuser, node, new_nest(fuser, node, fuse_tail_group(fuser, node)));
+        fact->contraction = fact->tail_of;
+        return true;
+    }
     if (!fuse_joins_tail(fuser, node))
         return false;
     struct group *group = &fuser->groups[fact->group];
-    if (group->nests == 0) {
-        settle(fuser, node, new_nest(fuser, node, fact->group));
-        fact->contraction = group->tailed;
-        return true;
-    }
     int nest = fact->alignment.nest;
     if (nest < 0 || !pass_may_rewrite(fuser->context) || !try_join(fuser, node, nest, &fact->alignment))
         return false;

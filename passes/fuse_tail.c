@@ -228,10 +228,19 @@ bool fuse_joins_tail(const struct fuser *fuser, const struct node *node)
     const struct node *neck = group && group->tailed ? fuser->facts[group->tailed->id].neck : NULL;
     if (!neck)
         return false;
-    if (node == neck)
-        return group->nests == 0;
     bool fits = is_check(node) ? !group->checked : group->totals < TAIL_TOTALS && is_total(node, neck);
     return group->nests == 1 && fits && can_follow(fuser, node, neck);
+}
+
+/* Nothing needs the convolution but its neck, so it may run as late as what that needs besides. */
+int fuse_tail_group(struct fuser *fuser, const struct node *neck)
+{
+    const struct fact *fact = &fuser->facts[neck->id];
+    int number = fuser->facts[fact->tail_of->id].own_group;
+    struct group *group = &fuser->groups[number];
+    if (fact->group != number && group->level <= fact->level)
+        group->level = fact->level + 1;
+    return number;
 }
 
 /* A convolution whose neck joined it carries the neck's number; else its result is stored by itself. */

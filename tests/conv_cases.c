@@ -98,3 +98,58 @@ bool conv_variant(size_t i, struct program_conv *conv, struct convolution_reques
     request->tile = (int)((i + rest) % (CONVOLUTION_TILES + 1));
     return true;
 }
+
+/* ---- tails by hand ---- */
+
+/* Bias and relu; then an addend, whose double is summed for each channel; a check that the addends exceed a bound, which
+ * all do or not. */
+static const char tail_text[] =
+    "    enum { BIASED = %d, ADDS = %d, CHECKS = %d };\n"
+    "    struct tail {\n"
+    "        decltype(arguments) &given;\n"
+    "        const int count;\n"
+    "        float bias[4];\n"
+    "        __device__ tail(decltype(arguments) &all, int channel, int channels) : given(all), count(channels) {\n"
+    "            for (int k = 0; k < 4; k++)\n"
+    "                bias[k] = BIASED && k < count ? load_f32(given.buffer[0], channel + k) : 0;\n"
+    "        }\n"
+    "        struct loads {\n"
+    "            float addend[4];\n"
+    "        };\n"
+    "        enum { ROWS = 3 };\n"
+    "        __device__ void load(loads &to, long long at) const {\n"
+    "            for (int k = 0; k < 4; k++)\n"
+    "                to.addend[k] = k < count ? load_%s(given.buffer[BIASED], at + k) : 0;\n"
+    "        }\n"
+    "        __device__ bool operator()(float(&result)[4], const loads &from, float(*totals)[4], int &holds) const {\n"
+    "            for (int k = 0; k < 4; k++) {\n"
+    "                float sum = result[k] + bias[k];\n"
+    "                result[k] = BIASED && sum < 0 ? 0 : sum;\n"
+    "                if (ADDS) {\n"
+    "                    result[k] += from.addend[k];\n"
+    "                    totals[0][k] += 2 * from.addend[k];\n"
+    "                }\n"
+    "                holds &= k >= count || !CHECKS || from.addend[k] > -0.01f * (float)given.integer[0];\n"
+    "            }\n"
+    "            return false;\n"
+    "        }\n"
+    "        __device__ void tell(const float *, int, long long) const {\n"
+    "        }\n"
+    "    };\n";
+
+/* A node stands for a buffer, of which only the number counts here. */
+const struct convolution_tail *conv_make_tail(unsigned parts, enum program_element result, int64_t n,
+                                              struct arena *arena)
+{
+    static struct node node;
+    static const int64_t hundredths[2] = {100, 99};
+    struct convolution_tail tail = {.of = (enum element)result};
+    bool biased = parts & CONV_TAIL_BIAS, adds = parts & CONV_TAIL_ADDEND, checks = parts & CONV_TAIL_CHECK;
+    tail.text = arena_printf(arena, tail_text, biased, adds, checks, program_element_name(result));
+    tail.load_count = biased + 1;
+    tail.total_count = adds;
+    tail.check = checks ? &node : NULL;
+    tail.integers = &hundredths[n % 2];
+    tail.integer_count = 1;
+    return arena_copy(arena, &tail, sizeof tail);
+}

@@ -5,6 +5,7 @@
 #include "codegen/convolution_kernel.h"
 #include "codegen/kernel.h"
 #include "codegen/templates.h"
+#include "conv_cases.h"
 
 #if CASTOR_CUDA
 
@@ -12,7 +13,7 @@
 
 #include <string.h>
 
-/* The fullest epilogue, for each kind, type, tile and way of loading. */
+/* Statistics and the fullest tail, for each kind, type, tile and way of loading. */
 static struct convolution_kernel make_kernel(int kind, enum program_element element, int tile, bool vectors,
                                              struct arena *arena)
 {
@@ -28,9 +29,11 @@ static struct convolution_kernel make_kernel(int kind, enum program_element elem
     if (kind == PROGRAM_CONV_WEIGHT)
         conv.weight_element = PROGRAM_F32;
     else
-        conv.epilogue = 31;
-    conv.bias = PROGRAM_F32;
+        conv.epilogue = PROGRAM_EPILOGUE_SUM | PROGRAM_EPILOGUE_M2;
     struct convolution_request request = {.weight_last = vectors, .aligned = {vectors, vectors}, .tile = tile};
+    if (kind != PROGRAM_CONV_WEIGHT)
+        request.tail =
+            conv_make_tail(CONV_TAIL_BIAS | CONV_TAIL_ADDEND | CONV_TAIL_CHECK, element, conv.n, arena);
     return convolution_kernel_make(&conv, &request, arena);
 }
 
