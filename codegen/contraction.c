@@ -217,7 +217,7 @@ static void add_tail(struct contraction *contraction, const struct kernel_use *u
         add_buffer(contraction, tail.check, 0, target);
     for (int i = 0; i < tail.load_count; i++)
         add_buffer(contraction, tail.loads[i], 0, target);
-    contraction->step.flops += tail.flops;
+    contraction->step.flops = (uint64_t)cost_kernel(use, target).flops;
     contraction->tail = arena_copy(arena, &tail, sizeof tail);
 }
 

@@ -16,9 +16,9 @@ struct contraction {
     struct node *buffers[CONTRACTION_BUFFERS];
     int64_t offset[CONTRACTION_BUFFERS];
     int buffer_count;
-    bool weight_last; /* conv: the weight lies as o, taps, c / groups; else it is row-major */
-    const struct convolution_tail *tail; /* conv: what is computed behind it: its totals, check and loads are the last buffers;
-                                            NULL: nothing */
+    bool weight_last;                    /* conv: the weight lies as o, taps, c / groups; else it is row-major */
+    const struct convolution_tail *tail; /* conv: what is computed behind it: its totals, check and loads are the last
+                                            buffers; NULL: nothing */
 };
 
 /* The step of a library kernel. Operands are read where they lie, through views (passes/view.h); a kernel that the

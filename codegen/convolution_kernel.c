@@ -219,11 +219,12 @@ static void set_vectors(struct variant *variant, const struct program_conv *conv
     variant->vector[1] = (conv->kind == PROGRAM_CONV_WEIGHT ? x : weight) && request->aligned[forward ? 1 : 0];
 }
 
-static void set_together(struct variant *variant, const struct program_conv *conv, const struct convolution_shape *shape)
+static void set_together(struct variant *variant, const struct program_conv *conv,
+                         const struct convolution_shape *shape)
 {
     bool forward = conv->kind == PROGRAM_CONV;
-    variant->together = (forward ? shape->y_channel : shape->x_channel) == 1 &&
-                        ((forward ? shape->outputs : shape->inputs) & 3) == 0;
+    variant->together =
+        (forward ? shape->y_channel : shape->x_channel) == 1 && ((forward ? shape->outputs : shape->inputs) & 3) == 0;
 }
 
 static const char *variant_name(const struct variant *variant, const struct program_conv *conv, struct arena *arena)
@@ -298,15 +299,16 @@ static void set_text(struct convolution_kernel *kernel, const struct variant *va
     if (tail)
         text_add(&body, "%s", tail->text);
     text_line(&body, "using namespace convolution;");
-    text_line(&body,
-              "run<variant<%s, %s, %s, %s, %u, %d, %s, %d, %d, %d, %d, %d, %s, %s, %s, %s>, %s>(buffers, arguments.shape, "
-              "arguments);",
-              kinds[conv->kind].kind, element_type(variant->element), element_type(of), element_type(variant->result),
-              conv->epilogue, tail ? tail->total_count : 0, tail && tail->check ? "true" : "false", variant->axes, tile->rows,
-              tile->columns, tile->warps_down, tile->warps_across, variant->vector[0] ? "true" : "false",
-              variant->vector[1] ? "true" : "false", variant->together && conv->kind != PROGRAM_CONV_WEIGHT ? "true" : "false",
-              variant->split ? "true" : "false",
-              tail ? "tail" : "no_tail");
+    text_line(
+        &body,
+        "run<variant<%s, %s, %s, %s, %u, %d, %s, %d, %d, %d, %d, %d, %s, %s, %s, %s>, %s>(buffers, arguments.shape, "
+        "arguments);",
+        kinds[conv->kind].kind, element_type(variant->element), element_type(of), element_type(variant->result),
+        conv->epilogue, tail ? tail->total_count : 0, tail && tail->check ? "true" : "false", variant->axes, tile->rows,
+        tile->columns, tile->warps_down, tile->warps_across, variant->vector[0] ? "true" : "false",
+        variant->vector[1] ? "true" : "false",
+        variant->together && conv->kind != PROGRAM_CONV_WEIGHT ? "true" : "false", variant->split ? "true" : "false",
+        tail ? "tail" : "no_tail");
     kernel->fields = text_finish(&fields, arena);
     kernel->body = text_finish(&body, arena);
 }
@@ -349,8 +351,7 @@ struct convolution_kernel convolution_kernel_make(const struct program_conv *con
     shape->y_places_divider = divider(shape->y_places);
     shape->channel_divider = divider(conv->kind == PROGRAM_CONV_DATA ? shape->outputs : shape->inputs);
 
-    struct variant variant = {
-        .element = operand_element(conv), .result = result_element(conv), .tail = request->tail};
+    struct variant variant = {.element = operand_element(conv), .result = result_element(conv), .tail = request->tail};
     int step = 64 / (int)program_element_bytes(variant.element);
     struct product product = product_of(conv, shape);
     variant.tile = request->tile ? &tiles[request->tile - 1] : choose_tile(&product, step);

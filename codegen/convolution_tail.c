@@ -99,7 +99,8 @@ static int declare_loads(struct tail_printer *printer, bool kept)
         const struct value *value = value_of(printer, &printer->items[i]);
         if (!(kept ? is_kept(printer, value) : waits_for_place(printer, value)))
             continue;
-        const char *type = print_lane_type(inner, value->lane), *name = print_value_name(inner, printer->items[i].number);
+        const char *type = print_lane_type(inner, value->lane),
+                   *name = print_value_name(inner, printer->items[i].number);
         count++;
         if (value->vector)
             text_line(&inner->text, "%s %s_all[%d];", type, name, WIDTH);
@@ -219,7 +220,8 @@ static void print_constructor(struct tail_printer *printer)
     text_line(text, "decltype(arguments) &given;");
     text_line(text, "const int count;");
     declare_loads(printer, true);
-    text_open(text, "__device__ tail(decltype(arguments) &all, int channel, int channels) : given(all), count(channels)");
+    text_open(text,
+              "__device__ tail(decltype(arguments) &all, int channel, int channels) : given(all), count(channels)");
     print_pointers(printer, true, false);
     print_loads(printer, true);
     text_close(text);
@@ -342,14 +344,6 @@ struct convolution_tail convolution_tail_make(const struct kernel_use *use, cons
     tail.watched_count = (int)arrlen(lowered.watched);
     tail.watched = arena_copy(arena, lowered.watched, sizeof *lowered.watched * arrlenu(lowered.watched));
     list_nodes(&tail, &lowered, use->contraction);
-    for (int i = 0; i < behind.computed_count; i++) {
-        const struct node *node = behind.computed[i];
-        uint64_t elements = (uint64_t)shape_elements(&node->type.shape);
-        if (op_is(node->op, CLASS_POINTWISE))
-            tail.flops += elements * (uint64_t)op_info(node->op)->flops;
-        else if (op_is(node->op, CLASS_REDUCE))
-            tail.flops += (uint64_t)shape_elements(&node->operands[0]->type.shape);
-    }
     lowered_free(&lowered);
     return tail;
 }

@@ -19,7 +19,6 @@ struct convolution_tail {
     int integer_count;
     const struct node **watched; /* as in struct kernel */
     int watched_count;
-    uint64_t flops;
 };
 
 /* Of a kernel whose result is not the convolution itself. Everything in the arena; uses node->mark. */

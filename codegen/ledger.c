@@ -95,12 +95,13 @@ static void count_arena(struct ledger *ledger, const struct graph *graph, const 
 }
 
 /* Of a kernel that pass remat made: what it stores was stored before. As in the program, what is appended to a
- * contraction does not count. */
+ * contraction does not count, but for tails of convolutions. */
 static uint64_t flops_again(const struct kernel_use *use, const struct target *target)
 {
+    bool tail = kernel_has_tail(use) && target->epilogues & EPILOGUE_TAIL;
     if (!use->store_count || !use->stores[0]->again)
         return 0;
-    return (uint64_t)(use->contraction ? node_flops(use->contraction) : cost_kernel(use, target).flops);
+    return (uint64_t)(use->contraction && !tail ? node_flops(use->contraction) : cost_kernel(use, target).flops);
 }
 
 /* What is told from the graph, and from the bodies that it runs. */

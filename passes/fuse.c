@@ -8,10 +8,12 @@
  * A kernel is a group of loop nests. The walk places each anchor (what is stored or reduced) in the nest of what it
  * needs if it can be computed there, so that softmax, the loss and its gradient, or a gradient and its sums over the
  * batch are one kernel; else into a nest that reads the same values; small ones go behind what they need. All updates
- * of parameters go into one kernel at the end. Bytes are saved wherever a value is not stored or not read twice.
+ * of parameters go into one kernel at the end. A convolution on a GPU goes on with its result by itself, as far as that
+ * has one user (fuse_tail.c). Bytes are saved wherever a value is not stored or not read twice.
  *
  * Requires: layouts chosen, no markers. Preserves: everything but node->kernel. Rounding stays where the types put it,
- * and the order of every sum too (nests.h): fused equals unfused bit for bit, contractions' epilogues apart. */
+ * and the order of every sum too (nests.h): fused equals unfused bit for bit, contractions' epilogues and the sums of
+ * tails apart. */
 #include "passes/fuse.h"
 
 #include <stb/stb_ds.h>

@@ -31,9 +31,10 @@ struct fact {
     bool chained;             /* appended to a contraction, or the contraction itself, not the last */
     struct node *contraction; /* the last of a chain: what it is appended to */
     bool has_sum, has_m2;     /* of the last of a chain: its contraction takes these statistics of it */
-    bool summed, used_wide;   /* by users: sums over the channels' places, or what only those need; other pointwise ones */
-    struct node *tail_of;     /* of a neck: the convolution, of the highest level of those that end in it */
-    struct node *neck;        /* of a convolution: what it can store in place of its result (fuse_tail.c) */
+    bool summed,
+        used_wide;        /* by users: sums over the channels' places, or what only those need; other pointwise ones */
+    struct node *tail_of; /* of a neck: the convolution, of the highest level of those that end in it */
+    struct node *neck;    /* of a convolution: what it can store in place of its result (fuse_tail.c) */
     bool stored;
     bool put_out;            /* a contraction's result in the body of a loop that is an output as it is stored */
     bool inside;             /* of a pattern: computed by its kernel and by no other */
@@ -50,15 +51,15 @@ struct pattern {
 struct group {
     int level, nests;
     bool library;
-    bool floating;     /* only reductions of everything to one value: may run later, with others */
-    bool sums;         /* only reductions that are no sums over rows, and stores nothing else */
+    bool floating;       /* only reductions of everything to one value: may run later, with others */
+    bool sums;           /* only reductions that are no sums over rows, and stores nothing else */
     struct node *tailed; /* the convolution whose tail the group's one nest is; NULL: none */
     int totals;          /* sums in that nest */
     bool checked;        /* a check of all its values is in it */
-    int merged;        /* the group that took this one in, else GROUP_NONE */
-    int consumer;      /* the lowest level of a group that needs this one */
-    int consumer_nest; /* of that group, the nest that does; -1: several groups of that level do */
-    int64_t bytes;     /* that its nests move, at most */
+    int merged;          /* the group that took this one in, else GROUP_NONE */
+    int consumer;        /* the lowest level of a group that needs this one */
+    int consumer_nest;   /* of that group, the nest that does; -1: several groups of that level do */
+    int64_t bytes;       /* that its nests move, at most */
 };
 
 struct fuser {
@@ -86,8 +87,8 @@ void fuse_place_pattern(struct fuser *fuser, struct node *node);
 int fuse_new_group(struct fuser *fuser, int level, bool library);
 
 /* Tails of convolutions (fuse_tail.c): who uses each value; what can be stored in place of the result, `user` being the
- * last user by node id; the group that a neck with a `tail_of` joins; whether a sum that is placed belongs to the tail in
- * the group that it needs; kernel numbers. */
+ * last user by node id; the group that a neck with a `tail_of` joins; whether a sum that is placed belongs to the tail
+ * in the group that it needs; kernel numbers. */
 void fuse_note_uses(struct fuser *fuser);
 void fuse_find_neck(struct fuser *fuser, struct node *const *user, struct node *contraction);
 int fuse_tail_group(struct fuser *fuser, const struct node *neck);

@@ -86,8 +86,8 @@ static bool accept(struct descent *descent, const struct node *node)
     if (is_narrow(descent, node) && !lies_alike(descent, node))
         return accept_narrow(descent, node);
     if (node->op == OP_broadcast)
-        return node->operands[0]->type.shape.rank == node->type.shape.rank &&
-               is_narrow(descent, node->operands[0]) && push_operands(descent, node);
+        return node->operands[0]->type.shape.rank == node->type.shape.rank && is_narrow(descent, node->operands[0]) &&
+               push_operands(descent, node);
     if (!lies_alike(descent, node))
         return false;
     return in_memory(descent, node) || (op_is(node->op, CLASS_POINTWISE) && push_operands(descent, node));
@@ -116,7 +116,8 @@ static bool may_have_tail(const struct fuser *fuser, const struct node *contract
         if (type->shape.dimension[type->order[i]] != 1)
             last = type->order[i];
     return (fuser->context->target->epilogues & EPILOGUE_TAIL) &&
-           (contraction->op == OP_conv || contraction->op == OP_conv_data) && last == 1 && !fuser->facts[contraction->id].required;
+           (contraction->op == OP_conv || contraction->op == OP_conv_data) && last == 1 &&
+           !fuser->facts[contraction->id].required;
 }
 
 static size_t bytes_of(const struct fuser *fuser, const struct node *node)
@@ -187,8 +188,7 @@ void fuse_find_neck(struct fuser *fuser, struct node *const *user, struct node *
         struct type type = next->type;
         type.element = plain.element;
         if (!op_is(next->op, CLASS_POINTWISE) || !element_is_float(next->type.element) || !type_equal(&type, &plain) ||
-            fuser->facts[next->id].pattern || fuser->facts[next->id].inside ||
-            !can_follow(fuser, next, contraction))
+            fuser->facts[next->id].pattern || fuser->facts[next->id].inside || !can_follow(fuser, next, contraction))
             break;
         last = next;
         if (bytes_of(fuser, last) <= bytes_of(fuser, contraction))
@@ -217,8 +217,8 @@ static bool is_total(const struct node *node, const struct node *neck)
 /* Whether something holds for all elements. */
 static bool is_check(const struct node *node)
 {
-    return node->op == OP_reduce_min && node->type.element == ELEMENT_BOOL &&
-           reduction_kind(node) == REDUCTION_FULL && node->operands[0]->type.element == ELEMENT_BOOL;
+    return node->op == OP_reduce_min && node->type.element == ELEMENT_BOOL && reduction_kind(node) == REDUCTION_FULL &&
+           node->operands[0]->type.element == ELEMENT_BOOL;
 }
 
 bool fuse_joins_tail(const struct fuser *fuser, const struct node *node)

@@ -7,7 +7,7 @@
 
 struct collector {
     struct kernel_use *kernel;
-    const struct node *loaded; /* a node of the kernel that counts as loaded; NULL: none */
+    const struct node *loaded;                 /* a node of the kernel that counts as loaded; NULL: none */
     struct node **stores, **loads, **computed; /* stb_ds arrays, emptied for each kernel */
     struct node **stack;
 };

@@ -10,8 +10,8 @@
  *   (bias, relu, addend), in order; only the last of them reaches memory, and with it the statistics that a convolution
  *   takes of it: `sum` and `m2` over all axes but the channels'. A convolution on a GPU appends whatever is computed
  *   from its result element by element, its tail: only the contraction and what is stored carry the number, and sums of
- *   other values of the tail, and whether all are finite, may be among that. Or it is attention, one way (attention.h): it stores
- *   what carries its number, contractions and sums over rows or a concat of contractions, and computes other
+ *   other values of the tail, and whether all are finite, may be among that. Or it is attention, one way (attention.h):
+ * it stores what carries its number, contractions and sums over rows or a concat of contractions, and computes other
  *   contractions inside. Or it is a contraction with its gelu (gelu.h): that and the sum that it is of carry its
  *   number.
  * - a loop (ir/loop.h): it stores the results that are taken; its body has kernels of its own.

@@ -75,8 +75,8 @@ static struct node *rectified(const struct node *mask)
     if (!result || result->op != by || result->region != REGION_FORWARD || mask->region != REGION_BACKWARD)
         return NULL;
     for (int i = 0; i < 2; i++)
-        if (result->operands[1 - i] == mask->operands[1] &&
-            result->operands[i]->type.element == result->type.element && result->operands[i] != mask->operands[1])
+        if (result->operands[1 - i] == mask->operands[1] && result->operands[i]->type.element == result->type.element &&
+            result->operands[i] != mask->operands[1])
             return result->operands[i];
     return NULL;
 }

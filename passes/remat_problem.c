@@ -204,7 +204,7 @@ static void find_reuses(struct remat_problem *problem, struct remat_turn *turn, 
 {
     const struct kernel_use *use = &problem->set.kernels[turn->first];
     struct remat_reuse *reuses = NULL;
-    if (turn->count > 1 || use->contraction || use->joins)
+    if (turn->count > 1 || (use->contraction && !kernel_has_tail(use)) || use->joins)
         return;
     overwrite_inspect(overwrite, use);
     for (int i = 0; i < use->store_count; i++)

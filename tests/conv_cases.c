@@ -101,8 +101,8 @@ bool conv_variant(size_t i, struct program_conv *conv, struct convolution_reques
 
 /* ---- tails by hand ---- */
 
-/* Bias and relu; then an addend, whose double is summed for each channel; a check that the addends exceed a bound, which
- * all do or not. */
+/* Bias and relu; then an addend, whose double is summed for each channel; a check that the addends exceed a bound,
+ * which all do or not. */
 static const char tail_text[] =
     "    enum { BIASED = %d, ADDS = %d, CHECKS = %d };\n"
     "    struct tail {\n"

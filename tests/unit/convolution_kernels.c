@@ -32,8 +32,7 @@ static struct convolution_kernel make_kernel(int kind, enum program_element elem
         conv.epilogue = PROGRAM_EPILOGUE_SUM | PROGRAM_EPILOGUE_M2;
     struct convolution_request request = {.weight_last = vectors, .aligned = {vectors, vectors}, .tile = tile};
     if (kind != PROGRAM_CONV_WEIGHT)
-        request.tail =
-            conv_make_tail(CONV_TAIL_BIAS | CONV_TAIL_ADDEND | CONV_TAIL_CHECK, element, conv.n, arena);
+        request.tail = conv_make_tail(CONV_TAIL_BIAS | CONV_TAIL_ADDEND | CONV_TAIL_CHECK, element, conv.n, arena);
     return convolution_kernel_make(&conv, &request, arena);
 }
 

@@ -386,7 +386,8 @@ static void check_conflicts(int kind, enum program_element element, int tile, bo
     struct sim_case cases[2] = {0};
     for (int i = 0; i < 2; i++) {
         cases[i].conv = deep_conv(kind, element, i + 1);
-        cases[i].request = (struct convolution_request){.weight_last = vectors, .aligned = {vectors, vectors}, .tile = tile};
+        cases[i].request =
+            (struct convolution_request){.weight_last = vectors, .aligned = {vectors, vectors}, .tile = tile};
         make_case(&cases[i], arena);
     }
     struct program *program = make_program(cases, 2, arena);
