@@ -319,8 +319,8 @@ static void list_nodes(struct convolution_tail *tail, const struct lowered *lowe
             tail->loads[tail->load_count++] = buffer->node;
         }
     }
-    for (ptrdiff_t i = 0; i < arrlen(lowered->buffers); i++)
-        for (ptrdiff_t k = 0; k < arrlen(lowered->reductions); k++) {
+    for (ptrdiff_t k = 0; k < arrlen(lowered->reductions); k++) /* in the order in which print_step counts them */
+        for (ptrdiff_t i = 0; i < arrlen(lowered->buffers); i++) {
             if (lowered->reductions[k].node != lowered->buffers[i].node)
                 continue;
             if (is_check(&lowered->reductions[k]))

@@ -5,7 +5,7 @@
 #include "ir/target.h"
 #include "passes/kernels.h"
 
-enum { TAIL_LOADS_MAX = 16, TAIL_TOTALS_MAX = 4 };
+enum { TAIL_LOADS_MAX = 80, TAIL_TOTALS_MAX = 4 };
 
 struct convolution_tail {
     /* Defines `struct tail` inside of the kernel, as templates/convolution_result.cu wants it: what it loads and its

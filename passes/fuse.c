@@ -162,12 +162,26 @@ static void take_apart(const struct kernel_use *use, int *kernels)
     }
 }
 
-static void check_kernels(struct graph *graph)
+/* A tail that does is a kernel of its own after all. */
+static void check_tail(const struct kernel_use *use, int *kernels, struct arena *arena)
+{
+    struct kernel_use tail = kernel_tail(use, arena);
+    struct nest *nests = nests_find(&tail);
+    if (arrlen(nests) != 1)
+        use->contraction->kernel = ++*kernels;
+    if (!nests)
+        take_apart(&tail, kernels);
+    nests_free(nests);
+}
+
+static void check_kernels(struct graph *graph, bool tails)
 {
     struct arena *arena = arena_new();
     struct kernel_set set = kernels_find(graph, arena);
     int kernels = set.count;
     for (int i = 0; i < set.count; i++) {
+        if (tails && kernel_has_tail(&set.kernels[i]))
+            check_tail(&set.kernels[i], &kernels, arena);
         if (set.kernels[i].contraction)
             continue;
         struct nest *nests = nests_find(&set.kernels[i]);
@@ -218,7 +232,7 @@ void pass_fuse(struct graph *graph, struct pass_context *context)
     number_kernels(&fuser);
     number_chains(&fuser);
     fuse_number_tails(&fuser);
-    check_kernels(graph);
+    check_kernels(graph, context->target->epilogues & EPILOGUE_TAIL);
     graph_number(graph);
     nests_free(fuser.nests);
     arrfree(fuser.nest_group);

@@ -31,10 +31,9 @@ struct fact {
     bool chained;             /* appended to a contraction, or the contraction itself, not the last */
     struct node *contraction; /* the last of a chain: what it is appended to */
     bool has_sum, has_m2;     /* of the last of a chain: its contraction takes these statistics of it */
-    bool summed,
-        used_wide;        /* by users: sums over the channels' places, or what only those need; other pointwise ones */
-    struct node *tail_of; /* of a neck: the convolution, of the highest level of those that end in it */
-    struct node *neck;    /* of a convolution: what it can store in place of its result (fuse_tail.c) */
+    bool summed, used_wide;   /* by users: reductions, or what only those need; other pointwise ones */
+    struct node *tail_of;     /* of a neck: the convolution, of the highest level of those that end in it */
+    struct node *neck;        /* of a convolution: what it can store in place of its result (fuse_tail.c) */
     bool stored;
     bool put_out;            /* a contraction's result in the body of a loop that is an output as it is stored */
     bool inside;             /* of a pattern: computed by its kernel and by no other */

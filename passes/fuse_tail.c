@@ -12,7 +12,8 @@
 #include <stb/stb_ds.h>
 
 enum {
-    TAIL_NODES = 96, /* of what one node of a tail is computed from */
+    TAIL_NODES = 64, /* that one node of a tail is computed from … */
+    TAIL_LOADS = 12, /* … and of those, in memory: a kernel's arguments have room for six such nodes */
     TAIL_TOTALS = 4  /* as in templates/convolution.cu */
 };
 
@@ -25,6 +26,7 @@ struct descent {
     const struct type *type;   /* of both, but for the element */
     const struct node *nodes[TAIL_NODES];
     int count, done;
+    int loads, wide; /* what lies in memory, and of that, like the result */
 };
 
 static bool push(struct descent *descent, const struct node *node)
@@ -64,16 +66,20 @@ static bool is_narrow(const struct descent *descent, const struct node *node)
     return elements == 1 || (axis < shape->rank && shape->dimension[axis] == channels);
 }
 
-static bool in_memory(const struct descent *descent, const struct node *node)
+/* Lies in memory, so that the walk ends there. */
+static bool is_loaded(struct descent *descent, const struct node *node)
 {
     const struct fact *fact = &descent->fuser->facts[node->id];
-    return fuse_is_leaf(node) || fact->required || fact->own_group != GROUP_NONE || fact->pattern ||
-           op_is(node->op, CLASS_CONTRACTION) || op_is(node->op, CLASS_REDUCE);
+    bool loaded = fuse_is_leaf(node) || fact->required || fact->own_group != GROUP_NONE || fact->pattern ||
+                  op_is(node->op, CLASS_CONTRACTION) || op_is(node->op, CLASS_REDUCE);
+    descent->loads += loaded;
+    descent->wide += loaded && lies_alike(descent, node);
+    return loaded;
 }
 
 static bool accept_narrow(struct descent *descent, const struct node *node)
 {
-    if (in_memory(descent, node) || node->op == OP_constant)
+    if (is_loaded(descent, node) || node->op == OP_constant)
         return true;
     bool follows = op_is(node->op, CLASS_POINTWISE) || node->op == OP_reshape || node->op == OP_broadcast;
     return follows && push_operands(descent, node);
@@ -90,19 +96,20 @@ static bool accept(struct descent *descent, const struct node *node)
                push_operands(descent, node);
     if (!lies_alike(descent, node))
         return false;
-    return in_memory(descent, node) || (op_is(node->op, CLASS_POINTWISE) && push_operands(descent, node));
+    return is_loaded(descent, node) || (op_is(node->op, CLASS_POINTWISE) && push_operands(descent, node));
 }
 
-/* Can all that `node` is computed from be found beside one element of the result? */
-static bool can_follow(const struct fuser *fuser, const struct node *node, const struct node *result)
+/* Can all that `node` is computed from be found beside one element of the result? `wide`, unless it is NULL: how many
+ * values like the result that is, the result not counted. */
+static bool can_follow(const struct fuser *fuser, const struct node *node, const struct node *result, int *wide)
 {
     struct descent descent = {.fuser = fuser, .result = result, .type = &result->type};
-    if (!push_operands(&descent, node))
-        return false;
-    while (descent.done < descent.count)
-        if (!accept(&descent, descent.nodes[descent.done++]))
-            return false;
-    return true;
+    bool follows = push_operands(&descent, node);
+    while (follows && descent.done < descent.count)
+        follows = accept(&descent, descent.nodes[descent.done++]) && descent.loads <= TAIL_LOADS;
+    if (wide)
+        *wide = descent.wide;
+    return follows;
 }
 
 /* ---- the neck ---- */
@@ -125,33 +132,20 @@ static size_t bytes_of(const struct fuser *fuser, const struct node *node)
     return element_bytes(fuser->context->target->storage[node->type.element]);
 }
 
+/* Backwards: a node's users have been seen when it is met. */
 void fuse_note_uses(struct fuser *fuser)
 {
     for (ptrdiff_t i = arrlen(fuser->graph->nodes) - 1; i >= 0; i--) {
         const struct node *node = fuser->graph->nodes[i];
         const struct fact *own = &fuser->facts[i];
         bool pointwise = op_is(node->op, CLASS_POINTWISE);
-        bool sums = node->op == OP_sum || (pointwise && own->summed && !own->used_wide && !own->required);
+        bool sums = op_is(node->op, CLASS_REDUCE) || (pointwise && own->summed && !own->used_wide && !own->required);
         for (int k = 0; k < node->operand_count; k++) {
             struct fact *fact = &fuser->facts[node->operands[k]->id];
             fact->summed |= sums;
             fact->used_wide |= pointwise && !sums;
         }
     }
-}
-
-/* Values like the neck that it is computed from, the convolution's result included. */
-static int count_sources(const struct fuser *fuser, const struct node *neck, const struct node *contraction)
-{
-    struct descent descent = {.fuser = fuser, .result = contraction, .type = &contraction->type};
-    int count = 0;
-    push_operands(&descent, neck);
-    while (descent.done < descent.count) {
-        const struct node *node = descent.nodes[descent.done++];
-        accept(&descent, node);
-        count += lies_alike(&descent, node) && (node == contraction || in_memory(&descent, node));
-    }
-    return count;
 }
 
 /* Where sums of a gradient are needed to go on with it, as in batch normalisation, one kernel that takes the sums and
@@ -163,7 +157,7 @@ static int count_sources(const struct fuser *fuser, const struct node *neck, con
  *   with one         its companion read, the neck written; then the neck and its companion read: 4
  *
  * beside what both load. */
-static bool gains(const struct fuser *fuser, const struct node *neck, const struct node *contraction)
+static bool gains(const struct fuser *fuser, const struct node *neck, const struct node *contraction, int wide)
 {
     const struct fact *fact = &fuser->facts[neck->id];
     const struct target *target = fuser->context->target;
@@ -172,7 +166,7 @@ static bool gains(const struct fuser *fuser, const struct node *neck, const stru
     double bytes = (double)memory_bytes(&neck->type, target);
     double room = (double)target->processors * (double)target->shared_bytes / 2; /* what kernels come to keep */
     double kept = room < 2 * bytes ? room / (2 * bytes) : 1;
-    bool stored = fact->required || count_sources(fuser, neck, contraction) >= 3;
+    bool stored = fact->required || wide >= 2; /* as pass fuse does otherwise */
     return ((stored ? 2 : 1) - 2 * kept) * bytes > target->launch_seconds * target->bandwidth;
 }
 
@@ -182,19 +176,23 @@ void fuse_find_neck(struct fuser *fuser, struct node *const *user, struct node *
     if (!may_have_tail(fuser, contraction))
         return;
     struct node *neck = NULL, *last = contraction;
+    int wide = 0, neck_wide = 0;
     struct type plain = contraction->type;
     while (fuser->facts[last->id].users == 1 && !fuser->facts[last->id].required) {
         struct node *next = user[last->id];
         struct type type = next->type;
         type.element = plain.element;
         if (!op_is(next->op, CLASS_POINTWISE) || !element_is_float(next->type.element) || !type_equal(&type, &plain) ||
-            fuser->facts[next->id].pattern || fuser->facts[next->id].inside || !can_follow(fuser, next, contraction))
+            fuser->facts[next->id].pattern || fuser->facts[next->id].inside ||
+            !can_follow(fuser, next, contraction, &wide))
             break;
         last = next;
-        if (bytes_of(fuser, last) <= bytes_of(fuser, contraction))
-            neck = last;
+        if (bytes_of(fuser, last) > bytes_of(fuser, contraction))
+            continue;
+        neck = last;
+        neck_wide = wide;
     }
-    if (!neck || !gains(fuser, neck, contraction) || !pass_may_rewrite(fuser->context))
+    if (!neck || !gains(fuser, neck, contraction, neck_wide) || !pass_may_rewrite(fuser->context))
         return;
     fuser->facts[contraction->id].neck = neck;
     fuser->facts[neck->id].required = true;
@@ -229,7 +227,7 @@ bool fuse_joins_tail(const struct fuser *fuser, const struct node *node)
     if (!neck)
         return false;
     bool fits = is_check(node) ? !group->checked : group->totals < TAIL_TOTALS && is_total(node, neck);
-    return group->nests == 1 && fits && can_follow(fuser, node, neck);
+    return group->nests == 1 && fits && can_follow(fuser, node, neck, NULL);
 }
 
 /* Nothing needs the convolution but its neck, so it may run as late as what that needs besides. */

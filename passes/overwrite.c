@@ -181,10 +181,11 @@ void overwrite_inspect(struct overwrite *overwrite, const struct kernel_use *use
         overwrite->kernel[use->loads[i]->id] = 0;
     for (int i = 0; i < use->computed_count; i++)
         overwrite->kernel[use->computed[i]->id] = 0;
-    struct arena *arena = arena_new();
-    struct kernel_use tail = kernel_has_tail(use) ? kernel_tail(use, arena) : *use;
+    struct arena *arena = kernel_has_tail(use) ? arena_new() : NULL;
+    struct kernel_use tail = arena ? kernel_tail(use, arena) : *use;
     struct nest *nests = tail.contraction ? NULL : nests_find(&tail);
-    arena_free(arena);
+    if (arena)
+        arena_free(arena);
     for (ptrdiff_t i = 0; i < arrlen(nests); i++)
         for (ptrdiff_t j = 0; j < arrlen(nests[i].members); j++) {
             int id = nests[i].members[j].node->id;

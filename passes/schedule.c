@@ -13,6 +13,7 @@
 #include "passes/order.h"
 #include "passes/pass.h"
 #include "passes/strips.h"
+#include "passes/view.h"
 
 #include <stb/stb_ds.h>
 #include <string.h>
@@ -213,6 +214,18 @@ static int take_ready(struct run *run)
 
 enum { REUSE_STORES = 8, REUSE_LOADS = 32 }; /* larger kernels are not looked at */
 
+/* Is the value read by the kernel's convolution, in another order than its tail stores? */
+static bool is_operand(const struct kernel_use *use, const struct node *load)
+{
+    for (int i = 0; use->contraction && i < use->contraction->operand_count; i++) {
+        struct view view;
+        view_find(use->contraction->operands[i], &view);
+        if (view.base == load)
+            return true;
+    }
+    return false;
+}
+
 /* Bytes that the kernel will likely store over values that die in it: pass memory decides, this is its guess. */
 static int64_t reused_bytes(const struct run *run, const struct kernel_use *use)
 {
@@ -227,7 +240,7 @@ static int64_t reused_bytes(const struct run *run, const struct kernel_use *use)
         for (int j = 0; j < use->load_count && wanted; j++) {
             const struct node *load = use->loads[j];
             if (taken[j] || !load->kernel || run->users_left[load->id] != 1 ||
-                run->scheduler->values[load->id].bytes != wanted)
+                run->scheduler->values[load->id].bytes != wanted || is_operand(use, load))
                 continue;
             taken[j] = true;
             bytes += wanted;

@@ -1,5 +1,6 @@
 """Loss scaling is real: an overflowed step changes nothing but the scale, the scale grows back, a network with tiny
-gradients trains with scaling alone, and one whose activations overflow stops, or trains with one rule of policy."""
+gradients trains with scaling alone, and one whose activations overflow stops, or trains with one rule of policy. Where
+an overflow began is told alike by all devices."""
 import json
 import os
 import random
@@ -84,7 +85,26 @@ def check_overflow():
         check(accuracy_of(fixed) > 0.5, f"with the rule the accuracy is {accuracy_of(fixed)}")
 
 
+def check_origin():
+    """Where an overflow began is told alike by the host and by the tails of a GPU's convolutions."""
+    sim = next(row for row in json.loads(castor("devices", "--json")) if row["name"] == "sim")
+    origins = {}
+    for device in ("host", "sim") if sim["available"] else ():
+        with tempfile.TemporaryDirectory() as folder:
+            run = os.path.join(folder, "run")
+            castor("train", "tests/nets/tails.net", "--steps", "4", "--out", run, "--device", device, "--quiet")
+            origins[device] = [(row.get("overflow"), row["skipped"], row["scale"]) for row in rows_of(run)]
+    if not origins:
+        return
+    check(origins["host"] == origins["sim"], f"overflows: {origins}")
+    check(all("backward of mul" in told[0] for told in origins["sim"][:2]), f"overflows: {origins['sim']}")
+    program = castor("dump", "tests/nets/tails.net", "--device", "sim", "--arch", "sm_80", "--emit", "program")
+    gradients = [line for line in program.splitlines() if " kernel conv_data" in line]
+    check(len(gradients) == 2 and all("_tail" in line for line in gradients), f"gradients without tails: {gradients}")
+
+
 check_skip()
+check_origin()
 check_underflow()
 check_overflow()
 finish()
