@@ -444,6 +444,65 @@ static struct node *add_matmul(struct generator *g)
     return build_matmul(&g->builder, cast_to(g, a, element), b, transpose_a, transpose_b);
 }
 
+/* Another convolution like this one. */
+static struct node *add_like(struct generator *g, const struct node *y)
+{
+    int weight = y->op == OP_conv ? 1 : 0;
+    const struct type *type = &y->operands[weight]->type;
+    struct node *operands[] = {y->operands[0], y->operands[1]};
+    operands[weight] = cast_to(g, add_input(g, ELEMENT_F32, type->shape, 0), type->element);
+    struct node *like = build(&g->builder, y->op, operands, 2, y->attributes, &y->type);
+    like->type.element = y->type.element;
+    return like;
+}
+
+static struct node *round_new(struct generator *g, struct node *node)
+{
+    if (node == arrlast(g->builder.graph->nodes))
+        node->type.element = draw_half(g, 40);
+    return node;
+}
+
+/* Goes on with a convolution's result as networks do: by vectors of the channels, with another's result, by relu and
+ * masks, with sums over all but the channels and a check that all is finite. */
+static struct node *go_on(struct generator *g, struct node *y)
+{
+    const struct shape shape = y->type.shape, vector = {.rank = 1, .dimension = {shape.dimension[1]}};
+    uint32_t others = ((1u << shape.rank) - 1) & ~2u;
+    struct shape channels = shape;
+    for (int i = 0; i < shape.rank; i++)
+        channels.dimension[i] = i == 1 ? shape.dimension[1] : 1;
+    struct node *like = chance(g, 60) ? add_like(g, y) : y;
+    struct node *zero = build_full(&g->builder, 0, ELEMENT_F32, &shape), *now = y;
+    for (int left = 1 + below(g, 4); left > 0; left--) {
+        struct node *each = build_reshape(&g->builder, add_input(g, ELEMENT_F32, vector, 0), &channels);
+        switch (below(g, 5)) {
+        case 0:
+            now = build_binary(&g->builder, OP_add, now, like);
+            break;
+        case 1:
+            now = build_binary(&g->builder, OP_max, now, zero);
+            break;
+        case 2:
+            now = build_where(&g->builder, build_binary(&g->builder, OP_gt, like, zero), now, zero);
+            break;
+        default:
+            now = build_binary(&g->builder, chance(g, 50) ? OP_add : OP_mul, now,
+                               build_broadcast(&g->builder, each, &shape));
+        }
+        now = round_new(g, now);
+    }
+    if (chance(g, 60))
+        arrput(g->pool, build_reduce(&g->builder, OP_sum, cast_to(g, now, ELEMENT_F32), others));
+    if (chance(g, 40))
+        arrput(g->pool, build_reduce(&g->builder, OP_sum,
+                                     cast_to(g, build_binary(&g->builder, OP_mul, now, like), ELEMENT_F32), others));
+    if (chance(g, 30))
+        arrput(g->pool, build_reduce(&g->builder, OP_reduce_min, build_unary(&g->builder, OP_isfinite, now),
+                                     (1u << shape.rank) - 1));
+    return now;
+}
+
 /* A convolution of one to three spatial axes, and from it, where wanted, one of its gradients. */
 static struct node *add_convolution(struct generator *g, enum op op)
 {
@@ -466,10 +525,11 @@ static struct node *add_convolution(struct generator *g, enum op op)
                                cast_to(g, add_input(g, ELEMENT_F32, weight, 0), element)};
     struct node *y = build(&g->builder, OP_conv, operands, 2, &attributes, NULL);
     if (op == OP_conv)
-        return y;
+        return chance(g, 40) ? go_on(g, round_new(g, y)) : y;
     struct type type = operands[op == OP_conv_data ? 0 : 1]->type;
     struct node *others[] = {operands[op == OP_conv_data ? 1 : 0], cast_to(g, y, element)};
-    return build(&g->builder, op, others, 2, &attributes, &type);
+    struct node *gradient = build(&g->builder, op, others, 2, &attributes, &type);
+    return op == OP_conv_data && chance(g, 40) ? go_on(g, round_new(g, gradient)) : gradient;
 }
 
 /* Another node when its operands change places? */
@@ -531,6 +591,8 @@ static enum op draw_op(struct generator *g)
     if (g->options.chains && g->last && !op_is(g->last->op, CLASS_LEAF) &&
         chance(g, op_is(g->last->op, CLASS_MOVEMENT) ? 45 : 20))
         return g->last->op;
+    if (!(g->options.without >> CLASS_CONTRACTION & 1) && chance(g, 4))
+        return chance(g, 50) ? OP_conv : OP_conv_data;
     do
         class = classes[below(g, sizeof classes / sizeof *classes)];
     while (g->options.without >> class & 1);
