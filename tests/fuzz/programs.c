@@ -25,6 +25,7 @@
 #include "passes/pass.h"
 #include "passes/policies/policy.h"
 #include "passes/remat.h"
+#include "passes/rewrite.h"
 #include "random_graph.h"
 #include "runtime/executor.h"
 #include "runtime/tensor.h"
@@ -209,9 +210,11 @@ static bool jumps(const struct node *node)
            info->class == CLASS_SCAN;
 }
 
-/* Is it computed from constants alone? */
+/* Is it computed from constants alone, or the place of the only one there is? */
 static bool is_constant(const struct node *node)
 {
+    if ((node->op == OP_argmax || node->op == OP_argmin) && reduced_elements(node) == 1)
+        return true;
     bool constant = node->operand_count > 0 || node->op == OP_constant || node->op == OP_iota;
     for (int i = 0; i < node->operand_count && constant; i++)
         constant = is_constant(node->operands[i]);
