@@ -215,6 +215,8 @@ static void add_tail(struct contraction *contraction, const struct kernel_use *u
         add_buffer(contraction, tail.totals[i], 0, target);
     if (tail.check)
         add_buffer(contraction, tail.check, 0, target);
+    for (int i = 0; i < tail.finished_count; i++)
+        add_buffer(contraction, tail.finished[i], 0, target);
     for (int i = 0; i < tail.load_count; i++)
         add_buffer(contraction, tail.loads[i], 0, target);
     contraction->step.flops = (uint64_t)cost_kernel(use, target).flops;
@@ -235,7 +237,7 @@ struct contraction contraction_make(const struct kernel_use *use, const struct t
         convolution_make(&contraction, node, result, target);
     }
     add_buffer(&contraction, result, 0, target);
-    bool tail = result != node && node->op != OP_matmul && target->epilogues & EPILOGUE_TAIL;
+    bool tail = kernel_has_tail(use) && target->epilogues & EPILOGUE_TAIL;
     unsigned epilogue = tail ? 0 : collect_epilogue(&contraction, use, target);
     epilogue |= collect_statistics(&contraction, use, target);
     if (tail)

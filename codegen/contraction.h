@@ -7,7 +7,7 @@
 #include "passes/kernels.h"
 #include "runtime/program.h"
 
-enum { CONTRACTION_BUFFERS = 6 + TAIL_TOTALS_MAX + TAIL_LOADS_MAX };
+enum { CONTRACTION_BUFFERS = 6 + TAIL_TOTALS_MAX + TAIL_FINISHED_MAX + TAIL_LOADS_MAX };
 
 struct contraction {
     /* kind, matmul or conv, bytes and flops are set; the rest is the assembler's. */

@@ -276,6 +276,8 @@ static void add_slots(struct text *fields, struct text *body, const struct convo
     }
     if (variant->tail && variant->tail->check)
         add_slot(fields, body, "unsigned char", "check");
+    if (variant->tail && variant->tail->finished_count)
+        text_line(fields, "char *finished[%d];", variant->tail->finished_count);
     if (variant->tail && variant->tail->load_count)
         text_line(fields, "char *buffer[%d];", variant->tail->load_count);
     if (kernel->workspace_bytes)

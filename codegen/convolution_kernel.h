@@ -32,9 +32,9 @@ struct convolution_request {
 };
 
 /* Equal variants without a tail have equal names and texts. Buffers are those of a conv step (runtime/program.h), then
- * the tail's totals, its check and what it loads, then workspace and counters where there are any. Integers are the
- * shape, then those of the tail. Counters are zero before and after each launch, and kernels that run one after the
- * other can share them. */
+ * the tail's totals, its check, what it finishes and what it loads, then workspace and counters where there are any.
+ * Integers are the shape, then those of the tail. Counters are zero before and after each launch, and kernels that run
+ * one after the other can share them. */
 struct convolution_kernel {
     const char *name;
     const char *fields, *body; /* of the parameter's struct and of the function */

@@ -17,17 +17,19 @@ enum reach { REACH_ONE, REACH_CHANNEL, REACH_PLACE };
 
 struct tail_printer {
     struct printer printer;
-    const struct affine *place; /* of the element that is stored */
-    int result;                 /* buffer of the convolution's result */
+    const struct affine *place; /* of the element that is stored; NULL: nothing is computed at places */
+    int result;                 /* buffer of the convolution's result, -1: it is not loaded */
     bool together;              /* a thread has all of its four channels, in one aligned pack */
-    const struct item *items;   /* stb_ds array: all of the one nest, in order */
+    const struct item *items;   /* stb_ds array: all of the nest that walks the places, in order */
+    const struct item *finish;  /* stb_ds array: all of the nests that walk the channels */
+    int64_t *constants;         /* stb_ds array: bits of the numbers in these, which stand among the integers */
 };
 
 static enum reach reach_of(const struct tail_printer *printer, const struct value *value)
 {
     if (!affine_vector(printer->printer.lowered, value->index))
         return REACH_ONE;
-    if (affine_equal(value->index, printer->place))
+    if (printer->place && affine_equal(value->index, printer->place))
         return REACH_PLACE;
     if (value->index->count != 1 || value->index->constant != 0 || value->index->terms[0].factor != 1 ||
         printer->printer.lowered->variables[value->index->terms[0].variable].kind == INDEX_QUOTIENT)
@@ -52,20 +54,20 @@ static bool is_kept(const struct tail_printer *printer, const struct value *valu
     return value && value->kind == VALUE_LOAD && reach_of(printer, value) != REACH_PLACE;
 }
 
-/* Bodies of the nest that is walked for each element, outermost first. */
-static struct item *list_items(const struct lowered *lowered)
+/* Adds the bodies of a nest, outermost first. */
+static void list_items(struct item **items, const struct loop_nest *nest)
 {
-    const struct loop_nest *nest = &lowered->nests[0];
-    struct item *items = NULL;
-    for (int body = BODY_KERNEL; body < BODY_INNER; body++) {
-        const struct item *from = body == BODY_KERNEL ? lowered->items : nest->bodies[body];
-        for (ptrdiff_t i = 0; i < arrlen(from); i++)
-            arrput(items, from[i]);
-    }
+    for (int body = BODY_NEST; body < BODY_INNER; body++)
+        for (ptrdiff_t i = 0; i < arrlen(nest->bodies[body]); i++)
+            arrput(*items, nest->bodies[body][i]);
     for (ptrdiff_t phase = 0; phase < arrlen(nest->phases); phase++)
         for (ptrdiff_t i = 0; i < arrlen(nest->phases[phase].items); i++)
-            arrput(items, nest->phases[phase].items[i]);
-    return items;
+            arrput(*items, nest->phases[phase].items[i]);
+}
+
+static bool walks_places(const struct loop_nest *nest, const struct node *convolution)
+{
+    return shape_elements(&nest->main->type.shape) == shape_elements(&convolution->type.shape);
 }
 
 /* ---- loads ---- */
@@ -261,8 +263,11 @@ static void print_watch(struct tail_printer *printer)
 {
     struct printer *inner = &printer->printer;
     struct text *text = &inner->text;
+    bool watches = false;
+    for (ptrdiff_t i = 0; i < arrlen(printer->items); i++)
+        watches = watches || printer->items[i].kind == ITEM_WATCH;
     text_open(text, "__device__ void tell(const float *before, int channel, long long at) const");
-    if (arrlen(inner->lowered->watches)) {
+    if (watches) {
         print_pointers(printer, true, true);
         text_add(text, "#pragma unroll 1\n");
         text_open(text, "for (int k = 0; k < count; k++)");
@@ -280,33 +285,146 @@ static void print_watch(struct tail_printer *printer)
     text_close(text);
 }
 
+/* ---- the end, channel by channel ---- */
+
+static bool is_used(const struct tail_printer *printer, int buffer)
+{
+    const struct lowered *lowered = printer->printer.lowered;
+    for (ptrdiff_t i = 0; i < arrlen(printer->finish); i++) {
+        const struct item *item = &printer->finish[i];
+        const struct value *value = value_of(printer, item);
+        if ((value && value->kind == VALUE_LOAD && value->buffer == buffer) ||
+            (item->kind == ITEM_STORE && lowered->stores[item->number].buffer == buffer) ||
+            (item->kind == ITEM_WATCH && lowered->overflow == buffer))
+            return true;
+    }
+    return false;
+}
+
+static int place_among(struct node *const *nodes, int count, const struct node *node)
+{
+    for (int i = 0; i < count; i++)
+        if (nodes[i] == node)
+            return i;
+    return -1;
+}
+
+static void print_finish_pointers(struct tail_printer *printer, const struct convolution_tail *tail)
+{
+    struct printer *inner = &printer->printer;
+    const struct kernel_buffer *buffers = inner->lowered->buffers;
+    for (int i = 0, parameter = 0; i < arrlen(buffers); i++) {
+        bool loaded = !buffers[i].written && i != printer->result;
+        int total = place_among(tail->totals, tail->total_count, buffers[i].node);
+        if (is_used(printer, i) && loaded)
+            text_line(&inner->text, "char *const b%d = given.buffer[%d];", i, parameter);
+        else if (is_used(printer, i) && total >= 0)
+            text_line(&inner->text, "char *const b%d = (char *)given.total%d;", i, total);
+        else if (is_used(printer, i))
+            text_line(&inner->text, "char *const b%d = given.finished[%d];", i,
+                      place_among(tail->finished, tail->finished_count, buffers[i].node));
+        parameter += loaded;
+    }
+}
+
+/* Numbers are integers of the step: the sizes of layers are among them, and their kernels are one. */
+static void print_finish_value(struct tail_printer *printer, int number)
+{
+    struct printer *inner = &printer->printer;
+    const struct value *value = &inner->lowered->values[number];
+    const char *type = print_lane_type(inner, value->lane), *name = print_value_name(inner, number);
+    if (value->kind == VALUE_CONSTANT && value->lane == LANE_FLOAT) {
+        union {
+            float number;
+            int32_t bits;
+        } constant = {.number = (float)value->constant};
+        int place = (int)(arrlen(inner->lowered->integers) + arrlen(printer->constants));
+        arrput(printer->constants, constant.bits);
+        text_line(&inner->text, "const %s %s = __int_as_float((int)%s);", type, name, print_integer(inner, place));
+    } else if (value->kind == VALUE_LOAD && value->vector) {
+        text_line(&inner->text, "const %s %s = load_%s(b%d, channel + k);", type, name, element_name(value->element),
+                  value->buffer);
+    } else {
+        cuda_print_value(inner, number);
+    }
+}
+
+static void print_finish(struct tail_printer *printer, const struct convolution_tail *tail)
+{
+    struct printer *inner = &printer->printer;
+    struct text *text = &inner->text;
+    text_open(text, "__device__ static void finish(decltype(arguments) &given, int channel, int count)");
+    if (tail->finished_count) {
+        print_finish_pointers(printer, tail);
+        text_add(text, "#pragma unroll 1\n");
+        text_open(text, "for (int k = 0; k < count; k++)");
+        for (ptrdiff_t i = 0; i < arrlen(printer->finish); i++) {
+            const struct item *item = &printer->finish[i];
+            const struct store *store = item->kind == ITEM_STORE ? &inner->lowered->stores[item->number] : NULL;
+            if (item->kind == ITEM_VALUE)
+                print_finish_value(printer, item->number);
+            else if (store)
+                text_line(text, "store_%s(b%d, channel + k, %s);", element_name(store->element), store->buffer,
+                          print_value_name(inner, store->value));
+            if (item->kind != ITEM_WATCH)
+                continue;
+            print_watch_open(inner, item->number);
+            print_watch_close(inner, item->number);
+        }
+        text_close(text);
+    }
+    text_close(text);
+}
+
 /* Groups of channels come in whole packs. */
 static bool comes_together(const struct node *convolution)
 {
     return convolution->type.shape.dimension[1] / convolution->attributes->groups % WIDTH == 0;
 }
 
-static const char *print_tail(const struct lowered *lowered, const struct node *convolution, struct arena *arena)
+/* Fills in the text and the integers. */
+static void print_tail(struct convolution_tail *tail, const struct lowered *lowered, const struct node *convolution,
+                       struct arena *arena)
 {
     struct tail_printer printer = {
         .printer = {.lowered = lowered, .arena = arena, .scalar = true, .structural = true, .nest = &lowered->nests[0]},
-        .place = lowered->stores[0].index,
-        .together = comes_together(convolution)};
+        .together = comes_together(convolution),
+        .result = -1};
     struct text *text = &printer.printer.text;
-    struct item *items = list_items(lowered);
-    printer.items = items;
-    while (lowered->buffers[printer.result].node != convolution)
-        printer.result++;
+    struct item *items = NULL, *finish = NULL;
+    for (ptrdiff_t i = 0; i < arrlen(lowered->items); i++) {
+        arrput(items, lowered->items[i]);
+        arrput(finish, lowered->items[i]);
+    }
+    for (ptrdiff_t i = 0; i < arrlen(lowered->nests); i++)
+        list_items(walks_places(&lowered->nests[i], convolution) ? &items : &finish, &lowered->nests[i]);
+    for (int i = 0; i < arrlen(lowered->buffers); i++)
+        printer.result = lowered->buffers[i].node == convolution ? i : printer.result;
+    for (ptrdiff_t i = 0; i < arrlen(lowered->stores) && printer.result >= 0; i++)
+        if (walks_places(&lowered->nests[0], convolution) &&
+            lowered->buffers[lowered->stores[i].buffer].node == lowered->nests[0].main)
+            printer.place = lowered->stores[i].index;
+    printer.items = printer.place ? items : NULL;
+    printer.finish = finish;
     text->indent = 1;
     text_open(text, "struct tail");
     print_constructor(&printer);
     print_places(&printer);
     print_computation(&printer);
     print_watch(&printer);
+    print_finish(&printer, tail);
     text->indent--;
     text_line(text, "};");
+    tail->text = text_finish(text, arena);
+    int count = (int)arrlen(lowered->integers), constants = (int)arrlen(printer.constants);
+    int64_t *integers = ARENA_ARRAY(arena, int64_t, count + constants + 1);
+    for (int i = 0; i < count + constants; i++)
+        integers[i] = i < count ? lowered->integers[i] : printer.constants[i - count];
+    tail->integers = integers;
+    tail->integer_count = count + constants;
+    arrfree(printer.constants);
     arrfree(items);
-    return text_finish(text, arena);
+    arrfree(finish);
 }
 
 static void list_nodes(struct convolution_tail *tail, const struct lowered *lowered, const struct node *convolution)
@@ -328,6 +446,15 @@ static void list_nodes(struct convolution_tail *tail, const struct lowered *lowe
             else
                 tail->totals[tail->total_count++] = lowered->buffers[i].node;
         }
+    for (ptrdiff_t i = 0; i < arrlen(lowered->buffers); i++) {
+        struct node *node = lowered->buffers[i].node;
+        if (!lowered->buffers[i].written || op_is(node->op, CLASS_REDUCE) ||
+            shape_elements(&node->type.shape) == shape_elements(&convolution->type.shape))
+            continue;
+        if (tail->finished_count == TAIL_FINISHED_MAX)
+            castor_bug("a tail that finishes more than %d values", TAIL_FINISHED_MAX);
+        tail->finished[tail->finished_count++] = node;
+    }
 }
 
 struct convolution_tail convolution_tail_make(const struct kernel_use *use, const struct target *target,
@@ -336,14 +463,10 @@ struct convolution_tail convolution_tail_make(const struct kernel_use *use, cons
     struct convolution_tail tail = {.of = target->storage[use->contraction->type.element]};
     struct kernel_use behind = kernel_tail(use, arena);
     struct lowered lowered = lower_kernel(&behind, target, arena);
-    if (arrlen(lowered.nests) != 1)
-        castor_bug("a tail of %d nests", (int)arrlen(lowered.nests));
-    tail.text = print_tail(&lowered, use->contraction, arena);
-    tail.integer_count = (int)arrlen(lowered.integers);
-    tail.integers = arena_copy(arena, lowered.integers, sizeof *lowered.integers * arrlenu(lowered.integers));
+    list_nodes(&tail, &lowered, use->contraction);
+    print_tail(&tail, &lowered, use->contraction, arena);
     tail.watched_count = (int)arrlen(lowered.watched);
     tail.watched = arena_copy(arena, lowered.watched, sizeof *lowered.watched * arrlenu(lowered.watched));
-    list_nodes(&tail, &lowered, use->contraction);
     lowered_free(&lowered);
     return tail;
 }

@@ -5,16 +5,16 @@
 #include "ir/target.h"
 #include "passes/kernels.h"
 
-enum { TAIL_LOADS_MAX = 80, TAIL_TOTALS_MAX = 4 };
+enum { TAIL_LOADS_MAX = 80, TAIL_TOTALS_MAX = 4, TAIL_FINISHED_MAX = 8 };
 
 struct convolution_tail {
-    /* Defines `struct tail` inside of the kernel, as templates/convolution_result.cu wants it: what it loads and its
-     * integers are members `buffer` and `integer` of the kernel's arguments. */
+    /* Defines `struct tail` inside of the kernel, as templates/convolution_result.cu wants it: what it loads,
+     * what it finishes and its integers are members `buffer`, `finished` and `integer` of the kernel's arguments. */
     const char *text;
     enum element of; /* how the result that it starts from is rounded */
-    struct node *loads[TAIL_LOADS_MAX], *totals[TAIL_TOTALS_MAX];
+    struct node *loads[TAIL_LOADS_MAX], *totals[TAIL_TOTALS_MAX], *finished[TAIL_FINISHED_MAX];
     struct node *check; /* whether something holds for all elements; NULL: nothing */
-    int load_count, total_count;
+    int load_count, total_count, finished_count;
     const int64_t *integers;
     int integer_count;
     const struct node **watched; /* as in struct kernel */

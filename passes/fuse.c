@@ -167,7 +167,10 @@ static void check_tail(const struct kernel_use *use, int *kernels, struct arena 
 {
     struct kernel_use tail = kernel_tail(use, arena);
     struct nest *nests = nests_find(&tail);
-    if (arrlen(nests) != 1)
+    int wide = 0;
+    for (ptrdiff_t i = 0; i < arrlen(nests); i++)
+        wide += shape_elements(&nests[i].space.shape) == shape_elements(&use->contraction->type.shape);
+    if (!nests || wide != (use->stores[0] != use->contraction))
         use->contraction->kernel = ++*kernels;
     if (!nests)
         take_apart(&tail, kernels);

@@ -50,15 +50,17 @@ struct pattern {
 struct group {
     int level, nests;
     bool library;
-    bool floating;       /* only reductions of everything to one value: may run later, with others */
-    bool sums;           /* only reductions that are no sums over rows, and stores nothing else */
-    struct node *tailed; /* the convolution whose tail the group's one nest is; NULL: none */
-    int totals;          /* sums in that nest */
-    bool checked;        /* a check of all its values is in it */
-    int merged;          /* the group that took this one in, else GROUP_NONE */
-    int consumer;        /* the lowest level of a group that needs this one */
-    int consumer_nest;   /* of that group, the nest that does; -1: several groups of that level do */
-    int64_t bytes;       /* that its nests move, at most */
+    bool floating;            /* only reductions of everything to one value: may run later, with others */
+    bool sums;                /* only reductions that are no sums over rows, and stores nothing else */
+    struct node *convolution; /* that goes on with its result (fuse_tail.c); NULL: none */
+    int places, finish;       /* nests: what it computes at each place, and of each channel at the end; -1: none */
+    int finished;             /* values of the latter */
+    int totals;               /* sums in that nest */
+    bool checked;             /* a check of all its values is in it */
+    int merged;               /* the group that took this one in, else GROUP_NONE */
+    int consumer;             /* the lowest level of a group that needs this one */
+    int consumer_nest;        /* of that group, the nest that does; -1: several groups of that level do */
+    int64_t bytes;            /* that its nests move, at most */
 };
 
 struct fuser {
@@ -92,6 +94,7 @@ void fuse_note_uses(struct fuser *fuser);
 void fuse_find_neck(struct fuser *fuser, struct node *const *user, struct node *contraction);
 int fuse_tail_group(struct fuser *fuser, const struct node *neck);
 bool fuse_joins_tail(const struct fuser *fuser, const struct node *node);
+bool fuse_joins_finish(const struct fuser *fuser, const struct node *node);
 void fuse_number_tails(struct fuser *fuser);
 
 /* Places one node, operands before users (fuse_place.c); the effects that waited. */

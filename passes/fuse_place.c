@@ -117,8 +117,13 @@ static void align(const struct fuser *fuser, const struct node *node, struct fac
 
 int fuse_new_group(struct fuser *fuser, int level, bool library)
 {
-    struct group group = {
-        .level = level, .library = library, .merged = GROUP_NONE, .consumer = 1 << 30, .consumer_nest = -1};
+    struct group group = {.level = level,
+                          .library = library,
+                          .merged = GROUP_NONE,
+                          .consumer = 1 << 30,
+                          .consumer_nest = -1,
+                          .places = -1,
+                          .finish = -1};
     arrput(fuser->groups, group);
     return (int)arrlen(fuser->groups) - 1;
 }
@@ -281,12 +286,14 @@ static void place_contraction(struct fuser *fuser, struct node *node)
     fact->own_group = fuse_new_group(fuser, level + 1, true);
     fact->alignment = alignment_none();
     fact->stored = !fact->neck;
+    bool goes_on =
+        (node->op == OP_conv || node->op == OP_conv_data) && (fuser->context->target->epilogues & EPILOGUE_TAIL);
+    fuser->groups[fact->own_group].convolution = goes_on ? node : NULL;
     if (!fact->neck)
         return;
     struct fact *neck = &fuser->facts[fact->neck->id];
     if (!neck->tail_of || fuser->groups[fuser->facts[neck->tail_of->id].own_group].level <= level + 1)
         neck->tail_of = node;
-    fuser->groups[fact->own_group].tailed = node;
 }
 
 /* The neck becomes the nest of the convolution's group, sums join it. The neck's statistics are the convolution's. */
@@ -294,8 +301,10 @@ static bool place_in_tail(struct fuser *fuser, struct node *node)
 {
     struct fact *fact = &fuser->facts[node->id];
     if (fact->tail_of) {
+        int number = fuse_tail_group(fuser, node);
         fact->alignment = alignment_none();
-        settle(fuser, node, new_nest(fuser, node, fuse_tail_group(fuser, node)));
+        fuser->groups[number].places = new_nest(fuser, node, number);
+        settle(fuser, node, fuser->groups[number].places);
         fact->contraction = fact->tail_of;
         return true;
     }
@@ -303,11 +312,28 @@ static bool place_in_tail(struct fuser *fuser, struct node *node)
         return false;
     struct group *group = &fuser->groups[fact->group];
     int nest = fact->alignment.nest;
-    if (nest < 0 || !pass_may_rewrite(fuser->context) || !try_join(fuser, node, nest, &fact->alignment))
+    if (nest != group->places || !pass_may_rewrite(fuser->context) || !try_join(fuser, node, nest, &fact->alignment))
         return false;
     group->totals += node->op == OP_sum;
     group->checked |= node->op != OP_sum;
     settle(fuser, node, nest);
+    fact->stored = true;
+    return true;
+}
+
+/* What is computed from a convolution's sums alone, one value a channel, is computed by the block that has them. */
+static bool place_in_finish(struct fuser *fuser, struct node *node)
+{
+    struct fact *fact = &fuser->facts[node->id];
+    if (!fuse_joins_finish(fuser, node) || !pass_may_rewrite(fuser->context))
+        return false;
+    struct group *group = &fuser->groups[fact->group];
+    if (group->finish < 0)
+        group->finish = new_nest(fuser, node, fact->group);
+    else if (!try_join(fuser, node, group->finish, &fact->alignment))
+        return false;
+    settle(fuser, node, group->finish);
+    group->finished++;
     return true;
 }
 
@@ -340,6 +366,7 @@ static bool place_statistic(struct fuser *fuser, struct node *node)
     *(node->op == OP_sum ? &fact->has_sum : &fact->has_m2) = true;
     fuser->facts[node->id].own_group = fact->own_group;
     fuser->facts[node->id].alignment = alignment_none();
+    fuser->facts[node->id].stored = true;
     return true;
 }
 
@@ -443,7 +470,8 @@ void fuse_place(struct fuser *fuser, struct node *node)
     align(fuser, node, fact);
     if (op_is(node->op, CLASS_EFFECT))
         place_effect(fuser, node);
-    else if (wants_place(fuser, node) && !place_statistic(fuser, node) && !place_in_tail(fuser, node))
+    else if (wants_place(fuser, node) && !place_statistic(fuser, node) && !place_in_tail(fuser, node) &&
+             !place_in_finish(fuser, node))
         place_anchor(fuser, node);
     fact->stored |= fact->required || nest_is_alone(node);
 }

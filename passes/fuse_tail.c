@@ -14,7 +14,8 @@
 enum {
     TAIL_NODES = 64, /* that one node of a tail is computed from … */
     TAIL_LOADS = 12, /* … and of those, in memory: a kernel's arguments have room for six such nodes */
-    TAIL_TOTALS = 4  /* as in templates/convolution.cu */
+    TAIL_TOTALS = 4, /* as in templates/convolution.cu */
+    TAIL_FINISHED = 8
 };
 
 /* ---- what a tail can be made of ---- */
@@ -223,11 +224,29 @@ bool fuse_joins_tail(const struct fuser *fuser, const struct node *node)
 {
     int number = fuser->facts[node->id].group;
     const struct group *group = number >= 0 ? &fuser->groups[number] : NULL;
-    const struct node *neck = group && group->tailed ? fuser->facts[group->tailed->id].neck : NULL;
+    const struct node *neck = group && group->places >= 0 ? fuser->facts[group->convolution->id].neck : NULL;
     if (!neck)
         return false;
     bool fits = is_check(node) ? !group->checked : group->totals < TAIL_TOTALS && is_total(node, neck);
-    return group->nests == 1 && fits && can_follow(fuser, node, neck, NULL);
+    return fits && can_follow(fuser, node, neck, NULL);
+}
+
+bool fuse_joins_finish(const struct fuser *fuser, const struct node *node)
+{
+    int number = fuser->facts[node->id].group;
+    const struct group *group = number >= 0 ? &fuser->groups[number] : NULL;
+    const struct node *convolution = group ? group->convolution : NULL;
+    if (!convolution || group->finished >= TAIL_FINISHED || !op_is(node->op, CLASS_POINTWISE) ||
+        !element_is_float(node->type.element) || node->type.shape.rank != convolution->type.shape.rank)
+        return false;
+    struct descent descent = {.fuser = fuser, .result = convolution, .type = &convolution->type};
+    bool follows = is_narrow(&descent, node) && shape_elements(&node->type.shape) > 1 && push_operands(&descent, node);
+    while (follows && descent.done < descent.count) {
+        const struct node *each = descent.nodes[descent.done++];
+        follows = is_narrow(&descent, each) && !lies_alike(&descent, each) && accept_narrow(&descent, each) &&
+                  descent.loads <= TAIL_LOADS;
+    }
+    return follows;
 }
 
 /* Nothing needs the convolution but its neck, so it may run as late as what that needs besides. */
@@ -245,8 +264,8 @@ int fuse_tail_group(struct fuser *fuser, const struct node *neck)
 void fuse_number_tails(struct fuser *fuser)
 {
     for (ptrdiff_t i = 0; i < arrlen(fuser->groups); i++) {
-        struct node *contraction = fuser->groups[i].tailed;
-        if (contraction && fuser->groups[i].nests)
+        struct node *contraction = fuser->groups[i].convolution;
+        if (contraction && fuser->groups[i].places >= 0)
             contraction->kernel = fuser->facts[contraction->id].neck->kernel;
     }
 }

@@ -7,7 +7,7 @@
 
 struct collector {
     struct kernel_use *kernel;
-    const struct node *loaded;                 /* a node of the kernel that counts as loaded; NULL: none */
+    const struct kernel_use *behind;           /* whose convolution and statistics count as loaded; NULL: none */
     struct node **stores, **loads, **computed; /* stb_ds arrays, emptied for each kernel */
     struct node **stack;
 };
@@ -15,6 +15,12 @@ struct collector {
 static bool is_load(const struct node *node, int number)
 {
     return node->op == OP_read || node->op == OP_input || (node->kernel > 0 && node->kernel != number);
+}
+
+static bool is_behind(const struct collector *collector, const struct node *node)
+{
+    return collector->behind &&
+           (node == collector->behind->contraction || kernel_is_statistic(collector->behind, node));
 }
 
 /* Marks are kernel numbers: a node is visited once for each kernel. Depth first with an own stack, so that chains of
@@ -31,7 +37,7 @@ static void collect_from(struct collector *collector, struct node *root, int num
         if (node->mark == number)
             continue;
         node->mark = number;
-        if (is_load(node, number) || node == collector->loaded) {
+        if (is_load(node, number) || is_behind(collector, node)) {
             arrput(collector->loads, node);
             continue;
         }
@@ -51,9 +57,11 @@ static struct node **keep(struct node **array, int *count, struct arena *arena)
 /* Of a contraction's kernel: the last of its chain, then its statistics, the sum first, and what else its tail has. */
 static void list_contraction(struct collector *collector, struct node *const *members, int count)
 {
+    const struct shape *shape = &collector->kernel->contraction->type.shape;
     struct node *result = NULL;
     for (int i = 0; i < count; i++)
-        result = op_is(members[i]->op, CLASS_REDUCE) ? result : members[i];
+        if (!op_is(members[i]->op, CLASS_REDUCE) && shape_elements(&members[i]->type.shape) == shape_elements(shape))
+            result = members[i];
     arrput(collector->stores, result);
     for (int i = 0; i < count; i++)
         if (members[i]->op == OP_sum)
@@ -62,7 +70,8 @@ static void list_contraction(struct collector *collector, struct node *const *me
         if (members[i]->op == OP_m2)
             arrput(collector->stores, members[i]);
     for (int i = 0; i < count; i++)
-        if (op_is(members[i]->op, CLASS_REDUCE) && members[i]->op != OP_sum && members[i]->op != OP_m2)
+        if (members[i]->op != OP_sum && members[i]->op != OP_m2 &&
+            shape_elements(&members[i]->type.shape) != shape_elements(shape))
             arrput(collector->stores, members[i]);
 }
 
@@ -85,6 +94,7 @@ static void finish_kernel(struct collector *collector, struct node *const *membe
     kernel->attention = inner && !kernel->gelu;
     kernel->contraction = kernel->contraction ? kernel->contraction : inner;
     bool chain = kernel->contraction && !inner && kernel->contraction->op != OP_loop;
+    collector->kernel = kernel;
     if (chain)
         list_contraction(collector, members, count);
     for (int i = 0; i < count && !chain; i++)
@@ -95,15 +105,9 @@ static void finish_kernel(struct collector *collector, struct node *const *membe
     kernel->computed = keep(collector->computed, &kernel->computed_count, arena);
 }
 
-bool kernel_has_tail(const struct kernel_use *use)
-{
-    return use->contraction && (use->contraction->op == OP_conv || use->contraction->op == OP_conv_data) &&
-           use->stores[0] != use->contraction;
-}
-
 bool kernel_is_statistic(const struct kernel_use *use, const struct node *store)
 {
-    if (store->op != OP_sum && store->op != OP_m2)
+    if ((store->op != OP_sum && store->op != OP_m2) || store->kernel != use->number)
         return false;
     const struct node *of = store->operands[0];
     while (of != use->stores[0] && of->op == OP_cast)
@@ -111,16 +115,31 @@ bool kernel_is_statistic(const struct kernel_use *use, const struct node *store)
     return of == use->stores[0];
 }
 
+static bool is_of_tail(const struct kernel_use *use, const struct node *store)
+{
+    return store != use->contraction && !kernel_is_statistic(use, store);
+}
+
+bool kernel_has_tail(const struct kernel_use *use)
+{
+    bool tail = false;
+    if (!use->contraction || (use->contraction->op != OP_conv && use->contraction->op != OP_conv_data))
+        return false;
+    for (int i = 0; i < use->store_count; i++)
+        tail = tail || is_of_tail(use, use->stores[i]);
+    return tail;
+}
+
 struct kernel_use kernel_tail(const struct kernel_use *use, struct arena *arena)
 {
     struct kernel_use tail = *use;
-    struct collector collector = {.loaded = use->contraction};
+    struct collector collector = {.behind = use};
     for (int i = 0; i < use->computed_count; i++)
         use->computed[i]->mark = 0;
     for (int i = 0; i < use->load_count; i++)
         use->loads[i]->mark = 0;
     for (int i = 0; i < use->store_count; i++)
-        if (!kernel_is_statistic(use, use->stores[i])) {
+        if (is_of_tail(use, use->stores[i])) {
             collect_from(&collector, use->stores[i], use->number);
             arrput(collector.stores, use->stores[i]);
         }

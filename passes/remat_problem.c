@@ -108,7 +108,7 @@ static bool can_stand_alone(const struct kernel_use *use, const struct kernel_us
     if (op_is(result->op, CLASS_EFFECT) || op_is(result->op, CLASS_LOOP))
         return false;
     if (trial->contraction)
-        return !use->attention && !use->gelu && !op_is(result->op, CLASS_REDUCE);
+        return !use->attention && !use->gelu && result == use->stores[0];
     if (stores_more(trial))
         return false;
     struct nest *nests = nests_find(trial);

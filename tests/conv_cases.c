@@ -101,8 +101,8 @@ bool conv_variant(size_t i, struct program_conv *conv, struct convolution_reques
 
 /* ---- tails by hand ---- */
 
-/* Bias and relu; then an addend, whose double is summed for each channel; a check that the addends exceed a bound,
- * which all do or not. */
+/* Bias and relu; then an addend, whose double is summed for each channel, and one less than the sum finished; a check
+ * that the addends exceed a bound, which all do or not. */
 static const char tail_text[] =
     "    enum { BIASED = %d, ADDS = %d, CHECKS = %d };\n"
     "    struct tail {\n"
@@ -135,7 +135,14 @@ static const char tail_text[] =
     "        }\n"
     "        __device__ void tell(const float *, int, long long) const {\n"
     "        }\n"
+    "        __device__ static void finish(decltype(arguments) &given, int channel, int count) {\n"
+    "%s"
+    "        }\n"
     "    };\n";
+
+static const char finish_text[] =
+    "            for (int k = 0; k < count; k++)\n"
+    "                store_f32(given.finished[0], channel + k, given.total0[channel + k] - 1);\n";
 
 /* A node stands for a buffer, of which only the number counts here. */
 const struct convolution_tail *conv_make_tail(unsigned parts, enum program_element result, int64_t n,
@@ -145,9 +152,10 @@ const struct convolution_tail *conv_make_tail(unsigned parts, enum program_eleme
     static const int64_t hundredths[2] = {100, 99};
     struct convolution_tail tail = {.of = (enum element)result};
     bool biased = parts & CONV_TAIL_BIAS, adds = parts & CONV_TAIL_ADDEND, checks = parts & CONV_TAIL_CHECK;
-    tail.text = arena_printf(arena, tail_text, biased, adds, checks, program_element_name(result));
+    tail.text =
+        arena_printf(arena, tail_text, biased, adds, checks, program_element_name(result), adds ? finish_text : "");
     tail.load_count = biased + 1;
-    tail.total_count = adds;
+    tail.total_count = tail.finished_count = adds;
     tail.check = checks ? &node : NULL;
     tail.integers = &hundredths[n % 2];
     tail.integer_count = 1;

@@ -316,8 +316,10 @@ __device__ inline void merge_check(const work<V> &w, const buffers &b, const sha
         *b.check = holds;
 }
 
-template <class V>
-__device__ inline void merge_statistics(const work<V> &w, const buffers &b, const shape &s, shared_memory<V> &shared)
+/* What the last block of a column of tiles has: the sums of its channels, and what the tail computes of them. */
+template <class V, class T, class G>
+__device__ inline void merge_statistics(const work<V> &w, const buffers &b, const shape &s, shared_memory<V> &shared,
+                                        const G &given)
 {
     statistics<V> all(s);
     if (!is_last(shared, b.counters + all.column(w, s), all.tiles))
@@ -341,6 +343,8 @@ __device__ inline void merge_statistics(const work<V> &w, const buffers &b, cons
             if (j == V::TOTALS)
                 merge_m2(sums, w, b, s, shared);
     }
+    if (own.row == 0)
+        T::finish(given, channel_of<V>(w, s), columns_left(w, s));
     if constexpr (V::CHECK)
         merge_check(w, b, s, shared);
 }
@@ -348,7 +352,7 @@ __device__ inline void merge_statistics(const work<V> &w, const buffers &b, cons
 /* What is computed behind a convolution without a tail: nothing. A tail is made from the kernel's arguments, for the
  * first of a thread's four channels and for how many of them there are. It loads what belongs to a place, and changes
  * four results to what is stored, with the thread's totals and whether its check holds; true where something is not
- * finite. `tell` then finds out what. */
+ * finite. `tell` then finds out what. `finish` is called for channels whose sums are stored. */
 struct no_tail {
     struct loads {
     };
@@ -364,6 +368,9 @@ struct no_tail {
         return false;
     }
     __device__ void tell(const float *, int, long long) const
+    {
+    }
+    template <class G> __device__ static void finish(const G &, int, int)
     {
     }
 };
@@ -444,7 +451,7 @@ __device__ inline void store_results(const work<V> &w, const buffers &b, const s
     }
     if constexpr (V::RECORDS) {
         record_statistics(totals, holds, w, b, s, shared);
-        merge_statistics(w, b, s, shared);
+        merge_statistics<V, T>(w, b, s, shared, given);
     }
 }
 

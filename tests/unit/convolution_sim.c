@@ -63,6 +63,7 @@ static void add_tail(struct sim_case *own, double *result, int64_t count)
     int64_t channels = conv_channels(conv);
     double *total = own->tail & CONV_TAIL_ADDEND ? add_buffer(own, PROGRAM_F32, channels, false) : NULL;
     double *check = own->tail & CONV_TAIL_CHECK ? add_buffer(own, PROGRAM_U8, 1, false) : NULL;
+    double *finished = total ? add_buffer(own, PROGRAM_F32, channels, false) : NULL;
     const double *bias = own->tail & CONV_TAIL_BIAS ? add_buffer(own, PROGRAM_F32, channels, true) : NULL;
     const double *addend = add_buffer(own, element, count, true);
     if (check)
@@ -78,6 +79,8 @@ static void add_tail(struct sim_case *own, double *result, int64_t count)
         if (check && !(addend[i] > -0.01 * (double)own->request.tail->integers[0]))
             *check = 0;
     }
+    for (int64_t i = 0; i < channels && finished; i++)
+        finished[i] = total[i] - 1;
 }
 
 /* Statistics are compared with those of the result itself. */
