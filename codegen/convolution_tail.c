@@ -65,6 +65,38 @@ static void list_items(struct item **items, const struct loop_nest *nest)
             arrput(*items, nest->phases[phase].items[i]);
 }
 
+static void use_operands(const struct lowered *lowered, const struct item *item, bool *used)
+{
+    if (item->kind == ITEM_STORE)
+        used[lowered->stores[item->number].value] = true;
+    if (item->kind == ITEM_STEP)
+        used[lowered->reductions[item->number].value] = true;
+    if (item->kind == ITEM_VALUE && used[item->number])
+        for (int i = 0; i < lowered->values[item->number].operand_count; i++)
+            used[lowered->values[item->number].operands[i]] = true;
+    if (item->kind != ITEM_WATCH)
+        return;
+    const struct watch *watch = &lowered->watches[item->number];
+    for (ptrdiff_t i = 0; i < arrlen(watch->triggers); i++)
+        used[watch->triggers[i]] = true;
+    for (ptrdiff_t i = 0; i < arrlen(watch->values); i++)
+        used[watch->values[i].value] = true;
+}
+
+/* Takes out what only other nests need: of the values before all nests. */
+static void drop_unused(const struct lowered *lowered, struct item **items, struct arena *arena)
+{
+    bool *used = ARENA_ARRAY(arena, bool, arrlen(lowered->values) + 1);
+    for (ptrdiff_t i = arrlen(*items) - 1; i >= 0; i--)
+        use_operands(lowered, &(*items)[i], used);
+    ptrdiff_t kept = 0;
+    for (ptrdiff_t i = 0; i < arrlen(*items); i++)
+        if ((*items)[i].kind != ITEM_VALUE || used[(*items)[i].number])
+            (*items)[kept++] = (*items)[i];
+    if (*items)
+        arrsetlen(*items, (size_t)kept);
+}
+
 static bool walks_places(const struct loop_nest *nest, const struct node *convolution)
 {
     return shape_elements(&nest->main->type.shape) == shape_elements(&convolution->type.shape);
@@ -398,6 +430,8 @@ static void print_tail(struct convolution_tail *tail, const struct lowered *lowe
     }
     for (ptrdiff_t i = 0; i < arrlen(lowered->nests); i++)
         list_items(walks_places(&lowered->nests[i], convolution) ? &items : &finish, &lowered->nests[i]);
+    drop_unused(lowered, &items, arena);
+    drop_unused(lowered, &finish, arena);
     for (int i = 0; i < arrlen(lowered->buffers); i++)
         printer.result = lowered->buffers[i].node == convolution ? i : printer.result;
     for (ptrdiff_t i = 0; i < arrlen(lowered->stores) && printer.result >= 0; i++)
