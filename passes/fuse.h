@@ -89,7 +89,7 @@ int fuse_new_group(struct fuser *fuser, int level, bool library);
 
 /* Tails of convolutions (fuse_tail.c): who uses each value; what can be stored in place of the result, `user` being the
  * last user by node id; the group that a neck with a `tail_of` joins; whether a sum that is placed belongs to the tail
- * in the group that it needs; kernel numbers. */
+ * in the group that it needs, whether another value is computed of its sums for each channel; kernel numbers. */
 void fuse_note_uses(struct fuser *fuser);
 void fuse_find_neck(struct fuser *fuser, struct node *const *user, struct node *contraction);
 int fuse_tail_group(struct fuser *fuser, const struct node *neck);

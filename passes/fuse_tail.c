@@ -5,7 +5,10 @@
  * the result's place. What it needs besides lies in memory like the result, or is a vector along the channels, or one
  * number. So batch normalisation without statistics of the batch, relu and a residual sum ride on the convolution
  * before them; and the gradient that conv_data gives is added to its like, masked by relu, stored once, and summed
- * twice for the batch normalisation before it. */
+ * twice for the batch normalisation before it.
+ *
+ * What such sums, or statistics of the result, come to (mean and deviation; the factors of a normalisation's gradient)
+ * is one value a channel: the block that is the last to add to a channel's sums computes that too. */
 #include "passes/fuse.h"
 #include "passes/memory.h"
 

@@ -9,11 +9,11 @@
  * - library: it holds one contraction. The nodes with its number are the contraction and what is appended to it
  *   (bias, relu, addend), in order; only the last of them reaches memory, and with it the statistics that a convolution
  *   takes of it: `sum` and `m2` over all axes but the channels'. A convolution on a GPU appends whatever is computed
- *   from its result element by element, its tail: only the contraction and what is stored carry the number, and sums of
- *   other values of the tail, and whether all are finite, may be among that. Or it is attention, one way (attention.h):
- * it stores what carries its number, contractions and sums over rows or a concat of contractions, and computes other
- *   contractions inside. Or it is a contraction with its gelu (gelu.h): that and the sum that it is of carry its
- *   number.
+ *   from its result element by element, its tail: only the contraction and what is stored carry the number, and among
+ *   that may be sums of other values of the tail, whether all are finite, and what is computed of sums and statistics
+ *   for each channel. Or it is attention, one way (attention.h): it stores what carries its number, contractions and
+ *   sums over rows or a concat of contractions, and computes other contractions inside. Or it is a contraction with its
+ *   gelu (gelu.h): that and the sum that it is of carry its number.
  * - a loop (ir/loop.h): it stores the results that are taken; its body has kernels of its own.
  *
  * A generated kernel that stores one concat alone has nothing to do where each part is a stored value that lies in one
@@ -61,8 +61,8 @@ bool kernel_has_tail(const struct kernel_use *use);
 /* Is the value, which the kernel of a convolution stores, a statistic of the first that it stores? */
 bool kernel_is_statistic(const struct kernel_use *use, const struct node *store);
 
-/* What the kernel of a convolution computes behind it, as a generated kernel that loads the convolution's result, and
- * stores what the kernel stores but for statistics. Uses node->mark. */
+/* What the kernel of a convolution computes behind it, as a generated kernel that loads the convolution's result and
+ * statistics, and stores what else the kernel stores. Uses node->mark. */
 struct kernel_use kernel_tail(const struct kernel_use *use, struct arena *arena);
 
 /* Looks at node->kernel; all memory in the arena. Uses node->mark. */
