@@ -101,8 +101,8 @@ bool conv_variant(size_t i, struct program_conv *conv, struct convolution_reques
 
 /* ---- tails by hand ---- */
 
-/* Bias and relu; then an addend, whose double is summed for each channel, and one less than the sum finished; a check
- * that the addends exceed a bound, which all do or not. */
+/* Bias and relu; then an addend, whose double is summed for each channel, and one less than the sum finished; a number
+ * of places; a check that the addends exceed a bound, which all do or not. */
 static const char tail_text[] =
     "    enum { BIASED = %d, ADDS = %d, CHECKS = %d };\n"
     "    struct tail {\n"
@@ -128,6 +128,7 @@ static const char tail_text[] =
     "                if (ADDS) {\n"
     "                    result[k] += from.addend[k];\n"
     "                    totals[0][k] += 2 * from.addend[k];\n"
+    "                    totals[1][k] += k < count;\n"
     "                }\n"
     "                holds &= k >= count || !CHECKS || from.addend[k] > -0.01f * (float)given.integer[0];\n"
     "            }\n"
@@ -155,7 +156,8 @@ const struct convolution_tail *conv_make_tail(unsigned parts, enum program_eleme
     tail.text =
         arena_printf(arena, tail_text, biased, adds, checks, program_element_name(result), adds ? finish_text : "");
     tail.load_count = biased + 1;
-    tail.total_count = tail.finished_count = adds;
+    tail.total_count = 2 * adds;
+    tail.finished_count = adds;
     tail.check = checks ? &node : NULL;
     tail.integers = &hundredths[n % 2];
     tail.integer_count = 1;

@@ -12,8 +12,8 @@ enum conv_tail { CONV_TAIL_BIAS = 1, CONV_TAIL_ADDEND = 2, CONV_TAIL_CHECK = 4 }
 /* Number `i` of all kinds, types and layouts of all shapes; false behind the last. `tail`: a sum of enum conv_tail. */
 bool conv_variant(size_t i, struct program_conv *conv, struct convolution_request *request, unsigned *tail);
 
-/* Such a tail in CUDA: it loads the bias (f32), where it has one, and an addend like the result (`result`), has one
- * total and one finished vector where it adds that, and one integer: the addend's bound that it checks, in hundredths
+/* Such a tail in CUDA: it loads the bias (f32), where it has one, and an addend like the result (`result`), has two
+ * totals and one finished vector where it adds that, and one integer: the addend's bound that it checks, in hundredths
  * below 0. In the arena. */
 const struct convolution_tail *conv_make_tail(unsigned parts, enum program_element result, int64_t n,
                                               struct arena *arena);

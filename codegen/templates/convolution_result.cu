@@ -337,8 +337,12 @@ __device__ inline void merge_statistics(const work<V> &w, const buffers &b, cons
             sums[3] += sum.w;
         }
         add_rows(sums, shared);
+        float *to = b.sum;
+#pragma unroll
+        for (int total = 0; total < V::TOTALS; total++) /* an index that is not known would put `b` on the stack */
+            to = total == j ? b.total[total] : to;
         if (j < V::TOTALS || (V::epilogue & SUM))
-            store_channels<V>(j < V::TOTALS ? b.total[j] : b.sum, sums, w, s);
+            store_channels<V>(to, sums, w, s);
         if constexpr (V::epilogue & M2)
             if (j == V::TOTALS)
                 merge_m2(sums, w, b, s, shared);

@@ -20,7 +20,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { SENTINELS = 16, SENTINEL = 99, BUFFERS_MAX = 10 };
+enum { SENTINELS = 16, SENTINEL = 99, BUFFERS_MAX = 11 };
 
 /* One convolution: what it is given and what must come out, for each buffer but workspace and counters. */
 struct sim_case {
@@ -62,6 +62,7 @@ static void add_tail(struct sim_case *own, double *result, int64_t count)
     enum program_element element = own->elements[2];
     int64_t channels = conv_channels(conv);
     double *total = own->tail & CONV_TAIL_ADDEND ? add_buffer(own, PROGRAM_F32, channels, false) : NULL;
+    double *places = total ? add_buffer(own, PROGRAM_F32, channels, false) : NULL;
     double *check = own->tail & CONV_TAIL_CHECK ? add_buffer(own, PROGRAM_U8, 1, false) : NULL;
     double *finished = total ? add_buffer(own, PROGRAM_F32, channels, false) : NULL;
     const double *bias = own->tail & CONV_TAIL_BIAS ? add_buffer(own, PROGRAM_F32, channels, true) : NULL;
@@ -75,6 +76,7 @@ static void add_tail(struct sim_case *own, double *result, int64_t count)
         if (total) {
             result[i] += addend[i];
             total[conv_channel(conv, i)] += 2 * addend[i];
+            places[conv_channel(conv, i)]++;
         }
         if (check && !(addend[i] > -0.01 * (double)own->request.tail->integers[0]))
             *check = 0;
