@@ -4,7 +4,8 @@
  * neighbouring channels of one place after the other. So of the lowered nest only the values are printed, and each load
  * is one of three: at the element's place, by its channel, or of a single number. The last two come before all places.
  * Where an overflow began is looked for in a function of its own, which computes everything once more, a channel at a
- * time: it is hardly ever called. */
+ * time: it is hardly ever called. What the sums come to, one value a channel, is lowered to nests behind that one, and
+ * printed as a function for the block that has the sums. */
 #include "codegen/convolution_tail.h"
 
 #include "codegen/print_cuda.h"
@@ -124,7 +125,7 @@ static void print_pointers(struct tail_printer *printer, bool kept, bool others)
     }
 }
 
-/* Members for loads that are kept, or for those of a place; `vectors` counts the latter. */
+/* Members for loads that are kept, or for those of a place; how many. */
 static int declare_loads(struct tail_printer *printer, bool kept)
 {
     struct printer *inner = &printer->printer;
@@ -291,6 +292,14 @@ static void print_computation(struct tail_printer *printer)
     text_close(text);
 }
 
+static void print_telling(struct printer *printer, const struct item *item)
+{
+    if (item->kind != ITEM_WATCH)
+        return;
+    print_watch_open(printer, item->number);
+    print_watch_close(printer, item->number);
+}
+
 static void print_watch(struct tail_printer *printer)
 {
     struct printer *inner = &printer->printer;
@@ -307,10 +316,7 @@ static void print_watch(struct tail_printer *printer)
             const struct item *item = &printer->items[i];
             if (item->kind == ITEM_VALUE)
                 print_value(printer, item->number, true);
-            if (item->kind != ITEM_WATCH)
-                continue;
-            print_watch_open(inner, item->number);
-            print_watch_close(inner, item->number);
+            print_telling(inner, item);
         }
         text_close(text);
     }
@@ -398,10 +404,7 @@ static void print_finish(struct tail_printer *printer, const struct convolution_
             else if (store)
                 text_line(text, "store_%s(b%d, channel + k, %s);", element_name(store->element), store->buffer,
                           print_value_name(inner, store->value));
-            if (item->kind != ITEM_WATCH)
-                continue;
-            print_watch_open(inner, item->number);
-            print_watch_close(inner, item->number);
+            print_telling(inner, item);
         }
         text_close(text);
     }

@@ -21,7 +21,7 @@ struct convolution_tail {
     int watched_count;
 };
 
-/* Of a kernel whose result is not the convolution itself. Everything in the arena; uses node->mark. */
+/* Of a kernel that has one (kernel_has_tail). Everything in the arena; uses node->mark. */
 struct convolution_tail convolution_tail_make(const struct kernel_use *use, const struct target *target,
                                               struct arena *arena);
 

@@ -28,9 +28,9 @@ struct kernel_use {
     struct node *contraction; /* NULL for generated kernels; of attention some of it; a loop */
     bool attention;           /* computes contractions inside (passes/attention.h) */
     bool gelu;                /* stores a sum of its contraction, and the gelu of that (passes/gelu.h) */
-    struct node **stores;     /* in graph order; of a contraction the result, then its sum and m2 */
-    struct node **loads;      /* stored nodes of other kernels, `read`s and `input`s, in order of first need */
-    struct node **computed;   /* all that is computed inside, stored or not, operands first */
+    struct node **stores; /* in graph order; of a contraction the result, its sum and m2, and what else its tail has */
+    struct node **loads;  /* stored nodes of other kernels, `read`s and `input`s, in order of first need */
+    struct node **computed; /* all that is computed inside, stored or not, operands first */
     int store_count, load_count, computed_count;
     bool joins; /* one concat of parts that are stored within it: no code runs */
     struct node
