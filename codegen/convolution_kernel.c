@@ -7,7 +7,7 @@
 
 #include <math.h>
 
-_Static_assert(CONVOLUTION_INTEGERS == 20 + 11 * PROGRAM_SPATIAL, "as struct shape of the template");
+_Static_assert(CONVOLUTION_INTEGERS == 21 + 11 * PROGRAM_SPATIAL, "as struct shape of the template");
 
 /* ---- shapes ---- */
 
@@ -26,7 +26,7 @@ static const struct tile tiles[CONVOLUTION_TILES] = {{128, 64, 2, 2}, {64, 64, 2
 
 /* Blocks that keep a large GPU of today busy; results depend on it through the splits, so it is no property of the
  * device. */
-enum { BUSY_BLOCKS = 132, SPLIT_STEPS = 8, SPLIT_SUMS = 65536 };
+enum { BUSY_BLOCKS = 132, SPLIT_STEPS = 8, SPLIT_SUMS = 65536, RECORDS_TOGETHER = 64 };
 
 static int64_t ceiling(int64_t value, int64_t by)
 {
@@ -328,7 +328,9 @@ static void set_workspace(struct convolution_kernel *kernel, const struct varian
         int64_t channels = conv->kind == PROGRAM_CONV_DATA ? shape->inputs : shape->outputs;
         uint64_t columns = (uint64_t)(channels < tile->columns ? ceiling(channels, 4) * 4 : tile->columns);
         kernel->workspace_bytes += tile_total * (kept * columns + 4) * sizeof(float);
-        kernel->counter_bytes += (uint64_t)(shape->groups * shape->column_tiles + 1) * sizeof(uint32_t);
+        int64_t column_count = shape->groups * shape->column_tiles;
+        int64_t parts = ceiling((int64_t)tile_total / column_count, shape->merged);
+        kernel->counter_bytes += (uint64_t)(column_count * (parts + 1) + 1) * sizeof(uint32_t);
     }
     if (variant->split) {
         kernel->workspace_bytes += tile_total * (uint64_t)(shape->splits * tile->rows * tile->columns) * sizeof(float);
@@ -365,6 +367,7 @@ struct convolution_kernel convolution_kernel_make(const struct program_conv *con
     shape->row_tiles = ceiling(product.rows, variant.tile->rows);
     shape->column_tiles = ceiling(product.columns, variant.tile->columns);
     shape->blocks = tile_count(variant.tile, &product) * shape->splits;
+    shape->merged = RECORDS_TOGETHER;
     check_range(&product, shape);
     kernel.threads = 32 * variant.tile->warps_down * variant.tile->warps_across;
     set_workspace(&kernel, &variant, conv, &product);

@@ -12,7 +12,7 @@ struct convolution_axis {
     int64_t x, y, kernel, stride, dilation, pad, period, places_divider[2], taps_divider[2];
 };
 struct convolution_shape {
-    int64_t blocks, row_tiles, column_tiles, groups, splits;
+    int64_t blocks, row_tiles, column_tiles, groups, splits, merged;
     int64_t images, inputs, outputs;
     int64_t x_image, x_place, x_channel, y_image, y_place, y_channel;
     int64_t weight_output, weight_input, weight_tap;

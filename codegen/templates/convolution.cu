@@ -18,13 +18,14 @@
  * come in multiples of a chunk, chunks are copied by cp.async (VECTOR); else they are gathered by elements.
  *
  * Half operands are multiplied by mma.m16n8k16 with sums in f32, f32 operands by fused multiply-adds. Results go
- * through shared memory once more, so that they are stored along their channels, rounded once. A
- * tail is computed of them there, element by element, and may have sums over rows (`no_tail`). Statistics are, for each channel, the sum of what was stored and the sum of squared distances from its mean:
- * each tile gives its own, the last block of a column of tiles merges them in order (Chan et al. 1979). SPLIT divides k
- * among several blocks; the last of them to finish adds all their tiles in order. So no result depends on which block
- * is faster. Blocks count themselves in `counters`, which are zero before and after each launch.
+ * through shared memory once more, so that they are stored along their channels, rounded once. A tail is computed of
+ * them there, element by element, and may have sums over rows (`no_tail`). Statistics are, for each channel, the sum of
+ * what was stored and the sum of squared distances from its mean: each tile gives its own, the last blocks of a column
+ * of tiles merge them in order (Chan et al. 1979). SPLIT divides k among several blocks; the last of them to finish
+ * adds all their tiles in order. So no result depends on which block is faster. Blocks count themselves in `counters`,
+ * which are zero before and after each launch.
  *
- * Outside of the image a product counts as 0  *  weight. */
+ * Outside of the image a product counts as 0 * weight. */
 namespace convolution
 {
 
@@ -53,6 +54,7 @@ struct axis_shape {
 
 struct shape {
     long long blocks, row_tiles, column_tiles, groups, splits;
+    long long merged;                      /* records of statistics that are merged at a time */
     long long images, inputs, outputs;     /* channels are those of one group */
     long long x_image, x_place, x_channel; /* strides in elements */
     long long y_image, y_place, y_channel;
@@ -83,7 +85,8 @@ struct variant {
     static constexpr int TOTALS = totals, KEPT = totals + ((epilogue & STATISTICS) != 0); /* sums over rows */
     static constexpr bool CHECK = check, RECORDS = KEPT > 0 || check;
     static constexpr bool VECTOR_A = vector_a, VECTOR_B = vector_b, split = split_;
-    static constexpr bool together = together_; /* not WEIGHT: four neighbouring columns are one aligned pack of the result */
+    /* Not WEIGHT: four neighbouring columns are one aligned pack of the result. */
+    static constexpr bool together = together_;
     static constexpr int WARPS_N = warps_n, THREADS = 32 * warps_m * warps_n, STAGES = 3;
     static constexpr int WARP_M = m / warps_m, WARP_N = n / warps_n;
     static constexpr int CHUNK = 16 / sizeof(element), K = 64 / sizeof(element);

@@ -17,27 +17,31 @@ template <class V> __device__ inline bool is_last(shared_memory<V> &shared, unsi
 }
 
 /* Each column of tiles has sums over rows, one record for each of its tiles: KEPT sums of N columns, with statistics
- * m2 of them; then the number of rows, whether the check holds, and, of the first tile, whether it does in the whole
- * column. Their workspace and counters, one a column and one for all, stand before those of splits. */
+ * m2 of them; then the number of rows, and whether the check holds. The last block of every `merged` tiles merges
+ * their records into that of their first, the last of these blocks merges what they made: an image can have so many
+ * places that one block would read for longer than all blocks multiply.
+ *
+ * The workspace of records, and counters, for each column one for every `merged` and one for these, then one for all
+ * columns, stand before those of splits. */
 template <class V> struct statistics {
     static constexpr int SUMS = V::KEPT > 0 ? V::KEPT : 1; /* of which the last is the statistic */
-    const int columns, tiles;                              /* of tiles; in each */
-    const int packs, record;                               /* packs of four: of the columns that there are; of a record */
+    static constexpr int VALUES = 2 * V::KEPT - V::TOTALS; /* of a record, in packs */
+    const int columns, tiles, merged, parts;               /* of tiles; in each; of them at a time; so many times */
+    const int packs, record; /* packs of four: of the columns that there are; of a record */
 
     __device__ statistics(const shape &s)
-        : columns((int)(s.groups * s.column_tiles)), tiles((int)s.row_tiles * classes(s)),
-          packs(min(V::N / 4, ((int)(V::kind == DATA ? s.inputs : s.outputs) + 3) / 4)),
-          record((2 * V::KEPT - V::TOTALS) * packs + 1)
+        : columns((int)(s.groups * s.column_tiles)), tiles((int)s.row_tiles * classes(s)), merged((int)s.merged),
+          parts((tiles + merged - 1) / merged),
+          packs(min(V::N / 4, ((int)(V::kind == DATA ? s.inputs : s.outputs) + 3) / 4)), record(VALUES * packs + 1)
     {
     }
     __device__ static int classes(const shape &s)
     {
         return V::kind == DATA ? (int)(s.axis[0].stride * s.axis[1].stride * s.axis[2].stride) : 1;
     }
-    /* None where the column does not exist. */
-    __device__ int tiles_of(int column) const
+    __device__ static int tile(const work<V> &w, const shape &s)
     {
-        return column / 4 < packs ? tiles : 0;
+        return w.part * (int)s.row_tiles + w.row_tile;
     }
     __device__ static int column(const work<V> &w, const shape &s)
     {
@@ -46,6 +50,10 @@ template <class V> struct statistics {
     __device__ float4 *records(const work<V> &w, const buffers &b, const shape &s) const
     {
         return (float4 *)b.workspace + (long long)column(w, s) * tiles * record;
+    }
+    __device__ int counters() const
+    {
+        return columns * (parts + 1) + 1;
     }
 };
 
@@ -60,7 +68,7 @@ __device__ inline bool add_splits(const work<V> &w, const buffers &b, const shap
     if (V::RECORDS) {
         statistics<V> own(s);
         all += (long long)own.columns * own.tiles * own.record;
-        counters += own.columns + 1;
+        counters += own.counters();
     }
     all += (long long)w.tile * splits * (V::SUMS / 4 * V::THREADS) + threadIdx.x;
 #pragma unroll
@@ -221,7 +229,7 @@ __device__ inline void record_statistics(float (&sums)[statistics<V>::SUMS][4], 
     const float *staged = (const float *)shared.bytes;
     int rows = max(0, min(V::M, w.rows - w.row_tile * V::M));
     statistics<V> all(s);
-    float4 *record = all.records(w, b, s) + (w.part * (int)s.row_tiles + w.row_tile) * all.record + own.column / 4;
+    float4 *record = all.records(w, b, s) + all.tile(w, s) * all.record + own.column / 4;
     bool writes = own.row == 0 && own.column / 4 < all.packs;
 #pragma unroll
     for (int j = 0; j < V::KEPT; j++) {
@@ -254,63 +262,111 @@ template <class V> __device__ inline int channel_of(const work<V> &w, const shap
     return w.group * (int)(V::kind == DATA ? s.inputs : s.outputs) + w.column_tile * V::N + quads<V>().column;
 }
 
-/* One vector of the channels, from what the thread of the first row has. */
+/* Records that are merged: every `step`th, `count` of them. */
+struct record_list {
+    float4 *first;
+    int step, count, packs; /* packs of four: from one to the next; of a value */
+
+    __device__ float4 at(int number, int value, int pack) const
+    {
+        return __ldcg(first + (long long)number * step + value * packs + pack);
+    }
+};
+
+/* One value of all records, for the thread's channels. */
 template <class V>
-__device__ inline void store_channels(float *to, const float (&values)[4], const work<V> &w, const shape &s)
+__device__ inline void merge_sum(float (&sums)[4], const record_list &from, int value, shared_memory<V> &shared)
 {
     quads<V> own;
-    int count = own.row == 0 ? columns_left(w, s) : 0;
-    to += channel_of<V>(w, s);
-#pragma unroll
+    int pack = own.column / 4;
     for (int i = 0; i < 4; i++)
-        if (i < count)
-            to[i] = values[i];
+        sums[i] = 0;
+    for (int number = own.row; number < from.count && pack < from.packs; number += own.ROWS) {
+        float4 sum = from.at(number, value, pack);
+        sums[0] += sum.x;
+        sums[1] += sum.y;
+        sums[2] += sum.z;
+        sums[3] += sum.w;
+    }
+    add_rows(sums, shared);
 }
 
 /* m2 of all: the sum of m2 + rows (own mean - mean)^2 */
 template <class V>
-__device__ inline void merge_m2(const float (&sums)[4], const work<V> &w, const buffers &b, const shape &s,
+__device__ inline void merge_m2(float (&m2)[4], const float (&sums)[4], float count, const record_list &from,
                                 shared_memory<V> &shared)
 {
     quads<V> own;
-    statistics<V> all(s);
-    const float4 *records = all.records(w, b, s);
-    float count[4] = {0, 0, 0, 0}, m2[4] = {0, 0, 0, 0};
-    for (int tile = own.row; tile < all.tiles; tile += own.ROWS)
-        count[0] += __ldcg(records + (tile + 1) * all.record - 1).x;
-    add_rows(count, shared);
-    for (int tile = own.row; tile < all.tiles_of(own.column); tile += own.ROWS) {
-        const float4 *record = records + tile * all.record + own.column / 4;
-        float4 sum = __ldcg(record + V::TOTALS * all.packs), square = __ldcg(record + V::KEPT * all.packs);
-        float rows = __ldcg(records + (tile + 1) * all.record - 1).x, each[4] = {sum.x, sum.y, sum.z, sum.w};
+    int pack = own.column / 4;
+    for (int i = 0; i < 4; i++)
+        m2[i] = 0;
+    for (int number = own.row; number < from.count && pack < from.packs; number += own.ROWS) {
+        float4 sum = from.at(number, V::TOTALS, pack), square = from.at(number, V::KEPT, pack);
+        float rows = from.at(number, statistics<V>::VALUES, 0).x, each[4] = {sum.x, sum.y, sum.z, sum.w};
         float squares[4] = {square.x, square.y, square.z, square.w};
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            float distance = rows > 0 ? each[i] / rows - sums[i] / count[0] : 0;
+            float distance = rows > 0 ? each[i] / rows - sums[i] / count : 0;
             m2[i] += squares[i] + rows * distance * distance;
         }
     }
     add_rows(m2, shared);
-    store_channels<V>(b.m2, m2, w, s);
 }
 
-/* The tiles of this column, and in the last of its columns all columns. */
+/* Into the first of them. */
+template <class V> __device__ inline void merge_records(const record_list &from, shared_memory<V> &shared)
+{
+    quads<V> own;
+    bool writes = own.row == 0 && own.column / 4 < from.packs, holds = true;
+    float4 *to = from.first + own.column / 4;
+    float rows[4] = {0, 0, 0, 0};
+    for (int number = own.row; number < from.count; number += own.ROWS) {
+        float4 part = from.at(number, statistics<V>::VALUES, 0);
+        rows[0] += part.x;
+        holds = holds && part.y != 0;
+    }
+    add_rows(rows, shared);
+    holds = __syncthreads_and(holds);
+#pragma unroll 1
+    for (int value = 0; value < V::KEPT; value++) {
+        float sums[4], m2[4];
+        merge_sum(sums, from, value, shared);
+        if constexpr (V::epilogue & STATISTICS)
+            if (value == V::TOTALS) {
+                merge_m2(m2, sums, rows[0], from, shared);
+                if (writes)
+                    to[V::KEPT * from.packs] = {m2[0], m2[1], m2[2], m2[3]};
+            }
+        if (writes)
+            to[value * from.packs] = {sums[0], sums[1], sums[2], sums[3]};
+    }
+    if (threadIdx.x == 0)
+        from.first[statistics<V>::VALUES * from.packs] = {rows[0], holds ? 1.0f : 0.0f, 0, 0};
+}
+
+/* One vector of the channels, from a value of a record of theirs. */
 template <class V>
-__device__ inline void merge_check(const work<V> &w, const buffers &b, const shape &s, shared_memory<V> &shared)
+__device__ inline void store_channels(float *to, const record_list &from, int value, const work<V> &w, const shape &s)
+{
+    int count = columns_left(w, s), column = quads<V>().column;
+    const float *at = (const float *)(from.first + value * from.packs) + column;
+    to += channel_of<V>(w, s);
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        if (i < count)
+            to[i] = at[i];
+}
+
+/* Whether the check holds in all columns of tiles: the last of them tells it. */
+template <class V> __device__ inline void merge_check(const buffers &b, const shape &s, shared_memory<V> &shared)
 {
     statistics<V> all(s);
-    float4 *records = all.records(w, b, s) + all.record - 1;
-    bool holds = true;
-    for (int tile = (int)threadIdx.x; tile < all.tiles; tile += V::THREADS)
-        holds = holds && __ldcg(records + tile * all.record).y != 0;
-    holds = __syncthreads_and(holds);
-    if (threadIdx.x == 0)
-        records->z = holds ? 1.0f : 0.0f;
-    if (!is_last(shared, b.counters + all.columns, all.columns))
+    if (!is_last(shared, b.counters + all.counters() - 1, all.columns))
         return;
-    records = (float4 *)b.workspace + all.record - 1;
+    const float4 *record = (const float4 *)b.workspace + all.record - 1;
+    bool holds = true;
     for (int column = (int)threadIdx.x; column < all.columns; column += V::THREADS)
-        holds = holds && __ldcg(records + (long long)column * all.tiles * all.record).z != 0;
+        holds = holds && __ldcg(record + (long long)column * all.tiles * all.record).y != 0;
     holds = __syncthreads_and(holds);
     if (threadIdx.x == 0)
         *b.check = holds;
@@ -322,35 +378,32 @@ __device__ inline void merge_statistics(const work<V> &w, const buffers &b, cons
                                         const G &given)
 {
     statistics<V> all(s);
-    if (!is_last(shared, b.counters + all.column(w, s), all.tiles))
-        return;
-    quads<V> own;
-    const float4 *records = all.records(w, b, s);
+    int part = all.tile(w, s) / all.merged, tile = part * all.merged;
+    float4 *own = all.records(w, b, s);
+    record_list from = {own + (long long)tile * all.record, all.record, min(all.merged, all.tiles - tile), all.packs};
+    unsigned *counters = b.counters + all.column(w, s) * (all.parts + 1), *counter = counters + part;
 #pragma unroll 1
-    for (int j = 0; j < V::KEPT; j++) {
-        float sums[4] = {0, 0, 0, 0};
-        for (int tile = own.row; tile < all.tiles_of(own.column); tile += own.ROWS) {
-            float4 sum = __ldcg(records + tile * all.record + j * all.packs + own.column / 4);
-            sums[0] += sum.x;
-            sums[1] += sum.y;
-            sums[2] += sum.z;
-            sums[3] += sum.w;
-        }
-        add_rows(sums, shared);
-        float *to = b.sum;
-#pragma unroll
-        for (int total = 0; total < V::TOTALS; total++) /* an index that is not known would put `b` on the stack */
-            to = total == j ? b.total[total] : to;
-        if (j < V::TOTALS || (V::epilogue & SUM))
-            store_channels<V>(to, sums, w, s);
-        if constexpr (V::epilogue & M2)
-            if (j == V::TOTALS)
-                merge_m2(sums, w, b, s, shared);
+    for (int left = all.parts;; left = 1) {
+        if (!is_last(shared, counter, from.count))
+            return;
+        merge_records(from, shared);
+        if (left == 1)
+            break;
+        from = {own, all.record * all.merged, all.parts, all.packs};
+        counter = counters + all.parts;
     }
-    if (own.row == 0)
+    if (quads<V>().row == 0) { /* it has merged them, too */
+#pragma unroll
+        for (int value = 0; value < V::TOTALS; value++)
+            store_channels<V>(b.total[value], from, value, w, s);
+        if constexpr (V::epilogue & SUM)
+            store_channels<V>(b.sum, from, V::TOTALS, w, s);
+        if constexpr (V::epilogue & M2)
+            store_channels<V>(b.m2, from, V::KEPT, w, s);
         T::finish(given, channel_of<V>(w, s), columns_left(w, s));
+    }
     if constexpr (V::CHECK)
-        merge_check(w, b, s, shared);
+        merge_check(b, s, shared);
 }
 
 /* What is computed behind a convolution without a tail: nothing. A tail is made from the kernel's arguments, for the
