@@ -480,6 +480,8 @@ static void list_nodes(struct convolution_tail *tail, const struct lowered *lowe
                 continue;
             if (is_check(&lowered->reductions[k]))
                 tail->check = lowered->buffers[i].node;
+            else if (tail->total_count == TAIL_TOTALS_MAX)
+                castor_bug("a tail of more than %d sums", TAIL_TOTALS_MAX);
             else
                 tail->totals[tail->total_count++] = lowered->buffers[i].node;
         }

@@ -5,8 +5,6 @@
 #include "ir/target.h"
 #include "passes/kernels.h"
 
-enum { TAIL_LOADS_MAX = 80, TAIL_TOTALS_MAX = 4, TAIL_FINISHED_MAX = 8 };
-
 struct convolution_tail {
     /* Defines `struct tail` inside of the kernel, as templates/convolution_result.cu wants it: what it loads,
      * what it finishes and its integers are members `buffer`, `finished` and `integer` of the kernel's arguments. */

@@ -154,14 +154,10 @@ struct ledger ledger_compute(const struct module *module, const struct program *
                              struct arena *arena)
 {
     struct ledger ledger = {.name = module->name, .target = target->name};
-    const struct graph *micro = module_find_graph(module, "micro"), *update = module_find_graph(module, "update");
-    const struct graph *train = module_find_graph(module, "train");
-    if (micro)
-        count_entry(&ledger, micro, program, target, (uint64_t)module->accumulate, arena);
-    if (update)
-        count_entry(&ledger, update, program, target, 1, arena);
-    if (!micro && !update && arrlen(module->graphs))
-        count_entry(&ledger, train ? train : module->graphs[0], program, target, 1, arena);
+    const struct graph *graph;
+    int times;
+    for (int i = 0; (graph = module_step_graph(module, i, &times)); i++)
+        count_entry(&ledger, graph, program, target, (uint64_t)times, arena);
     count_variables(&ledger, program);
     ledger.launches = ledger.kernels + ledger.library_calls;
     ledger.predicted_seconds = cost_step(module, target).seconds;

@@ -134,8 +134,8 @@ static int load_policy(struct compilation *compilation, const char *name)
     const char *half = flag_text(compilation->invocation, FLAG_half);
     struct span where = name ? flag_span(compilation->diagnostics, "--policy", name) : (struct span){0};
     enum element element = half ? element_find(half) : ELEMENT_NONE;
-    if (half && !element_is_half(element))
-        return usage_error(compilation->invocation, "--half takes f16 or bf16, not '%s'", half);
+    if (!flag_choice(compilation->invocation, FLAG_half))
+        return EXIT_USAGE;
     if (!name && settings->policy) {
         name = settings->policy;
         where = settings->policy_span;

@@ -16,9 +16,7 @@
 #endif
 
 static const char *const names[DEVICE_COUNT] = {"host", "cuda", "sim"};
-static const char *const architectures[] = {"sm_80", "sm_86", "sm_89", "sm_90", "sm_100"};
-
-enum { ARCHITECTURES = sizeof architectures / sizeof *architectures };
+static const char usual_architecture[] = "sm_80";
 
 const char *device_name(enum device_kind kind)
 {
@@ -42,7 +40,7 @@ static void free_tables(const struct cuda_tables *tables)
 /* The simulated GPU of the architecture. */
 static struct driver *open_sim(const struct device_choice *choice, struct error *error)
 {
-    const char *architecture = choice->architecture ? choice->architecture : architectures[0];
+    const char *architecture = choice->architecture ? choice->architecture : usual_architecture;
     return sim_driver_new(&(struct sim_settings){.architecture = architecture, .threads = choice->host.threads}, error);
 }
 
@@ -252,16 +250,12 @@ static int choose_kind(const struct invocation *invocation, struct device_choice
             choice->kind = DEVICE_HOST;
         return 0;
     }
-    for (enum device_kind kind = 0; kind < DEVICE_COUNT; kind++)
+    for (enum device_kind kind = 0; flag_choice(invocation, FLAG_device) && kind < DEVICE_COUNT; kind++)
         if (strcmp(name, names[kind]) == 0) {
             choice->kind = kind;
             return 0;
         }
-    const char *near = suggest(name, names, DEVICE_COUNT);
-    return usage_error(invocation,
-                       near ? "there is no device '%s'; did you mean '%s'?"
-                            : "there is no device '%s'; castor devices lists them",
-                       name, near);
+    return EXIT_USAGE;
 }
 
 static int choose_architecture(const struct invocation *invocation, struct device_choice *choice)
@@ -272,10 +266,7 @@ static int choose_architecture(const struct invocation *invocation, struct devic
         return 0;
     if (choice->kind == DEVICE_HOST)
         return usage_error(invocation, "--arch goes with --device cuda and sim");
-    for (size_t i = 0; i < ARCHITECTURES; i++)
-        if (strcmp(name, architectures[i]) == 0)
-            return 0;
-    return usage_error(invocation, "--arch takes sm_80, sm_86, sm_89, sm_90 or sm_100, not '%s'", name);
+    return flag_choice(invocation, FLAG_arch) ? 0 : EXIT_USAGE;
 }
 
 int device_choose(const struct invocation *invocation, struct device_choice *choice)
@@ -287,8 +278,8 @@ int device_choose(const struct invocation *invocation, struct device_choice *cho
     choice->host = (struct host_settings){
         .threads = (int)threads, .isa = flag_text(invocation, FLAG_isa), .cache = flag_text(invocation, FLAG_cache)};
     choice->host.plain_convolutions = flag_given(invocation, FLAG_plain_convolutions);
-    if (choice->host.isa && !isa_find(choice->host.isa))
-        return usage_error(invocation, "--isa takes native, avx512, avx2 or baseline, not '%s'", choice->host.isa);
+    if (!flag_choice(invocation, FLAG_isa))
+        return EXIT_USAGE;
     if (!choice->host.isa)
         choice->host.isa = getenv("CASTOR_ISA");
     int code = choose_kind(invocation, choice);
@@ -300,17 +291,13 @@ int device_choose(const struct invocation *invocation, struct device_choice *cho
 /* A GPU of which the architecture is all that is known. */
 static struct device_facts facts_of_architecture(const struct device_choice *choice)
 {
-    static const struct {
-        const char *architecture;
-        int multiprocessors, cache_megabytes;
-    } rows[] = {{"sm_80", 108, 40}, {"sm_86", 82, 6}, {"sm_89", 128, 72}, {"sm_90", 132, 50}, {"sm_100", 148, 126}};
-    const char *architecture = choice->architecture ? choice->architecture : architectures[0];
+    const char *architecture = choice->architecture ? choice->architecture : usual_architecture;
     struct device_facts facts = {.device = names[DEVICE_CUDA], .f16 = true, .bf16 = true};
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (strcmp(rows[i].architecture, architecture) == 0) {
-            facts.threads = facts.cores = rows[i].multiprocessors;
-            facts.cache_bytes = (uint64_t)rows[i].cache_megabytes << 20;
-        }
+    struct figures figures;
+    if (figures_find(architecture, false, &figures)) {
+        facts.threads = facts.cores = figures.processors;
+        facts.cache_bytes = (uint64_t)figures.cache_bytes;
+    }
     snprintf(facts.processor, sizeof facts.processor, "a GPU of architecture %s", architecture);
     snprintf(facts.isa, sizeof facts.isa, "%s", architecture);
     snprintf(facts.instructions, sizeof facts.instructions, "%s", architecture);

@@ -324,3 +324,11 @@ bool measure_accuracy(struct device *device, const struct program *program, cons
     bench_free(&bench);
     return done;
 }
+
+int64_t measure_few_examples(double flops, int64_t batch)
+{
+    const double enough = 2e8;
+    int64_t few = flops > enough ? (int64_t)((double)batch * enough / flops) : batch;
+    int64_t least = batch < 2 ? batch : 2;
+    return few > least ? few : least;
+}

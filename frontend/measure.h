@@ -16,6 +16,10 @@ struct environment;
 struct environment *measure_environment(struct device *device, const struct program *program, uint64_t seed,
                                         const char *weights, struct error *error);
 
+/* How many examples of a batch the reference evaluator, which is slow, does in seconds, where the whole batch takes so
+ * many operations. At least two of them, if there are. */
+int64_t measure_few_examples(double flops, int64_t batch);
+
 /* Root mean square errors over several batches, since one loss alone is off by much or little as it happens: against
  * the evaluator in f64 on the same inputs and parameters. */
 enum { MEASURE_BATCHES = 16 };

@@ -20,19 +20,13 @@ struct recorder {
     struct error error;
 };
 
-/* So few that the evaluator is done in seconds. */
 static int64_t few_examples(const struct session *session)
 {
-    const double enough = 2e8;
-    const struct module *module = session->compilation.module;
-    const struct graph *graph = module_find_graph(module, "train");
-    if (!graph)
-        graph = module_find_graph(module, "micro");
-    double flops = 1;
+    const struct graph *graph = module_training_graph(session->compilation.module);
+    double flops = 0;
     for (ptrdiff_t i = 0; graph && i < arrlen(graph->nodes); i++)
         flops += node_flops(graph->nodes[i]);
-    int64_t batch = session->compilation.settings->batch, few = (int64_t)((double)batch * enough / flops);
-    return few < 2 ? (batch < 2 ? batch : 2) : few < batch ? few : batch;
+    return measure_few_examples(flops, session->compilation.settings->batch);
 }
 
 static int compile_f32(struct recorder *recorder)

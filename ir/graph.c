@@ -68,6 +68,27 @@ struct graph *module_find_graph(const struct module *module, const char *name)
     return NULL;
 }
 
+struct graph *module_training_graph(const struct module *module)
+{
+    struct graph *train = module_find_graph(module, "train");
+    return train ? train : module_find_graph(module, "micro");
+}
+
+struct graph *module_step_graph(const struct module *module, int number, int *times)
+{
+    struct graph *first = module_training_graph(module), *update = module_find_graph(module, "update");
+    *times = 1;
+    if (number == 1)
+        return update;
+    if (number > 1)
+        return NULL;
+    if (!first)
+        return arrlen(module->graphs) ? module->graphs[0] : NULL;
+    if (update)
+        *times = module->accumulate;
+    return first;
+}
+
 struct variable *module_add_variable(struct module *module, const char *name, struct type type, enum variable_kind kind,
                                      struct span span)
 {

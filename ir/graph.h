@@ -177,6 +177,11 @@ struct graph *module_add_body(struct module *module, const char *name);
 struct graph *module_add_function(struct module *module, const char *name);
 /* NULL when there is none. */
 struct graph *module_find_graph(const struct module *module, const char *name);
+/* Forward and backward of a training step: "train" or, where pass accumulate split it, "micro"; NULL: none. */
+struct graph *module_training_graph(const struct module *module);
+/* What one training step runs, from number 0 on, and how often: "train", or several times "micro" and once "update"; of
+ * a module that trains nothing, its first graph. NULL behind the last. */
+struct graph *module_step_graph(const struct module *module, int number, int *times);
 
 /* Adds a variable; the name must be new. */
 struct variable *module_add_variable(struct module *module, const char *name, struct type type, enum variable_kind kind,

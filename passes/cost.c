@@ -219,17 +219,11 @@ struct kernel_cost cost_graph(const struct graph *graph, const struct target *ta
 struct kernel_cost cost_step(const struct module *module, const struct target *target)
 {
     struct kernel_cost sum = {0}, part;
-    const struct graph *micro = module_find_graph(module, "micro"), *update = module_find_graph(module, "update");
-    const struct graph *train = module_find_graph(module, "train");
-    if (micro) {
-        part = cost_graph(micro, target, NULL);
-        add(&sum, &part, module->accumulate);
+    const struct graph *graph;
+    int times;
+    for (int i = 0; (graph = module_step_graph(module, i, &times)); i++) {
+        part = cost_graph(graph, target, NULL);
+        add(&sum, &part, times);
     }
-    if (update) {
-        part = cost_graph(update, target, NULL);
-        add(&sum, &part, 1);
-    }
-    if (!micro && !update && arrlen(module->graphs))
-        sum = cost_graph(train ? train : module->graphs[0], target, NULL);
     return sum;
 }

@@ -7,10 +7,10 @@
 static const struct row {
     const char *name, *architecture;
     double bandwidth, vector, tf32, f16, bf16, launch;
-    int processors, shared;
+    int processors, shared, cache;
 } rows[] = {
-#define FIGURES(name, architecture, bandwidth, vector, tf32, f16, bf16, launch, processors, shared)                    \
-    {name, architecture, bandwidth, vector, tf32, f16, bf16, launch, processors, shared},
+#define FIGURES(name, architecture, bandwidth, vector, tf32, f16, bf16, launch, processors, shared, cache)             \
+    {name, architecture, bandwidth, vector, tf32, f16, bf16, launch, processors, shared, cache},
 #include "passes/figures.def"
 #undef FIGURES
 };
@@ -47,7 +47,8 @@ bool figures_find(const char *name, bool tf32, struct figures *figures)
                                 .vector_flops = tera * found->vector,
                                 .launch_seconds = micro * found->launch,
                                 .processors = found->processors,
-                                .shared_bytes = (int64_t)found->shared << 10};
+                                .shared_bytes = (int64_t)found->shared << 10,
+                                .cache_bytes = (int64_t)found->cache << 20};
     figures->flops[ELEMENT_F16] = tera * found->f16;
     figures->flops[ELEMENT_BF16] = tera * found->bf16;
     figures->flops[ELEMENT_F32] = tera * (tf32 ? found->tf32 : found->vector);

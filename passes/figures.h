@@ -11,8 +11,8 @@ struct figures {
     double vector_flops;         /* pointwise arithmetic in f32, a second */
     double flops[ELEMENT_COUNT]; /* of contractions by operand element, a second; 0: no such operands */
     double launch_seconds;       /* of one kernel or library call, whatever it does */
-    int processors;              /* of a GPU in the table: multiprocessors, and the shared memory of each */
-    int64_t shared_bytes;
+    int processors;              /* of a GPU in the table: multiprocessors, the shared memory of each, their cache */
+    int64_t shared_bytes, cache_bytes;
 };
 
 /* A GPU's by its name or architecture; false when the table has neither. `tf32`: f32 products may be rounded to

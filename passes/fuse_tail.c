@@ -10,16 +10,12 @@
  * What such sums, or statistics of the result, come to (mean and deviation; the factors of a normalisation's gradient)
  * is one value a channel: the block that is the last to add to a channel's sums computes that too. */
 #include "passes/fuse.h"
+#include "passes/kernels.h"
 #include "passes/memory.h"
 
 #include <stb/stb_ds.h>
 
-enum {
-    TAIL_NODES = 64, /* that one node of a tail is computed from … */
-    TAIL_LOADS = 12, /* … and of those, in memory: a kernel's arguments have room for six such nodes */
-    TAIL_TOTALS = 4, /* as in templates/convolution.cu */
-    TAIL_FINISHED = 8
-};
+enum { TAIL_NODES = 64 }; /* that one node of a tail is computed from */
 
 /* ---- what a tail can be made of ---- */
 
@@ -110,7 +106,7 @@ static bool can_follow(const struct fuser *fuser, const struct node *node, const
     struct descent descent = {.fuser = fuser, .result = result, .type = &result->type};
     bool follows = push_operands(&descent, node);
     while (follows && descent.done < descent.count)
-        follows = accept(&descent, descent.nodes[descent.done++]) && descent.loads <= TAIL_LOADS;
+        follows = accept(&descent, descent.nodes[descent.done++]) && descent.loads <= TAIL_LOADS_EACH;
     if (wide)
         *wide = descent.wide;
     return follows;
@@ -230,7 +226,7 @@ bool fuse_joins_tail(const struct fuser *fuser, const struct node *node)
     const struct node *neck = group && group->places >= 0 ? fuser->facts[group->convolution->id].neck : NULL;
     if (!neck)
         return false;
-    bool fits = is_check(node) ? !group->checked : group->totals < TAIL_TOTALS && is_total(node, neck);
+    bool fits = is_check(node) ? !group->checked : group->totals < TAIL_TOTALS_MAX && is_total(node, neck);
     return fits && can_follow(fuser, node, neck, NULL);
 }
 
@@ -239,7 +235,7 @@ bool fuse_joins_finish(const struct fuser *fuser, const struct node *node)
     int number = fuser->facts[node->id].group;
     const struct group *group = number >= 0 ? &fuser->groups[number] : NULL;
     const struct node *convolution = group ? group->convolution : NULL;
-    if (!convolution || group->finished >= TAIL_FINISHED || !op_is(node->op, CLASS_POINTWISE) ||
+    if (!convolution || group->finished >= TAIL_FINISHED_MAX || !op_is(node->op, CLASS_POINTWISE) ||
         !element_is_float(node->type.element) || node->type.shape.rank != convolution->type.shape.rank)
         return false;
     struct descent descent = {.fuser = fuser, .result = convolution, .type = &convolution->type};
@@ -247,7 +243,7 @@ bool fuse_joins_finish(const struct fuser *fuser, const struct node *node)
     while (follows && descent.done < descent.count) {
         const struct node *each = descent.nodes[descent.done++];
         follows = is_narrow(&descent, each) && !lies_alike(&descent, each) && accept_narrow(&descent, each) &&
-                  descent.loads <= TAIL_LOADS;
+                  descent.loads <= TAIL_LOADS_EACH;
     }
     return follows;
 }

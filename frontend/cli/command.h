@@ -78,6 +78,9 @@ bool flag_given(const struct invocation *invocation, enum flag flag);
 /* The last argument given, NULL when the flag was not given. */
 const char *flag_text(const struct invocation *invocation, enum flag flag);
 int flag_count(const struct invocation *invocation, enum flag flag);
+/* Whether the flag's argument, if it was given, is one of the words that flags.def lists for it; false after a message
+ * otherwise. */
+bool flag_choice(const struct invocation *invocation, enum flag flag);
 /* An integer of at least `least`. False after a message when the text is no such number; *value stays when the flag
  * was not given. */
 bool flag_integer(const struct invocation *invocation, enum flag flag, int64_t least, int64_t *value);

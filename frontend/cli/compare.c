@@ -45,9 +45,7 @@ static bool counts(const struct node *node)
 
 static void count_nodes(struct row *row, const struct module *module)
 {
-    const struct graph *graph = module_find_graph(module, "train");
-    if (!graph)
-        graph = module_find_graph(module, "micro");
+    const struct graph *graph = module_training_graph(module);
     for (ptrdiff_t i = 0; graph && i < arrlen(graph->nodes); i++) {
         const struct node *node = graph->nodes[i];
         if (!counts(node))
@@ -101,24 +99,16 @@ static int count_and_time(struct table *table, struct row *row, const char *poli
     return compilation_close(&compilation, code);
 }
 
-/* So few examples a batch that the evaluator, which is slow, is done in seconds. */
-static int64_t few_examples(const struct ledger *ledger, int64_t batch)
-{
-    const double enough = 2e8 / MEASURE_BATCHES;
-    double share = ledger->flops ? enough / (double)ledger->flops : 1;
-    int64_t examples = (int64_t)((double)batch * share);
-    return examples < 2 ? (batch < 2 ? batch : 2) : examples < batch ? examples : batch;
-}
-
 static int hold_against_evaluator(struct table *table, struct row *row, const char *policy)
 {
     struct compilation compilation;
     struct error error = {0};
     int code = compilation_open_with(&compilation, table->invocation, policy);
     if (!code) {
-        struct compile_request request = {.batch = few_examples(&row->ledger, compilation.settings->batch),
-                                          .fetch_gradients = true,
-                                          .no_update = true};
+        struct compile_request request = {
+            .batch = measure_few_examples(MEASURE_BATCHES * (double)row->ledger.flops, compilation.settings->batch),
+            .fetch_gradients = true,
+            .no_update = true};
         code = compilation_module(&compilation, &request);
     }
     if (!code)

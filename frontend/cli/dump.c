@@ -10,14 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int unknown_word(const struct invocation *invocation, enum flag flag, const char *word, const char *const *known,
-                        size_t count)
-{
-    const char *near = suggest(word, known, count);
-    return usage_error(invocation, near ? "--%s: there is no '%s'; did you mean '%s'?" : "--%s: there is no '%s'",
-                       flag_spelling(flag), word, near);
-}
-
 /* The graphs that --only leaves, NULL at an unknown name. */
 static struct graph *only_graph(const struct invocation *invocation, const struct module *module, int *code)
 {
@@ -29,7 +21,10 @@ static struct graph *only_graph(const struct invocation *invocation, const struc
     size_t count = 0;
     for (ptrdiff_t i = 0; i < arrlen(module->graphs) && count < 64; i++)
         names[count++] = module->graphs[i]->name;
-    *code = unknown_word(invocation, FLAG_only, only, names, count);
+    const char *near = suggest(only, names, count);
+    *code = usage_error(invocation,
+                        near ? "--only: there is no graph '%s'; did you mean '%s'?" : "--only: there is no graph '%s'",
+                        only, near);
     return NULL;
 }
 
@@ -102,13 +97,9 @@ static int emit_program(struct compilation *compilation, const char *emit)
 
 int command_dump(const struct invocation *invocation)
 {
-    static const char *const forms[] = {"ir", "dot", "svg", "c", "cuda", "ptx", "program"};
     const char *emit = flag_text(invocation, FLAG_emit), *after = flag_text(invocation, FLAG_after);
-    bool known = !emit;
-    for (size_t i = 0; !known && i < sizeof forms / sizeof *forms; i++)
-        known = strcmp(forms[i], emit) == 0;
-    if (!known)
-        return unknown_word(invocation, FLAG_emit, emit, forms, sizeof forms / sizeof *forms);
+    if (!flag_choice(invocation, FLAG_emit))
+        return EXIT_USAGE;
     if (!emit)
         emit = "ir";
     if (after && !emits_graph(emit))
@@ -150,8 +141,6 @@ static int run_passes(const struct invocation *invocation, struct module *module
     if (!result.done)
         return pipeline_failure(invocation, &result);
     const char *emit = flag_text(invocation, FLAG_emit);
-    if (emit && !emits_graph(emit))
-        return usage_error(invocation, "--emit takes ir, dot or svg here");
     return emit_graph(invocation, module, emit ? emit : "ir");
 }
 
@@ -160,7 +149,11 @@ int command_opt(const struct invocation *invocation)
     struct arena *arena = arena_new();
     struct diagnostics *diagnostics = diagnostics_new(arena);
     const char *path = invocation->words[0], *name = flag_text(invocation, FLAG_policy);
-    const char *half = flag_text(invocation, FLAG_half);
+    const char *half = flag_text(invocation, FLAG_half), *emit = flag_text(invocation, FLAG_emit);
+    if (!flag_choice(invocation, FLAG_half) || !flag_choice(invocation, FLAG_emit))
+        return EXIT_USAGE;
+    if (emit && !emits_graph(emit))
+        return usage_error(invocation, "--emit takes ir, dot or svg here");
     size_t length;
     char *text = read_text(arena, path, &length);
     int code = text ? 0 : EXIT_DEVICE;

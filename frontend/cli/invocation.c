@@ -240,6 +240,28 @@ const char *flag_text(const struct invocation *invocation, enum flag flag)
     return count ? invocation->given[flag][count - 1] : NULL;
 }
 
+bool flag_choice(const struct invocation *invocation, enum flag flag)
+{
+    enum { CHOICES = 16, LENGTH = 16 };
+    char copies[CHOICES][LENGTH], all[CHOICES * (LENGTH + 4)] = "";
+    const char *words[CHOICES], *text = flag_text(invocation, flag);
+    size_t count = 0;
+    for (const char *rest = flags[flag].argument; *rest && count < CHOICES; count++) {
+        size_t length = strcspn(rest, "|"), written = strlen(all);
+        bool more = rest[length] == '|';
+        snprintf(copies[count], LENGTH, "%.*s", (int)length, rest);
+        snprintf(all + written, sizeof all - written, "%s%s", !count ? "" : more ? ", " : " or ", copies[count]);
+        words[count] = copies[count];
+        if (!text || strcmp(text, words[count]) == 0)
+            return true;
+        rest += length + more;
+    }
+    const char *near = suggest(text, words, count);
+    usage_error(invocation, near ? "--%s takes %s, not '%s'; did you mean '%s'?" : "--%s takes %s, not '%s'",
+                flags[flag].spelling, all, text, near);
+    return false;
+}
+
 bool flag_integer(const struct invocation *invocation, enum flag flag, int64_t least, int64_t *value)
 {
     const char *text = flag_text(invocation, flag);

@@ -18,12 +18,10 @@ static void set_note(struct report_graph *graph, const char *note)
 /* Graphviz writes a file; a page wants the element. */
 static void draw(struct report_graph *graph, const struct module *module)
 {
-    const struct graph *train = module_find_graph(module, "train");
+    const struct graph *train = module_training_graph(module);
     char *text = NULL;
     size_t size = 0;
     FILE *out = arena_stream(&text, &size);
-    if (!train)
-        train = module_find_graph(module, "micro");
     const char *problem = train ? dot_svg(train, out) : "the model has no training graph";
     arena_stream_close(out);
     const char *element = problem ? NULL : strstr(text, "<svg");
