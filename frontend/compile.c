@@ -42,7 +42,7 @@ char *read_text(struct arena *arena, const char *path, size_t *length)
     return copy;
 }
 
-static int runtime_failure(const struct error *error)
+int report_failure(const struct error *error)
 {
     error_print(error, stderr);
     return error->code;
@@ -56,7 +56,7 @@ int choose_target(const struct invocation *invocation, struct device_choice *cho
     if (code)
         return code;
     if (!device_describe(choice, facts, &error))
-        return runtime_failure(&error);
+        return report_failure(&error);
     *target = device_target(choice, facts);
     return 0;
 }
@@ -359,7 +359,7 @@ static int dump_program(const struct program *program, const char *folder)
     free(kernels_path);
     free(text);
     free(kernels);
-    return written ? 0 : runtime_failure(&error);
+    return written ? 0 : report_failure(&error);
 }
 
 /* Whether --passes, where it is given, leaves a graph that has code. False after a usage error. */
@@ -435,7 +435,7 @@ int compilation_device(struct compilation *compilation)
 {
     struct error error = {0};
     compilation->device = device_make(&compilation->choice, &error);
-    return compilation->device ? 0 : runtime_failure(&error);
+    return compilation->device ? 0 : report_failure(&error);
 }
 
 int compilation_close(struct compilation *compilation, int code)

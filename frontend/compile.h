@@ -19,6 +19,9 @@
 #include "passes/policies/ranges.h"
 #include "runtime/program.h"
 
+/* What failed while running, to stderr; gives the exit code. */
+int report_failure(const struct error *error);
+
 struct compilation {
     const struct invocation *invocation;
     struct arena *arena;

@@ -5,12 +5,6 @@
 
 #include <string.h>
 
-static int runtime_failure(const struct error *error)
-{
-    error_print(error, stderr);
-    return error->code;
-}
-
 static int open_data(struct session *session)
 {
     const struct settings *settings = session->compilation.settings;
@@ -25,7 +19,7 @@ static int open_data(struct session *session)
     if (!flag_share(invocation, FLAG_validate, &description->validate_share))
         return EXIT_USAGE;
     session->dataset = data_open(description, &error);
-    return session->dataset ? 0 : runtime_failure(&error);
+    return session->dataset ? 0 : report_failure(&error);
 }
 
 const struct program_entry *session_entry(const struct program *program)
@@ -44,7 +38,7 @@ static int bind_data(struct session *session)
     session->loader = loader_open(session->dataset, entry->inputs, entry->input_count,
                                   (uint64_t)session->compilation.settings->seed, 0, &error);
     if (!session->loader)
-        return runtime_failure(&error);
+        return report_failure(&error);
     session->batches = loader_batches(session->loader);
     return 0;
 }

@@ -134,3 +134,33 @@ int attribute_length(const struct node *node, const struct attribute_field *fiel
         return node->attributes->window.rank;
     return node->operand_count ? node->operands[0]->type.shape.rank : node->type.shape.rank;
 }
+
+size_t attribute_bytes(const struct node *node, const struct attribute_field *field)
+{
+    switch (field->form) {
+    case FORM_REAL:
+        return sizeof(double);
+    case FORM_AXES:
+        return sizeof(uint32_t);
+    case FORM_FLAG:
+        return sizeof(bool);
+    case FORM_PERMUTATION:
+        return (size_t)attribute_length(node, field);
+    case FORM_SIZES:
+    case FORM_SPATIAL:
+        return sizeof(int64_t) * (size_t)attribute_length(node, field);
+    case FORM_COUNT:
+        return sizeof(int64_t);
+    case FORM_KEY:
+        return sizeof(uint64_t);
+    case FORM_SYMBOL:
+        return sizeof(const char *);
+    case FORM_AXIS:
+    case FORM_KIND:
+    case FORM_CLASSES:
+    case FORM_GATE:
+    case FORM_INDEX:
+        return sizeof(int);
+    }
+    return 0;
+}

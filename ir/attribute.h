@@ -53,4 +53,7 @@ static inline const void *attribute_of(const struct attributes *attributes, cons
 /* How many numbers a list field of this node holds: the operand's rank, the window's or the result's. */
 int attribute_length(const struct node *node, const struct attribute_field *field);
 
+/* Bytes of a field that count for this node: of a list, those of its numbers. */
+size_t attribute_bytes(const struct node *node, const struct attribute_field *field);
+
 #endif

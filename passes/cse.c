@@ -35,30 +35,6 @@ static const char *symbol_of(const struct node *node, const struct attribute_fie
     return symbol ? symbol : "";
 }
 
-/* Bytes of an attribute that count. */
-static size_t field_bytes(const struct node *node, const struct attribute_field *field)
-{
-    switch (field->form) {
-    case FORM_REAL:
-        return sizeof(double);
-    case FORM_AXES:
-        return sizeof(uint32_t);
-    case FORM_FLAG:
-        return sizeof(bool);
-    case FORM_PERMUTATION:
-        return (size_t)attribute_length(node, field);
-    case FORM_SIZES:
-    case FORM_SPATIAL:
-        return sizeof(int64_t) * (size_t)attribute_length(node, field);
-    case FORM_COUNT:
-        return sizeof(int64_t);
-    case FORM_KEY:
-        return sizeof(uint64_t);
-    default: /* axis, kind, gate, index */
-        return sizeof(int);
-    }
-}
-
 static uint64_t hash(const struct node *node)
 {
     const struct type *type = &node->type;
@@ -73,7 +49,7 @@ static uint64_t hash(const struct node *node)
     for (int i = 0; i < attribute_field_count(kind); i++) {
         const struct attribute_field *field = attribute_field(kind, i);
         const void *bytes = attribute_of(node->attributes, field);
-        size_t size = field_bytes(node, field);
+        size_t size = attribute_bytes(node, field);
         if (field->form == FORM_SYMBOL) {
             bytes = symbol_of(node, field);
             size = strlen(bytes);
@@ -95,7 +71,7 @@ static bool equal(const struct node *a, const struct node *b)
         const struct attribute_field *field = attribute_field(kind, i);
         if (field->form == FORM_SYMBOL ? strcmp(symbol_of(a, field), symbol_of(b, field)) != 0
                                        : memcmp(attribute_of(a->attributes, field), attribute_of(b->attributes, field),
-                                                field_bytes(a, field)) != 0)
+                                                attribute_bytes(a, field)) != 0)
             return false;
     }
     return true;

@@ -58,6 +58,8 @@ enum element precision_operator_result(const struct choice *choice);
 
 /* Whether an algorithm may decide the node: a floating value that neither the source nor the graph's ends fix. */
 bool precision_is_free(const struct precision *precision, const struct node *node);
+/* The reason of the policy's list or rule that wants a forward node in f32; NULL: none does. */
+const char *precision_rule_for_f32(const struct precision *precision, const struct node *node);
 void precision_tell(struct precision *precision, const struct node *node, enum element element, const char *reason);
 
 /* The algorithms, one a file in policies/: each fills `decided` of the nodes that it has something to say of. */

@@ -250,3 +250,14 @@ void precision_decide(struct precision *precision, struct node *node, bool initi
     else
         decide_forward(precision, node);
 }
+
+const char *precision_rule_for_f32(const struct precision *precision, const struct node *node)
+{
+    const struct scope_verdict *scope = precision->choices[node->id].scope;
+    if (node->region != REGION_FORWARD)
+        return NULL;
+    if (scope->class)
+        return scope->class == PRECISION_F32 ? scope->reason : NULL;
+    struct rule_verdict rule = matcher_rule(precision->matcher, node);
+    return rule.class == PRECISION_F32 ? rule.reason : NULL;
+}

@@ -30,8 +30,7 @@ struct device_facts {
 /* A step whose addresses are known. `prepared` is the device's own; the executor fills the rest. */
 struct device_call {
     const struct program_step *step;
-    char **buffers;  /* addresses of step->buffers; those in inputs change between runs */
-    char *workspace; /* step->workspace_bytes of it; NULL when none is needed */
+    char **buffers; /* addresses of step->buffers; those in inputs change between runs */
     void *prepared;
     /* The strips to which the step belongs; NULL: none. Calls of one strip follow each other. */
     const struct program_strip *strip;

@@ -112,7 +112,6 @@ static char *place_address(const struct executor *executor, const struct program
 static void resolve_step(const struct executor *executor, struct entry *entry, struct device_call *call)
 {
     const struct program_step *step = call->step;
-    call->workspace = step->workspace_bytes ? executor->scratch + step->workspace : NULL;
     for (int i = 0; i < step->buffer_count; i++) {
         const struct program_place *place = &step->buffers[i];
         call->buffers[i] = place_address(executor, place);

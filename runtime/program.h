@@ -16,7 +16,7 @@
 enum {
     PROGRAM_RANK = 8,
     PROGRAM_SPATIAL = 3,
-    PROGRAM_VERSION = 2,
+    PROGRAM_VERSION = 3,
     PROGRAM_THREADS = 1024 /* of a block, at most */
 };
 
@@ -131,9 +131,8 @@ struct program_step {
     int line, column;
     int buffer_count;
     struct program_place *buffers;
-    uint64_t workspace, workspace_bytes; /* scratch of the library call */
-    uint64_t bytes, flops;               /* moved and computed, for ledger and profile */
-    int integer_count;                   /* kernel: the values that keep equal kernels apart (random keys …) */
+    uint64_t bytes, flops; /* moved and computed, for ledger and profile */
+    int integer_count;     /* kernel: the values that keep equal kernels apart (random keys …) */
     int64_t *integers;
     uint32_t kernel; /* kernel: index into kernels; copy: unused */
     int64_t blocks;  /* kernel: that have work, where it depends on the shape; 0: as many as the kernel says */

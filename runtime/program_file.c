@@ -212,8 +212,6 @@ static void code_step(struct codec *codec, struct program_step *step)
     step->buffers = code_array(codec, step->buffers, &step->buffer_count, sizeof *step->buffers);
     for (int i = 0; i < step->buffer_count; i++)
         code_place(codec, &step->buffers[i]);
-    code_u64(codec, &step->workspace);
-    code_u64(codec, &step->workspace_bytes);
     code_u64(codec, &step->bytes);
     code_u64(codec, &step->flops);
     step->integers = code_array(codec, step->integers, &step->integer_count, sizeof *step->integers);

@@ -26,12 +26,6 @@ struct trainer {
     struct embed_edition editions[EMBED_EDITIONS];
 };
 
-static int runtime_failure(const struct error *error)
-{
-    error_print(error, stderr);
-    return error->code;
-}
-
 /* ---- which editions ---- */
 
 /* The words between commas; an stb_ds array over `text`, which is cut. */
@@ -111,7 +105,7 @@ static int compile_part(struct part *part, struct embed_edition *edition)
                                       .program = compilation->program};
     if (gpu && !device_code(&compilation->choice, &compilation->facts, compilation->program, &part->code,
                             &edition->code_size, &error))
-        return runtime_failure(&error);
+        return report_failure(&error);
     edition->code = part->code;
     return 0;
 }
@@ -143,7 +137,7 @@ static int link_trainer(const struct trainer *trainer, const char *path)
         return EXIT_USAGE;
     payload.options = options_of(compilation, &payload.option_count);
     int jobs = host_describe(&compilation->choice.host, &host, &ignored) ? host.cores : 1;
-    return embed_trainer(path, trainer->editions, trainer->count, &payload, jobs, &error) ? 0 : runtime_failure(&error);
+    return embed_trainer(path, trainer->editions, trainer->count, &payload, jobs, &error) ? 0 : report_failure(&error);
 }
 
 static int close_parts(struct trainer *trainer, int code)

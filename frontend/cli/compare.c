@@ -28,12 +28,6 @@ struct table {
     struct row *rows; /* stb_ds array */
 };
 
-static int runtime_failure(const struct error *error)
-{
-    error_print(error, stderr);
-    return error->code;
-}
-
 /* ---- counting ---- */
 
 /* Nodes that round: no leaves, no movement, no casts; forward and backward. */
@@ -95,7 +89,7 @@ static int count_and_time(struct table *table, struct row *row, const char *poli
     code = compilation_device(&compilation);
     if (!code && !measure_seconds(compilation.device, compilation.program, (uint64_t)compilation.settings->seed,
                                   &row->measured_seconds, &error))
-        code = runtime_failure(&error);
+        code = report_failure(&error);
     return compilation_close(&compilation, code);
 }
 
@@ -117,7 +111,7 @@ static int hold_against_evaluator(struct table *table, struct row *row, const ch
         code = compilation_device(&compilation);
     if (!code && !measure_accuracy(compilation.device, compilation.program, compilation.module,
                                    (uint64_t)compilation.settings->seed, &row->accuracy, &error))
-        code = runtime_failure(&error);
+        code = report_failure(&error);
     return compilation_close(&compilation, code);
 }
 
@@ -136,7 +130,7 @@ static int train_it(struct table *table, struct row *row, const char *policy)
         row->trained = row->result && train(session.compilation.device, session.compilation.program, &session.batches,
                                             &settings, row->result, &error);
         if (!row->trained)
-            code = runtime_failure(&error);
+            code = report_failure(&error);
     }
     return session_close(&session, code);
 }

@@ -67,8 +67,7 @@ static int emit_ptx(struct compilation *compilation)
     struct error error = {0};
     if (device_print_ptx(&compilation->choice, &compilation->facts, compilation->program, stdout, &error))
         return 0;
-    error_print(&error, stderr);
-    return error.code;
+    return report_failure(&error);
 }
 
 /* Kernels are written in C for the host and in CUDA for a GPU. */

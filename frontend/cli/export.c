@@ -2,22 +2,16 @@
 #include "frontend/compile.h"
 #include "frontend/onnx.h"
 
-static int runtime_failure(const struct error *error)
-{
-    error_print(error, stderr);
-    return error->code;
-}
-
 static int write_model(const struct compilation *compilation, const char *path)
 {
     const char *weights = flag_text(compilation->invocation, FLAG_weights);
     struct error error = {0};
     struct safetensors *file = weights ? safetensors_open(weights, &error) : NULL;
     if (weights && !file)
-        return runtime_failure(&error);
+        return report_failure(&error);
     bool ok = onnx_export(module_find_graph(compilation->module, "eval"), file, path, &error);
     safetensors_close(file);
-    return ok ? 0 : error.code ? runtime_failure(&error) : EXIT_TEXT;
+    return ok ? 0 : error.code ? report_failure(&error) : EXIT_TEXT;
 }
 
 int command_export(const struct invocation *invocation)

@@ -7,12 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int runtime_failure(const struct error *error)
-{
-    error_print(error, stderr);
-    return error->code;
-}
-
 /* --record-ranges and --histogram, after training. */
 static int record(struct session *session, const char *run)
 {
@@ -80,7 +74,7 @@ int command_train(const struct invocation *invocation)
             arena_exhausted();
         if (!train(session.compilation.device, session.compilation.program, &session.batches, &settings, result,
                    &error))
-            code = runtime_failure(&error);
+            code = report_failure(&error);
         if (!code)
             code = record(&session, result->run);
         free(result);
@@ -124,7 +118,7 @@ int command_eval(const struct invocation *invocation)
                              (uint64_t)session.compilation.settings->seed, &evaluation, &error))
             print_evaluation(invocation, &evaluation);
         else
-            code = runtime_failure(&error);
+            code = report_failure(&error);
     }
     return session_close(&session, code);
 }
@@ -239,7 +233,7 @@ int command_profile(const struct invocation *invocation)
                           &error))
             print_profile(&session, entry, costs, profile.load_seconds);
         else
-            code = runtime_failure(&error);
+            code = report_failure(&error);
         if (!code && !profile.finite)
             fprintf(stderr, "castor: the loss became inf or NaN in these steps: telling where takes time that training "
                             "does not\n");

@@ -461,7 +461,6 @@ void elaborate_again(struct elaborator *e);
 
 /* Whether a parameter fits one of the predicates (strings with *, rank comparisons, not). */
 bool override_matches(struct elaborator *e, const struct ast_expressions *predicates, const struct variable *variable);
-bool wildcard_matches(const char *pattern, const char *text);
 
 /* ---- elaborate_train.c ---- */
 

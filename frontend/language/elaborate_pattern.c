@@ -1,29 +1,8 @@
 /* Patterns of `over`, `freeze` and overrides: strings with `*`, comparisons of `rank`, `not`. */
 #include "frontend/language/elaborate_internal.h"
+#include "ir/wildcard.h"
 
 #include <string.h>
-
-/* Greedy matching with one step back, so that it takes at most length times length steps. */
-bool wildcard_matches(const char *pattern, const char *text)
-{
-    const char *star = NULL, *from = NULL;
-    while (*text) {
-        if (*pattern == '*') {
-            star = pattern++;
-            from = text;
-        } else if (*pattern == *text) {
-            pattern++;
-            text++;
-        } else if (star) {
-            pattern = star + 1;
-            text = ++from;
-        } else
-            return false;
-    }
-    while (*pattern == '*')
-        pattern++;
-    return !*pattern;
-}
 
 static bool refuse(struct elaborator *e, const struct ast_expression *predicate)
 {

@@ -1,5 +1,6 @@
 /* Comparing a policy with the model that it is to be used on: what its rules name must exist. */
 #include "ir/scope.h"
+#include "ir/wildcard.h"
 #include "passes/policies/match.h"
 
 #include <stb/stb_ds.h>
@@ -54,7 +55,7 @@ static void know_graph(struct known *known, const struct graph *graph)
 static bool matches_instance(const struct known *known, const char *pattern)
 {
     for (ptrdiff_t i = 0; i < shlen(known->names); i++)
-        if (known->names[i].value && policy_pattern_matches(pattern, known->names[i].key))
+        if (known->names[i].value && wildcard_matches(pattern, known->names[i].key))
             return true;
     return false;
 }
@@ -109,7 +110,7 @@ static void check_names(const struct policy *policy, struct known *known, const 
 static bool covers(const struct policy_rule *rule, const char *name)
 {
     for (const struct policy_name *scope = rule->scopes; scope; scope = scope->next)
-        if (policy_pattern_matches(scope->text, name))
+        if (wildcard_matches(scope->text, name))
             return true;
     return false;
 }

@@ -42,18 +42,6 @@ static double value_bytes(const struct cutter *cutter, const struct node *node, 
 
 /* ---- which values may be half ---- */
 
-static const char *deny_rule(const struct cutter *cutter, const struct node *node)
-{
-    const struct precision *precision = cutter->precision;
-    const struct scope_verdict *scope = precision->choices[node->id].scope;
-    if (node->region != REGION_FORWARD)
-        return NULL;
-    if (scope->class)
-        return scope->class == PRECISION_F32 ? scope->reason : NULL;
-    struct rule_verdict rule = matcher_rule(precision->matcher, node);
-    return rule.class == PRECISION_F32 ? rule.reason : NULL;
-}
-
 /* A weight gradient where those are f32, or a value inside an operator: only its products may be half. */
 static bool result_is_f32(const struct cutter *cutter, const struct node *node)
 {
@@ -104,7 +92,7 @@ static void add_value(struct cutter *cutter, const struct node *node)
     double wide = value_seconds(cutter, node, ELEMENT_F32);
     flow_arc(cutter->flow, FLOW_SOURCE, number, capacity(half) + 1, 0);
     flow_arc(cutter->flow, number, FLOW_SINK, capacity(wide), 0);
-    cutter->denied[node->id] = deny_rule(cutter, node);
+    cutter->denied[node->id] = precision_rule_for_f32(cutter->precision, node);
     if (cutter->denied[node->id])
         flow_arc(cutter->flow, FLOW_SOURCE, number, FLOW_INFINITE, 0);
 }

@@ -1,6 +1,7 @@
 /* Matching nodes with the rules of a policy. */
 #include "passes/policies/match.h"
 #include "ir/scope.h"
+#include "ir/wildcard.h"
 
 #include <stb/stb_ds.h>
 #include <string.h>
@@ -34,28 +35,6 @@ struct matcher {
     struct verdict_entry *verdicts;             /* stb_ds hash */
     char *path;                                 /* stb_ds array: the instance path now looked at */
 };
-
-bool policy_pattern_matches(const char *pattern, const char *text)
-{
-    const char *star = NULL, *retry = NULL;
-    while (*text) {
-        if (*pattern == '*') {
-            star = pattern++;
-            retry = text;
-        } else if (*pattern == *text) {
-            pattern++;
-            text++;
-        } else if (star) {
-            pattern = star + 1;
-            text = ++retry;
-        } else {
-            return false;
-        }
-    }
-    while (*pattern == '*')
-        pattern++;
-    return !*pattern;
-}
 
 static void add_scopes(struct scope_table *table, const struct policy_rule *rule)
 {
@@ -142,7 +121,7 @@ static struct scope_name find_in_table(struct scope_table *table, const char *ca
     if (at >= 0 && !table->names[at].value.rule->built_in)
         take_later(&best, &table->names[at].value);
     for (ptrdiff_t i = 0; path && i < arrlen(table->patterns); i++)
-        if (policy_pattern_matches(table->patterns[i].name->text, path))
+        if (wildcard_matches(table->patterns[i].name->text, path))
             take_later(&best, &table->patterns[i]);
     return best;
 }

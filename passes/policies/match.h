@@ -30,9 +30,6 @@ const struct scope_verdict *matcher_scope(struct matcher *matcher, const char *s
  * rules that name their region count. */
 struct rule_verdict matcher_rule(struct matcher *matcher, const struct node *node);
 
-/* True when `pattern` matches the whole text; `*` stands for any part of it, dots included. */
-bool policy_pattern_matches(const char *pattern, const char *text);
-
 /* Value of a `where` condition (truth is 1 or 0). */
 double policy_evaluate(const struct policy_condition *condition, const struct node *node);
 

@@ -34,17 +34,6 @@ static bool fits_f16(const struct range *range, double scale)
     return headroom * scale * range->largest <= f16_largest && range_lost(range, scale) < most_lost && !range->infinite;
 }
 
-static const char *rule_for_f32(const struct precision *precision, const struct node *node)
-{
-    const struct scope_verdict *scope = precision->choices[node->id].scope;
-    if (node->region != REGION_FORWARD)
-        return NULL;
-    if (scope->class)
-        return scope->class == PRECISION_F32 ? scope->reason : NULL;
-    struct rule_verdict rule = matcher_rule(precision->matcher, node);
-    return rule.class == PRECISION_F32 ? rule.reason : NULL;
-}
-
 /* bf16 for a product of which an operand does not fit f16. */
 static bool operands_fit(const struct precision *precision, const struct node *node, double scale)
 {
@@ -88,7 +77,7 @@ void precision_ranges(struct precision *precision)
         if (!precision_is_free(precision, node))
             continue;
         const struct range *range = ranges_find(ranges, graph, node);
-        const char *rule = rule_for_f32(precision, node);
+        const char *rule = precision_rule_for_f32(precision, node);
         asked++;
         known += range != NULL;
         if (rule)

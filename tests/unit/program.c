@@ -35,8 +35,6 @@ static void fill_steps(struct program *program, struct program_entry *entry)
     entry->steps[1].matmul =
         (struct program_matmul){1,         4,           2,           3,           {12, 3, 1},  {6, 1, 3},
                                 {8, 2, 1}, PROGRAM_F32, PROGRAM_F32, PROGRAM_F32, PROGRAM_F32, PROGRAM_EPILOGUE_BIAS};
-    entry->steps[1].workspace = 128;
-    entry->steps[1].workspace_bytes = 64;
     entry->steps[2].conv = (struct program_conv){.kind = PROGRAM_CONV_WEIGHT,
                                                  .spatial = 2,
                                                  .n = 1,
