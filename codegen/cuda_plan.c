@@ -10,7 +10,7 @@
 #include <stb/stb_ds.h>
 #include <string.h>
 
-enum { TAIL_WORK = 16384, PARTS_MAX = 1024, TOTAL_BLOCKS = 512 };
+enum { TAIL_WORK = 16384, PARTS_MAX = 1024, TOTAL_BLOCKS = 2048 };
 
 static int64_t divide_up(int64_t a, int64_t b)
 {
@@ -54,23 +54,28 @@ bool cuda_is_end(const struct cuda_task *task)
 /* ---- schemes ---- */
 
 struct traits {
-    bool column, whole, row_level, totals; /* kinds of reductions over the rows */
+    bool column, whole, row_level, totals, ordered; /* kinds of reductions over the rows */
     bool row_lanes, row_stores;
+    bool windows; /* what is reduced in a row are places in windows: memory goes on with the next row */
 };
 
 static struct traits traits_of(const struct lowered *lowered, const struct loop_nest *nest)
 {
-    struct traits traits = {.totals = arrlen(nest->totals) > 0};
+    struct traits traits = {.totals = arrlen(nest->totals) > 0, .windows = true};
     for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++) {
         const struct reduction *reduction = &lowered->reductions[nest->totals[i]];
         bool full = reduction->kind == REDUCTION_FULL;
         traits.column |= !full;
         traits.row_level |= full && reduction->row_level;
         traits.whole |= full && !reduction->row_level && reduction_ordered(reduction->node);
+        traits.ordered |= reduction_ordered(reduction->node);
     }
     for (ptrdiff_t i = 0; i < arrlen(nest->phases); i++)
-        for (ptrdiff_t k = 0; k < arrlen(nest->phases[i].reductions); k++)
-            traits.row_lanes |= lowered->reductions[nest->phases[i].reductions[k]].lanes;
+        for (ptrdiff_t k = 0; k < arrlen(nest->phases[i].reductions); k++) {
+            const struct reduction *reduction = &lowered->reductions[nest->phases[i].reductions[k]];
+            traits.row_lanes |= reduction->lanes;
+            traits.windows &= reduction->node->op == OP_fold;
+        }
     for (ptrdiff_t i = 0; i < arrlen(nest->bodies[BODY_OUTER]); i++)
         traits.row_stores |= nest->bodies[BODY_OUTER][i].kind == ITEM_STORE && nest->vector_inner;
     return traits;
@@ -85,6 +90,8 @@ static enum cuda_scheme scheme_of(const struct loop_nest *nest, const struct tra
         return nest->vector >= 0 ? CUDA_ROWS : CUDA_ELEMENTS;
     if (traits->column)
         return rows ? CUDA_ROWS_COLUMNS : CUDA_COLUMNS;
+    if (traits->windows && traits->row_lanes && !traits->ordered && nest->vector_extent < LANES)
+        return CUDA_SHORT_ROWS;
     return traits->whole ? CUDA_WHOLE : rows ? CUDA_ROWS : CUDA_ELEMENTS;
 }
 
@@ -168,6 +175,11 @@ static int choose_width(const struct lowered *lowered, const struct loop_nest *n
 
 /* ---- tasks ---- */
 
+static int64_t nest_blocks(const struct loop_nest *nest)
+{
+    return divide_up(nest->split_vector ? nest->vector_extent : nest->rows, nest->block);
+}
+
 static void size_elements(struct cuda_task *task, const struct lowered *lowered, const struct loop_nest *nest,
                           const struct traits *traits)
 {
@@ -175,6 +187,15 @@ static void size_elements(struct cuda_task *task, const struct lowered *lowered,
     task->items = nest->rows * divide_up(nest->vector_extent, task->width);
     task->blocks = divide_up(task->items, CUDA_THREADS);
     if (traits->totals && task->blocks > TOTAL_BLOCKS)
+        task->blocks = TOTAL_BLOCKS;
+}
+
+/* Rows are taken block by block of passes/nests.h where the order of their sums counts. */
+static void size_rows(struct cuda_task *task, const struct loop_nest *nest, const struct traits *traits)
+{
+    task->apart = !traits->ordered;
+    task->blocks = traits->ordered ? nest_blocks(nest) : divide_up(nest->rows, LANES);
+    if (traits->totals && !traits->ordered && task->blocks > TOTAL_BLOCKS)
         task->blocks = TOTAL_BLOCKS;
 }
 
@@ -193,11 +214,6 @@ static void size_scatter(struct cuda_task *task, const struct lowered *lowered, 
     task->blocks = divide_up(task->items, CUDA_THREADS);
 }
 
-static int64_t nest_blocks(const struct loop_nest *nest)
-{
-    return divide_up(nest->split_vector ? nest->vector_extent : nest->rows, nest->block);
-}
-
 static struct cuda_task main_task(const struct lowered *lowered, int number)
 {
     const struct loop_nest *nest = &lowered->nests[number];
@@ -208,7 +224,13 @@ static struct cuda_task main_task(const struct lowered *lowered, int number)
         size_elements(&task, lowered, nest, &traits);
         break;
     case CUDA_ROWS:
-        task.blocks = traits.totals ? nest_blocks(nest) : divide_up(nest->rows, LANES);
+        size_rows(&task, nest, &traits);
+        break;
+    case CUDA_SHORT_ROWS:
+        task.items = nest->rows;
+        task.blocks = divide_up(task.items, CUDA_THREADS);
+        if (traits.totals && task.blocks > TOTAL_BLOCKS)
+            task.blocks = TOTAL_BLOCKS;
         break;
     case CUDA_COLUMNS:
         task.items = nest_blocks(nest) * cuda_columns(lowered, nest);

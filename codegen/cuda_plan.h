@@ -14,6 +14,7 @@ enum { CUDA_THREADS = 256 };
 enum cuda_scheme {
     CUDA_ELEMENTS,     /* a thread takes `width` neighbours along the vector of one row */
     CUDA_ROWS,         /* a team takes a row; a block those of one block of passes/nests.h where there are totals */
+    CUDA_SHORT_ROWS,   /* a thread takes a row of a few elements: those of a team's lanes, one after the other */
     CUDA_COLUMNS,      /* a thread takes one column of such a block of rows */
     CUDA_ROWS_COLUMNS, /* a block takes such a block: teams the rows, and then threads the columns */
     CUDA_WHOLE,        /* a team takes such a block of elements */
@@ -29,6 +30,7 @@ struct cuda_task {
     enum cuda_scheme scheme;
     int nest, stage;
     int width;      /* CUDA_ELEMENTS */
+    bool apart;     /* CUDA_ROWS: rows are taken one by one, not by blocks */
     bool keeps;     /* CUDA_COLUMNS: what a later task loads again */
     int model;      /* CUDA_AGAIN: the nest whose rows and columns it walks alike */
     int64_t parts;  /* CUDA_SCATTER; for others: results of each FULL reduction, to be merged */

@@ -178,10 +178,43 @@ static void open_team_loop(struct printer *printer)
                   (long long)nest->vector_extent, vector);
 }
 
+/* A thread does what the lanes of a team do in its row: each of them has accumulators of its own. */
+static void print_short_phase(struct printer *printer, const struct phase *phase)
+{
+    const struct loop_nest *nest = printer->nest;
+    struct text *text = &printer->text;
+    long long extent = nest->vector_extent;
+    for (ptrdiff_t i = 0; i < arrlen(phase->reductions); i++) {
+        int number = phase->reductions[i];
+        const char *type = print_accumulator(printer, reduction_of(printer, number));
+        text_line(text, "%s lanes%d[%lld];", type, number, extent);
+        text_line(text, "for (int i = 0; i < %lld; i++) lanes%d[i] = %s_start();", extent, number, type);
+    }
+    open_inner_loops(printer);
+    text_add(text, "#pragma unroll\n");
+    text_open(text, "for (int i%d = 0; i%d < %lld; i%d++)", nest->vector, nest->vector, extent, nest->vector);
+    for (ptrdiff_t i = 0; i < arrlen(phase->reductions); i++)
+        text_line(text, "%s &a%d = lanes%d[i%d];",
+                  print_accumulator(printer, reduction_of(printer, phase->reductions[i])), phase->reductions[i],
+                  phase->reductions[i], nest->vector);
+    print_items(printer, phase->items);
+    text_close(text);
+    close_inner_loops(printer);
+    for (ptrdiff_t i = 0; i < arrlen(phase->reductions); i++) {
+        int number = phase->reductions[i];
+        const char *type = print_accumulator(printer, reduction_of(printer, number));
+        text_line(text, "const %s a%d = %s_short(lanes%d);", type, number, type, number);
+    }
+}
+
 static void print_phase(struct printer *printer, int number)
 {
     const struct phase *phase = &printer->nest->phases[number];
     printer->phase = number;
+    if (printer->task->scheme == CUDA_SHORT_ROWS) {
+        print_short_phase(printer, phase);
+        return;
+    }
     bool team = printer->task->scheme == CUDA_ROWS || printer->task->scheme == CUDA_WHOLE ||
                 printer->task->scheme == CUDA_ROWS_COLUMNS;
     bool columns = printer->task->scheme == CUDA_COLUMNS || printer->task->scheme == CUDA_AGAIN;
@@ -308,7 +341,7 @@ static void end_totals(struct printer *printer)
         const char *type = print_accumulator(printer, reduction);
         if (reduction->kind != REDUCTION_FULL)
             continue;
-        if (!reduction->row_level)
+        if (!reduction->row_level || printer->task->scheme == CUDA_SHORT_ROWS)
             text_line(&printer->text, "a%d = %s_lanes(a%d);", number, type, number);
         text_line(&printer->text, "a%d = %s_teams(a%d);", number, type, number);
         text_open(&printer->text, "if (thread == 0)");
@@ -426,14 +459,41 @@ static void print_rows(struct printer *printer)
     const struct loop_nest *nest = printer->nest;
     const char *type = cuda_integer(nest->rows + LANES);
     start_totals(printer, REDUCTION_FULL);
-    if (arrlen(nest->totals)) {
+    if (!printer->task->apart) {
         print_block_bounds(printer, "block");
         text_open(&printer->text, "for (%s row = begin + team; row < end; row += LANES)", type);
+    } else if (arrlen(nest->totals)) {
+        text_open(&printer->text, "for (%s row = (%s)block * LANES + team; row < %lld; row += %lld)", type, type,
+                  (long long)nest->rows, (long long)(LANES * printer->task->blocks));
     } else {
         text_line(&printer->text, "const %s row = (%s)block * LANES + team;", type, type);
         text_open(&printer->text, "if (row < %lld)", (long long)nest->rows);
     }
     print_team_row(printer, true);
+    text_close(&printer->text);
+    end_totals(printer);
+}
+
+/* A thread has one item, or several where there are totals. */
+static void open_items(struct printer *printer, const char *name)
+{
+    const struct cuda_task *task = printer->task;
+    const char *type = cuda_integer(task->items + CUDA_THREADS * task->blocks);
+    if (task->blocks * CUDA_THREADS < task->items) {
+        text_open(&printer->text, "for (%s %s = (%s)block * %d + thread; %s < %lld; %s += %lld)", type, name, type,
+                  CUDA_THREADS, name, (long long)task->items, name, (long long)(CUDA_THREADS * task->blocks));
+        return;
+    }
+    text_line(&printer->text, "const %s %s = (%s)block * %d + thread;", type, name, type, CUDA_THREADS);
+    text_open(&printer->text, "if (%s < %lld)", name, (long long)task->items);
+}
+
+static void print_short_rows(struct printer *printer)
+{
+    start_totals(printer, REDUCTION_FULL);
+    open_items(printer, "row");
+    print_row_indices(printer);
+    print_items(printer, printer->nest->bodies[BODY_OUTER]);
     text_close(&printer->text);
     end_totals(printer);
 }
@@ -544,14 +604,6 @@ static void print_whole(struct printer *printer)
     text_close(&printer->text);
 }
 
-static void open_items(struct printer *printer, const char *name)
-{
-    const struct cuda_task *task = printer->task;
-    const char *type = cuda_integer(task->items + CUDA_THREADS);
-    text_line(&printer->text, "const %s %s = (%s)block * %d + thread;", type, name, type, CUDA_THREADS);
-    text_open(&printer->text, "if (%s < %lld)", name, (long long)task->items);
-}
-
 static void print_clear(struct printer *printer)
 {
     const struct loop_nest *nest = printer->nest;
@@ -578,6 +630,13 @@ static void print_scatter(struct printer *printer)
     text_close(&printer->text);
 }
 
+/* Several loads under way at a time, but not all of them: each would have registers of its own. */
+static void open_merging(struct printer *printer, const char *first, long long count, int step)
+{
+    text_add(&printer->text, "#pragma unroll 8\n");
+    text_open(&printer->text, "for (int part = %s; part < %lld; part += %d)", first, count, step);
+}
+
 static void print_finish(struct printer *printer)
 {
     const struct loop_nest *nest = printer->nest;
@@ -594,7 +653,7 @@ static void print_finish(struct printer *printer)
         text_line(&printer->text, "%s a%d = %s;", type, number,
                   blocks ? arena_printf(printer->arena, "t%d[column]", number)
                          : arena_printf(printer->arena, "%s_start()", type));
-        text_open(&printer->text, "for (int part = 1; part < %lld; part++)", blocks);
+        open_merging(printer, "1", blocks, 1);
         text_line(&printer->text, "a%d = %s_merge(a%d, t%d[part * %lld + column]);", number, type, number, number,
                   columns);
         text_close(&printer->text);
@@ -616,7 +675,7 @@ static void print_finish_ways(struct printer *printer)
         if (reduction_of(printer, number)->kind != REDUCTION_COLUMN)
             continue;
         text_line(&printer->text, "%s a%d = %s_start();", type, number, type);
-        text_open(&printer->text, "for (int part = thread; part < %lld; part += %d)", blocks, MERGE_WAYS);
+        open_merging(printer, "thread", blocks, MERGE_WAYS);
         text_line(&printer->text, "a%d = %s_merge(a%d, t%d[part * %lld + column]);", number, type, number, number,
                   columns);
         text_close(&printer->text);
@@ -637,10 +696,10 @@ static void merge_parts(struct printer *printer, int number)
         text_line(&printer->text, "%s a%d = %s;", type, number,
                   parts ? arena_printf(printer->arena, "t%d[0]", number)
                         : arena_printf(printer->arena, "%s_start()", type));
-        text_open(&printer->text, "for (int part = 1; part < %lld; part++)", parts);
+        open_merging(printer, "1", parts, 1);
     } else {
         text_line(&printer->text, "%s a%d = %s_start();", type, number, type);
-        text_open(&printer->text, "for (int part = thread; part < %lld; part += %d)", parts, CUDA_THREADS);
+        open_merging(printer, "thread", parts, CUDA_THREADS);
     }
     text_line(&printer->text, "a%d = %s_merge(a%d, t%d[part]);", number, type, number, number);
     text_close(&printer->text);
@@ -666,7 +725,7 @@ void cuda_print_task(struct printer *printer, const struct cuda_task *task)
         [CUDA_ELEMENTS] = print_elements,         [CUDA_ROWS] = print_rows,     [CUDA_COLUMNS] = print_columns,
         [CUDA_ROWS_COLUMNS] = print_rows_columns, [CUDA_WHOLE] = print_whole,   [CUDA_CLEAR] = print_clear,
         [CUDA_SCATTER] = print_scatter,           [CUDA_FINISH] = print_finish, [CUDA_TOTAL] = print_total,
-        [CUDA_FINISH_WAYS] = print_finish_ways,   [CUDA_AGAIN] = print_columns,
+        [CUDA_FINISH_WAYS] = print_finish_ways,   [CUDA_AGAIN] = print_columns, [CUDA_SHORT_ROWS] = print_short_rows,
     };
     printer->task = task;
     printer->nest = &printer->lowered->nests[task->nest];

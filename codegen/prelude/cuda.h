@@ -49,7 +49,7 @@ INLINE int smaller_origin(int origin, int mask, int, long long number)
 /* The smallest number told is kept. */
 INLINE void tell_origin(char *place, int origin)
 {
-    if (origin != NO_ORIGIN)
+    if (origin < *(volatile int *)place) /* else an overflow of a whole tensor meets here */
         atomicMin((int *)place, origin);
 }
 
@@ -396,7 +396,8 @@ MEMORY(bool, unsigned char, bool, TRUTH, (unsigned char))
 #define WHOLE(scalar, a) (a)
 
 /* One accumulator a team, given by its first lane, goes to the lane of that number in the first team, which merges
- * them. All threads of the block come here; what the first team gets is the result. */
+ * them. All threads of the block come here; what the first team gets is the result. And what `_lanes` comes to where one
+ * thread has the accumulators of the first `count` lanes, and the others have nothing. */
 #define TEAMS(name)                                                                                                    \
     INLINE name name##_teams(name a)                                                                                   \
     {                                                                                                                  \
@@ -406,6 +407,16 @@ MEMORY(bool, unsigned char, bool, TRUTH, (unsigned char))
             of_team[threadIdx.x / LANES] = a;                                                                          \
         __syncthreads();                                                                                               \
         return threadIdx.x < LANES ? name##_lanes(of_team[threadIdx.x]) : a;                                           \
+    }                                                                                                                  \
+    template <int count> INLINE name name##_short(const name(&lanes)[count])                                           \
+    {                                                                                                                  \
+        name all[LANES];                                                                                               \
+        for (int i = 0; i < LANES; i++)                                                                                \
+            all[i] = i < count ? lanes[i < count ? i : 0] : name##_start();                                            \
+        for (int distance = LANES / 2; distance > 0; distance /= 2)                                                    \
+            for (int i = 0; i < distance; i++)                                                                         \
+                all[i] = name##_merge(all[i], all[i + distance]);                                                      \
+        return all[0];                                                                                                 \
     }
 
 /* All blocks wait for each other; what each wrote is seen by all. `state` is a kernel's own: blocks that have come, and
@@ -416,9 +427,10 @@ INLINE void grid_wait(unsigned *state)
     if (threadIdx.x == 0) {
         unsigned turn = *(volatile unsigned *)&state[1];
         __threadfence();
-        if (atomicInc(&state[0], gridDim.x - 1) == gridDim.x - 1)
+        if (atomicInc(&state[0], gridDim.x - 1) == gridDim.x - 1) {
+            __threadfence(); /* what all others wrote before what lets them go on */
             atomicAdd(&state[1], 1);
-        else
+        } else
             while (*(volatile unsigned *)&state[1] == turn)
                 __nanosleep(40);
         __threadfence();
@@ -429,12 +441,13 @@ INLINE void grid_wait(unsigned *state)
 INLINE bool grid_last(unsigned *state)
 {
     __shared__ bool last;
-    __threadfence();
     __syncthreads();
-    if (threadIdx.x == 0)
+    if (threadIdx.x == 0) {
+        __threadfence();
         last = atomicInc(&state[0], gridDim.x - 1) == gridDim.x - 1;
+        __threadfence();
+    }
     __syncthreads();
-    __threadfence();
     return last;
 }
 

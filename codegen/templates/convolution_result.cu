@@ -7,12 +7,13 @@ namespace convolution
 /* Whether this is the last of `count` blocks to come here; it sees all that they wrote to memory. */
 template <class V> __device__ inline bool is_last(shared_memory<V> &shared, unsigned *counter, int count)
 {
-    __threadfence();
     __syncthreads();
-    if (threadIdx.x == 0)
+    if (threadIdx.x == 0) {
+        __threadfence();
         shared.last = atomicInc(counter, (unsigned)count - 1) == (unsigned)count - 1;
+        __threadfence();
+    }
     __syncthreads();
-    __threadfence();
     return shared.last;
 }
 
