@@ -39,16 +39,19 @@ static void size_totals(struct lowerer *lowerer)
 static void choose_blocks(struct lowerer *lowerer, const struct nest *nest)
 {
     struct loop_nest *loops = &lowerer->loops;
-    bool whole = false, ordered = false;
+    bool whole = false, ordered = false, joined = false; /* joined: the row's lanes become one value */
     for (ptrdiff_t i = 0; i < arrlen(loops->totals); i++) {
         const struct reduction *reduction = &lowerer->out.reductions[loops->totals[i]];
         bool columns = reduction->kind == REDUCTION_COLUMN || reduction->row_level;
         whole |= !columns && reduction_ordered(reduction->node);
         ordered |= columns;
     }
+    for (ptrdiff_t i = 0; i < arrlen(loops->phases); i++)
+        for (ptrdiff_t k = 0; k < arrlen(loops->phases[i].reductions); k++)
+            joined |= lowerer->out.reductions[loops->phases[i].reductions[k]].lanes;
     bool strips = lowerer->current < lowerer->use->strip_nests;
     bool one_loop = strips && loops->rows % lowerer->out.strip_items; /* the batch's was taken in by the vector's */
-    loops->split_vector = whole || one_loop || (!ordered && loops->rows < 4 && loops->vector_extent >= 4096);
+    loops->split_vector = whole || one_loop || (!ordered && !joined && loops->rows < 4 && loops->vector_extent >= 4096);
     if (whole && (loops->row_count || loops->inner_count))
         castor_bug("a sum over everything needs one loop");
     int64_t length = loops->split_vector ? loops->vector_extent : loops->rows;
