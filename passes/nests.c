@@ -53,7 +53,7 @@ enum reduction_kind reduction_kind(const struct node *node)
 }
 
 /* 64 blocks keep a CPU busy; of a large tensor (the gradient of an embedding, say) a GPU wants more. */
-enum { BLOCKS = 64, BLOCK_MIN = 32, BLOCK_MAX = 16384 };
+enum { BLOCKS = 256, BLOCK_MIN = 32, BLOCK_MAX = 16384 };
 
 int64_t reduction_block(int64_t count)
 {
