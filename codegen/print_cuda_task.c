@@ -131,12 +131,18 @@ static const struct store *scatter_store(const struct printer *printer)
     castor_bug("a scatter stores nothing");
 }
 
+/* Is the slice of the row one of those of `part`? */
+static const char *is_owner(struct printer *printer)
+{
+    const struct store *store = scatter_store(printer);
+    return arena_printf(printer->arena, "hold(%s, 0, %lld) %% %lld == part", print_value_name(printer, store->slice),
+                        (long long)store->last, (long long)printer->task->parts);
+}
+
 /* Where its number is known: a thread of a scatter leaves slices alone that are not its own. */
 static void print_owner(struct printer *printer)
 {
-    const struct store *store = scatter_store(printer);
-    text_open(&printer->text, "if (hold(%s, 0, %lld) %% %lld != part)", print_value_name(printer, store->slice),
-              (long long)store->last, (long long)printer->task->parts);
+    text_open(&printer->text, "if (!(%s))", is_owner(printer));
     text_line(&printer->text, "continue;");
     text_close(&printer->text);
 }
@@ -613,14 +619,58 @@ static void print_clear(struct printer *printer)
     text_close(&printer->text);
 }
 
+/* The place of the item that gives the number of a row's slice in BODY_OUTER; -1: it stands elsewhere. */
+static ptrdiff_t slice_item(const struct printer *printer)
+{
+    const struct item *items = printer->nest->bodies[BODY_OUTER];
+    for (ptrdiff_t i = 0; i < arrlen(items); i++)
+        if (items[i].kind == ITEM_VALUE && items[i].number == scatter_store(printer)->slice)
+            return i;
+    return -1;
+}
+
+/* The threads of a warp have one part: they look at 32 rows at a time, and then take their own one after the other. */
+static void print_scatter_warp(struct printer *printer, ptrdiff_t slice)
+{
+    const struct loop_nest *nest = printer->nest;
+    struct text *text = &printer->text;
+    struct cuda_task plain = *printer->task;
+    const struct cuda_task *task = printer->task;
+    const char *type = cuda_integer(nest->rows + 32);
+    plain.scheme = CUDA_ELEMENTS;
+    printer->task = &plain;
+    text_open(text, "for (%s first = 0; first < %lld; first += 32)", type, (long long)nest->rows);
+    text_line(text, "bool own = false;");
+    text_open(text, "if (first + thread %% 32 < %lld)", (long long)nest->rows);
+    text_line(text, "const %s row = first + thread %% 32;", type);
+    print_row_indices(printer);
+    for (ptrdiff_t i = 0; i <= slice; i++)
+        print_item(printer, &nest->bodies[BODY_OUTER][i]);
+    text_line(text, "own = %s;", is_owner(printer));
+    text_close(text);
+    text_open(text, "for (unsigned left = __ballot_sync(~0u, own); left; left &= left - 1)");
+    text_line(text, "const %s row = first + __ffs(left) - 1;", type);
+    print_row_indices(printer);
+    print_element(printer);
+    text_close(text);
+    text_close(text);
+    printer->task = task;
+}
+
 static void print_scatter(struct printer *printer)
 {
     const struct loop_nest *nest = printer->nest;
     long long extent = nest->vector_extent;
+    ptrdiff_t slice = slice_item(printer);
     open_items(printer, "item");
     text_line(&printer->text, "const int part = item / %lld;", extent);
     if (nest->vector >= 0)
         text_line(&printer->text, "const int i%d = item %% %lld;", nest->vector, extent);
+    if (slice >= 0 && extent % 32 == 0) {
+        print_scatter_warp(printer, slice);
+        text_close(&printer->text);
+        return;
+    }
     text_open(&printer->text, "for (%s row = 0; row < %lld; row++)", cuda_integer(nest->rows), (long long)nest->rows);
     if (printer->lowered->values[scatter_store(printer)->slice].depth < BODY_OUTER)
         print_owner(printer);
