@@ -336,15 +336,26 @@ static bool any_shared(const struct lowered *lowered, const int *a, const int *b
     return false;
 }
 
+/* Two parts of one space are stored side by side in the same buffers. */
+static bool stores_meet(const struct lowered *lowered, const struct use *a, const struct use *b, bool side_by_side)
+{
+    for (ptrdiff_t i = 0; i < arrlen(a->stores); i++)
+        for (ptrdiff_t k = 0; k < arrlen(b->stores); k++)
+            if (!(side_by_side && a->stores[i] == b->stores[k]) && share_memory(lowered, a->stores[i], b->stores[k]))
+                return true;
+    return false;
+}
+
 /* A task's own end needs its results; else memory tells. */
 static bool must_wait(const struct lowered *lowered, const struct cuda_task *tasks, const struct use *uses, int task,
                       int other)
 {
+    const struct loop_nest *nest = &lowered->nests[tasks[task].nest], *before = &lowered->nests[tasks[other].nest];
     if (cuda_is_end(&tasks[task]) && !cuda_is_end(&tasks[other]) && tasks[task].nest == tasks[other].nest)
         return true;
     return any_shared(lowered, uses[task].loads, uses[other].stores) ||
            any_shared(lowered, uses[task].stores, uses[other].loads) ||
-           any_shared(lowered, uses[task].stores, uses[other].stores);
+           stores_meet(lowered, &uses[task], &uses[other], nest->part_of && nest->part_of == before->part_of);
 }
 
 static void choose_stages(struct cuda_plan *plan, const struct lowered *lowered)

@@ -703,6 +703,7 @@ static void lower_parts(struct lowerer *lowerer, const struct nest *nest, const 
         if (chunk->size == 0)
             continue;
         lower_loops(lowerer, nest, false);
+        lowerer->loops.part_of = lowerer->current + 1;
         keep_nest(lowerer, nest);
     }
     chunk->axis = -1;

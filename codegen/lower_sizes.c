@@ -39,7 +39,8 @@ static void size_totals(struct lowerer *lowerer)
 static void choose_blocks(struct lowerer *lowerer, const struct nest *nest)
 {
     struct loop_nest *loops = &lowerer->loops;
-    bool whole = false, ordered = false, joined = false; /* joined: the row's lanes become one value */
+    bool whole = false, ordered = false;
+    bool joined = loops->shape != NEST_LOOPS; /* a row needs all of its own elements */
     for (ptrdiff_t i = 0; i < arrlen(loops->totals); i++) {
         const struct reduction *reduction = &lowerer->out.reductions[loops->totals[i]];
         bool columns = reduction->kind == REDUCTION_COLUMN || reduction->row_level;

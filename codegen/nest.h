@@ -151,6 +151,7 @@ struct loop_nest {
     bool split_vector;                  /* threads share the vector loop, not the rows */
     bool serial;
     int64_t work; /* rough number of element operations */
+    int part_of;  /* 0, or a number that it shares with other nests that walk other parts of the same space */
     int clear;    /* NEST_SCATTER, NEST_SUPPRESS: buffer that starts as zeros; else -1 */
     int64_t clear_bytes;
     struct item *bodies[BODY_COUNT]; /* stb_ds arrays; [BODY_INNER] is unused */
