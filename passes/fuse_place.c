@@ -370,11 +370,10 @@ static bool place_statistic(struct fuser *fuser, struct node *node)
     return true;
 }
 
-/* Effects of the update wait for the end, where one kernel does them all; so do small ones that found no other place.
- */
-static bool waits(const struct fuser *fuser, const struct node *node)
+/* Writes of the update wait for the end, where one kernel does them all. */
+static bool waits(const struct node *node)
 {
-    return node->op == OP_write && node->region == REGION_UPDATE && !fuser->context->debug_unfused;
+    return node->op == OP_write && node->region == REGION_UPDATE;
 }
 
 /* An output of a body that is the result of a contraction: the library leaves it where the loop wants it (codegen's
@@ -391,13 +390,14 @@ static bool is_put_out(struct fuser *fuser, const struct node *node)
     return true;
 }
 
+/* Small effects that find no other place wait for the end too. */
 static void place_effect(struct fuser *fuser, struct node *node)
 {
     struct fact *fact = &fuser->facts[node->id];
     if (is_put_out(fuser, node))
         return;
     fact->stored = true;
-    if (waits(fuser, node)) {
+    if (waits(node)) {
         arrput(fuser->effects, node);
         return;
     }
