@@ -191,7 +191,6 @@ const struct affine *affine_constant(struct arena *arena, int64_t constant);
 const struct affine *affine_variable(struct arena *arena, int variable);
 /* a + factor * b */
 const struct affine *affine_add(struct arena *arena, const struct affine *a, const struct affine *b, int64_t factor);
-const struct affine *affine_scale(struct arena *arena, const struct affine *a, int64_t factor);
 bool affine_equal(const struct affine *a, const struct affine *b);
 int64_t affine_factor(const struct affine *a, int variable);
 void affine_range(const struct lowered *lowered, const struct affine *a, int64_t *low, int64_t *high);

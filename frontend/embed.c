@@ -13,7 +13,6 @@
 #include <link.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static const char *const sets[] = {"avx512", "avx2", "baseline"};

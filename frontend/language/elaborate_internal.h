@@ -431,8 +431,6 @@ struct graph *rolled_home(const struct elaborator *e, const struct node *node);
 struct value rolled_index(struct elaborator *e, const struct value *x, int axis, struct node *index, struct span span);
 /* The place of each turn of a tensor [turns, ..] that stands outside of the body. */
 struct node *rolled_sequence(struct elaborator *e, struct rolled *rolled, struct node *tensor);
-/* The model itself, where losses, metrics and outputs are declared. */
-bool frame_is_model(const struct frame *frame);
 /* Binds a name in the present frame, and makes the value known by its path. */
 void bind(struct elaborator *e, const char *name, struct value value, struct variable *variable);
 void declare_param(struct elaborator *e, const struct ast_statement *statement);
