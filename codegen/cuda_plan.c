@@ -255,7 +255,7 @@ static void add_tasks(struct cuda_plan *plan, const struct lowered *lowered, int
 
 /* ---- stages ---- */
 
-/* Buffers that a task loads and stores; `early`: those that the kernel loads at its start. */
+/* Buffers that a task loads and stores. */
 struct use {
     int *loads, *stores; /* stb_ds arrays */
 };
@@ -325,6 +325,7 @@ static bool must_wait(const struct lowered *lowered, const struct cuda_task *tas
            any_shared(lowered, uses[task].stores, uses[other].stores);
 }
 
+/* `early`: the buffers that the kernel loads at its start; what is stored over them waits for the next stage. */
 static void choose_stages(struct cuda_plan *plan, const struct lowered *lowered)
 {
     struct use early = {0}, *uses = NULL;

@@ -108,7 +108,7 @@ void fuse_float(struct fuser *fuser);
 void fuse_later(struct fuser *fuser);
 void fuse_beside(struct fuser *fuser);
 
-/* Computed in memory before any kernel runs. */
+/* Lies in memory before any kernel runs. */
 static inline bool fuse_is_leaf(const struct node *node)
 {
     return node->op == OP_read || node->op == OP_input;

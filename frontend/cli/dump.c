@@ -18,7 +18,7 @@ static int unknown_word(const struct invocation *invocation, enum flag flag, con
                        flag_spelling(flag), word, near);
 }
 
-/* The graphs that --only leaves, NULL at an unknown name. */
+/* The graph that --only names; NULL when it is not given, and when there is none of that name (then *code is set). */
 static struct graph *only_graph(const struct invocation *invocation, const struct module *module, int *code)
 {
     const char *only = flag_text(invocation, FLAG_only);
