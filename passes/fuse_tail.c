@@ -103,8 +103,9 @@ static bool accept(struct descent *descent, const struct node *node)
     return is_loaded(descent, node) || (op_is(node->op, CLASS_POINTWISE) && push_operands(descent, node));
 }
 
-/* Can all that `node` is computed from be found beside one element of the result? `wide`, unless it is NULL: how many
- * values like the result that is, the result not counted. */
+/* Whether everything that `node` is computed from is at hand at one element of the result: at the same place, of its
+ * channel, or a single number. *wide (may be NULL): how many values of the result's shape must be loaded, the result
+ * itself not counted. */
 static bool can_follow(const struct fuser *fuser, const struct node *node, const struct node *result, int *wide)
 {
     struct descent descent = {.fuser = fuser, .result = result, .type = &result->type};

@@ -33,8 +33,8 @@ struct kernel_use {
     struct node **computed; /* all that is computed inside, stored or not, operands first */
     int store_count, load_count, computed_count;
     bool joins; /* one concat of parts that are stored within it: no code runs */
-    struct node
-        *overflow; /* the graph's read of train/overflow, which kernels tell where overflows begin; NULL: none */
+    /* The graph's read of train/overflow, which kernels tell where overflows begin; NULL: none. */
+    struct node *overflow;
     const bool *libraries; /* of the graph's kernels, by number - 1: of the library kind */
     /* Of kernels in strips (strips.h): examples in the batch, in a strip, and the nests that run strip by strip. */
     int64_t strip_items, strip_size;
@@ -46,9 +46,9 @@ struct kernel_set {
     struct kernel_use *kernels;
 };
 
-/* The value that part `i` of a concat is in another shape, in memory's order; NULL where it has another order, is read
- * from a variable or the batch, or is rounded. `stop` tells at which reshapes to stop, those that are stored; of NULL,
- * those that have a kernel. */
+/* The value that part `i` of a concat is a reshape of (the part itself, if it is none). NULL when it is not row-major,
+ * is an input or a variable, or is rounded on the way. The walk through reshapes ends at the first for which `stop` is
+ * true, that is, which is stored itself; NULL: the first that has a kernel. */
 struct node *kernel_part(const struct node *concat, int i, bool (*stop)(const void *, const struct node *),
                          const void *data);
 

@@ -29,8 +29,7 @@ enum { MERGE_ORDERED = 64, MERGE_WAYS = 256 };
 
 enum reduction_kind { REDUCTION_NONE, REDUCTION_ROW, REDUCTION_COLUMN, REDUCTION_FULL };
 
-/* `fold` counts as a ROW reduction over its kernel axes; a reduction over axes of size 1 is NONE: it reduces nothing.
- */
+/* `fold` counts as a ROW reduction over its kernel axes; a reduction over axes of size 1 reduces nothing: NONE. */
 enum reduction_kind reduction_kind(const struct node *node);
 /* Elements (FULL) or rows (COLUMN) in a block, for `count` of them; a multiple of 16. */
 int64_t reduction_block(int64_t count);

@@ -472,8 +472,7 @@ const char *average_of(struct elaborator *e, const struct variable *parameter);
 
 /* ---- elaborate_rule.c ---- */
 
-/* The optimizer or scale rule that an expression (a name or a call) means. NULL after a diagnostic, which says `word`.
- */
+/* The optimizer or scale rule that an expression (a name or a call) means. NULL after a diagnostic that says `word`. */
 const struct definition *find_rule(struct elaborator *e, const struct ast_expression *expression,
                                    enum ast_definition_kind kind, const char *word);
 /* Evaluates the arguments of a rule's call; positional ones get the names of the parameters from `first` on. */

@@ -40,8 +40,9 @@ struct dataset {
     int64_t *rows; /* all rows of the training part, shuffled, where splits take shares of them */
 };
 
-/* ---- the sources: each makes the fields of a data line. False with an error set; what was made stays with the source.
- */
+/* ---- the sources: each makes the fields of a data line ---- */
+
+/* False with an error set; what was made stays with the source. */
 
 bool source_idx(struct source *source, struct error *error);
 bool source_numpy(struct source *source, struct error *error);
