@@ -1,4 +1,4 @@
-/* Values side by side: which concat, if any, a nest is walked part by part for. */
+/* Values side by side: the concat, if any, for which a nest is walked part by part. */
 #include "codegen/lower.h"
 
 #include <stb/stb_ds.h>

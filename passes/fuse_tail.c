@@ -153,9 +153,9 @@ void fuse_note_uses(struct fuser *fuser)
     }
 }
 
-/* Where sums of a gradient are needed to go on with it, as in batch normalisation, one kernel that takes the sums and
- * goes on has the values on the chip still, as far as they fit; a tail takes the sums first, and then both the gradient
- * and what it goes with are loaded again, by one launch more. In numbers of the neck's bytes that is
+/* Where going on with a gradient takes its sums, as in batch normalisation, one kernel that takes the sums and goes on
+ * still has the values on the chip, as far as they fit; a tail takes the sums first, and then both the gradient and its
+ * companion are loaded again, by one more launch. In multiples of the neck's bytes that is
  *
  *   without a tail   result written and read, its companion read, the neck written if it is stored anyway; then the
  *                    neck and its companion, but for the share of them that was kept: 5 or 6 - 2 kept

@@ -6,14 +6,14 @@
  *   `output` nodes themselves: the operand of a write is computed where it is written). Nodes without a number that
  *   the stored ones need are computed inside, again in each kernel that needs them. A stored node that another one of
  *   the same kernel needs is taken from a register, not from memory.
- * - library: it holds one contraction. The nodes with its number are the contraction and what is appended to it
- *   (bias, relu, addend), in order; only the last of them reaches memory, and with it the statistics that a convolution
- *   takes of it: `sum` and `m2` over all axes but the channels'. A convolution on a GPU appends whatever is computed
- *   from its result element by element, its tail: only the contraction and what is stored carry the number, and among
- *   that may be sums of other values of the tail, whether all are finite, and what is computed of sums and statistics
- *   for each channel. Or it is attention, one way (attention.h): it stores what carries its number, contractions and
- *   sums over rows or a concat of contractions, and computes other contractions inside. Or it is a contraction with its
- *   gelu (gelu.h): that and the sum that it is of carry its number.
+ * - library: it holds one contraction. The nodes with its number are the contraction and what is appended to it (bias,
+ *   relu, addend), in order; only the last of them reaches memory, and with it the statistics that a convolution takes
+ *   of it: `sum` and `m2` over all axes but the channels'. A convolution on a GPU appends whatever is computed from its
+ *   result element by element, its tail: only the contraction and what is stored carry the number; what is stored may
+ *   be sums of other values of the tail too, whether all of them are finite, and what is computed of sums and
+ *   statistics for each channel. Or it is attention, one way (attention.h): it stores what carries its number,
+ *   contractions and sums over rows or a concat of contractions, and computes other contractions inside. Or it is a
+ *   contraction with its gelu (gelu.h): the gelu and the sum that it is taken of carry its number.
  * - a loop (ir/loop.h): it stores the results that are taken; its body has kernels of its own.
  *
  * A generated kernel that stores one concat alone has nothing to do where each part is a stored value that lies in one
