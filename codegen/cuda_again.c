@@ -75,9 +75,9 @@ static int find_store(const struct lowered *lowered, const struct loop_nest *nes
     return -1;
 }
 
-/* How many blocks have the registers for every body of the kernel, by its loads: of the networks' kernels those of up
- * to 11 loads take at most 56 registers a thread (but where one block is alone and takes more), those of up to 14 at
- * most 79, and one of 22 takes 89; four blocks have 64 for each thread, three have 85. */
+/* For how many blocks there are registers, whichever body of the kernel they run, told from its loads. Of the networks'
+ * kernels those of up to 11 loads take at most 56 registers a thread (but where one block is alone and takes more),
+ * those of up to 14 at most 79, and one of 22 takes 89; four blocks have 64 for each thread, three have 85. */
 static int most_residents(const struct lowered *lowered)
 {
     int most = 0;

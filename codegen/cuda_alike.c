@@ -1,10 +1,10 @@
 /* Tasks that do the same in other places: a layer's update and the next layer's. See cuda_plan.h.
  *
- * Two tasks are alike where a walk over both, side by side, meets the same statements over the same extents: what the
- * one's values, variables and reductions are to it, those at the same points of the other are to that. Buffers,
- * integers, constants and places in the workspace may differ, and are noted at each point; so may the length of a walk
- * over memory from end to end. Then only the first task is printed, with a table of what it would have been for the
- * others: code for one layer, and not for a hundred, goes to NVRTC, whose time it is that counts. */
+ * Two tasks are alike where a walk over both, side by side, meets the same statements over the same extents, and where
+ * values, variables and reductions of the one always meet the same ones of the other. Buffers, integers, constants and
+ * places in the workspace may differ, and are noted at each point; so may the length of a walk over memory from end to
+ * end. Then only the first task is printed, with a table of what it would have been for the others: code for one layer,
+ * and not for a hundred, goes to NVRTC, whose time it is that counts. */
 #include "codegen/print_cuda.h"
 
 #include <math.h>

@@ -277,7 +277,7 @@ static void add_tasks(struct cuda_plan *plan, const struct lowered *lowered, int
 
 /* ---- stages ---- */
 
-/* Buffers that a task loads and stores; `early`: those that the kernel loads at its start. */
+/* Buffers that a task loads and stores. */
 struct use {
     int *loads, *stores; /* stb_ds arrays */
 };
@@ -358,6 +358,7 @@ static bool must_wait(const struct lowered *lowered, const struct cuda_task *tas
            stores_meet(lowered, &uses[task], &uses[other], nest->part_of && nest->part_of == before->part_of);
 }
 
+/* `early`: the buffers that the kernel loads at its start; what is stored over them waits for the next stage. */
 static void choose_stages(struct cuda_plan *plan, const struct lowered *lowered)
 {
     struct use early = {0}, *uses = NULL;

@@ -50,11 +50,6 @@ const struct affine *affine_add(struct arena *arena, const struct affine *a, con
     return sum;
 }
 
-const struct affine *affine_scale(struct arena *arena, const struct affine *a, int64_t factor)
-{
-    return affine_add(arena, affine_constant(arena, 0), a, factor);
-}
-
 bool affine_equal(const struct affine *a, const struct affine *b)
 {
     if (a->constant != b->constant || a->count != b->count)

@@ -48,7 +48,7 @@ void ledger_add_resources(struct ledger *ledger, const struct program *program,
 void ledger_free(struct ledger *ledger);
 
 /* The fewest bytes that a run of the graph can move when contractions are library calls and all else is fused as far as
- * it goes (devices.md); kernels do not matter to it. The rules stand in ledger_bounds.c. */
+ * it goes; which kernels there are does not matter to it. The rules stand in ledger_bounds.c. */
 uint64_t ledger_lower_bound(const struct graph *graph, const struct target *target);
 /* Bytes were every node but leaves and views a kernel of its own. */
 uint64_t ledger_unfused(const struct graph *graph, const struct target *target);

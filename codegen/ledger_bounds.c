@@ -4,8 +4,8 @@
  * its operands and writes its result. All else is done in one pass over each region of the graph (forward, backward,
  * update), which reads each value that it needs once and computes the rest again for nothing, down to results of
  * reductions of another region, which it reads; the update's own reductions (finiteness checks, norms) ride on passes
- * that touch their operands anyway. Variables and outputs are written once. Kernels can stay above it:
- * what waits for a statistic over the batch has to read its values twice where they do not stay in the cache. */
+ * that touch their operands anyway. Variables and outputs are written once. Kernels can stay above it: what waits
+ * for a statistic over the batch has to read its values twice where they do not stay in the cache. */
 #include "codegen/ledger.h"
 #include "passes/kernels.h"
 #include "passes/memory.h"

@@ -29,8 +29,7 @@ struct loop_places {
     struct loop_value *operands, *outputs; /* places are the caller's to fill in */
 };
 
-/* All memory in the arena. Slots begin at `scratch`; *end is where they end. Fill in places before the rest is asked.
- */
+/* All memory in the arena. Slots begin at `scratch` and end at *end. Fill in places before the rest is asked. */
 struct loop_places loop_places_make(const struct node *loop, const struct graph *body, const bool *taken,
                                     const struct target *target, uint64_t scratch, uint64_t *end, struct arena *arena);
 

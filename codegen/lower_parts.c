@@ -1,4 +1,4 @@
-/* Values side by side: which concat, if any, a nest is walked part by part for. */
+/* Values side by side: the concat, if any, for which a nest is walked part by part. */
 #include "codegen/lower.h"
 
 #include <stb/stb_ds.h>
@@ -58,8 +58,7 @@ static bool may_cut(const struct nest *nest, const struct node *concat, int axis
     return true;
 }
 
-/* Sums over the rows are taken part by part where each is complete in its part: along the parts' axis nothing is added.
- */
+/* Sums over the rows are taken part by part if each is complete in its part: nothing is added along the parts' axis. */
 static bool may_reduce(const struct nest *nest, int axis)
 {
     if (nest->outer_fixed && nest->outer >> axis & 1)

@@ -228,7 +228,7 @@ static int lower_logical(struct lowerer *lowerer, const struct node *node, const
     return lower_append(lowerer, value);
 }
 
-/* Small whole exponents, by multiplication: a power with one rounding (2), or as exact as pow itself to 1 ulp. */
+/* Whether the exponent is a number known at compile time. */
 static bool constant_exponent(const struct node *node, double *exponent)
 {
     const struct node *b = node->operands[1];
@@ -238,6 +238,7 @@ static bool constant_exponent(const struct node *node, double *exponent)
     return b->op == OP_constant;
 }
 
+/* Small whole exponents, by multiplication: a power with one rounding (2), or as exact as pow itself to 1 ulp. */
 static int lower_power(struct lowerer *lowerer, const struct node *node, const int *operands)
 {
     double exponent;

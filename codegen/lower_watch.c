@@ -2,7 +2,7 @@
  *
  * In a graph that is scaled, each body gets a watch behind its values: where a lane of what leaves the body is not
  * finite (of what is checked for inf and NaN anyway; else of what is stored), the values of the body are looked at one
- * by one, and each that is not finite though its operands are tells its node's number, the place in the graph, to the
+ * by one, and each that is not finite though its operands are tells its node's number (its place in the graph) to the
  * variable train/overflow, which keeps the smallest. Operands have smaller numbers than their users, so what is left at
  * the end of a step is where its overflow began. In steps without overflow that costs a test of what is in registers.
  *

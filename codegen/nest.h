@@ -126,9 +126,9 @@ struct phase {
     int *reductions;    /* stb_ds array: ROW reductions that this phase computes */
 };
 
-/* A look at where an overflow began (lower_watch.c). Where a lane of a trigger is not finite (of a float), or does not
- * hold (of an isfinite), each of the values that is not finite, in a lane where all its float operands are, tells
- * integers[slot] to the buffer `overflow`: an i32 that keeps the smallest it is told. */
+/* A look at where an overflow began (lower_watch.c). It is taken where a lane of a trigger is not finite (of a float)
+ * or does not hold (of an isfinite). Then each value that is not finite in a lane in which all its float operands are
+ * tells integers[slot] to the buffer `overflow`: an i32 that keeps the smallest it is told. */
 struct watched_value {
     int value, slot;
 };
@@ -192,7 +192,6 @@ const struct affine *affine_constant(struct arena *arena, int64_t constant);
 const struct affine *affine_variable(struct arena *arena, int variable);
 /* a + factor * b */
 const struct affine *affine_add(struct arena *arena, const struct affine *a, const struct affine *b, int64_t factor);
-const struct affine *affine_scale(struct arena *arena, const struct affine *a, int64_t factor);
 bool affine_equal(const struct affine *a, const struct affine *b);
 int64_t affine_factor(const struct affine *a, int variable);
 void affine_range(const struct lowered *lowered, const struct affine *a, int64_t *low, int64_t *high);

@@ -42,8 +42,7 @@ const char *print_computed(struct printer *printer, const struct value *value);
  * `count`: how many values the accumulator `place` has seen with this one, NULL where it counts itself. */
 const char *print_step_more(struct printer *printer, const struct reduction *reduction, const char *place,
                             const char *count);
-/* A look at where an overflow began: the test, behind which a block is open, and what it tells, which ends the block.
- */
+/* A look at where an overflow began: the test, which opens a block, and what it tells, which ends the block. */
 void print_watch_open(struct printer *printer, int number);
 void print_watch_close(struct printer *printer, int number);
 /* Place of an element of the inner loops, the vector's excluded, among all: "0 + 3 * i4 + …"; `stride` for one step. */

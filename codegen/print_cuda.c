@@ -109,9 +109,9 @@ static void print_task(struct printer *printer, const struct cuda_task *task, in
     text_close(&printer->text);
 }
 
-/* The tasks of a stage one after the other, those first that keep values or take them: so block b of the grid is the
- * one that does their block b. `next` numbers the blocks of all of them, and each task counts `block` from its own
- * first one. A loop a task, so that the compiler holds the addresses of no other in registers. */
+/* The tasks of a stage one after the other, those first that keep values or take them, so that block b of the grid does
+ * their block b. `next` numbers the blocks of all of them, and each task counts `block` from its own first one. A loop
+ * a task, so that the compiler holds the addresses of no other in registers. */
 static void print_stage(struct printer *printer, int stage, bool joint)
 {
     const struct cuda_plan *plan = printer->plan;

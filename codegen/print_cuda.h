@@ -32,17 +32,23 @@ void cuda_print_store(struct printer *printer, const struct store *store);
 /* All of a body for `width` neighbours: what is next to each other in memory in one access of up to 16 bytes. */
 void cuda_print_packed(struct printer *printer, const struct item *items, int width);
 
-/* What a team keeps of a row in registers (print_cuda_keep.c): the steps that its loop over the row is unrolled to, 0
- * where it is not; the registers; the load whose registers have the element that a phase would load again, -1 for none;
- * whether a load's element is kept for later phases. In scope is `step`. */
+/* ---- what a team keeps of a row in registers (print_cuda_keep.c); in scope is `step` ---- */
+
+/* The steps that its loop over the row is unrolled to, 0 where it is not. */
 int64_t cuda_keep_steps(const struct printer *printer);
+/* Prints the registers. */
 void cuda_keep_declare(struct printer *printer);
+/* The load whose registers have the element that a phase would load again; -1: none. */
 int cuda_keep_taken(struct printer *printer, int phase, const struct item *item);
+/* Is a load's element kept for later phases? */
 bool cuda_keep_gives(struct printer *printer, const struct item *item);
 
-/* What is the same in all rows (print_cuda_fixed.c): printed before the loop over them, left out inside. */
+/* ---- what is the same in all rows (print_cuda_fixed.c) ---- */
+
+/* Prints it, before the loop over the rows. */
 void cuda_fixed_begin(struct printer *printer);
 void cuda_fixed_end(struct printer *printer);
+/* Has it been printed, so that it is left out inside the loop? */
 bool cuda_is_fixed(const struct printer *printer, const struct item *item);
 
 /* One task, for the block number `block` (print_cuda_task.c). */

@@ -1,6 +1,6 @@
 /* What a row keeps between its phases on the host: softmax's powers of e, say, are summed by one loop over the row and
  * divided by the next, which would compute them again. A costly value that an earlier phase made is kept in an array of
- * vectors, of which a row's fit into the first cache; the later phase takes it from there. */
+ * vectors, small enough to fit into the first cache; the later phase takes it from there. */
 #include "codegen/print_host.h"
 
 #include <math.h>

@@ -1,7 +1,6 @@
 /* The host printer's expressions: one C statement a value, over the vectors of prelude/host.h. */
 #include "codegen/print_host.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- indices ---- */

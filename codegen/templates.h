@@ -1,5 +1,4 @@
-/* The CUDA templates (templates/): what kernels of a kind share stands once before them, and a kernel is a few lines.
- */
+/* The CUDA templates (templates/): what kernels of a kind share stands once before them; a kernel is a few lines. */
 #ifndef CASTOR_CODEGEN_TEMPLATES_H
 #define CASTOR_CODEGEN_TEMPLATES_H
 

@@ -2,7 +2,6 @@
 #include "frontend/calibration.h"
 #include "runtime/file.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>

@@ -37,8 +37,8 @@ struct compilation {
     struct device_facts facts;
     struct target target;
     struct module *module; /* after the pipeline */
-    struct module
-        *elaborated; /* with --memory-budget: a copy from before, for passes may have to run again; else NULL */
+    /* With --memory-budget, a copy from before the pipeline, for passes may have to run again; else NULL. */
+    struct module *elaborated;
     struct pipeline_options options; /* for the pipeline, and what its passes are given */
     struct pass_context context;
     int64_t budget; /* --memory-budget in bytes, as pass remat took it; 0: none */

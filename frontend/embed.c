@@ -13,7 +13,6 @@
 #include <link.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static const char *const sets[] = {"avx512", "avx2", "baseline"};
@@ -276,9 +275,7 @@ static bool write_payload(struct embedding *embedding, const struct payload *pay
 
 /* ---- shared libraries ---- */
 
-/* What every system has, what the archive or the linker brings in whole, and what comes with a GPU's driver and
- * toolkit.
- */
+/* What every system has, what the archive or the linker brings in whole, and what a GPU's driver and toolkit bring. */
 static bool is_left_out(const char *name)
 {
     static const char *const names[] = {"ld-linux",    "linux-vdso", "libc.",    "libm.",       "libgomp.",

@@ -359,8 +359,7 @@ static void put_value(struct exporting *e, int field, const char *name, const st
     message_put(&e->out, field, &value);
 }
 
-/* One turn of the loop: element `turn`, unless it is suppressed, suppresses those behind it that it has the pair with.
- */
+/* One turn of the loop: element `turn`, if not suppressed, suppresses those behind it that it has the pair with. */
 static struct message suppressing_turn(struct exporting *e, const struct node *node)
 {
     struct message outside = e->out;

@@ -1,5 +1,4 @@
-/* A session: a compilation with the data that it trains or evaluates on, as train, eval, profile and compare need it.
- */
+/* A session: a compilation with the data that it trains or evaluates on, as train, eval, profile and compare need. */
 #ifndef CASTOR_FRONTEND_SESSION_H
 #define CASTOR_FRONTEND_SESSION_H
 

@@ -15,7 +15,6 @@ struct note {
 
 struct diagnostic {
     enum code code;
-    bool warning;
     struct span span;
     const char *label, *text;
     struct note *notes, *last_note;
@@ -30,7 +29,7 @@ struct diagnostics {
     struct arena *arena;
     struct source *sources;
     struct diagnostic **list; /* arena array, grown by doubling */
-    int count, capacity, errors;
+    int count, capacity;
 };
 
 struct diagnostics *diagnostics_new(struct arena *arena)
@@ -47,16 +46,8 @@ void diagnostics_add_source(struct diagnostics *diagnostics, const char *file, c
     diagnostics->sources = source;
 }
 
-const char *diagnostics_source(const struct diagnostics *diagnostics, const char *file)
-{
-    for (struct source *source = diagnostics->sources; source && file; source = source->next)
-        if (strcmp(source->file, file) == 0)
-            return source->text;
-    return NULL;
-}
-
-static struct diagnostic *diagnostic_add(struct diagnostics *diagnostics, enum code code, struct span span,
-                                         const char *label, const char *format, va_list arguments)
+static void diagnostic_add(struct diagnostics *diagnostics, enum code code, struct span span, const char *label,
+                           const char *format, va_list arguments)
 {
     if (diagnostics->count == diagnostics->capacity) {
         int capacity = diagnostics->capacity ? diagnostics->capacity * 2 : 16;
@@ -71,7 +62,7 @@ static struct diagnostic *diagnostic_add(struct diagnostics *diagnostics, enum c
     diagnostic->span = span;
     diagnostic->label = label ? arena_intern(diagnostics->arena, label) : NULL;
     diagnostic->text = arena_vprintf(diagnostics->arena, format, arguments);
-    return diagnostics->list[diagnostics->count++] = diagnostic;
+    diagnostics->list[diagnostics->count++] = diagnostic;
 }
 
 void diagnostics_error(struct diagnostics *diagnostics, enum code code, struct span span, const char *label,
@@ -80,15 +71,6 @@ void diagnostics_error(struct diagnostics *diagnostics, enum code code, struct s
     va_list arguments;
     va_start(arguments, format);
     diagnostic_add(diagnostics, code, span, label, format, arguments);
-    va_end(arguments);
-    diagnostics->errors++;
-}
-
-void diagnostics_warning(struct diagnostics *diagnostics, enum code code, struct span span, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    diagnostic_add(diagnostics, code, span, NULL, format, arguments)->warning = true;
     va_end(arguments);
 }
 
@@ -112,7 +94,7 @@ void diagnostics_note(struct diagnostics *diagnostics, struct span span, const c
 
 int diagnostics_errors(const struct diagnostics *diagnostics)
 {
-    return diagnostics->errors;
+    return diagnostics->count;
 }
 
 /* ---- printing ---- */
@@ -125,6 +107,14 @@ static void print_place(FILE *out, struct span span)
         fprintf(out, "%s: ", span.file);
 }
 
+static const char *source_text(const struct diagnostics *diagnostics, const char *file)
+{
+    for (struct source *source = diagnostics->sources; source && file; source = source->next)
+        if (strcmp(source->file, file) == 0)
+            return source->text;
+    return NULL;
+}
+
 static const char *line_start(const char *text, int line)
 {
     while (line > 1 && (text = strchr(text, '\n')))
@@ -135,7 +125,7 @@ static const char *line_start(const char *text, int line)
 /* The source line and a caret line below it. Tabs are kept in front of the caret so that it stands right. */
 static void print_source(const struct diagnostics *diagnostics, FILE *out, struct span span, const char *label)
 {
-    const char *text = span.line > 0 ? diagnostics_source(diagnostics, span.file) : NULL;
+    const char *text = span.line > 0 ? source_text(diagnostics, span.file) : NULL;
     const char *line = text ? line_start(text, span.line) : NULL;
     if (!line)
         return;
@@ -151,16 +141,14 @@ static void print_source(const struct diagnostics *diagnostics, FILE *out, struc
 
 void diagnostics_print(const struct diagnostics *diagnostics, FILE *out)
 {
-    int shown = 0;
     for (int i = 0; i < diagnostics->count; i++) {
         const struct diagnostic *diagnostic = diagnostics->list[i];
-        if (!diagnostic->warning && shown++ == ERRORS_SHOWN) {
-            fprintf(out, "%d more errors\n", diagnostics->errors - ERRORS_SHOWN);
+        if (i == ERRORS_SHOWN) {
+            fprintf(out, "%d more errors\n", diagnostics->count - ERRORS_SHOWN);
             return;
         }
         print_place(out, diagnostic->span);
-        fprintf(out, "%s[%s]: %s\n", diagnostic->warning ? "warning" : "error", diagnostic_code_name(diagnostic->code),
-                diagnostic->text);
+        fprintf(out, "error[%s]: %s\n", diagnostic_code_name(diagnostic->code), diagnostic->text);
         print_source(diagnostics, out, diagnostic->span, diagnostic->label);
         for (const struct note *note = diagnostic->notes; note; note = note->next) {
             print_place(out, note->span);
@@ -177,8 +165,8 @@ static json_t *json_of(const struct diagnostic *diagnostic)
         json_array_append_new(notes, json_string(note->text));
     struct span span = diagnostic->span;
     return json_pack("{s:s?, s:i, s:i, s:i, s:s, s:s, s:s, s:o}", "file", span.file, "line", span.line, "column",
-                     span.column, "end_column", span.end_column, "severity", diagnostic->warning ? "warning" : "error",
-                     "code", diagnostic_code_name(diagnostic->code), "message", diagnostic->text, "notes", notes);
+                     span.column, "end_column", span.end_column, "severity", "error", "code",
+                     diagnostic_code_name(diagnostic->code), "message", diagnostic->text, "notes", notes);
 }
 
 void diagnostics_print_json(const struct diagnostics *diagnostics, FILE *out)

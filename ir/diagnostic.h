@@ -31,7 +31,6 @@ struct diagnostics *diagnostics_new(struct arena *arena);
 
 /* Makes the text of `file` known so that its lines can be shown; both strings must live as long as the arena. */
 void diagnostics_add_source(struct diagnostics *diagnostics, const char *file, const char *text);
-const char *diagnostics_source(const struct diagnostics *diagnostics, const char *file);
 
 /* Reports an error at `span`. The label is what stands behind the caret (NULL: nothing). */
 void diagnostics_error(struct diagnostics *diagnostics, enum code code, struct span span, const char *label,
@@ -39,14 +38,12 @@ void diagnostics_error(struct diagnostics *diagnostics, enum code code, struct s
 /* Adds a note (a suggestion, another place) to the last diagnostic reported; span.file may be NULL. */
 void diagnostics_note(struct diagnostics *diagnostics, struct span span, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-void diagnostics_warning(struct diagnostics *diagnostics, enum code code, struct span span, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
 
-/* Errors reported so far (warnings not counted). */
+/* Errors reported so far. */
 int diagnostics_errors(const struct diagnostics *diagnostics);
 
-/* Prints all that was reported, in the order of reporting, with source line and caret; or as the JSON array of
- * cli.md's `check --json`. */
+/* Prints all that was reported, in the order of reporting, with source line and caret; or as the JSON array that
+ * `castor check --json` gives, an object each: file, line, column, end_column, severity, code, message, notes. */
 void diagnostics_print(const struct diagnostics *diagnostics, FILE *out);
 void diagnostics_print_json(const struct diagnostics *diagnostics, FILE *out);
 

@@ -29,8 +29,8 @@ struct verifier {
     const struct graph *graph;    /* NULL for what belongs to the module */
     struct seen_origin *origins;  /* stb_ds hash */
     struct kernel_facts *kernels; /* stb_ds hash, of the graph */
-    bool
-        *inside; /* by node id, of the graph: a contraction computed inside of kernels, or not stored and made of one */
+    /* By node id, of the graph: a contraction computed inside of kernels, or not stored and made of one. */
+    bool *inside;
     bool function, fused, placed;
 };
 

@@ -1,9 +1,9 @@
 /* Pass attention: finds attention that a kernel can do tile by tile (attention.h), and takes the row sums of its
- * gradients over the width of the result instead of over the keys, which such a kernel never has all at hand: with
- * dropped = d_weight's factor times weight, sum over s of d_weight * weight is the sum over d of d_result * result.
+ * gradients over the width of the result instead of over the keys, which such a kernel never has all at hand: the sum
+ * over s of d_weight * weight is that of d_dropped * dropped, and so the sum over d of d_result * result.
  *
- * Requires: casts and a tidy graph (simplify, cse). Preserves: values but for the rounding of those sums; what they
- * were made of goes (dce). Only for targets that have such a kernel. */
+ * Requires: casts and a tidy graph (simplify, cse). Preserves: values, but for the rounding of those sums; what they
+ * were made of becomes useless. Only for targets that have such a kernel. */
 #include "passes/attention.h"
 
 #include "passes/pass.h"

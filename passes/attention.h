@@ -74,16 +74,15 @@ struct attention_set attention_find(const struct graph *graph, bool rewritten, s
 /* Elements side by side along the last axis, rows that begin at 16 bytes: what such a kernel loads and stores. */
 bool attention_in_chunks(const struct view *view);
 
-/* Where a kernel finds an operand: halves side by side along the last axis, rows on 16 bytes, and, where what is stored
- * lacks a bias along its own last axis, that one: f32, of which a head takes view.stride[heads] numbers further on than
- * the head before, from bias_first on. */
+/* Where a kernel finds an operand: halves side by side along the last axis, rows on 16 bytes. If the stored value still
+ * lacks its bias, `bias` is that f32 vector along the last axis: head h takes it from element
+ * bias_first + h * view.stride[heads] on. */
 struct attention_source {
     struct view view;
     struct node *bias; /* NULL: none */
     int64_t bias_first;
 };
-/* False where the operand must be stored itself. `biased`: a bias may be left to the kernel, as of query, key, value.
- */
+/* False where the operand must be stored itself. `biased`: the kernel may add the bias (of query, key and value). */
 bool attention_source(struct node *operand, bool biased, struct attention_source *source);
 
 #endif

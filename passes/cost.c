@@ -168,7 +168,8 @@ struct kernel_cost cost_kernel(const struct kernel_use *use, const struct target
     return cost;
 }
 
-struct kernel_cost cost_copy(const struct node *write, const struct target *target)
+/* Of one that copies a variable's new value into its place at the end. */
+static struct kernel_cost cost_of_copy(const struct node *write, const struct target *target)
 {
     struct kernel_cost cost = {.bytes = 2 * (double)memory_bytes(&write->type, target)};
     cost.seconds = seconds_of(target, cost.bytes, 0, 0);
@@ -208,7 +209,7 @@ struct kernel_cost cost_graph(const struct graph *graph, const struct target *ta
     }
     for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
         const struct node *node = graph->nodes[i];
-        struct kernel_cost cost = cost_copy(node, target);
+        struct kernel_cost cost = cost_of_copy(node, target);
         if (node->op == OP_write && node->placement.space != SPACE_STATE)
             add(&sum, &cost, 1);
     }

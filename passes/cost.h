@@ -16,9 +16,8 @@ struct kernel_cost {
     double seconds; /* 0 where the target's figures are unknown */
 };
 
-/* Of one kernel of a fused graph, and of one that copies a variable's new value into its place at the end. */
+/* Of one kernel of a fused graph. */
 struct kernel_cost cost_kernel(const struct kernel_use *use, const struct target *target);
-struct kernel_cost cost_copy(const struct node *write, const struct target *target);
 
 /* All kernels and copies of a graph after pass memory: their sum. With `each` (one element a kernel; may be NULL) the
  * costs by kernel number - 1. */

@@ -3,15 +3,15 @@
  * Precision leaves what goes in and out of a loop in f32 and casts on both sides of it. Here casts move over the edge,
  * so that none stands alone in each turn or over a whole sequence, and less is stored:
  *
- *   - a value that comes in from a half by a cast to f32 comes in as the half, and the body casts it;
- *   - one that the body only casts to a half is cast before the loop;
- *   - what the body puts out by a cast from a half goes out as the half, and is cast by who takes it;
- *   - what all that take it cast to a half is cast in the body.
+ *   - a half that is cast to f32 on its way in comes in as the half, and the body casts it;
+ *   - a value that the body only casts to a half is cast before the loop;
+ *   - a half that is cast to f32 on its way out goes out as the half, and whoever takes it casts it;
+ *   - a result that all who take it cast to a half is cast in the body.
  *
  * What is carried has one type at both ends of a turn and before the loop, so it changes only where all agree. A half
  * is widened exactly and rounded once, wherever that stands, so every value keeps its bits.
  *
- * Requires: casts have run, nothing fused. Preserves: values. What became useless stays for dce. */
+ * Requires: casts have run, nothing fused. Preserves: values. What becomes useless is left to dce. */
 #include "passes/loops.h"
 #include "passes/pass.h"
 #include "passes/rewrite.h"

@@ -5,8 +5,7 @@
  * operands are looked at, which are smaller, and which the kernels that make them hold in registers. bf16 has the
  * range of f32, so there the operands must lie within 2^50, far above any gradient of use and far enough below the
  * root of the largest f32 that no sum of 2^28 products leaves it. The same holds for a plain sum of half values (a
- * bias's gradient), which needs no look when its operand has one anyway. Everything else is looked at itself.
- */
+ * bias's gradient), which needs no look when its operand has one anyway. All else is looked at itself. */
 #ifndef CASTOR_PASSES_FINITE_H
 #define CASTOR_PASSES_FINITE_H
 

@@ -2,8 +2,8 @@
  *
  * Must be stored: results of contractions and what these read (through views, see view.h); what is written or put out;
  * scans and scattered sums; tables that are gathered from. Everything else is computed where it is used, once more in
- * each kernel that uses it, unless that costs much. Reductions are placed like stored values, and are stored only when
- * a kernel needs them that does not make them.
+ * each kernel that uses it, unless that costs much. Reductions are placed like stored values, and stored only when a
+ * kernel that does not make them needs them.
  *
  * A kernel is a group of loop nests. The walk places each anchor (what is stored or reduced) in the nest of what it
  * needs if it can be computed there, so that softmax, the loss and its gradient, or a gradient and its sums over the

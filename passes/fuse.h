@@ -81,34 +81,48 @@ struct fuser {
 /* Values that must be stored, epilogues (fuse_require.c). */
 void fuse_require(struct fuser *fuser);
 
-/* Patterns that are one kernel (fuse_patterns.c): what of them is required, and where their results go. They live in
- * the arena. */
+/* ---- patterns that are one kernel (fuse_patterns.c) ---- */
+
+/* Finds them, in the arena, and what of them is required. */
 void fuse_find_patterns(struct fuser *fuser);
+/* Places the kernel of a result, with the first of its results that is met. */
 void fuse_place_pattern(struct fuser *fuser, struct node *node);
 int fuse_new_group(struct fuser *fuser, int level, bool library);
 
-/* Tails of convolutions (fuse_tail.c): who uses each value; what can be stored in place of the result, `user` being the
- * last user by node id; the group that a neck with a `tail_of` joins; whether a sum that is placed belongs to the tail
- * in the group that it needs, whether another value is computed of its sums for each channel; kernel numbers. */
+/* ---- tails of convolutions (fuse_tail.c) ---- */
+
+/* Sets `summed` and `used_wide` of each value. */
 void fuse_note_uses(struct fuser *fuser);
+/* Sets the convolution's neck, where it can have a tail. `user`: the last user of each value, by node id. */
 void fuse_find_neck(struct fuser *fuser, struct node *const *user, struct node *contraction);
+/* The group that a neck with a `tail_of` joins. */
 int fuse_tail_group(struct fuser *fuser, const struct node *neck);
+/* Does a sum or check that is being placed belong to the tail in the group that it needs? */
 bool fuse_joins_tail(const struct fuser *fuser, const struct node *node);
+/* Is another value computed, for each channel, from that tail's sums? */
 bool fuse_joins_finish(const struct fuser *fuser, const struct node *node);
+/* Gives convolutions the kernel numbers of their necks. */
 void fuse_number_tails(struct fuser *fuser);
 
-/* Places one node, operands before users (fuse_place.c); the effects that waited. */
+/* ---- the walk (fuse_place.c) ---- */
+
+/* Places one node, operands before users. */
 void fuse_place(struct fuser *fuser, struct node *node);
+/* Places the effects that waited. */
 void fuse_place_effects(struct fuser *fuser);
 
-/* Groups that share a launch though they share no values (fuse_merge.c): what is made from nothing goes to where it is
- * needed first; those that may run later; small ones. */
+/* ---- groups that share a launch though they share no values (fuse_merge.c) ---- */
+
+/* What is made from nothing goes to where it is needed first. */
 void fuse_made(struct fuser *fuser);
+/* Sums of everything run as late as their users allow. */
 void fuse_float(struct fuser *fuser);
+/* Sums that nothing needs before a later kernel has run join that kernel. */
 void fuse_later(struct fuser *fuser);
+/* Small groups join others of their level. */
 void fuse_beside(struct fuser *fuser);
 
-/* Computed in memory before any kernel runs. */
+/* Lies in memory before any kernel runs. */
 static inline bool fuse_is_leaf(const struct node *node)
 {
     return node->op == OP_read || node->op == OP_input;

@@ -100,8 +100,7 @@ static bool is_brief(const struct fuser *fuser, const struct group *group)
 
 /* A GPU's small kernels join any other kernel of their level: there its blocks run beside the other's. A target that
  * runs kernels by strips gains nothing: they would run one after the other, and what is no strip would stop one. Nor
- * does init, which runs once: kernels of one initialisation are alike as long as they are alone, and are compiled once.
- */
+ * does init, which runs once: kernels of one initialisation are alike while they are alone, and are compiled once. */
 void fuse_beside(struct fuser *fuser)
 {
     struct at_level *latest = NULL;

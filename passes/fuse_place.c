@@ -180,8 +180,8 @@ static int join_by_load(struct fuser *fuser, struct node *node, int only_group)
     return -1;
 }
 
-/* Does a nest of the group read one of the node's largest values too, and may the cache still hold it then? A second
- * nest of one kernel that needs what the first one summed (batch normalisation and its gradient) does not fetch it
+/* Does a nest of the group read one of the node's largest values too, and may the cache still hold it? Then a second
+ * nest of the kernel, which needs what the first one summed (batch normalisation and its gradient), does not fetch it
  * again. Targets that run kernels by strips do better: the sums go with what makes the value, strip by strip, and the
  * second nest with what needs its result. */
 static bool is_cached(struct fuser *fuser, const struct node *node, int group)
@@ -370,11 +370,10 @@ static bool place_statistic(struct fuser *fuser, struct node *node)
     return true;
 }
 
-/* Effects of the update wait for the end, where one kernel does them all; so do small ones that found no other place.
- */
-static bool waits(const struct fuser *fuser, const struct node *node)
+/* Writes of the update wait for the end, where one kernel does them all. */
+static bool waits(const struct node *node)
 {
-    return node->op == OP_write && node->region == REGION_UPDATE && !fuser->context->debug_unfused;
+    return node->op == OP_write && node->region == REGION_UPDATE;
 }
 
 /* An output of a body that is the result of a contraction: the library leaves it where the loop wants it (codegen's
@@ -391,13 +390,14 @@ static bool is_put_out(struct fuser *fuser, const struct node *node)
     return true;
 }
 
+/* Small effects that find no other place wait for the end too. */
 static void place_effect(struct fuser *fuser, struct node *node)
 {
     struct fact *fact = &fuser->facts[node->id];
     if (is_put_out(fuser, node))
         return;
     fact->stored = true;
-    if (waits(fuser, node)) {
+    if (waits(node)) {
         arrput(fuser->effects, node);
         return;
     }
@@ -420,9 +420,9 @@ static int wide_loads(const struct fact *fact, const struct node *node)
     return count;
 }
 
-/* Is a value that several kernels need better read by them than made again, for what it is made from? At two values of
- * its size, writing it and reading it again are as many bytes as reading those again, and so the work decides: an
- * exponential or its like, as in the gates of an LSTM. */
+/* Should a value that several kernels need be stored for them, since making it again costs too much reading? If it is
+ * made from two values of its size, storing and reading it moves as many bytes as reading those again, and so the work
+ * decides: an exponential or its like, as in the gates of an LSTM. */
 static bool costs_rereading(const struct fact *fact, const struct node *node)
 {
     int loads = wide_loads(fact, node);

@@ -99,8 +99,9 @@ static bool accept(struct descent *descent, const struct node *node)
     return is_loaded(descent, node) || (op_is(node->op, CLASS_POINTWISE) && push_operands(descent, node));
 }
 
-/* Can all that `node` is computed from be found beside one element of the result? `wide`, unless it is NULL: how many
- * values like the result that is, the result not counted. */
+/* Whether everything that `node` is computed from is at hand at one element of the result: at the same place, of its
+ * channel, or a single number. *wide (may be NULL): how many values of the result's shape must be loaded, the result
+ * itself not counted. */
 static bool can_follow(const struct fuser *fuser, const struct node *node, const struct node *result, int *wide)
 {
     struct descent descent = {.fuser = fuser, .result = result, .type = &result->type};
@@ -148,9 +149,9 @@ void fuse_note_uses(struct fuser *fuser)
     }
 }
 
-/* Where sums of a gradient are needed to go on with it, as in batch normalisation, one kernel that takes the sums and
- * goes on has the values on the chip still, as far as they fit; a tail takes the sums first, and then both the gradient
- * and what it goes with are loaded again, by one launch more. In numbers of the neck's bytes that is
+/* Where going on with a gradient takes its sums, as in batch normalisation, one kernel that takes the sums and goes on
+ * still has the values on the chip, as far as they fit; a tail takes the sums first, and then both the gradient and its
+ * companion are loaded again, by one more launch. In multiples of the neck's bytes that is
  *
  *   without a tail   result written and read, its companion read, the neck written if it is stored anyway; then the
  *                    neck and its companion, but for the share of them that was kept: 5 or 6 - 2 kept

@@ -137,9 +137,9 @@ static bool collect_factors(struct product *product, struct node *node, int dept
     return true;
 }
 
-/* Sum over the axes of dy. Factors that are the same all along them are multiplied to the sum, not to each element:
- * the sums that normalisation needs in its backward pass become two, shared by the gradients of input, mean, variance
- * and weight, where written out they are four. */
+/* Sum over the axes of dy. Factors that are the same all along them multiply the sum, not each element: the sums that
+ * normalisation needs in its backward pass become two, shared by the gradients of input, mean, variance and weight;
+ * written out, they would be four. */
 static struct node *sum_product(struct builder *builder, struct node *dy, uint32_t axes)
 {
     struct product product = {.axes = axes, .element = dy->type.element};

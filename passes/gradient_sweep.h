@@ -1,5 +1,4 @@
-/* One walk backwards through a graph, as pass gradients makes it: what the walk knows, and how loops take part in it.
- */
+/* One walk backwards through a graph, as pass gradients makes it: what the walk knows, and how loops take part. */
 #ifndef CASTOR_PASSES_GRADIENT_SWEEP_H
 #define CASTOR_PASSES_GRADIENT_SWEEP_H
 

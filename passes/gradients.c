@@ -69,8 +69,7 @@ static int padded_axis(const struct node *node)
     return found;
 }
 
-/* Puts the pad into its place in the list, by where its part begins; false where the parts would not lie side by side.
- */
+/* Puts the pad into its place in the list, by where its part begins; false if the parts would not lie side by side. */
 static bool keep_part(struct node ***pads, struct node *pad)
 {
     int axis = padded_axis(pad);

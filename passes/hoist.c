@@ -1,13 +1,14 @@
 /* Pass hoist: what a loop need not do turn by turn leaves it.
  *
  * A product of what comes in as places of a sequence with what is the same in all turns (x[:, t] @ w) does not wait for
- * other turns: it becomes one product of the whole sequence before the loop, which then has its places for a sequence.
- * So do lookups in a table, and along with both what their operands are computed by, if that is element by element. A
- * product of what is the same in all turns is made once. Elementwise work alone stays: it costs nothing beside what the
- * turn does, and its results would have to be stored.
+ * other turns: it becomes one product of the whole sequence before the loop, whose places it takes as a sequence. So do
+ * lookups in a table, and with both of them the elementwise work that makes their operands. A product of what is the
+ * same in all turns is made once. Elementwise work alone stays: it costs nothing beside what the turn does, and its
+ * results would have to be stored.
  *
- * A sum over the turns that a loop carries, of products A' B or of sums over axes, as gradients of weights are, is one
- * product or sum behind the loop, of what A and B were in all turns: the loop stacks them (hoist_sums.c). */
+ * A sum over the turns that a loop carries, of products A' B or of sums over axes (the gradient of a weight, say),
+ * becomes one product or sum behind the loop, of what A and B were in all turns: the loop stacks them
+ * (hoist_sums.c). */
 #include "passes/hoist.h"
 #include "passes/rewrite.h"
 

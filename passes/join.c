@@ -95,8 +95,7 @@ static bool is_wanted(const struct joiner *joiner, const struct node *operand)
     return joiner->wanted[operand->mark];
 }
 
-/* The family of a product of a part, of parts that lie in one piece or can be turned so; a key without a matrix: none.
- */
+/* The family of a product of a part, of parts that lie in one piece or can be turned so; matrix NULL: there is none. */
 static struct join_family_key family_of(const struct joiner *joiner, const struct node *product)
 {
     struct join_family_key key = {0};

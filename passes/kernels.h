@@ -6,14 +6,14 @@
  *   `output` nodes themselves: the operand of a write is computed where it is written). Nodes without a number that
  *   the stored ones need are computed inside, again in each kernel that needs them. A stored node that another one of
  *   the same kernel needs is taken from a register, not from memory.
- * - library: it holds one contraction. The nodes with its number are the contraction and what is appended to it
- *   (bias, relu, addend), in order; only the last of them reaches memory, and with it the statistics that a convolution
- *   takes of it: `sum` and `m2` over all axes but the channels'. A convolution on a GPU appends whatever is computed
- *   from its result element by element, its tail: only the contraction and what is stored carry the number, and among
- *   that may be sums of other values of the tail, whether all are finite, and what is computed of sums and statistics
- *   for each channel. Or it is attention, one way (attention.h): it stores what carries its number, contractions and
- *   sums over rows or a concat of contractions, and computes other contractions inside. Or it is a contraction with its
- *   gelu (gelu.h): that and the sum that it is of carry its number.
+ * - library: it holds one contraction. The nodes with its number are the contraction and what is appended to it (bias,
+ *   relu, addend), in order; only the last of them reaches memory, and with it the statistics that a convolution takes
+ *   of it: `sum` and `m2` over all axes but the channels'. A convolution on a GPU appends whatever is computed from its
+ *   result element by element, its tail: only the contraction and what is stored carry the number; what is stored may
+ *   be sums of other values of the tail too, whether all of them are finite, and what is computed of sums and
+ *   statistics for each channel. Or it is attention, one way (attention.h): it stores what carries its number,
+ *   contractions and sums over rows or a concat of contractions, and computes other contractions inside. Or it is a
+ *   contraction with its gelu (gelu.h): the gelu and the sum that it is taken of carry its number.
  * - a loop (ir/loop.h): it stores the results that are taken; its body has kernels of its own.
  *
  * A generated kernel that stores one concat alone has nothing to do where each part is a stored value that lies in one
@@ -33,8 +33,8 @@ struct kernel_use {
     struct node **computed; /* all that is computed inside, stored or not, operands first */
     int store_count, load_count, computed_count;
     bool joins; /* one concat of parts that are stored within it: no code runs */
-    struct node
-        *overflow; /* the graph's read of train/overflow, which kernels tell where overflows begin; NULL: none */
+    /* The graph's read of train/overflow, which kernels tell where overflows begin; NULL: none. */
+    struct node *overflow;
     const bool *libraries; /* of the graph's kernels, by number - 1: of the library kind */
     /* Of kernels in strips (strips.h): examples in the batch, in a strip, and the nests that run strip by strip. */
     int64_t strip_items, strip_size;
@@ -46,9 +46,9 @@ struct kernel_set {
     struct kernel_use *kernels;
 };
 
-/* The value that part `i` of a concat is in another shape, in memory's order; NULL where it has another order, is read
- * from a variable or the batch, or is rounded. `stop` tells at which reshapes to stop, those that are stored; of NULL,
- * those that have a kernel. */
+/* The value that part `i` of a concat is a reshape of (the part itself, if it is none). NULL when it is not row-major,
+ * is an input or a variable, or is rounded on the way. The walk through reshapes ends at the first for which `stop` is
+ * true, that is, which is stored itself; NULL: the first that has a kernel. */
 struct node *kernel_part(const struct node *concat, int i, bool (*stop)(const void *, const struct node *),
                          const void *data);
 

@@ -5,10 +5,10 @@
  * convolutions, whose activations must have it, and flows through what works element by element or moves whole axes:
  * first towards the users, then, to nodes that have none yet, towards the operands. A reshape that joins the channels
  * with other axes (flatten) ends it: such a value is row-major, and whoever computes it reads in one order and stores
- * in the other, so that no kernel only copies. Batch fields, variables, outputs and matrix products stay row-major;
- * where a convolution takes one of those as it is, or as its weight what is computed with channels innermost, or a
- * product takes what lies in an order that its library can't read, a reshape to its own shape is inserted, which says
- * that a copy in the other order is needed.
+ * in the other, so that no kernel only copies. Batch fields, variables, outputs and matrix products stay row-major. A
+ * reshape to the same shape says that a copy in the other order is needed. It is inserted where a convolution takes one
+ * of those as it is, or takes for its weight what is computed with channels innermost, and where a product takes what
+ * lies in an order that its library can't read.
  *
  * Convolutions that are kernels of our own (LANGUAGE_CUDA) read a weight best with its inputs innermost. The half
  * copies of parameters lie so, where convolutions read them as weights and nothing else does: the optimizer's kernel

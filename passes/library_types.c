@@ -1,5 +1,5 @@
-/* Operands of two types meet in f32. A result of another half type than its operands' is summed into f32, and the cast
- * behind it is fused with the users as any other. */
+/* Operands of two types meet in f32. A result in another half type than its operands' comes out in f32, and the cast
+ * behind it is fused with its users like any other. */
 #include "passes/library_types.h"
 #include "passes/rewrite.h"
 

@@ -1,10 +1,11 @@
 /* Pass loss_scale: the whole of loss scaling, inside the graph, and which lines of a step act.
  *
  * scale_seed(k) becomes the scale of line k, unscale(k) the multiplication by its reciprocal in f32. From the gradients
- * of line k comes found_inf(k); every write that line k gates keeps the old value where it is set, and where the line
- * acts in every n-th step only and this is none of them. So a skipped step leaves everything as it was, and one
- * optimizer may skip while another steps. gate(new, old, k) is the same choice as a value, for what comes later in the
- * step. The scales' rules (function graphs) are inlined once, with found_inf over the lines that they are for.
+ * of line k comes found_inf(k). Every write that line k gates keeps the old value where found_inf(k) is set, and in
+ * steps in which the line does not act (it may act in every n-th step only). So a skipped step leaves everything as it
+ * was, and one optimizer may skip while another steps. gate(new, old, k) is the same choice as a value, for what comes
+ * later in the step. The scales' rules (function graphs) are inlined once, with found_inf over the lines that they are
+ * for.
  *
  * A module whose gradients have no range to win is not scaled: then the markers vanish. */
 #include "passes/loss_scale.h"

@@ -1,4 +1,4 @@
-/* Dinic's algorithm: levels by breadth first search, then blocking flows by depth first search with an own stack. */
+/* Dinic's algorithm: levels by breadth first search, then blocking flows by depth first search with its own stack. */
 #include "passes/max_flow.h"
 
 #include <stb/stb_ds.h>

@@ -72,7 +72,10 @@ int64_t reduction_items(int64_t count)
 /* So many sums of a column, each a thread's on a GPU, and at least so many rows in each. */
 enum { COLUMN_SUMS = 65536, COLUMN_ROWS = 12 };
 
-int64_t column_block(const struct node *node)
+/* Rows in a block of a COLUMN reduction: parts of a share of the outermost axis where there are enough shares, so that
+ * a kernel that walks the batch slice by slice can take the sums along (strips.h); few enough rows that the blocks keep
+ * a GPU busy. */
+static int64_t column_block(const struct node *node)
 {
     const struct type *type = &node->operands[0]->type;
     int64_t outermost = 1, rows = 1;

@@ -13,7 +13,7 @@
  *
  * - ROW: for each result, in the order of memory over the reduced axes. When the innermost axis is reduced, element i
  *   of it goes to lane i % 16; the lanes are merged as a tree at the end. Otherwise vectors lie along the results.
- * - COLUMN: the reduced axes lie outside of all others. Blocks of column_block rows, each summed in order, then up to
+ * - COLUMN: the reduced axes lie outside of all others. Blocks of rows (column_block), each summed in order, then up to
  *   MERGE_ORDERED blocks in order. Of more of them, block i goes to way i % MERGE_WAYS, in order; 16 ways side by side
  *   are merged as a tree, and the results of that as well.
  * - FULL: everything is reduced: blocks of reduction_block elements in the order of memory, element i to lane i % 16,
@@ -29,17 +29,12 @@ enum { MERGE_ORDERED = 64, MERGE_WAYS = 256 };
 
 enum reduction_kind { REDUCTION_NONE, REDUCTION_ROW, REDUCTION_COLUMN, REDUCTION_FULL };
 
-/* `fold` counts as a ROW reduction over its kernel axes; a reduction over axes of size 1 is NONE: it reduces nothing.
- */
+/* `fold` counts as a ROW reduction over its kernel axes; a reduction over axes of size 1 reduces nothing: NONE. */
 enum reduction_kind reduction_kind(const struct node *node);
 /* Elements (FULL) or rows (COLUMN) in a block, for `count` of them; a multiple of 16. */
 int64_t reduction_block(int64_t count);
 /* The smallest divisor of `count` that is at least a 64th of it: so many slices of the outermost axis are one share. */
 int64_t reduction_items(int64_t count);
-/* Rows in a block of a COLUMN reduction: parts of a share of the outermost axis where there are enough shares, so that
- * a kernel that walks the batch slice by slice can take the sums along (strips.h); few enough rows that the blocks keep
- * a GPU busy. */
-int64_t column_block(const struct node *node);
 /* The space of what is reduced: the operand's, or a fold's result and kernel axes; and the mask of reduced axes. */
 struct type reduction_space(const struct node *node, uint32_t *reduced);
 /* False for reductions whose result does not depend on the order: largest, smallest, where they stand, integers. */

@@ -75,10 +75,10 @@ static int join_key(struct finder *finder, struct node *node, struct nest_key ke
     return joined ? finder->latest[found].value : -1;
 }
 
-/* A nest that reads the same values, first one over the same space. A reduction over rows joins any nest over its
+/* A nest that reads the same values, if possible one over the same space. A reduction over rows joins any nest over its
  * space: what is computed from several of them must find them in one nest. So does what is made from nothing (a mask),
- * which would need loops of its own for no other reason; but where nothing else is, as in a network's first values,
- * each has its own, so that those of a hundred layers are alike (codegen/cuda_alike.c). */
+ * which would need loops of its own for no other reason; but where there is nothing else, as in a network's first
+ * values, each has its own, so that those of a hundred layers are alike (codegen/cuda_alike.c). */
 static int join_shared(struct finder *finder, struct node *node, const struct standing *standing,
                        const struct alignment *alignment)
 {

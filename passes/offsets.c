@@ -3,7 +3,6 @@
 #include "ir/arena.h"
 
 #include <stb/stb_ds.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 

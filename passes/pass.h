@@ -29,8 +29,9 @@ struct pass_context {
     bool debug_unfused; /* every node a kernel of its own: the reference for "fused equals unfused" */
 };
 
-/* Asks for permission for one rewrite; false once the limit is used up. Every pass that rewrites asks it before each
- * rewrite, so that bisecting over --pass-limit finds the rewrite that breaks something. */
+/* Asks for permission for one rewrite; false once the limit is used up. Passes ask before each rewrite that could be
+ * left out, so that bisecting over --pass-limit finds the one that breaks something; what the later pipeline can't do
+ * without (gradients, accumulate, loss_scale) is not counted. */
 bool pass_may_rewrite(struct pass_context *context);
 
 struct pass {

@@ -3,9 +3,9 @@
  *   join          products of many parts become one, which is then differentiated as one
  *   hoist         what all turns of a loop can do at once leaves it, and is differentiated outside
  *   gradients     what is to be differentiated becomes nodes, so that all later passes see one joint graph
- *   join          sums of products, as gradients are of a weight that is used at many places, become one
+ *   join          a sum of products, like the gradient of a weight that is used at many places, becomes one
  *   hoist         sums of gradients over the turns of a loop leave it
- *   dce           what nothing needs is no user of anything when precision looks for an only user
+ *   dce           what nothing needs goes: precision must not count it where it asks for an only user
  *   precision     decides on the joint graph, forward and backward
  *   accumulate    splits the step when several micro-batches make one, at the markers of loss scaling
  *   loss_scale    adds the scaling that the precisions call for; its nodes are f32

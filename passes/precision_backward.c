@@ -1,9 +1,8 @@
 /* Pass precision, backward nodes: they follow the node that they differentiate.
  *
- * The backward nodes of one node (of one operator, where a list names its scope) form a group: f32 inside, one
- * rounding of what leaves it, after adding it up where several parts of it belong to one value. What leaves is the
- * gradient of some value, and takes that value's type. Which value it is, its users tell: they differentiate the node
- * that made the value. */
+ * The backward nodes of one node (of one operator, where a list names its scope) form a group: f32 inside, one rounding
+ * of what leaves it, after its parts are added up where several belong to one value. What leaves is the gradient of
+ * some value, and takes that value's type. Its users tell which value: they differentiate the node that made it. */
 #include "passes/precision.h"
 
 enum { MOVEMENT_DEPTH = 16 };

@@ -157,7 +157,7 @@ static void fit(struct graph *graph, int64_t bytes, int64_t without, struct pass
 }
 
 /* Computes values again instead of keeping them, so that the arena of a training step takes no more than
- * context->budget; reports E0805 when that is not to be reached. What a kernel makes is made by the same nodes again,
+ * context->budget; reports E0805 when that cannot be reached. What a kernel makes is made by the same nodes again,
  * so results keep every bit (but with a budget no product has gelu appended by its library, which rounds less); draws
  * are functions of their keys, which copies share; nothing that is written or put out is done twice. Copies are marked
  * with the origin of what they repeat (node->again). Requires: scheduled. Preserves: results, the order of all kernels;

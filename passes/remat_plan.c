@@ -1,6 +1,6 @@
 /* Runs through a step with a bounded memory and notes what has to be computed again.
  *
- * Turn by turn, what the turn needs and is not there any more is made again, which may need other values first; then
+ * Turn by turn, what the turn needs and is no longer there is made again, which may need other values first; then
  * room is made for what it stores. Where there is none, a value that nothing needs now is let go: the one for which
  *
  *     seconds to make it again, with all that is not there of what it needs
@@ -8,9 +8,9 @@
  *         bytes · square root of the turns from its last use to the next
  *
  * is least. This is how Kirisame et al. choose at run time ("Dynamic Tensor Rematerialization", 2021); the whole step
- * is known here, so staleness is the true time to the next use. Its root serves the networks of models/ better than it
- * does: a value that is cheap to make should go for a short time rather than a dear one for a long time. What values
- * that were let go are made from stays wanted: it is let go only by the same measure.
+ * is known here, so staleness is the true time to the next use. The networks of models/ are better served by its root
+ * than by that time: a value that is cheap to make should go for a short time rather than a dear one for a long time.
+ * What values that were let go are made from stays wanted: it is let go only by the same measure.
  *
  * A value is in one of four states: not made yet; there; gone though it is needed (then its recipe's loads are wanted
  * once more each); gone for good. Work is linear in uses and recipes, each times LOOKED_AT at most. */

@@ -3,8 +3,8 @@
  * Two orders are made and the one whose live values need less memory at their peak is kept: the order in which the
  * kernels stand in the graph, and a greedy one that always runs the ready kernel that frees most (what it stores less
  * what dies with it). A kernel that writes a variable waits, where the dependences allow it, until all other kernels
- * that read the old value have run, so that pass memory can let it write in place. In
- * either order a kernel that continues the strip (strips.h) of those before it comes first.
+ * that read the old value have run, so that pass memory can let it write in place. In either order a kernel that
+ * continues the strip (strips.h) of those before it comes first.
  *
  * Requires: fused. Preserves: everything but the order of nodes and the numbers of kernels, which become their order of
  * execution; the stored nodes of a kernel follow each other. */

@@ -146,8 +146,7 @@ static bool runs_by_items(const struct nest *nest, int64_t items, int64_t size)
     return true;
 }
 
-/* Fills the table by position in use->computed (node->mark - 1); false when some value is not taken example by example.
- */
+/* Fills the table by position in use->computed (node->mark - 1); false if a value is not taken example by example. */
 static bool look_inside(const struct kernel_use *use, int64_t items, struct inside *inside)
 {
     for (int i = 0; i < use->load_count; i++)

@@ -20,9 +20,9 @@ bool view_find(struct node *node, struct view *view);
 /* The variable that the node repeats along all axes but its last, along which it lies; NULL for all else. */
 struct node *view_row_vector(struct node *node);
 
-/* The other way: where in the memory of a concat the value lies that its part number `part` moves. Follows reshape and
- * permute down to the first node that is no such movement or rounds, which becomes view->base; its element i is element
- * offset + Σ i[axis] · stride[axis] of the concat. False where strides can not tell it. */
+/* The other way: the value that part number `part` of a concat moves, and where it lies in the concat's memory. Follows
+ * reshape and permute down to the first node that is no such movement or rounds, which becomes view->base; its element
+ * i is element offset + Σ i[axis] · stride[axis] of the concat. False where strides can not tell it. */
 bool view_part(const struct node *concat, int part, struct view *view);
 
 /* True when the view is the whole of its base's memory in the base's order: the same bytes under another shape. */

@@ -11,8 +11,7 @@ struct collection {
     int note_count;
 };
 
-/* Adds a tensor given as stored, in its own element type; the bytes and the name are copied. False when out of memory.
- */
+/* Adds a tensor given as stored, in its own element type; copies the bytes and the name. False when out of memory. */
 bool collection_add(struct collection *collection, const char *name, const struct program_tensor *tensor,
                     const void *stored);
 /* Adds the present value of a variable, under its own name or another. */

@@ -1,6 +1,5 @@
 /* log.jsonl: one JSON object a step or evaluation, a line each. Numbers are as short as reads back to the same f32;
- * what is not finite is null. Log values called NAME/LOSS, one a line of the train block, make an object NAME by loss.
- */
+ * what is not finite is null. Values called NAME/LOSS, one a line of the train block, make an object NAME by loss. */
 #ifndef CASTOR_RUNTIME_LOG_H
 #define CASTOR_RUNTIME_LOG_H
 

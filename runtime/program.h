@@ -134,7 +134,7 @@ struct program_step {
     uint64_t bytes, flops; /* moved and computed, for ledger and profile */
     int integer_count;     /* kernel: the values that keep equal kernels apart (random keys …) */
     int64_t *integers;
-    uint32_t kernel; /* kernel: index into kernels; copy: unused */
+    uint32_t kernel; /* index into kernels; kernel steps only */
     int64_t blocks;  /* kernel: that have work, where it depends on the shape; 0: as many as the kernel says */
     union {
         struct program_matmul matmul;

@@ -25,8 +25,7 @@ struct progress_state {
 struct progress progress_begin(FILE *out, int64_t steps, int64_t steps_per_epoch);
 /* Redraws the line, at most ten times a second; nothing off a terminal. */
 void progress_step(struct progress *progress, const struct progress_state *state);
-/* A line that stays: the epoch's means and, when there are any, the evaluations of the weights and of their averages.
- */
+/* A line that stays: the epoch's means and, if there are any, the evaluations of the weights and of their averages. */
 void progress_epoch(struct progress *progress, const struct progress_state *state, const struct evaluation *evaluation,
                     const struct evaluation *average);
 /* Removes the line that updates in place, for a message to follow. */

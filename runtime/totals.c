@@ -1,5 +1,4 @@
-/* Sums are in double precision, so that their order, which is the data's, hardly matters; the entry takes them as f32.
- */
+/* Sums are in double precision, so that their order, the data's, hardly matters; the entry takes them as f32. */
 #include "runtime/totals.h"
 #include "runtime/tensor.h"
 

@@ -46,8 +46,8 @@ struct train_settings {
     const char *resume;    /* a run folder: go on where its last checkpoint stands; NULL: begin a run */
     const char *command;   /* what begins this training, for the message after an interruption; NULL: not known */
     const char *optimizer; /* the optimizers by name, "loss with adam"; a resumed run must have the same; may be NULL */
-    const char
-        *entries; /* what else was set, a line each, of which a resumed run tells what has changed; may be NULL */
+    /* What else was set, a line each, of which a resumed run tells what has changed; may be NULL. */
+    const char *entries;
     int64_t evaluate_steps;    /* evaluate every so many steps, 0: see evaluate_epochs */
     int64_t evaluate_epochs;   /* evaluate every so many epochs, 0: only at the end */
     int64_t checkpoint_steps;  /* write last.safetensors every so many steps, 0: see checkpoint_epochs */

@@ -12,8 +12,7 @@
  * Floating types are converted. */
 bool weights_load(struct executor *executor, const char *path, bool partial, struct error *error);
 
-/* Saves every parameter and forward state in its own type; `averaged`: of each parameter its average, where it has one.
- */
+/* Saves every parameter and forward state in its own type; `averaged`: of parameters their average, if there is one. */
 bool weights_save(struct executor *executor, const char *path, bool averaged, struct error *error);
 
 #endif

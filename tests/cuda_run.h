@@ -1,10 +1,11 @@
 /* Runs CUDA C on the simulated GPU, for tests: text → NVRTC → PTX → sim.
  *
- *     struct cuda_run *run = cuda_run_new(&(struct cuda_settings){.arch = 80}, source);   // or NULL: no NVRTC (exit
- * 77) float x[256] = …; cuda_run_buffer(run, x, sizeof x);           // becomes the next pointer parameter; copied back
- * after the launch cuda_run_value(run, &n, sizeof n);           // becomes the next parameter by value if
- * (!cuda_run_launch(run, "kernel", blocks, threads, shared_bytes)) puts(cuda_run_problem(run)); cuda_run_free(run);
- */
+ *     struct cuda_run *run = cuda_run_new(&(struct cuda_settings){.arch = 80}, source);
+ *     cuda_run_buffer(run, x, sizeof x);   the next pointer parameter; copied back after the launch
+ *     cuda_run_value(run, &n, sizeof n);   the next parameter by value
+ *     if (!cuda_run_launch(run, "kernel", blocks, threads, shared_bytes))
+ *         puts(cuda_run_problem(run));
+ *     cuda_run_free(run); */
 #ifndef CASTOR_TESTS_CUDA_RUN_H
 #define CASTOR_TESTS_CUDA_RUN_H
 

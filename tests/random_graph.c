@@ -605,8 +605,7 @@ static enum op draw_op(struct generator *g)
     return op;
 }
 
-/* Rounds some new results to a half, as a policy would: what others use already keeps its type, movement its operand's.
- */
+/* Rounds some new results to a half, as a policy would: what is used already keeps its type, movement its operand's. */
 static void round_some(struct generator *g, struct node *node)
 {
     bool rounds =

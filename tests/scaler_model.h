@@ -1,5 +1,4 @@
-/* What dynamic loss scaling must do, in plain C, for the tests of the prelude's rule and of programs compiled from it.
- */
+/* What dynamic loss scaling must do, in plain C, to test the prelude's rule and programs compiled from it. */
 #ifndef CASTOR_TESTS_SCALER_MODEL_H
 #define CASTOR_TESTS_SCALER_MODEL_H
 

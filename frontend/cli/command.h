@@ -1,5 +1,5 @@
-/* Commands and their flags. A command is one row of the table in main.c and one function in a file of its own; flags
- * are rows of flags.def, and a command takes those of its groups. */
+/* Commands and their flags. A command is one row of the table in cli/commands.c and one function in a file of cli/, by
+ * itself or with its like; flags are rows of flags.def, and a command takes those of its groups. */
 #ifndef CASTOR_FRONTEND_CLI_COMMAND_H
 #define CASTOR_FRONTEND_CLI_COMMAND_H
 

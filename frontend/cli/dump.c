@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The graphs that --only leaves, NULL at an unknown name. */
+/* The graph that --only names; NULL when it is not given, and when there is none of that name (then *code is set). */
 static struct graph *only_graph(const struct invocation *invocation, const struct module *module, int *code)
 {
     const char *only = flag_text(invocation, FLAG_only);

@@ -65,8 +65,7 @@ struct setting_call {
 };
 
 /* One `data` line: a source, csv(path, label, test) or synthetic(examples, test, FIELD = DISTRIBUTION …), with the
- * stages piped after it: rename(NEW = OLD-as-string …), normalize(mean, std) … Names and arguments have been checked.
- */
+ * stages piped after it: rename(NEW = OLD-as-string …), normalize(mean, std) … Names and arguments are checked. */
 struct data_line {
     struct setting_call source;
     const struct setting_call *stages;

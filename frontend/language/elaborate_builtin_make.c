@@ -2,7 +2,6 @@
 #include "frontend/language/elaborate_internal.h"
 #include "ir/loop.h"
 
-#include <math.h>
 #include <stb/stb_ds.h>
 #include <string.h>
 #include <xxhash.h>

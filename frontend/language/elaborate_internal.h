@@ -431,8 +431,6 @@ struct graph *rolled_home(const struct elaborator *e, const struct node *node);
 struct value rolled_index(struct elaborator *e, const struct value *x, int axis, struct node *index, struct span span);
 /* The place of each turn of a tensor [turns, ..] that stands outside of the body. */
 struct node *rolled_sequence(struct elaborator *e, struct rolled *rolled, struct node *tensor);
-/* The model itself, where losses, metrics and outputs are declared. */
-bool frame_is_model(const struct frame *frame);
 /* Binds a name in the present frame, and makes the value known by its path. */
 void bind(struct elaborator *e, const char *name, struct value value, struct variable *variable);
 void declare_param(struct elaborator *e, const struct ast_statement *statement);
@@ -473,8 +471,7 @@ const char *average_of(struct elaborator *e, const struct variable *parameter);
 
 /* ---- elaborate_rule.c ---- */
 
-/* The optimizer or scale rule that an expression (a name or a call) means. NULL after a diagnostic, which says `word`.
- */
+/* The optimizer or scale rule that an expression (a name or a call) means. NULL after a diagnostic that says `word`. */
 const struct definition *find_rule(struct elaborator *e, const struct ast_expression *expression,
                                    enum ast_definition_kind kind, const char *word);
 /* Evaluates the arguments of a rule's call; positional ones get the names of the parameters from `first` on. */

@@ -4,7 +4,8 @@
 #include <stb/stb_ds.h>
 #include <string.h>
 
-bool frame_is_model(const struct frame *frame)
+/* The model itself, where losses, metrics and outputs are declared. */
+static bool is_model(const struct frame *frame)
 {
     return frame->owns && !frame->definition;
 }
@@ -70,7 +71,7 @@ static void declare_output(struct elaborator *e, const struct ast_statement *sta
     enum ast_declaration what = statement->declare.what;
     const struct ast_name *name = &statement->declare.name;
     struct value value = evaluate_expression(e, statement->declare.value);
-    if (!frame_is_model(e->frame)) {
+    if (!is_model(e->frame)) {
         report(e, E0408, statement->span, NULL, "`%s` stands in the model", ast_declaration_text(what));
         return;
     }
@@ -136,7 +137,7 @@ static void pin(struct elaborator *e, const struct ast_statement *statement)
 static void give_back(struct elaborator *e, const struct ast_statement *statement)
 {
     const struct ast_expressions *returned = &statement->returned;
-    if (frame_is_model(e->frame)) {
+    if (is_model(e->frame)) {
         report(e, E0408, statement->span, NULL, "the model returns nothing; declare an output: `output NAME = e`");
         return;
     }

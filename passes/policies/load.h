@@ -14,8 +14,4 @@ const char *policy_split_half(struct arena *arena, const char *text, const char 
 /* f16 or bf16, or ELEMENT_NONE after a diagnostic. */
 enum element policy_half(struct policy_reader *reader, const char *word, struct span span);
 
-/* "there is no KIND `WORD`", with the nearest candidate or all of them. */
-void policy_unknown(struct policy_reader *reader, struct span span, const char *kind, const char *word,
-                    const char *const *candidates, size_t count);
-
 #endif

@@ -106,6 +106,23 @@ static void check_ops(struct policy_reader *reader, const struct policy_name *na
     }
 }
 
+/* "there is no KIND `WORD`", with the nearest candidate or all of them. */
+static void report_unknown(struct policy_reader *reader, struct span span, const char *kind, const char *word,
+                           const char *const *candidates, size_t count)
+{
+    struct diagnostics *diagnostics = reader->policy->diagnostics;
+    diagnostics_error(diagnostics, E0608, span, NULL, "there is no %s `%s`", kind, word);
+    const char *near = suggest(word, candidates, count);
+    if (near) {
+        diagnostics_note(diagnostics, (struct span){0}, "did you mean `%s`?", near);
+        return;
+    }
+    char list[256] = "";
+    for (size_t i = 0, used = 0; i < count && used < sizeof list - 64; i++)
+        used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", candidates[i]);
+    diagnostics_note(diagnostics, (struct span){0}, "there are: %s", list);
+}
+
 static unsigned read_regions(struct policy_reader *reader, const struct policy_name *name)
 {
     static const char *const names[] = {"forward", "backward", "update"};
@@ -116,7 +133,7 @@ static unsigned read_regions(struct policy_reader *reader, const struct policy_n
             if (strcmp(name->text, names[i]) == 0)
                 bit = 1u << i;
         if (!bit)
-            policy_unknown(reader, name->span, "region", name->text, names, 3);
+            report_unknown(reader, name->span, "region", name->text, names, 3);
         regions |= bit;
     }
     return regions;
@@ -156,26 +173,10 @@ void policy_set_default(struct policy_reader *reader, enum precision_class class
 
 /* ---- settings ---- */
 
-void policy_unknown(struct policy_reader *reader, struct span span, const char *kind, const char *word,
-                    const char *const *candidates, size_t count)
-{
-    struct diagnostics *diagnostics = reader->policy->diagnostics;
-    diagnostics_error(diagnostics, E0608, span, NULL, "there is no %s `%s`", kind, word);
-    const char *near = suggest(word, candidates, count);
-    if (near) {
-        diagnostics_note(diagnostics, (struct span){0}, "did you mean `%s`?", near);
-        return;
-    }
-    char list[256] = "";
-    for (size_t i = 0, used = 0; i < count && used < sizeof list - 64; i++)
-        used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", candidates[i]);
-    diagnostics_note(diagnostics, (struct span){0}, "there are: %s", list);
-}
-
 void policy_unknown_class(struct policy_reader *reader, const struct policy_location *location)
 {
     static const char *const names[] = {"half", "f32", "promote", "follow"};
-    policy_unknown(reader, policy_span(reader, location), "class", policy_slice(reader, location), names, 4);
+    report_unknown(reader, policy_span(reader, location), "class", policy_slice(reader, location), names, 4);
 }
 
 /* `f32`, or `half` for what follows the values' own type. */
@@ -184,7 +185,7 @@ static bool read_f32(struct policy_reader *reader, const struct policy_location 
     static const char *const names[] = {"f32", "half"};
     const char *value = policy_slice(reader, location);
     if (strcmp(value, "f32") != 0 && strcmp(value, "half") != 0)
-        policy_unknown(reader, policy_span(reader, location), "type for this setting", value, names, 2);
+        report_unknown(reader, policy_span(reader, location), "type for this setting", value, names, 2);
     return strcmp(value, "half") != 0;
 }
 
@@ -197,7 +198,7 @@ static enum policy_algorithm read_algorithm(struct policy_reader *reader, const 
     for (int i = 0; i < ALGORITHM_NAMED; i++)
         names[i] = policy_algorithm_name((enum policy_algorithm)i);
     if (algorithm == ALGORITHM_NAMED)
-        policy_unknown(reader, policy_span(reader, location), "algorithm", value, names, ALGORITHM_NAMED);
+        report_unknown(reader, policy_span(reader, location), "algorithm", value, names, ALGORITHM_NAMED);
     return algorithm;
 }
 
@@ -218,7 +219,7 @@ void policy_set(struct policy_reader *reader, const struct policy_location *name
     } else if (strcmp(setting, "algorithm") == 0) {
         policy->algorithm = read_algorithm(reader, value);
     } else {
-        policy_unknown(reader, policy_span(reader, name), "setting", setting, names, 6);
+        report_unknown(reader, policy_span(reader, name), "setting", setting, names, 6);
     }
 }
 
@@ -266,7 +267,7 @@ enum element policy_half(struct policy_reader *reader, const char *word, struct 
     enum element element = element_find(word);
     if (element_is_half(element))
         return element;
-    policy_unknown(reader, span, "half type", word, names, 2);
+    report_unknown(reader, span, "half type", word, names, 2);
     return ELEMENT_NONE;
 }
 
@@ -297,7 +298,7 @@ const struct policy_condition *policy_quantity(struct policy_reader *reader, con
         condition->quantity = (enum policy_quantity)i;
         return condition;
     }
-    policy_unknown(reader, policy_span(reader, location), "quantity", name, quantity_names, QUANTITY_COUNT);
+    report_unknown(reader, policy_span(reader, location), "quantity", name, quantity_names, QUANTITY_COUNT);
     return NULL;
 }
 
@@ -307,7 +308,7 @@ const struct policy_condition *policy_dimension(struct policy_reader *reader, co
     static const char *const names[] = {"dimension"};
     const char *word = policy_slice(reader, name);
     if (strcmp(word, "dimension") != 0) {
-        policy_unknown(reader, policy_span(reader, name), "quantity", word, names, 1);
+        report_unknown(reader, policy_span(reader, name), "quantity", word, names, 1);
         return NULL;
     }
     struct policy_condition *condition = new_condition(reader, POLICY_DIMENSION);

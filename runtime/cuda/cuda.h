@@ -15,10 +15,11 @@ struct cuda_settings {
     int jobs;                 /* compilations at a time */
     bool tf32;                /* products of f32 may be rounded to tf32 */
     bool ptx;                 /* the driver takes PTX rather than cubins */
-    const void *built;        /* what cuda_code_write made of the program that it will load, which stays there; NULL: */
-    size_t built_size;        /* kernels are compiled where they run */
-    /* What the driver counted of a kernel, a launch; NULL where it counts nothing. How many it wrote, at most `room`.
-     */
+    /* What cuda_code_write made of the program that it will load, which stays there; NULL: kernels are compiled where
+     * they run. */
+    const void *built;
+    size_t built_size;
+    /* What the driver counted of a kernel, a launch; NULL where it counts nothing. Returns how many, at most `room`. */
     int (*counts)(CUfunction function, struct device_count *counts, int room);
 };
 

@@ -9,7 +9,7 @@
 
 enum { GATHER_MAX = 64, GATHER_THREADS = 64, STAGING_ALIGNMENT = 64 };
 
-/* The parameter of castor_gather (load.c). */
+/* The parameter of castor_gather (code.c). */
 struct gather {
     CUdeviceptr from[GATHER_MAX], to;
     int64_t bytes[GATHER_MAX], count;

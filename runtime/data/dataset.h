@@ -40,8 +40,9 @@ struct dataset {
     int64_t *rows; /* all rows of the training part, shuffled, where splits take shares of them */
 };
 
-/* ---- the sources: each makes the fields of a data line. False with an error set; what was made stays with the source.
- */
+/* ---- the sources: each makes the fields of a data line ---- */
+
+/* False with an error set; what was made stays with the source. */
 
 bool source_idx(struct source *source, struct error *error);
 bool source_numpy(struct source *source, struct error *error);
@@ -56,11 +57,6 @@ bool source_command(struct source *source, struct error *error);
 /* A new field by the name under which the model sees it; valid until the next one. NULL with an error set when there is
  * one already. */
 struct data_field *source_add(struct source *source, const char *name, struct error *error);
-/* A new field with an array that was read for it; takes the array over when it succeeds. */
-bool source_add_array(struct source *source, const char *name, enum data_part part, struct data_array *array,
-                      struct error *error);
-/* The name under which the model sees a field of the source. */
-const char *source_renamed(const struct source *source, const char *field);
 
 /* ---- random.c: counter-based draws, equal on every machine ---- */
 

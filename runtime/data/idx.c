@@ -2,7 +2,6 @@
  * zlib, which passes plain files on as they are; large plain ones stay on disk. */
 #include "runtime/data/array.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>

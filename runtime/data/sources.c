@@ -12,7 +12,8 @@ enum { PATH_BYTES = 4096 };
 
 /* ---- fields ---- */
 
-const char *source_renamed(const struct source *source, const char *field)
+/* The name under which the model sees a field of the source. */
+static const char *renamed(const struct source *source, const char *field)
 {
     for (int i = 0; i < source->line->rename_count; i++)
         if (strcmp(source->line->renames[i].field, field) == 0)
@@ -22,7 +23,7 @@ const char *source_renamed(const struct source *source, const char *field)
 
 struct data_field *source_add(struct source *source, const char *name, struct error *error)
 {
-    const char *seen = source_renamed(source, name);
+    const char *seen = renamed(source, name);
     for (int i = 0; i < source->field_count; i++)
         if (strcmp(source->fields[i].name, seen) == 0) {
             error_set(error, "%s: two fields are called `%s`", source->line->path, seen);
@@ -38,7 +39,8 @@ struct data_field *source_add(struct source *source, const char *name, struct er
     return &fields[source->field_count++];
 }
 
-bool source_add_array(struct source *source, const char *name, enum data_part part, struct data_array *array,
+/* A new field with an array that was read for it; takes the array over when it succeeds. */
+static bool add_array(struct source *source, const char *name, enum data_part part, struct data_array *array,
                       struct error *error)
 {
     struct data_field *field = source_add(source, name, error);
@@ -53,7 +55,7 @@ static bool is_wanted(const struct source *source, const char *name)
 {
     const struct data_description *description = source->description;
     for (int i = 0; i < description->wanted_count; i++)
-        if (strcmp(description->wanted[i], source_renamed(source, name)) == 0)
+        if (strcmp(description->wanted[i], renamed(source, name)) == 0)
             return true;
     return !description->wanted_count;
 }
@@ -136,7 +138,7 @@ static const char *stem(const char *path, char buffer[PATH_BYTES])
 static struct data_field *entry_field(struct source *source, const char *name, enum data_part part, struct error *error)
 {
     for (int i = 0; i < source->field_count; i++)
-        if (strcmp(source->fields[i].name, source_renamed(source, name)) == 0 && !source->fields[i].part[part].file)
+        if (strcmp(source->fields[i].name, renamed(source, name)) == 0 && !source->fields[i].part[part].file)
             return &source->fields[i];
     return source_add(source, name, error);
 }
@@ -236,7 +238,7 @@ static bool add_features(struct source *source, const struct csv *csv, const cha
         source->no_features = file_text("%s", reason.text);
         return true;
     }
-    bool ok = find_column(csv, "features") || source_add_array(source, "features", PART_TRAIN, &features, error);
+    bool ok = find_column(csv, "features") || add_array(source, "features", PART_TRAIN, &features, error);
     data_array_free(&features);
     return ok;
 }
@@ -257,13 +259,12 @@ static bool add_columns(struct source *source, struct csv *csv, struct error *er
         return false;
     bool other_name = column && strcmp(label, "label") != 0; /* the label has its own name, too */
     struct data_array copy = {0};
-    bool ok =
-        !other_name || (copy_array(&column->array, &copy) ? source_add_array(source, label, PART_TRAIN, &copy, error)
-                                                          : error_set(error, "out of memory"));
+    bool ok = !other_name || (copy_array(&column->array, &copy) ? add_array(source, label, PART_TRAIN, &copy, error)
+                                                                : error_set(error, "out of memory"));
     data_array_free(&copy);
     for (int i = 0; i < csv->count && ok; i++)
-        ok = source_add_array(source, column && &csv->columns[i] == column ? "label" : csv->columns[i].name, PART_TRAIN,
-                              &csv->columns[i].array, error);
+        ok = add_array(source, column && &csv->columns[i] == column ? "label" : csv->columns[i].name, PART_TRAIN,
+                       &csv->columns[i].array, error);
     return ok;
 }
 
@@ -304,8 +305,7 @@ static bool add_tensor(struct source *source, const struct safetensors *file, co
     struct data_array array = {.element = tensor->element, .rank = tensor->rank};
     memcpy(array.dimension, tensor->dimension, sizeof array.dimension);
     array.file = file_text("%s: %s", file->path, tensor->name);
-    bool ok =
-        take_values(file, tensor, &array, error) && source_add_array(source, tensor->name, PART_TRAIN, &array, error);
+    bool ok = take_values(file, tensor, &array, error) && add_array(source, tensor->name, PART_TRAIN, &array, error);
     data_array_free(&array);
     return ok;
 }

@@ -92,7 +92,8 @@ int onednn_add_slot(struct onednn_plan *plan, const dnnl_memory_desc_t *descript
     return plan->slot_count++;
 }
 
-struct stage *onednn_add_stage(struct onednn_plan *plan, dnnl_primitive_desc_t descriptor)
+/* Gives up the descriptor. NULL when the library refuses. */
+static struct stage *add_stage(struct onednn_plan *plan, dnnl_primitive_desc_t descriptor)
 {
     struct stage *stage = &plan->stages[plan->stage_count];
     dnnl_status_t status = dnnl_primitive_create(&stage->primitive, descriptor);
@@ -106,7 +107,7 @@ struct stage *onednn_add_stage(struct onednn_plan *plan, dnnl_primitive_desc_t d
 struct stage *onednn_add_contraction(struct onednn_plan *plan, dnnl_primitive_desc_t descriptor)
 {
     snprintf(plan->implementation, sizeof plan->implementation, "%s", onednn_name(descriptor));
-    return onednn_add_stage(plan, descriptor);
+    return add_stage(plan, descriptor);
 }
 
 void onednn_add_argument(struct stage *stage, int kind, int slot)
@@ -124,7 +125,7 @@ bool onednn_add_reorder(struct onednn_plan *plan, int from, int to)
     dnnl_primitive_desc_t descriptor;
     if (dnnl_reorder_primitive_desc_create(&descriptor, source, engine, destination, engine, NULL) != dnnl_success)
         return false;
-    struct stage *stage = onednn_add_stage(plan, descriptor);
+    struct stage *stage = add_stage(plan, descriptor);
     if (!stage)
         return false;
     onednn_add_argument(stage, DNNL_ARG_FROM, from);

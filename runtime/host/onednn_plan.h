@@ -65,10 +65,8 @@ const char *onednn_name(dnnl_primitive_desc_t descriptor);
 /* Appends a memory that lies in a buffer of the step, or in the workspace when `buffer` is -1. Its number, or -1. */
 int onednn_add_slot(struct onednn_plan *plan, const dnnl_memory_desc_t *descriptor, int buffer);
 
-/* Appends a stage for a primitive and gives up the descriptor. NULL when the library
- * refuses. */
-struct stage *onednn_add_stage(struct onednn_plan *plan, dnnl_primitive_desc_t descriptor);
-/* The same for the contraction itself, after which the plan is called. */
+/* Appends a stage for the contraction itself, after which the plan is called, and gives up the descriptor. NULL when
+ * the library refuses. */
 struct stage *onednn_add_contraction(struct onednn_plan *plan, dnnl_primitive_desc_t descriptor);
 void onednn_add_argument(struct stage *stage, int kind, int slot);
 

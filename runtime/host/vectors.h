@@ -45,8 +45,7 @@ struct vector_isa {
     void (*output)(const struct winograd_map *map, const float *from, int64_t plane, int64_t row, int64_t column,
                    int64_t first, int64_t count, const struct winograd_epilogue *epilogue, float *to);
     /* Windows (3 × 3 numbers, `step` apart from one column to the next, backwards where `turned`) of VECTOR_PANEL
-     * columns as positions: column j of position p goes to to[p * plane + j]; and sums of products as their gradient.
-     */
+     * columns as positions: column j of position p goes to to[p * plane + j]; their gradient from sums of products. */
     void (*window)(const float *from, int64_t step, bool turned, float *to, int64_t plane);
     void (*window_gradient)(const float *from, int64_t plane, float *to, int64_t step);
 };

@@ -1,5 +1,4 @@
-/* Atomics, one lane at a time, lanes in ascending order; those on global memory are atomic for the CPU's threads too.
- */
+/* Atomics, one lane at a time, in ascending order; those on global memory are atomic for the CPU's threads too. */
 #include "runtime/sim/execute.h"
 #include "runtime/sim/numbers.h"
 

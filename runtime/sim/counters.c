@@ -1,14 +1,5 @@
-/* Adding and naming counters. */
+/* Adding counters. */
 #include "runtime/sim/counters.h"
-
-const char *sim_class_name(enum sim_class class)
-{
-    static const char *const names[] = {
-#define CLASS(name, text) text,
-#include "runtime/sim/classes.def"
-    };
-    return names[class];
-}
 
 void sim_counters_add(struct sim_counters *to, const struct sim_counters *from)
 {

@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 enum sim_class {
-#define CLASS(name, text) CLASS_##name,
+#define CLASS(name) CLASS_##name,
 #include "runtime/sim/classes.def"
     CLASS_COUNT,
     CLASS_NONE = CLASS_COUNT /* a step of an instruction counted already */
@@ -17,7 +17,6 @@ struct sim_counters {
 #include "runtime/sim/counters.def"
 };
 
-const char *sim_class_name(enum sim_class class);
 void sim_counters_add(struct sim_counters *to, const struct sim_counters *from);
 uint64_t sim_counters_instructions(const struct sim_counters *counters);
 

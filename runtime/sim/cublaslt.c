@@ -1,8 +1,7 @@
 /* The calls of cuBLASLt that the cuda device makes, for the simulated GPU.
  *
  * Combinations of types that the real library refuses are refused here too, so that a program that runs here has
- * products that run there. A product runs in the order of its stream and reaches memory under the simulator's checks.
- */
+ * products that run there. A product runs in its stream's order and reaches memory under the simulator's checks. */
 #include "runtime/sim/cublaslt.h"
 #include "runtime/sim/enqueue.h"
 

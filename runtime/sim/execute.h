@@ -1,8 +1,7 @@
 /* A launch while it runs: launch → blocks → warps.
  *
  * One thread of the CPU (a worker) runs a block at a time, one warp after the other, each until it ends, meets a
- * barrier or has run long enough. All blocks of a cooperative launch exist from the start, and workers go round theirs.
- */
+ * barrier or has run long enough. All blocks of a cooperative launch exist from the start; workers go round theirs. */
 #ifndef CASTOR_RUNTIME_SIM_EXECUTE_H
 #define CASTOR_RUNTIME_SIM_EXECUTE_H
 
@@ -222,8 +221,7 @@ bool warp_run(struct warp *warp);
 void warp_set_specials(struct warp *warp, bool of_block);
 void warp_start(struct warp *warp);
 
-/* barrier.c: arriving gives false after a fault; `barrier_settle` lets go on whoever may, and faults when nobody can.
- */
+/* barrier.c: arriving gives false after a fault; barrier_settle lets go on whoever may, and faults if nobody can. */
 bool barrier_arrive(struct warp *warp, const struct op *op, uint32_t active);
 bool barrier_finish(struct warp *warp, const struct op *op, uint32_t active);
 bool barrier_settle(struct block *block);
@@ -239,8 +237,7 @@ const struct hint *access_find(struct warp *warp, const struct op *op, uint64_t 
 void access_addresses(const struct warp *warp, uint32_t base, bool wide, uint64_t offset, uint64_t *addresses);
 /* Checks and marks the bytes that a lane uses in shared memory. */
 bool shared_use(struct warp *warp, const struct op *op, int lane, uint64_t address, int bytes, enum shared_use use);
-/* The whole warp's run of `bytes` a lane: false, with no report, where a check of each lane has to find what is wrong.
- */
+/* The whole warp's run of `bytes` a lane: false, with no report, where each lane must be checked for what is wrong. */
 bool shared_run(struct warp *warp, uint64_t address, int bytes, enum shared_use use);
 /* Does the same for active lanes, in order, and gives those from the first on that must be checked one by one. */
 uint32_t shared_lanes(struct warp *warp, const uint64_t *addresses, uint32_t active, int bytes, enum shared_use use);

@@ -150,8 +150,7 @@ void work_free(struct work *work)
 
 /* ---- for libraries ---- */
 
-/* The argument is copied; a library's work runs with the driver's lock held, and calls nothing but the functions below.
- */
+/* The argument is copied; a library's work runs with the driver's lock held and calls only the functions below. */
 CUresult sim_enqueue(struct driver *driver, CUstream stream, const struct sim_work *library)
 {
     struct gpu *gpu = gpu_of(driver);

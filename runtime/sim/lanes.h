@@ -67,8 +67,7 @@ struct sim_isa {
     void (*store_vectors)(const uint32_t *const *cells, uint8_t *to, int count);
     /* For each lane the bit (address >> shift) & mask, of at most 32. */
     void (*bank_bits)(const uint64_t *addresses, int shift, uint32_t mask, uint32_t *bits);
-    /* The lowest and the highest address of the active lanes, of which there must be one, and all their bits together.
-     */
+    /* The lowest and the highest address of the active lanes (there must be one), and all their bits together. */
     void (*range)(const uint64_t *addresses, uint32_t active, uint64_t *low, uint64_t *high, uint64_t *bits);
     /* addresses = base + offset; the base has cells of 8 or of 4 bytes. */
     void (*offset64)(uint64_t *addresses, const void *base, uint64_t offset);

@@ -30,8 +30,7 @@ struct scratch {
 static float widen_f16(uint16_t half)
 {
     uint32_t sign = (uint32_t)(half & 0x8000) << 16, magnitude = half & 0x7fff;
-    /* As an f32 with the same bits the exponent's bias is 112 too small; one product puts that right, subnormals too.
-     */
+    /* As an f32 of the same bits, its exponent's bias is 112 too small; one product puts that right, subnormals too. */
     union {
         uint32_t bits;
         float value;

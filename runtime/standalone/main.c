@@ -1,6 +1,5 @@
 /* A trainer that stands alone: the main function of what `castor build` links, around program, kernels and train block
- * that it puts beside it. It trains as `castor train` does, by the same loop, and needs neither castor nor a compiler.
- */
+ * that it puts beside it. It trains by the same loop as `castor train`, and needs neither castor nor a compiler. */
 #include "runtime/entries.h"
 #include "runtime/file.h"
 #include "runtime/shell.h"

@@ -241,8 +241,7 @@ static void write_buffers(struct executor *executor, const struct sim_case *own)
     }
 }
 
-/* Reads a buffer back as values; false when its sentinels changed. Keeps its bytes, or compares them with those kept.
- */
+/* Reads a buffer back as values; false if its sentinels changed. Keeps its bytes, or compares them with those kept. */
 static bool read_buffer(struct executor *executor, struct sim_case *own, int i, double *values)
 {
     const struct program_variable *variable = &executor_program(executor)->variables[own->first_variable + i];

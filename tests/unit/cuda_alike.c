@@ -1,4 +1,4 @@
-/* Tasks that are alike (codegen/cuda_alike.h): which of a kernel's tasks are printed as one, and with which table. That
+/* Tasks that are alike (codegen/cuda_alike.c): which of a kernel's tasks are printed as one, and with which table. That
  * the code computes the same is shown by fuzz/cases/alike.ir, on the simulated GPU beside the evaluator. */
 #include "check.h"
 #include "codegen/cuda_plan.h"

@@ -161,8 +161,7 @@ static void states_once(void)
     finish(&run);
 }
 
-/* Two towers, each with a gradient of 4 times its input: d a / d w = mean over 4 examples of x summed over 4 outputs.
- */
+/* Two towers, gradients of 4 times their inputs: d a / d w = mean over 4 examples of x summed over 4 outputs. */
 #define TOWERS                                                                                                         \
     "module tower(x: [b, k]) { param w: [4, k] ~ constant(1)\n return x @ w' }\n"                                      \
     "model (x: f32[batch, 4], y: f32[batch, 4]) {\n"                                                                   \

@@ -1,7 +1,9 @@
 /* Every model, after every pass, under several policies: the module verifies, and its text parses back to the same
- * text. The passes that only place values (layout to memory) keep what the step computes, bit for bit. */
+ * text. The passes that only place values (layout to memory) keep what the step computes, bit for bit. And the order of
+ * the table of passes. */
 #include "ir/parse.h"
 #include "ir/print.h"
+#include "passes/pipeline.h"
 #include "passes/policies/policy.h"
 #include "tests/net_case.h"
 #include "tests/random_graph.h"
@@ -153,8 +155,36 @@ static void check_model(const char *name, const char *policy, const struct name_
     free(text);
 }
 
+/* The table's order is the one in which the pipeline first runs the passes. It tells by --time-passes, and does so for
+ * a module without graphs too. */
+static void check_table_order(void)
+{
+    char *text;
+    size_t size, count, next = 0;
+    FILE *out = open_memstream(&text, &size);
+    struct arena *arena = arena_new();
+    struct module *module = module_new(arena, diagnostics_new(arena), "empty");
+    struct pass_context context = {.target = &target, .limit = -1};
+    struct pipeline_options options = {.time_passes = true, .messages = out};
+    CHECK(pipeline_run(module, &context, &options).done);
+    fclose(out);
+    const struct pass *passes = pass_table(&count);
+    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+        line[strcspn(line, " ")] = '\0';
+        if (next < count && strcmp(line, passes[next].name) == 0)
+            next++;
+        else
+            CHECK(pass_find(line) && pass_find(line) < passes + next); /* it has run before */
+    }
+    CHECK(next == count);
+    module_free(module);
+    arena_free(arena);
+    free(text);
+}
+
 int main(void)
 {
+    check_table_order();
     check_model("fashion_mlp", "f32", NULL);
     check_model("fashion_mlp", "autocast(f16)", &(struct name_text){"width", "16"});
     check_model("fashion_cnn", "autocast(bf16)", &(struct name_text){"channels", "3"});

@@ -1,5 +1,4 @@
-/* A network of 100,000 nodes and more goes through the precision passes in time that grows with its size, not faster.
- */
+/* A network of 100,000 nodes and more goes through the precision passes in time that grows no faster than its size. */
 #include "check.h"
 #include "passes/pass.h"
 #include "passes/policies/policy.h"

@@ -1,5 +1,4 @@
-/* Pass remat: hand-made kernels, and random graphs with their gradients, whose values the evaluator compares; chains.
- */
+/* Pass remat: hand-made kernels; random graphs with their gradients, whose values the evaluator compares; chains. */
 #include "passes/remat.h"
 #include "check.h"
 #include "ir/parse.h"

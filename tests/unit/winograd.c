@@ -12,8 +12,7 @@
 
 enum { SENTINELS = 16, SENTINEL = 12345 };
 
-/* The formula's matrices have entries from 0.12 to 3.4, so it is less exact than plain sums, whose error is some 3e-7.
- */
+/* The formula's matrices have entries from 0.12 to 3.4: it is less exact than plain sums, whose error is some 3e-7. */
 static const double tolerance = 2e-6;
 
 static uint64_t random_state = 1;
