@@ -247,10 +247,19 @@ template <class V> __device__ inline float rounded_score(float score)
     return widen(rounded);
 }
 
+/* e^x to the last few bits, by the GPU's own instruction: what it is used for is rounded to halves. */
+__device__ inline float exponential(float x)
+{
+    float power;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x * 1.44269504f));
+    return power;
+}
+
 /* Which weights stay, and what they are multiplied by. */
 template <class V> struct dropout {
     long long seed, attempt, key, row_elements, head;
     float keep, scale;
+    bool by_four; /* rows begin with a block of random words: each has four neighbours of one row */
 
     __device__ dropout(const buffers &b, const shape &s, const place &at)
     {
@@ -259,6 +268,7 @@ template <class V> struct dropout {
             attempt = *b.attempt;
             key = s.random_key;
             row_elements = s.keys;
+            by_four = s.keys % 4 == 0;
             head = (at.batch * s.heads + at.head) * s.queries * s.keys;
             keep = __int_as_float((int)s.keep);
             scale = __int_as_float((int)s.scale);
@@ -280,22 +290,58 @@ template <class V> struct dropout {
         return (unsigned)(bits_to_uniform(high ? made.word[2] : made.word[0]) < keep) |
                (unsigned)(bits_to_uniform(high ? made.word[3] : made.word[1]) < keep) << 1;
     }
+    /* Of the four from a multiple of 4 on. */
+    __device__ unsigned four(int query, int column) const
+    {
+        blocks made = random_blocks(seed, attempt, key, (head + query * row_elements + column) >> 2);
+        unsigned stay = 0;
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            stay |= (unsigned)(bits_to_uniform(made.word[i]) < keep) << i;
+        return stay;
+    }
     /* Of the lane's part of `tiles` products side by side, bit 4 j + e of element e of product j; rows are queries, or
-     * columns are. In loops that stay loops: thirty times the random words' code would be most of the kernel. */
+     * columns are. Lanes that need parts of the same blocks of random words make one each and tell each other: two
+     * lanes side by side those of their two rows, four lanes below each other those of their four elements. In loops
+     * that stay loops: thirty times the random words' code would be most of the kernel. */
     template <int tiles> __device__ unsigned of_rows(int query, int column) const
     {
+        const int odd = (int)threadIdx.x % 2;
         unsigned stay = 0;
 #pragma unroll 1
-        for (int i = 0; i < 2 * tiles; i++)
-            stay |= two(query + lane_row(2 * (i % 2)), column + i / 2 * 8 + lane_column(0)) << 2 * i;
+        for (int i = 0; i < tiles; i++) {
+            unsigned upper, lower;
+            if (by_four) {
+                unsigned own = four(query + lane_row(2 * odd), column + i * 8 + lane_column(0) / 4 * 4);
+                unsigned other = __shfl_xor_sync(~0u, own, 1);
+                upper = odd ? other >> 2 : own & 3;
+                lower = odd ? own >> 2 : other & 3;
+            } else {
+                upper = two(query + lane_row(0), column + i * 8 + lane_column(0));
+                lower = two(query + lane_row(2), column + i * 8 + lane_column(0));
+            }
+            stay |= (upper | lower << 2) << 4 * i;
+        }
+        __syncwarp();
         return stay;
     }
     template <int tiles> __device__ unsigned of_columns(int query, int column) const
     {
+        const int lane = (int)threadIdx.x % 32, turn = lane / 4 % 4;
         unsigned stay = 0;
 #pragma unroll 1
-        for (int i = 0; i < 4 * tiles; i++)
-            stay |= (unsigned)one(query + i / 4 * 8 + lane_column(i % 4), column + lane_row(i % 4)) << i;
+        for (int i = 0; i < tiles; i++) {
+            unsigned own = 0;
+            if (by_four)
+                own = four(query + i * 8 + lane_column(turn), column + lane_row(turn) / 4 * 4);
+#pragma unroll 1
+            for (int e = 0; e < 4; e++) {
+                unsigned stays = by_four ? __shfl_sync(~0u, own, (lane & ~12) | e << 2) >> turn & 1
+                                         : one(query + i * 8 + lane_column(e), column + lane_row(e));
+                stay |= stays << (4 * i + e);
+            }
+        }
+        __syncwarp();
         return stay;
     }
     __device__ float factor(unsigned stay, int bit) const
@@ -334,7 +380,7 @@ __device__ inline void soften(float (&scores)[ROWS / 8][4], float (&sums)[V::WID
     for (int half = 0; half < 2; half++) {
         highest[half] = fmaxf(highest[half], __shfl_xor_sync(~0u, highest[half], 1));
         highest[half] = fmaxf(highest[half], __shfl_xor_sync(~0u, highest[half], 2));
-        before[half] = float_exp(run.maximum[half] - highest[half]);
+        before[half] = exponential(run.maximum[half] - highest[half]);
         run.maximum[half] = highest[half];
         run.total[half] *= before[half];
     }
@@ -345,7 +391,7 @@ __device__ inline void soften(float (&scores)[ROWS / 8][4], float (&sums)[V::WID
 #pragma unroll
     for (int j = 0; j < ROWS / 8; j++)
         for (int e = 0; e < 4; e++) {
-            scores[j][e] = float_exp(scores[j][e] - highest[e / 2]);
+            scores[j][e] = exponential(scores[j][e] - highest[e / 2]);
             run.total[e / 2] += scores[j][e];
         }
 }
@@ -368,11 +414,12 @@ __device__ inline void finish_forward(float (&sums)[V::WIDTH / 8][4], running &r
 {
     const int first = at.tile * ROWS;
     float *maximum = b.maximum + (at.batch * s.heads + at.head) * s.queries;
-    float *total = b.total + (at.batch * s.heads + at.head) * s.queries;
+    float *total = b.total + (at.batch * s.heads + at.head) * s.queries, share[2];
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         run.total[half] += __shfl_xor_sync(~0u, run.total[half], 1);
         run.total[half] += __shfl_xor_sync(~0u, run.total[half], 2);
+        share[half] = 1 / run.total[half];
         int query = first + row + lane_row(2 * half);
         if (threadIdx.x % 4 == 0 && query < s.queries) {
             maximum[query] = run.maximum[half];
@@ -382,7 +429,7 @@ __device__ inline void finish_forward(float (&sums)[V::WIDTH / 8][4], running &r
 #pragma unroll
     for (int j = 0; j < V::WIDTH / 8; j++)
         for (int e = 0; e < 4; e++)
-            sums[j][e] /= run.total[e / 2];
+            sums[j][e] *= share[e / 2];
     typename V::kept::result *to = of_head((typename V::kept::result *)b.result, s.result, at);
     store_rows<V>(sums, tile, row, to, s.result[2], first, (int)s.queries);
 }

@@ -6,7 +6,7 @@ namespace attention
 
 template <class V> struct gradient_memory {
     alignas(128) unsigned char own[2][ROWS * V::LINE], other[2][V::STEP * V::LINE];
-    float maximum[V::STEP], total[V::STEP], sum[V::STEP]; /* of the rows of `other` */
+    float maximum[V::STEP], share[V::STEP], sum[V::STEP]; /* of the rows of `other` */
 };
 
 /* ---- rows ---- */
@@ -49,7 +49,7 @@ __device__ inline float part_of_sum(const unsigned char *d_result, int row, cons
 
 /* What the score's row must know; rows behind the last count as if nothing came of them. */
 struct row_facts {
-    float maximum, total, sum;
+    float maximum, share, sum; /* share: one over the total */
 };
 
 template <class V, int threads>
@@ -59,7 +59,7 @@ __device__ inline row_facts facts_of(const unsigned char *d_result, int row, int
     bool valid = query < s.queries;
     long long index = (at.batch * s.heads + at.head) * s.queries + query;
     const typename V::kept::result *result = of_head((const typename V::kept::result *)b.result, s.result, at);
-    row_facts facts = {valid ? b.maximum[index] : 0, valid ? b.total[index] : 1, 0};
+    row_facts facts = {valid ? b.maximum[index] : 0, valid ? 1 / b.total[index] : 1, 0};
     facts.sum = valid ? part_of_sum<V>(d_result, row, result + query * s.result[2], part, threads) : 0;
 #pragma unroll
     for (int distance = 1; distance < threads; distance *= 2)
@@ -71,7 +71,7 @@ __device__ inline row_facts facts_of(const unsigned char *d_result, int row, int
 template <class V>
 __device__ inline void differentiate(float &score, float &d_dropped, const row_facts &row, float factor, bool outside)
 {
-    float weight = float_exp(rounded_score<V>(score) - row.maximum) / row.total;
+    float weight = exponential(rounded_score<V>(score) - row.maximum) * row.share;
     float d_weight = factor > 0 ? d_dropped * factor : 0;
     score = outside || !(factor > 0) ? 0 : weight * factor;
     d_dropped = outside ? 0 : weight * (d_weight - row.sum);
@@ -172,7 +172,7 @@ __device__ inline void differentiate_columns(float (&scores)[V::STEP / 8][4], fl
             int column = j * 8 + lane_column(e), own = key + lane_row(e);
             bool outside = query + column >= queries || (V::causal && own > query + column);
             float factor = V::drops ? drops.factor(stay, 4 * j + e) : 1;
-            row_facts row = {shared.maximum[column], shared.total[column], shared.sum[column]};
+            row_facts row = {shared.maximum[column], shared.share[column], shared.sum[column]};
             differentiate<V>(scores[j][e], d_weights[j][e], row, factor, outside);
         }
 }
@@ -195,7 +195,7 @@ __device__ inline void load_queries(const buffers &b, const shape &s, const plac
     row_facts facts = facts_of<V, threads>(shared.other[1], row, from + row, part, b, s, at);
     if (part == 0) {
         shared.maximum[row] = facts.maximum;
-        shared.total[row] = facts.total;
+        shared.share[row] = facts.share;
         shared.sum[row] = facts.sum;
     }
     __syncthreads();
