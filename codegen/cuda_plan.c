@@ -175,11 +175,6 @@ static int choose_width(const struct lowered *lowered, const struct loop_nest *n
 
 /* ---- tasks ---- */
 
-static int64_t nest_blocks(const struct loop_nest *nest)
-{
-    return divide_up(nest->split_vector ? nest->vector_extent : nest->rows, nest->block);
-}
-
 static void size_elements(struct cuda_task *task, const struct lowered *lowered, const struct loop_nest *nest,
                           const struct traits *traits)
 {
@@ -194,7 +189,7 @@ static void size_elements(struct cuda_task *task, const struct lowered *lowered,
 static void size_rows(struct cuda_task *task, const struct loop_nest *nest, const struct traits *traits)
 {
     task->apart = !traits->ordered;
-    task->blocks = traits->ordered ? nest_blocks(nest) : divide_up(nest->rows, LANES);
+    task->blocks = traits->ordered ? loop_nest_blocks(nest) : divide_up(nest->rows, LANES);
     if (traits->totals && !traits->ordered && task->blocks > TOTAL_BLOCKS)
         task->blocks = TOTAL_BLOCKS;
 }
@@ -233,19 +228,19 @@ static struct cuda_task main_task(const struct lowered *lowered, int number)
             task.blocks = TOTAL_BLOCKS;
         break;
     case CUDA_COLUMNS:
-        task.items = nest_blocks(nest) * cuda_columns(lowered, nest);
+        task.items = loop_nest_blocks(nest) * cuda_columns(lowered, nest);
         task.blocks = divide_up(task.items, CUDA_THREADS);
         break;
     case CUDA_SCATTER:
         size_scatter(&task, lowered, nest);
         return task;
     case CUDA_WHOLE:
-        task.blocks = divide_up(nest_blocks(nest), LANES);
+        task.blocks = divide_up(loop_nest_blocks(nest), LANES);
         break;
     default:
-        task.blocks = nest_blocks(nest);
+        task.blocks = loop_nest_blocks(nest);
     }
-    task.parts = task.scheme == CUDA_WHOLE ? nest_blocks(nest) : task.blocks;
+    task.parts = task.scheme == CUDA_WHOLE ? loop_nest_blocks(nest) : task.blocks;
     return task;
 }
 
@@ -261,7 +256,7 @@ static void add_tasks(struct cuda_plan *plan, const struct lowered *lowered, int
     }
     arrput(plan->tasks, task);
     if (arrlen(nest->bodies[BODY_FINISH])) {
-        end.scheme = nest_blocks(nest) > MERGE_ORDERED ? CUDA_FINISH_WAYS : CUDA_FINISH;
+        end.scheme = loop_nest_blocks(nest) > MERGE_ORDERED ? CUDA_FINISH_WAYS : CUDA_FINISH;
         end.items = cuda_columns(lowered, nest);
         end.blocks = end.scheme == CUDA_FINISH ? divide_up(end.items, CUDA_THREADS) : end.items;
         arrput(plan->tasks, end);
@@ -389,7 +384,7 @@ static int64_t task_work(const struct lowered *lowered, const struct cuda_task *
         return task->items;
     case CUDA_FINISH:
     case CUDA_FINISH_WAYS:
-        return task->items * (nest_blocks(nest) + 1);
+        return task->items * (loop_nest_blocks(nest) + 1);
     case CUDA_TOTAL:
         return task->parts;
     default:
@@ -516,7 +511,7 @@ static void reserve_totals(struct cuda_plan *plan, const struct lowered *lowered
         for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++) {
             const struct reduction *reduction = &lowered->reductions[nest->totals[i]];
             bool column = reduction->kind == REDUCTION_COLUMN;
-            int64_t count = column ? nest_blocks(nest) * cuda_columns(lowered, nest) : task->parts;
+            int64_t count = column ? loop_nest_blocks(nest) * cuda_columns(lowered, nest) : task->parts;
             plan->totals[nest->totals[i]] = reserve(plan, count * accumulator_bytes(reduction));
         }
     }

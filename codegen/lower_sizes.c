@@ -22,8 +22,7 @@ static void size_totals(struct lowerer *lowerer)
     int64_t columns = (loops->vector_extent + LANES - 1) / LANES;
     for (int i = 0; i < loops->inner_count; i++)
         columns *= extent_of(lowerer, loops->inner_loops[i]);
-    int64_t length = loops->split_vector ? loops->vector_extent : loops->rows;
-    int64_t blocks = (length + loops->block - 1) / loops->block;
+    int64_t blocks = loop_nest_blocks(loops);
     if (lowerer->out.target->language == LANGUAGE_CUDA) /* its printer lays them out itself */
         return;
     for (ptrdiff_t i = 0; i < arrlen(loops->totals); i++) {
@@ -55,7 +54,7 @@ static void choose_blocks(struct lowerer *lowerer, const struct nest *nest)
     loops->split_vector = whole || one_loop || (!ordered && !joined && loops->rows < 4 && loops->vector_extent >= 4096);
     if (whole && (loops->row_count || loops->inner_count))
         castor_bug("a sum over everything needs one loop");
-    int64_t length = loops->split_vector ? loops->vector_extent : loops->rows;
+    int64_t length = loop_nest_length(loops);
     loops->block = reduction_block(length);
     if (!whole && !ordered && !loops->split_vector)
         loops->block = (length + 63) / 64;

@@ -159,6 +159,17 @@ struct loop_nest {
     int *totals;                     /* stb_ds array: reductions over the rows, COLUMN and FULL */
 };
 
+/* What threads share among them: rows, or elements along the vector. */
+static inline int64_t loop_nest_length(const struct loop_nest *nest)
+{
+    return nest->split_vector ? nest->vector_extent : nest->rows;
+}
+
+static inline int64_t loop_nest_blocks(const struct loop_nest *nest)
+{
+    return (loop_nest_length(nest) + nest->block - 1) / nest->block;
+}
+
 /* What a kernel's function takes: the value of a node, or (scratch) a result that this kernel keeps in its workspace
  * because a later nest needs it. */
 struct kernel_buffer {

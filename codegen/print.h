@@ -48,8 +48,5 @@ void print_watch_close(struct printer *printer, int number);
 /* Place of an element of the inner loops, the vector's excluded, among all: "0 + 3 * i4 + …"; `stride` for one step. */
 const char *print_inner_place(struct printer *printer, const char *start, int64_t stride);
 int64_t print_extent(const struct printer *printer, int variable);
-/* Elements, or rows, that reductions over them take block by block, and their blocks. */
-int64_t print_nest_length(const struct loop_nest *nest);
-int64_t print_nest_blocks(const struct loop_nest *nest);
 
 #endif

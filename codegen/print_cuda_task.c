@@ -288,7 +288,7 @@ static void print_block_bounds(struct printer *printer, const char *number)
 {
     bool again = printer->task->scheme == CUDA_AGAIN;
     const struct loop_nest *nest = again ? &printer->lowered->nests[printer->task->model] : printer->nest;
-    long long length = nest->rows ? print_nest_length(nest) : 0, block = nest->block;
+    long long length = nest->rows ? loop_nest_length(nest) : 0, block = nest->block;
     const char *type = cuda_integer(length + block);
     text_line(&printer->text, "const %s begin = (%s)%s * %lld;", type, type, number, block);
     text_line(&printer->text, "const %s end = begin + %lld < %lld ? begin + %lld : %lld;", type, block, length, block,
@@ -595,7 +595,7 @@ static void print_whole(struct printer *printer)
 {
     const struct loop_nest *nest = printer->nest;
     text_line(&printer->text, "const int part = block * LANES + team;");
-    text_open(&printer->text, "if (part < %lld)", (long long)print_nest_blocks(nest));
+    text_open(&printer->text, "if (part < %lld)", (long long)loop_nest_blocks(nest));
     print_block_bounds(printer, "part");
     start_totals(printer, REDUCTION_FULL);
     print_items(printer, nest->bodies[BODY_OUTER]);
@@ -690,7 +690,7 @@ static void open_merging(struct printer *printer, const char *first, long long c
 static void print_finish(struct printer *printer)
 {
     const struct loop_nest *nest = printer->nest;
-    long long blocks = print_nest_blocks(nest), columns = cuda_columns(printer->lowered, nest);
+    long long blocks = loop_nest_blocks(nest), columns = cuda_columns(printer->lowered, nest);
     open_items(printer, "column");
     print_column_indices(printer);
     declare_results(printer, REDUCTION_COLUMN);
@@ -715,7 +715,7 @@ static void print_finish(struct printer *printer)
 static void print_finish_ways(struct printer *printer)
 {
     const struct loop_nest *nest = printer->nest;
-    long long blocks = print_nest_blocks(nest), columns = cuda_columns(printer->lowered, nest);
+    long long blocks = loop_nest_blocks(nest), columns = cuda_columns(printer->lowered, nest);
     text_line(&printer->text, "const int column = block;");
     print_column_indices(printer);
     declare_results(printer, REDUCTION_COLUMN);

@@ -317,7 +317,7 @@ static void merge_ways(struct printer *printer, int number, const char *slot)
     text_open(text, "for (int way = 0; way < %d; way++)", MERGE_WAYS);
     text_line(text, "m%d[way] = %s_start();", number, type);
     text_close(text);
-    text_open(text, "for (long block = 0; block < %lld; block++)", (long long)print_nest_blocks(printer->nest));
+    text_open(text, "for (long block = 0; block < %lld; block++)", (long long)loop_nest_blocks(printer->nest));
     text_line(text, "m%d[block %% %d] = %s_merge(m%d[block %% %d], t%d[block * %lld + (%s)]);", number, MERGE_WAYS,
               type, number, MERGE_WAYS, number, (long long)reduction->slots, slot);
     text_close(text);
@@ -336,7 +336,7 @@ static void merge_in_order(struct printer *printer, int number, const char *slot
 {
     const struct reduction *reduction = reduction_of(printer, number);
     const char *type = print_accumulator(printer, reduction);
-    long long blocks = print_nest_blocks(printer->nest);
+    long long blocks = loop_nest_blocks(printer->nest);
     text_line(&printer->text, "%s a%d = %s_start();", type, number, type);
     if (blocks > 0)
         text_line(&printer->text, "a%d = t%d[%s];", number, number, slot);
@@ -363,7 +363,7 @@ static void merge_blocks(struct printer *printer, enum reduction_kind kind)
             slot = arena_printf(printer->arena, "&%s - p%d", slot, number);
             text_line(&printer->text, "%s *const p%d = t%d;", print_accumulator(printer, reduction), number, number);
         }
-        if (kind == REDUCTION_COLUMN && print_nest_blocks(nest) > MERGE_ORDERED)
+        if (kind == REDUCTION_COLUMN && loop_nest_blocks(nest) > MERGE_ORDERED)
             merge_ways(printer, number, slot);
         else
             merge_in_order(printer, number, slot);
@@ -404,7 +404,7 @@ static void print_finish(struct printer *printer)
 static void print_blocks(struct printer *printer, bool by_strips)
 {
     const struct loop_nest *nest = printer->nest;
-    long long blocks = print_nest_blocks(nest), length = print_nest_length(nest), block = nest->block;
+    long long blocks = loop_nest_blocks(nest), length = loop_nest_length(nest), block = nest->block;
     bool parallel = !nest->serial && blocks > 1;
     if (by_strips) {
         long long items = printer->lowered->strip_items, share = length / items;

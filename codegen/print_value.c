@@ -104,16 +104,6 @@ const char *print_inner_place(struct printer *printer, const char *start, int64_
     return start;
 }
 
-int64_t print_nest_length(const struct loop_nest *nest)
-{
-    return nest->split_vector ? nest->vector_extent : nest->rows;
-}
-
-int64_t print_nest_blocks(const struct loop_nest *nest)
-{
-    return (print_nest_length(nest) + nest->block - 1) / nest->block;
-}
-
 /* ---- expressions ---- */
 
 /* $0, $1 and $2 stand for the operands, @ for what they are: float, int, long, mask. */
