@@ -53,17 +53,26 @@ static bool describe_gpu(const struct device_choice *choice, struct device_facts
     return ok;
 }
 
+/* False with the driver alone in the tables, or nothing. */
+static bool fill_tables(const struct device_choice *choice, struct cuda_tables *tables, struct error *error)
+{
+    bool sim = choice->kind == DEVICE_SIM;
+    int version = 0; /* whatever NVRTC writes, the simulated GPU reads */
+    *tables = (struct cuda_tables){.driver = sim ? open_sim(choice, error) : driver_open(error)};
+    if (!tables->driver || (!sim && !driver_version(tables->driver, &version, error)))
+        return false;
+    tables->nvrtc = nvrtc_open(version, error);
+    if (tables->nvrtc)
+        tables->cublaslt = sim ? sim_cublaslt_new(tables->driver) : cublaslt_open(version, error);
+    return tables->cublaslt || error_set(error, "out of memory");
+}
+
 static bool open_tables(const struct device_choice *choice, struct cuda_tables *tables, struct error *error)
 {
-    *tables = (struct cuda_tables){.nvrtc = nvrtc_open(error)};
-    if (tables->nvrtc)
-        tables->driver = choice->kind == DEVICE_SIM ? open_sim(choice, error) : driver_open(error);
-    if (tables->driver)
-        tables->cublaslt = choice->kind == DEVICE_SIM ? sim_cublaslt_new(tables->driver) : cublaslt_open(error);
-    if (tables->cublaslt)
+    if (fill_tables(choice, tables, error))
         return true;
     free_tables(tables);
-    return error_set(error, "out of memory");
+    return false;
 }
 
 /* The simulated GPU's counters of a kernel, a launch. */
@@ -88,36 +97,50 @@ static int sim_counts(CUfunction function, struct device_count *counts, int room
 static struct device *make_gpu(const struct device_choice *choice, struct error *error)
 {
     struct cuda_tables tables;
-    struct device_facts facts, host;
+    struct device_facts host;
     struct error ignored = {0};
     if (!open_tables(choice, &tables, error))
         return NULL;
-    /* Code for another architecture than the GPU's own is left to the driver to finish. */
-    bool other = choice->kind == DEVICE_CUDA && choice->architecture &&
-                 cuda_describe(tables.driver, &facts, &ignored) && strcmp(facts.isa, choice->architecture) != 0;
     struct cuda_settings settings = {.name = names[choice->kind],
                                      .architecture = choice->architecture,
                                      .cache = choice->host.cache,
                                      .jobs = host_describe(&choice->host, &host, &ignored) ? host.cores : 1,
                                      .tf32 = choice->tf32,
-                                     .ptx = choice->kind == DEVICE_SIM || other,
+                                     .ptx = choice->kind == DEVICE_SIM,
                                      .counts = choice->kind == DEVICE_SIM ? sim_counts : NULL};
     return cuda_device_new(&tables, &settings, error);
+}
+
+/* An NVRTC for code that is looked at or kept: for the GPU that is here, one that its driver can load from. */
+static struct nvrtc *open_compiler(const struct device_choice *choice, struct error *error)
+{
+    struct error ignored = {0};
+    int version = 0;
+    struct driver *driver = choice->kind == DEVICE_CUDA && !choice->architecture ? driver_open(&ignored) : NULL;
+    if (driver) {
+        driver_version(driver, &version, &ignored);
+        driver->free(driver);
+    }
+    return nvrtc_open(version, error);
 }
 
 /* For the architecture: to be kept in a trainer, or to be looked at. Free with cuda_code_free. */
 static struct cuda_code *compile(const struct device_choice *choice, const struct device_facts *facts,
                                  const struct program *program, bool kept, struct error *error)
 {
-    struct nvrtc *nvrtc = nvrtc_open(error);
+    struct nvrtc *nvrtc = open_compiler(choice, error);
     struct device_facts host;
     struct error ignored = {0};
+    struct cuda_code *code = NULL;
+    char architecture[NVRTC_ARCHITECTURE];
     if (!nvrtc)
         return NULL;
-    struct cuda_compile_settings settings = {nvrtc, facts->isa, choice->host.cache,
-                                             host_describe(&choice->host, &host, &ignored) ? host.cores : 1};
-    struct cuda_code *code =
-        kept ? cuda_code_compile(&settings, program, error) : cuda_compile(&settings, program, error);
+    snprintf(architecture, sizeof architecture, "%s", facts->isa);
+    if (choice->architecture || nvrtc_architecture(nvrtc, facts->isa, architecture, error)) {
+        struct cuda_compile_settings settings = {nvrtc, architecture, choice->host.cache,
+                                                 host_describe(&choice->host, &host, &ignored) ? host.cores : 1};
+        code = kept ? cuda_code_compile(&settings, program, error) : cuda_compile(&settings, program, error);
+    }
     nvrtc->free(nvrtc);
     return code;
 }
@@ -157,12 +180,13 @@ struct ledger_resources *device_resources(const struct device_choice *choice, co
     return resources;
 }
 
-static bool gpu_ready(const struct device_choice *choice, struct device_facts *facts, struct error *error)
+/* `there`: whether a driver has a GPU at all. */
+static bool gpu_ready(const struct device_choice *choice, struct device_facts *facts, bool *there, struct error *error)
 {
     struct cuda_tables tables;
-    if (!open_tables(choice, &tables, error))
-        return false;
-    bool ok = cuda_describe(tables.driver, facts, error);
+    bool ok = fill_tables(choice, &tables, error);
+    *there = tables.driver;
+    ok = ok && cuda_ready(&tables, facts, error);
     free_tables(&tables);
     return ok;
 }
@@ -183,10 +207,11 @@ static bool describe_gpu(const struct device_choice *choice, struct device_facts
     return left_out(error);
 }
 
-static bool gpu_ready(const struct device_choice *choice, struct device_facts *facts, struct error *error)
+static bool gpu_ready(const struct device_choice *choice, struct device_facts *facts, bool *there, struct error *error)
 {
     (void)choice;
     (void)facts;
+    *there = false;
     return left_out(error);
 }
 
@@ -239,15 +264,26 @@ static bool emits_cuda(const struct invocation *invocation)
     return emit && (strcmp(emit, "cuda") == 0 || strcmp(emit, "ptx") == 0);
 }
 
+/* The GPU where it can be used; says why one that is here cannot. */
+static enum device_kind usual_kind(const struct device_choice *choice)
+{
+    struct device_choice gpu = *choice;
+    struct device_facts facts;
+    struct error reason = {0};
+    bool there = false;
+    gpu.kind = DEVICE_CUDA;
+    if (gpu_ready(&gpu, &facts, &there, &reason))
+        return DEVICE_CUDA;
+    if (there)
+        fprintf(stderr, "castor: the GPU is not used: %s\n", reason.text);
+    return DEVICE_HOST;
+}
+
 static int choose_kind(const struct invocation *invocation, struct device_choice *choice)
 {
     const char *name = flag_text(invocation, FLAG_device);
-    struct device_facts facts;
-    struct error ignored = {0};
     if (!name) {
-        choice->kind = DEVICE_CUDA;
-        if (!emits_cuda(invocation) && !gpu_ready(choice, &facts, &ignored))
-            choice->kind = DEVICE_HOST;
+        choice->kind = emits_cuda(invocation) ? DEVICE_CUDA : usual_kind(choice);
         return 0;
     }
     for (enum device_kind kind = 0; flag_choice(invocation, FLAG_device) && kind < DEVICE_COUNT; kind++)
@@ -322,7 +358,9 @@ bool device_describe(const struct device_choice *choice, struct device_facts *fa
 
 bool device_present(const struct device_choice *choice, struct device_facts *facts, struct error *error)
 {
-    return choice->kind == DEVICE_HOST ? host_describe(&choice->host, facts, error) : gpu_ready(choice, facts, error);
+    bool there;
+    return choice->kind == DEVICE_HOST ? host_describe(&choice->host, facts, error)
+                                       : gpu_ready(choice, facts, &there, error);
 }
 
 static void set_figures(const struct device_choice *choice, const struct device_facts *facts, struct target *target)
@@ -337,14 +375,18 @@ static void set_figures(const struct device_choice *choice, const struct device_
     figures_apply(&figures, target);
 }
 
-/* No calibration measures these. */
-static void set_multiprocessors(const struct device_facts *facts, struct target *target)
+/* No calibration measures these. A GPU says itself how many it has; the simulated one has few, and stands for those of
+ * the table. */
+static void set_multiprocessors(const struct device_choice *choice, const struct device_facts *facts,
+                                struct target *target)
 {
     struct figures figures;
     if (figures_find(facts->processor, false, &figures) || figures_find(facts->isa, false, &figures)) {
         target->processors = figures.processors;
         target->shared_bytes = figures.shared_bytes;
     }
+    if (choice->kind == DEVICE_CUDA && facts->threads)
+        target->processors = facts->threads;
 }
 
 struct target device_target(const struct device_choice *choice, const struct device_facts *facts)
@@ -371,7 +413,7 @@ struct target device_target(const struct device_choice *choice, const struct dev
         target.storage[ELEMENT_BF16] = ELEMENT_F32;
     set_figures(choice, facts, &target);
     if (!host)
-        set_multiprocessors(facts, &target);
+        set_multiprocessors(choice, facts, &target);
     return target;
 }
 
