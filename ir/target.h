@@ -21,21 +21,26 @@ enum epilogue {
 /* What generated kernels are written in. */
 enum language { LANGUAGE_C, LANGUAGE_CUDA };
 
+/* Bytes that a GPU moves at once: what libraries for it want vectors and rows to begin at multiples of. */
+enum { TARGET_VECTOR_BYTES = 16 };
+
 struct target {
     const char *name; /* "host", "cuda", "sim" */
     enum language language;
     /* How a value of an element type lies in memory. On the host f16 lies as f32 (its values stay those of f16), and
      * so does bf16 where the CPU has no bf16 instructions. */
     enum element storage[ELEMENT_COUNT];
-    bool channels_last;    /* 4-D activations lie as n, h, w, c */
-    unsigned epilogues;    /* what the contraction library can append */
-    bool matmul_bias_only; /* matrix products append a bias of the result's own element type, and nothing else */
-    bool conv_data_plain;  /* conv_data appends nothing */
-    bool one_type;         /* contractions take operands of one type, and give that or f32 */
-    bool attention;        /* softmax between two products of halves is one kernel (passes/attention.h) */
-    int64_t alignment;     /* of every buffer in the arena, bytes */
-    int64_t cache_bytes;   /* last level cache, for tiling */
-    bool strips;           /* runs kernels one after the other on a few examples at a time (passes/strips.h) */
+    bool channels_last; /* 4-D activations lie as n, h, w, c */
+    unsigned epilogues; /* what the contraction library can append */
+    /* matrix products append a bias of the result's own element type that begins at a multiple of TARGET_VECTOR_BYTES,
+     * and nothing else */
+    bool matmul_bias_only;
+    bool conv_data_plain; /* conv_data appends nothing */
+    bool one_type;        /* contractions take operands of one type, and give that or f32 */
+    bool attention;       /* softmax between two products of halves is one kernel (passes/attention.h) */
+    int64_t alignment;    /* of every buffer in the arena, bytes */
+    int64_t cache_bytes;  /* last level cache, for tiling */
+    bool strips;          /* runs kernels one after the other on a few examples at a time (passes/strips.h) */
     int threads;
     int processors; /* of a GPU, and the shared memory of each; 0 when unknown */
     int64_t shared_bytes;

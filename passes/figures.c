@@ -2,6 +2,7 @@
 #include "passes/figures.h"
 
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct row {
@@ -33,12 +34,31 @@ static bool is_called(const char *device, const char *name)
     return true;
 }
 
+/* The number of "sm_90"; 0 for all else. */
+static int number_of(const char *architecture)
+{
+    return strncmp(architecture, "sm_", 3) == 0 ? atoi(architecture + 3) : 0;
+}
+
+/* The first row of the latest architecture that is no later than this one. */
+static const struct row *find_nearest(const char *architecture)
+{
+    const struct row *found = NULL;
+    int limit = number_of(architecture);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        int number = number_of(rows[i].architecture);
+        if (number <= limit && (!found || number > number_of(found->architecture)))
+            found = &rows[i];
+    }
+    return found;
+}
+
 bool figures_find(const char *name, bool tf32, struct figures *figures)
 {
     const double giga = 1e9, tera = 1e12, micro = 1e-6;
-    const struct row *found = NULL;
+    const struct row *found = find_nearest(name);
     for (size_t i = 0; !found && i < sizeof rows / sizeof *rows; i++)
-        if (is_called(name, rows[i].name) || strcmp(rows[i].architecture, name) == 0)
+        if (is_called(name, rows[i].name))
             found = &rows[i];
     if (!found)
         return false;

@@ -15,8 +15,8 @@ struct figures {
     int64_t shared_bytes, cache_bytes;
 };
 
-/* A GPU's by its name or architecture; false when the table has neither. `tf32`: f32 products may be rounded to
- * tf32. */
+/* A GPU's by its name, or by its architecture: that of the latest one before it where the table has no such. False when
+ * there is none. `tf32`: f32 products may be rounded to tf32. */
 bool figures_find(const char *name, bool tf32, struct figures *figures);
 
 /* A host's from what is known of it: `instructions` as in device facts ("avx512 bf16", "avx2"). A rough guess, good

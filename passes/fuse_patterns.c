@@ -125,7 +125,7 @@ static void find_gelu(struct fuser *fuser)
         return;
     for (ptrdiff_t i = 0; i < arrlen(fuser->graph->nodes); i++) {
         struct gelu_product found;
-        if (gelu_match_product(fuser->graph->nodes[i], &found) && gelu_bias_fits(&found) &&
+        if (gelu_match_product(fuser->graph->nodes[i], &found) && gelu_bias_fits(&found) && gelu_operands_fit(&found) &&
             is_only_summed(fuser, &found) && pass_may_rewrite(fuser->context))
             add_gelu(fuser, &found);
     }

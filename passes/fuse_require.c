@@ -165,12 +165,14 @@ static bool may_append(const struct fuser *fuser, const struct node *chain, cons
            !target_emulates(target, next->type.element);
 }
 
-/* Whether the library that multiplies matrices takes a bias of this type for the result of `next`. */
+/* Whether the library that multiplies matrices takes a bias of this type, at this place, for the result of `next`. */
 static bool bias_fits(const struct fuser *fuser, const struct node *contraction, const struct node *next,
-                      const struct node *bias)
+                      struct node *bias)
 {
+    struct view view;
     return contraction->op != OP_matmul || !fuser->context->target->matmul_bias_only ||
-           bias->type.element == next->type.element;
+           (bias->type.element == next->type.element && view_find(bias, &view) &&
+            view_offset_aligned(&view, TARGET_VECTOR_BYTES));
 }
 
 static void append_epilogue(struct fuser *fuser, struct node *const *user, struct node *contraction)

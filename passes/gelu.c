@@ -116,6 +116,33 @@ bool gelu_bias_fits(const struct gelu_product *found)
     return vector && vector->type.element == found->sum->type.element;
 }
 
+/* Where the library reads the operand: in what it is a view of, or, stored for it, as it is typed. */
+static struct view operand_view(const struct node *product, int i)
+{
+    struct view view;
+    struct node *operand = product->operands[i];
+    if (view_contraction_operand(product, i) && view_find(operand, &view))
+        return view;
+    view = (struct view){.base = operand, .type = operand->type};
+    type_strides(&operand->type, view.stride);
+    return view;
+}
+
+bool gelu_operands_fit(const struct gelu_product *found)
+{
+    for (int i = 0; i < 2; i++) {
+        struct view view = operand_view(found->product, i);
+        int64_t size = (int64_t)element_bytes(view.type.element);
+        if (!view_offset_aligned(&view, TARGET_VECTOR_BYTES))
+            return false;
+        for (int axis = 0; axis < view.type.shape.rank; axis++)
+            if (view.type.shape.dimension[axis] > 1 && view.stride[axis] != 1 &&
+                view.stride[axis] * size % TARGET_VECTOR_BYTES)
+                return false;
+    }
+    return true;
+}
+
 /* ---- the pass ---- */
 
 static void narrow_bias(struct graph *graph, const struct gelu_product *found)
@@ -138,7 +165,8 @@ void pass_gelu(struct graph *graph, struct pass_context *context)
     struct gelu_product **of = ARENA_ARRAY(arena, struct gelu_product *, arrlenu(nodes));
     for (ptrdiff_t i = 0; i < arrlen(nodes); i++) {
         struct gelu_product found;
-        if (gelu_match_product(nodes[i], &found) && !gelu_bias_fits(&found) && pass_may_rewrite(context))
+        if (gelu_match_product(nodes[i], &found) && gelu_operands_fit(&found) && !gelu_bias_fits(&found) &&
+            pass_may_rewrite(context))
             of[found.sum->id] = arena_copy(arena, &found, sizeof found);
     }
     for (ptrdiff_t i = 0; i < arrlen(nodes); i++) {

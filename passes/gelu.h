@@ -23,4 +23,8 @@ bool gelu_match_product(struct node *result, struct gelu_product *found);
 /* True where the bias lies in memory in the type of the sum, as the library wants it. */
 bool gelu_bias_fits(const struct gelu_product *found);
 
+/* True where rows and columns of both operands begin at multiples of TARGET_VECTOR_BYTES: the library's products with
+ * gelu want that. */
+bool gelu_operands_fit(const struct gelu_product *found);
+
 #endif

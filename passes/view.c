@@ -122,6 +122,11 @@ bool view_find(struct node *node, struct view *view)
     return length < CHAIN_MAX;
 }
 
+bool view_offset_aligned(const struct view *view, int64_t bytes)
+{
+    return view->offset * (int64_t)element_bytes(view->base->type.element) % bytes == 0;
+}
+
 struct node *view_row_vector(struct node *node)
 {
     struct view view;

@@ -28,6 +28,9 @@ bool view_part(const struct node *concat, int part, struct view *view);
 /* True when the view is the whole of its base's memory in the base's order: the same bytes under another shape. */
 bool view_is_alias(const struct view *view);
 
+/* True when the value begins at a multiple of so many bytes in its base's memory. */
+bool view_offset_aligned(const struct view *view, int64_t bytes);
+
 /* Joins the axes first … last - 1 into one; false when no single stride tells them. Axes of size 1 join with all. */
 bool view_join_axes(const struct view *view, int first, int last, int64_t *stride);
 

@@ -144,7 +144,7 @@ float hand_loss(const float *x, float w)
 
 bool hand_tables(struct cuda_tables *tables, struct error *error)
 {
-    *tables = (struct cuda_tables){.nvrtc = nvrtc_open(error)};
+    *tables = (struct cuda_tables){.nvrtc = test_nvrtc(error)};
     if (!tables->nvrtc)
         return false;
     tables->driver = test_driver(&(struct sim_settings){.architecture = "sm_80", .threads = 2}, error);

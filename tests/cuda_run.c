@@ -29,7 +29,7 @@ struct cuda_run {
 bool cuda_run_possible(void)
 {
     struct error error = {0};
-    struct nvrtc *nvrtc = nvrtc_open(&error);
+    struct nvrtc *nvrtc = nvrtc_open(0, &error);
     if (nvrtc)
         nvrtc->free(nvrtc);
     return nvrtc != NULL;
@@ -75,7 +75,7 @@ static char *compile(struct nvrtc *nvrtc, const struct cuda_settings *settings, 
 char *cuda_run_ptx(const struct cuda_settings *settings, const char *source)
 {
     struct error error = {0};
-    struct nvrtc *nvrtc = nvrtc_open(&error);
+    struct nvrtc *nvrtc = nvrtc_open(0, &error);
     if (!nvrtc)
         return NULL;
     char *ptx = compile(nvrtc, settings, source);

@@ -13,7 +13,7 @@ struct target kernel_cuda_target(void)
 }
 
 #if CASTOR_CUDA
-#include "runtime/cuda/nvrtc.h"
+#include "runtime/cuda/cuda.h"
 #include "test_driver.h"
 
 #include <stb/stb_ds.h>
@@ -30,7 +30,7 @@ struct kernel_cuda {
 bool kernel_cuda_possible(void)
 {
     struct error error = {0};
-    struct nvrtc *nvrtc = nvrtc_open(&error);
+    struct nvrtc *nvrtc = test_nvrtc(&error);
     if (nvrtc)
         nvrtc->free(nvrtc);
     return nvrtc != NULL;
@@ -46,21 +46,25 @@ static void print_log(struct nvrtc *nvrtc, nvrtcProgram program)
     free(log);
 }
 
-/* Malloced; NULL after a message. */
-static char *compile(struct nvrtc *nvrtc, const char *text)
+/* Malloced; NULL after a message. A cubin for an architecture ("sm_90"), or PTX for compute_80 (NULL). */
+static char *compile(struct nvrtc *nvrtc, const char *architecture, const char *text)
 {
-    const char *const options[] = {"--gpu-architecture=compute_80", "--fmad=false", "--std=c++17"};
+    char option[64];
+    const char *const options[] = {option, "--fmad=false", "--std=c++17"};
     nvrtcProgram program;
     size_t size = 0;
-    char *ptx = NULL;
+    char *image = NULL;
+    snprintf(option, sizeof option, "--gpu-architecture=%s", architecture ? architecture : "compute_80");
     if (nvrtc->CreateProgram(nvrtc, &program, text, "kernels.cu", 0, NULL, NULL) != NVRTC_SUCCESS)
         return NULL;
     if (nvrtc->CompileProgram(nvrtc, program, 3, options) != NVRTC_SUCCESS)
         print_log(nvrtc, program);
-    else if (nvrtc->GetPTXSize(nvrtc, program, &size) == NVRTC_SUCCESS && (ptx = malloc(size)))
-        nvrtc->GetPTX(nvrtc, program, ptx);
+    else if (architecture && nvrtc->GetCUBINSize(nvrtc, program, &size) == NVRTC_SUCCESS && (image = malloc(size)))
+        nvrtc->GetCUBIN(nvrtc, program, image);
+    else if (!architecture && nvrtc->GetPTXSize(nvrtc, program, &size) == NVRTC_SUCCESS && (image = malloc(size)))
+        nvrtc->GetPTX(nvrtc, program, image);
     nvrtc->DestroyProgram(nvrtc, &program);
-    return ptx;
+    return image;
 }
 
 static bool failed(const struct kernel_cuda *cuda, const char *what)
@@ -70,28 +74,41 @@ static bool failed(const struct kernel_cuda *cuda, const char *what)
     return false;
 }
 
-static bool load(struct kernel_cuda *cuda, struct nvrtc *nvrtc, const char *text)
+static bool load(struct kernel_cuda *cuda, struct nvrtc *nvrtc, const char *architecture, const char *text)
 {
-    char *ptx = compile(nvrtc, text);
+    char *image = compile(nvrtc, architecture, text);
     CUmodule module;
-    bool loaded = ptx && cuda->driver->ModuleLoadData(cuda->driver, &module, ptx) == CUDA_SUCCESS;
-    free(ptx);
+    bool loaded = image && cuda->driver->ModuleLoadData(cuda->driver, &module, image) == CUDA_SUCCESS;
+    free(image);
     if (loaded)
         arrput(cuda->modules, module);
     return loaded || failed(cuda, "module");
 }
 
+/* What a GPU's cubins are for: PTX is refused by drivers older than NVRTC. NULL where PTX is the way: on the simulated
+ * GPU, and on one newer than NVRTC knows. */
+static const char *own_architecture(const struct kernel_cuda *cuda, struct nvrtc *nvrtc, struct device_facts *facts)
+{
+    char known[NVRTC_ARCHITECTURE];
+    struct error ignored = {0};
+    bool own = test_on_gpu() && cuda_describe(cuda->driver, facts, &ignored) &&
+               nvrtc_architecture(nvrtc, facts->isa, known, &ignored) && strcmp(known, facts->isa) == 0;
+    return own ? facts->isa : NULL;
+}
+
 struct kernel_cuda *kernel_cuda_new(const char *const *texts, int count)
 {
     struct error error = {0};
-    struct nvrtc *nvrtc = nvrtc_open(&error);
+    struct device_facts facts;
+    struct nvrtc *nvrtc = test_nvrtc(&error);
     struct kernel_cuda *cuda = calloc(1, sizeof *cuda);
     cuda->driver = nvrtc ? test_driver(&(struct sim_settings){.threads = 1}, &error) : NULL;
     bool good = cuda->driver;
     if (!good)
         error_print(&error, stderr);
+    const char *architecture = good ? own_architecture(cuda, nvrtc, &facts) : NULL;
     for (int i = 0; i < count && good; i++)
-        good = load(cuda, nvrtc, texts[i]);
+        good = load(cuda, nvrtc, architecture, texts[i]);
     if (nvrtc)
         nvrtc->free(nvrtc);
     if (good)

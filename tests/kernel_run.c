@@ -102,10 +102,24 @@ int kernel_batch_add(struct kernel_batch *batch, struct graph *graph)
     return number;
 }
 
+static const char *compiler_here(void)
+{
+    const char *compiler = getenv("CC");
+    return compiler && compiler[0] ? compiler : "cc";
+}
+
+bool kernel_run_possible(void)
+{
+    char command[512];
+    const char *compiler = compiler_here(); /* flags may follow it */
+    snprintf(command, sizeof command, "command -v %.*s >/dev/null 2>&1", (int)strcspn(compiler, " "), compiler);
+    return system(command) == 0;
+}
+
 bool kernel_batch_compile(struct kernel_batch *batch, const char *flags)
 {
     char folder[] = "/tmp/castor-kernels-XXXXXX", path[64], command[512];
-    const char *compiler = getenv("CC"), *name = getenv("CASTOR_ISA");
+    const char *name = getenv("CASTOR_ISA");
     if (batch->target.language == LANGUAGE_CUDA) {
         end_unit(batch);
         batch->cuda = kernel_cuda_new((const char *const *)batch->units, (int)arrlen(batch->units));
@@ -125,7 +139,7 @@ bool kernel_batch_compile(struct kernel_batch *batch, const char *flags)
     snprintf(command, sizeof command,
              "%s -std=gnu17 %s %s -fopenmp -ffp-contract=off -fno-math-errno -fno-trapping-math -Wno-psabi -fPIC "
              "-shared %s -o %s/kernels.so -lm",
-             compiler && compiler[0] ? compiler : "cc", flags, isa->flags ? isa->flags : "", path, folder);
+             compiler_here(), flags, isa->flags ? isa->flags : "", path, folder);
     bool built = system(command) == 0;
     snprintf(path, sizeof path, "%s/kernels.so", folder);
     batch->library = built ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;

@@ -10,6 +10,8 @@
 struct kernel_batch;
 
 struct kernel_batch *kernel_batch_new(const struct target *target);
+/* Whether there is a compiler for the host's kernels ($CC, else `cc`). */
+bool kernel_run_possible(void);
 /* Adds a fused graph without contractions; its number in the batch. */
 int kernel_batch_add(struct kernel_batch *batch, struct graph *graph);
 /* Compiles all: CUDA for the simulated GPU; C with $CC for $CASTOR_ISA where these are set, else `cc` for this machine.

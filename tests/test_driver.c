@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool on_gpu(void)
+bool test_on_gpu(void)
 {
     const char *device = getenv("CASTOR_TEST_DEVICE");
     return device && strcmp(device, "cuda") == 0;
@@ -14,7 +14,7 @@ static bool on_gpu(void)
 
 struct driver *test_driver(const struct sim_settings *settings, struct error *error)
 {
-    struct driver *driver = on_gpu() ? driver_open(error) : sim_driver_new(settings, error);
+    struct driver *driver = test_on_gpu() ? driver_open(error) : sim_driver_new(settings, error);
     CUdevice device;
     CUcontext context;
     if (driver && (!driver_good(driver, driver->DeviceGet(driver, &device, 0), "finding a GPU", error) ||
@@ -28,5 +28,21 @@ struct driver *test_driver(const struct sim_settings *settings, struct error *er
 
 struct cublaslt *test_cublaslt(struct driver *driver, struct error *error)
 {
-    return on_gpu() ? cublaslt_open(error) : sim_cublaslt_new(driver);
+    int version = 0;
+    if (!test_on_gpu())
+        return sim_cublaslt_new(driver);
+    return driver_version(driver, &version, error) ? cublaslt_open(version, error) : NULL;
+}
+
+struct nvrtc *test_nvrtc(struct error *error)
+{
+    struct driver *driver = test_on_gpu() ? driver_open(error) : NULL;
+    int version = 0;
+    if (test_on_gpu() && !driver)
+        return NULL;
+    if (driver) {
+        driver_version(driver, &version, error);
+        driver->free(driver);
+    }
+    return nvrtc_open(version, error);
 }

@@ -5,10 +5,14 @@
 
 #include "runtime/cuda/cublaslt.h"
 #include "runtime/cuda/driver.h"
+#include "runtime/cuda/nvrtc.h"
 #include "runtime/sim/sim.h"
 
+bool test_on_gpu(void);
 /* With a current context. NULL with the error set. */
 struct driver *test_driver(const struct sim_settings *settings, struct error *error);
 struct cublaslt *test_cublaslt(struct driver *driver, struct error *error);
+/* One whose code that driver loads. */
+struct nvrtc *test_nvrtc(struct error *error);
 
 #endif

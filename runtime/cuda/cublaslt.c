@@ -54,20 +54,19 @@ static void fill_table(struct library_cublaslt *own)
         .GetStatusString = status_string, .own = own, .free = close_cublaslt};
 }
 
-struct cublaslt *cublaslt_open(struct error *error)
+struct cublaslt *cublaslt_open(int driver, struct error *error)
 {
-    static const char *const names[] = {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so"};
+    const struct library_wish wish = {.stem = "cublasLt", .what = "cuBLASLt", .driver = driver};
     struct library_cublaslt *own = calloc(1, sizeof *own);
     if (!own) {
         error_set(error, "out of memory");
         return NULL;
     }
-    own->library = library_open(names, sizeof names / sizeof *names, "cuBLASLt", error);
+    own->library = library_open_toolkit(&wish, error);
     if (own->library && find_symbols(own, error)) {
         fill_table(own);
         return &own->cublaslt;
     }
-    error_hint(error, "it comes with the CUDA Toolkit; `./dev setup --cuda` puts it into the build folder");
     library_close(own->library);
     free(own);
     return NULL;

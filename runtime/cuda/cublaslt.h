@@ -16,8 +16,8 @@ struct cublaslt {
     void (*free)(struct cublaslt *cublaslt);
 };
 
-/* NULL with an error set where the library is not. */
-struct cublaslt *cublaslt_open(struct error *error);
+/* `driver`: which CUDA the driver is for, 12040 for 12.4. NULL with an error set where no cuBLASLt is that will do. */
+struct cublaslt *cublaslt_open(int driver, struct error *error);
 
 /* Sets the error of a failed call; gives `status == CUBLAS_STATUS_SUCCESS`. */
 bool cublaslt_good(struct cublaslt *cublaslt, cublasStatus_t status, const char *tried, struct error *error);

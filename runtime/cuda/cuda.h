@@ -10,11 +10,11 @@
 
 struct cuda_settings {
     const char *name;         /* "cuda", "sim" */
-    const char *architecture; /* "sm_80": what kernels are compiled for; NULL: what the device is */
+    const char *architecture; /* "sm_80": what kernels are compiled for; NULL: what the device is (facts.c) */
     const char *cache;        /* see cache_open */
     int jobs;                 /* compilations at a time */
     bool tf32;                /* products of f32 may be rounded to tf32 */
-    bool ptx;                 /* the driver takes PTX rather than cubins */
+    bool ptx;                 /* the driver takes PTX alone: no cubin need be tried */
     /* What cuda_code_write made of the program that it will load, which stays there; NULL: kernels are compiled where
      * they run. */
     const void *built;
@@ -37,5 +37,8 @@ struct device *cuda_device_new(const struct cuda_tables *tables, const struct cu
 
 /* What the first GPU of a driver is. facts->isa is its architecture, facts->threads its number of multiprocessors. */
 bool cuda_describe(struct driver *driver, struct device_facts *facts, struct error *error);
+
+/* Whether the first GPU can be used with these libraries: starts it and cuBLASLt once. Fills the facts, too. */
+bool cuda_ready(const struct cuda_tables *tables, struct device_facts *facts, struct error *error);
 
 #endif

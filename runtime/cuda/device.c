@@ -26,17 +26,46 @@ static bool holds_word(const char *text, const char *name)
     return false;
 }
 
-/* The step among the running ones that the text means: the only one, or the first whose kernel it names. */
-static const struct program_step *find_step(const struct cuda *cuda, const char *text)
+/* Whether a call's result may be that of work before it. */
+static bool comes_late(CUresult result)
 {
+    switch (result) {
+    case CUDA_ERROR_ILLEGAL_ADDRESS:
+    case CUDA_ERROR_LAUNCH_TIMEOUT:
+    case CUDA_ERROR_ASSERT:
+    case CUDA_ERROR_HARDWARE_STACK_ERROR:
+    case CUDA_ERROR_ILLEGAL_INSTRUCTION:
+    case CUDA_ERROR_MISALIGNED_ADDRESS:
+    case CUDA_ERROR_INVALID_ADDRESS_SPACE:
+    case CUDA_ERROR_INVALID_PC:
+    case CUDA_ERROR_LAUNCH_FAILED:
+    case CUDA_ERROR_ECC_UNCORRECTABLE:
+    case CUDA_ERROR_UNKNOWN:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* The step that failed, as far as it is known: the one that runs alone, with a wait behind it; the first among the
+ * running ones whose kernel the text names; the one that the driver refused. */
+static const struct program_step *find_step(const struct cuda *cuda, CUresult result, const char *text)
+{
+    if (cuda->alone)
+        return cuda->issued->step;
     for (int i = 0; i < cuda->running_count; i++) {
         const struct program_step *step = cuda->running[i].step;
         const struct cuda_call *call = cuda->running[i].prepared;
-        if (cuda->running_count == 1 ||
-            (step->kind == PROGRAM_KERNEL && holds_word(text, call->kernels->program->kernels[step->kernel].name)))
+        if (step->kind == PROGRAM_KERNEL && holds_word(text, call->kernels->program->kernels[step->kernel].name))
             return step;
     }
-    return NULL;
+    return cuda->issued && !comes_late(result) ? cuda->issued->step : NULL;
+}
+
+void cuda_hint_check(const struct cuda *cuda, struct error *error)
+{
+    if (cuda->running_count && !cuda->alone)
+        error_hint(error, "with --check each step is waited for, and the one that fails is named");
 }
 
 bool cuda_good(struct cuda *cuda, CUresult result, const char *tried, struct error *error)
@@ -45,11 +74,15 @@ bool cuda_good(struct cuda *cuda, CUresult result, const char *tried, struct err
     char step_text[256];
     if (driver_good(cuda->tables.driver, result, tried, &raw))
         return true;
-    const struct program_step *step = find_step(cuda, raw.text);
-    if (!step)
-        return error_set(error, "%s", raw.text);
-    cuda_step_text(step, step_text, sizeof step_text);
-    return error_set(error, "step %s: %s", step_text, raw.text);
+    const struct program_step *step = find_step(cuda, result, raw.text);
+    if (step) {
+        cuda_step_text(step, step_text, sizeof step_text);
+        return error_set(error, "step %s: %s", step_text, raw.text);
+    }
+    error_set(error, "%s", raw.text);
+    if (comes_late(result))
+        cuda_hint_check(cuda, error);
+    return false;
 }
 
 static bool failed(struct device *device, struct error *error)
@@ -149,38 +182,6 @@ static double finish(struct device *device)
     return clock_seconds();
 }
 
-/* ---- facts ---- */
-
-static bool attribute(struct driver *driver, CUdevice gpu, CUdevice_attribute which, int *value, struct error *error)
-{
-    return driver_good(driver, driver->DeviceGetAttribute(driver, value, which, gpu), "asking what the GPU is", error);
-}
-
-bool cuda_describe(struct driver *driver, struct device_facts *facts, struct error *error)
-{
-    static const char tried[] = "asking what the GPU is";
-    CUdevice gpu = 0;
-    int major = 0, minor = 0, cache = 0, multiprocessors = 0;
-    size_t memory = 0;
-    *facts = (struct device_facts){.device = "cuda", .f16 = true, .bf16 = true};
-    if (!driver_good(driver, driver->DeviceGet(driver, &gpu, 0), tried, error) ||
-        !driver_good(driver, driver->DeviceGetName(driver, facts->processor, (int)sizeof facts->processor, gpu), tried,
-                     error) ||
-        !driver_good(driver, driver->DeviceTotalMem(driver, &memory, gpu), tried, error) ||
-        !attribute(driver, gpu, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, &major, error) ||
-        !attribute(driver, gpu, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, &minor, error) ||
-        !attribute(driver, gpu, CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE, &cache, error) ||
-        !attribute(driver, gpu, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, &multiprocessors, error))
-        return false;
-    facts->threads = facts->cores = multiprocessors;
-    facts->memory_bytes = memory;
-    facts->cache_bytes = cache > 0 ? (uint64_t)cache : 0;
-    snprintf(facts->isa, sizeof facts->isa, "sm_%d%d", major, minor);
-    snprintf(facts->instructions, sizeof facts->instructions, "sm_%d%d", major, minor);
-    return major >= 8 || error_set(error, "the GPU (%s, sm_%d%d) is too old: sm_80 is the first that will do",
-                                   facts->processor, major, minor);
-}
-
 /* ---- start and end ---- */
 
 static bool make_slot(struct cuda *cuda, struct cuda_slot *slot, struct error *error)
@@ -202,9 +203,8 @@ static bool start_context(struct cuda *cuda, struct error *error)
         return false;
     cuda->device.facts.device = cuda->device.name;
     cuda->multiprocessors = cuda->device.facts.threads;
-    if (!cuda->architecture[0])
-        memcpy(cuda->architecture, cuda->device.facts.isa, sizeof cuda->architecture);
-    return true;
+    return cuda->architecture[0] ||
+           cuda_choose_architecture(&cuda->tables, cuda->device.facts.isa, cuda->architecture, error);
 }
 
 static bool start(struct cuda *cuda, struct error *error)

@@ -56,8 +56,9 @@ static void fill_table(struct library_driver *own)
 
 static bool start(struct driver *driver, struct error *error)
 {
-    int count = 0;
+    int count = 0, version = 0;
     if (!driver_good(driver, driver->Init(driver, 0), "starting the CUDA driver", error) ||
+        !driver_version(driver, &version, error) ||
         !driver_good(driver, driver->DeviceGetCount(driver, &count), "counting GPUs", error))
         return false;
     return count > 0 || error_set(error, "this machine has no GPU that the CUDA driver can use");
@@ -80,6 +81,19 @@ struct driver *driver_open(struct error *error)
     library_close(own->library);
     free(own);
     return NULL;
+}
+
+bool driver_version(struct driver *driver, int *version, struct error *error)
+{
+    static const int oldest = 12010;
+    if (!driver_good(driver, driver->DriverGetVersion(driver, version), "asking the driver's version", error))
+        return false;
+    if (*version >= oldest)
+        return true;
+    error_set(error, "the driver is for CUDA %d.%d: 12.1 (driver 530) is the first that will do", *version / 1000,
+              *version % 1000 / 10);
+    error_hint(error, "older drivers give kernels no more than 4,096 bytes of parameters; install a newer one");
+    return false;
 }
 
 bool driver_good(struct driver *driver, CUresult result, const char *tried, struct error *error)

@@ -22,8 +22,13 @@ struct driver {
     const char *(*problem)(struct driver *driver);
 };
 
-/* The machine's driver (libcuda.so.1), initialised. NULL with an error set when there is none or it has no GPU. */
+/* The machine's driver (libcuda.so.1), initialised. NULL with an error set when there is none, it is too old or it has
+ * no GPU. */
 struct driver *driver_open(struct error *error);
+
+/* Which CUDA the driver is for, 12040 for 12.4. False with an error set when it does not say or is older than 12.1:
+ * before that a kernel had no more than 4,096 bytes of parameters. */
+bool driver_version(struct driver *driver, int *version, struct error *error);
 
 /* Sets the error of a failed call: what was tried, the driver's name and text of the code, and its `problem`. Gives
  * `result == CUDA_SUCCESS`. */

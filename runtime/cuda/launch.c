@@ -66,6 +66,15 @@ static void set_running(struct cuda *cuda, const struct device_call *calls, int 
 {
     cuda->running = calls;
     cuda->running_count = count;
+    cuda->issued = NULL;
+    cuda->alone = false;
+}
+
+static void set_alone(struct cuda *cuda, const struct device_call *call)
+{
+    set_running(cuda, call, 1);
+    cuda->issued = call;
+    cuda->alone = true;
 }
 
 static bool run_timed(struct cuda *cuda, struct device_call *call, struct error *error)
@@ -73,7 +82,7 @@ static bool run_timed(struct cuda *cuda, struct device_call *call, struct error 
     struct driver *driver = cuda->tables.driver;
     float milliseconds = 0;
     static const char tried[] = "running";
-    set_running(cuda, call, 1);
+    set_alone(cuda, call);
     bool ok = cuda_good(cuda, driver->EventRecord(driver, cuda->begin, cuda->compute), tried, error) &&
               issue(cuda, call, error) &&
               cuda_good(cuda, driver->EventRecord(driver, cuda->end, cuda->compute), tried, error) &&
@@ -135,12 +144,13 @@ static bool bring_results(struct cuda *cuda, const struct device_list *list, str
 
 static bool issue_list(struct cuda *cuda, struct device_list *list, struct error *error)
 {
+    set_running(cuda, list->calls, list->count);
     for (int i = 0; i < list->count; i++) {
-        set_running(cuda, &list->calls[i], 1);
+        cuda->issued = &list->calls[i];
         if (!issue(cuda, &list->calls[i], error))
             return false;
     }
-    set_running(cuda, list->calls, list->count);
+    cuda->issued = NULL;
     return bring_results(cuda, list, error);
 }
 

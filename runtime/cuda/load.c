@@ -14,12 +14,36 @@ static struct cuda_code *code_of(struct cuda *cuda, const struct program *progra
                        : cuda_code_compile(&settings, program, error);
 }
 
+/* Cubins run on GPUs of their own major version that are not older. */
+static bool cubins_run(const struct cuda *cuda)
+{
+    int code = atoi(cuda->architecture + strlen("sm_")), gpu = atoi(cuda->device.facts.isa + strlen("sm_"));
+    return !cuda->ptx && code / 10 == gpu / 10 && code <= gpu;
+}
+
+/* The cubin, or what the driver makes of the PTX: a GPU newer than the cubin's needs that, and so does one that the
+ * cubin's compiler takes for another kind. A driver refuses PTX that is newer than itself, but not the cubin. */
+static bool load_module(struct cuda *cuda, CUmodule *module, const struct cuda_unit *unit, struct error *error)
+{
+    struct driver *driver = cuda->tables.driver;
+    if (cubins_run(cuda) && driver->ModuleLoadData(driver, module, unit->cubin) == CUDA_SUCCESS)
+        return true;
+    CUresult result = driver->ModuleLoadData(driver, module, unit->ptx);
+    if (cuda_good(cuda, result, "loading kernels", error))
+        return true;
+    if (result == CUDA_ERROR_UNSUPPORTED_PTX_VERSION)
+        error_hint(error,
+                   "the driver is older than the NVRTC that compiled for %s, and this GPU is %s: a newer driver "
+                   "can load it",
+                   cuda->architecture, cuda->device.facts.isa);
+    return false;
+}
+
 static bool load_unit(struct cuda *cuda, struct cuda_kernels *kernels, int number, struct error *error)
 {
     struct driver *driver = cuda->tables.driver;
     const struct cuda_unit *unit = &kernels->code->units[number];
-    const void *image = cuda->ptx ? unit->ptx : unit->cubin;
-    if (!cuda_good(cuda, driver->ModuleLoadData(driver, &kernels->modules[number], image), "loading kernels", error))
+    if (!load_module(cuda, &kernels->modules[number], unit, error))
         return false;
     for (int i = unit->first; i < unit->last; i++) {
         const char *name = i < kernels->kernel_count ? kernels->program->kernels[i].name : CUDA_GATHER;
@@ -80,7 +104,8 @@ static bool choose_grid(struct cuda *cuda, struct cuda_call *own, const struct p
     struct driver *driver = cuda->tables.driver;
     int resident = 0;
     static const char tried[] = "planning a launch";
-    if (kernel->shared_bytes > 48 << 10 &&
+    /* More than 48 KiB must be asked for, and what the kernel has of its own counts as well. */
+    if (kernel->shared_bytes &&
         !cuda_good(cuda,
                    driver->FuncSetAttribute(driver, own->function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
                                             (int)kernel->shared_bytes),
@@ -150,8 +175,9 @@ void cuda_discard(struct device *device, struct device_call *call)
         return;
     if (own->plan)
         cuda_product_free(cuda, own->plan);
-    cuda->running = NULL;
+    cuda->running = cuda->issued = NULL;
     cuda->running_count = 0;
+    cuda->alone = false;
     free(own->argument);
     free(own);
     call->prepared = NULL;

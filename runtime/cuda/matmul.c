@@ -5,11 +5,15 @@
  * them it must transpose follows from their strides. A result that lies by columns is asked for as it is: first a, then
  * b.
  *
- * Plans (descriptors and the algorithm that the library's heuristic likes best) are made once a step. Sums are f32 all
- * through: splits of k that would add up in the result's type are ruled out. */
+ * Plans (descriptors and the algorithms that the library's heuristic likes best) are made once a step; the first of
+ * them that the library does not refuse when it runs is kept. Sums are f32 all through: splits of k that would add up
+ * in the result's type are ruled out, and all splits where a half result has a bias, which is then added to rounded
+ * sums (PyTorch's pull request 180875). */
 #include "runtime/cuda/parts.h"
 
 #include <stdlib.h>
+
+enum { ALGORITHMS_MAX = 8 };
 
 struct cuda_product {
     const struct program_matmul *matmul;
@@ -17,7 +21,9 @@ struct cuda_product {
     bool swapped; /* b comes first */
     cublasLtMatmulDesc_t operation;
     cublasLtMatrixLayout_t first, second, result;
-    cublasLtMatmulAlgo_t algorithm;
+    cublasLtMatmulHeuristicResult_t algorithms[ALGORITHMS_MAX];
+    int algorithm_count, chosen;
+    bool settled;      /* the chosen one has run */
     size_t zero_bytes; /* of a product over nothing */
     bool empty;
 };
@@ -113,6 +119,32 @@ static bool make_layout(struct cuda *cuda, cublasLtMatrixLayout_t *layout, enum 
                 error);
 }
 
+/* What the address of a buffer is a multiple of, given that its arena is aligned to 256 bytes. */
+static uint32_t alignment_of(const struct program_step *step, int buffer)
+{
+    uint64_t offset = step->buffers[buffer].offset | 256;
+    return (uint32_t)(offset & -offset);
+}
+
+/* Of what the epilogue reads and writes besides: the bias, and what the gelu is of. */
+static bool set_addresses(struct cuda *cuda, struct cuda_product *plan, uintptr_t bias, uintptr_t inner,
+                          struct error *error)
+{
+    unsigned epilogue = plan->matmul->epilogue;
+    return (!(epilogue & PROGRAM_EPILOGUE_BIAS) ||
+            set_attribute(cuda, plan, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias, error)) &&
+           (!(epilogue & PROGRAM_EPILOGUE_GELU) ||
+            set_attribute(cuda, plan, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, &inner, sizeof inner, error));
+}
+
+/* The heuristic reads from these addresses what they are multiples of; the true ones are set before each run. */
+static bool set_alignments(struct cuda *cuda, struct cuda_product *plan, struct error *error)
+{
+    int last = plan->step->buffer_count - 1;
+    return set_addresses(cuda, plan, last >= 3 ? alignment_of(plan->step, 3) : 0, alignment_of(plan->step, last),
+                         error);
+}
+
 static bool make_operation(struct cuda *cuda, struct cuda_product *plan, struct error *error)
 {
     struct cublaslt *cublaslt = cuda->tables.cublaslt;
@@ -134,7 +166,8 @@ static bool make_operation(struct cuda *cuda, struct cuda_product *plan, struct 
            set_attribute(cuda, plan, CUBLASLT_MATMUL_DESC_TRANSB, &second, sizeof second, error) &&
            set_attribute(cuda, plan, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue, error) &&
            (!(matmul->epilogue & PROGRAM_EPILOGUE_GELU) ||
-            set_attribute(cuda, plan, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, &matmul->n, sizeof matmul->n, error));
+            set_attribute(cuda, plan, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, &matmul->n, sizeof matmul->n, error)) &&
+           set_alignments(cuda, plan, error);
 }
 
 static bool make_layouts(struct cuda *cuda, struct cuda_product *plan, struct error *error)
@@ -149,19 +182,13 @@ static bool make_layouts(struct cuda *cuda, struct cuda_product *plan, struct er
 
 /* ---- the algorithm ---- */
 
-/* What the address of a buffer is a multiple of, given that its arena is aligned to 256 bytes. */
-static uint32_t alignment_of(const struct program_step *step, int buffer)
-{
-    uint64_t offset = step->buffers[buffer].offset | 256;
-    return (uint32_t)(offset & -offset);
-}
-
 static bool set_preference(struct cuda *cuda, cublasLtMatmulPreference_t preference, const struct cuda_product *plan,
                            struct error *error)
 {
     struct cublaslt *cublaslt = cuda->tables.cublaslt;
     uint64_t workspace = CUDA_WORKSPACE_BYTES;
-    uint32_t schemes = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+    bool rounded = plan->matmul->epilogue & PROGRAM_EPILOGUE_BIAS && plan->matmul->d != PROGRAM_F32;
+    uint32_t schemes = rounded ? CUBLASLT_REDUCTION_SCHEME_NONE : CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
     uint32_t a = alignment_of(plan->step, 0), b = alignment_of(plan->step, 1), d = alignment_of(plan->step, 2);
     bool added = plan->matmul->epilogue & PROGRAM_EPILOGUE_ADD;
     uint32_t c = added ? alignment_of(plan->step, plan->step->buffer_count - 1) : d;
@@ -186,26 +213,25 @@ static bool set_preference(struct cuda *cuda, cublasLtMatmulPreference_t prefere
     return true;
 }
 
-static bool choose_algorithm(struct cuda *cuda, struct cuda_product *plan, struct error *error)
+static bool choose_algorithms(struct cuda *cuda, struct cuda_product *plan, struct error *error)
 {
     struct cublaslt *cublaslt = cuda->tables.cublaslt;
     cublasLtMatmulPreference_t preference = NULL;
-    cublasLtMatmulHeuristicResult_t found;
+    cublasLtMatmulHeuristicResult_t found[ALGORITHMS_MAX];
     int count = 0;
     bool ok = good(cuda, cublaslt->MatmulPreferenceCreate(cublaslt, &preference), error) &&
               set_preference(cuda, preference, plan, error) &&
               cublaslt_good(cublaslt,
                             cublaslt->MatmulAlgoGetHeuristic(cublaslt, cuda->products, plan->operation, plan->first,
-                                                             plan->second, plan->result, plan->result, preference, 1,
-                                                             &found, &count),
+                                                             plan->second, plan->result, plan->result, preference,
+                                                             ALGORITHMS_MAX, found, &count),
                             "choosing an algorithm for a product", error);
     if (preference)
         ok = good(cuda, cublaslt->MatmulPreferenceDestroy(cublaslt, preference), error) && ok;
-    if (ok && (!count || found.state != CUBLAS_STATUS_SUCCESS))
-        ok = error_set(error, "cuBLASLt has no algorithm for this product");
-    if (ok)
-        plan->algorithm = found.algo;
-    return ok;
+    for (int i = 0; ok && i < count; i++)
+        if (found[i].state == CUBLAS_STATUS_SUCCESS)
+            plan->algorithms[plan->algorithm_count++] = found[i];
+    return ok && (plan->algorithm_count || error_set(error, "cuBLASLt has no algorithm for this product"));
 }
 
 /* ---- the whole ---- */
@@ -224,7 +250,7 @@ static bool make_plan(struct cuda *cuda, struct cuda_product *plan, struct error
         plan->zero_bytes = (size_t)(matmul->batch * matmul->m * matmul->n) * program_element_bytes(matmul->d);
         return true;
     }
-    return make_operation(cuda, plan, error) && make_layouts(cuda, plan, error) && choose_algorithm(cuda, plan, error);
+    return make_operation(cuda, plan, error) && make_layouts(cuda, plan, error) && choose_algorithms(cuda, plan, error);
 }
 
 struct cuda_product *cuda_product_new(struct cuda *cuda, const struct program_step *step, struct error *error)
@@ -257,35 +283,59 @@ void cuda_product_free(struct cuda *cuda, struct cuda_product *plan)
     free(plan);
 }
 
-bool cuda_product_run(struct cuda *cuda, struct cuda_product *plan, char *const *buffers, struct error *error)
+static cublasStatus_t multiply(struct cuda *cuda, const struct cuda_product *plan, char *const *buffers)
 {
     struct cublaslt *cublaslt = cuda->tables.cublaslt;
+    unsigned epilogue = plan->matmul->epilogue;
+    bool added = epilogue & PROGRAM_EPILOGUE_ADD;
+    const float one = 1, beta = added;
+    const void *addend = !added ? buffers[2] : buffers[epilogue & PROGRAM_EPILOGUE_BIAS ? 4 : 3];
+    return cublaslt->Matmul(cublaslt, cuda->products, plan->operation, &one, buffers[plan->swapped ? 1 : 0],
+                            plan->first, buffers[plan->swapped ? 0 : 1], plan->second, &beta, addend, plan->result,
+                            buffers[2], plan->result, &plan->algorithms[plan->chosen].algo,
+                            (void *)(uintptr_t)cuda->workspace, CUDA_WORKSPACE_BYTES, cuda->compute);
+}
+
+/* The first run is never recorded: there, what the library refuses is tried by the next algorithm. */
+static cublasStatus_t multiply_somehow(struct cuda *cuda, struct cuda_product *plan, char *const *buffers)
+{
+    cublasStatus_t status = multiply(cuda, plan, buffers);
+    while (status != CUBLAS_STATUS_SUCCESS && !plan->settled && plan->chosen + 1 < plan->algorithm_count) {
+        plan->chosen++;
+        status = multiply(cuda, plan, buffers);
+    }
+    plan->settled = plan->settled || status == CUBLAS_STATUS_SUCCESS;
+    return status;
+}
+
+/* A product that could not be started may have found the device dead, by a step before it. */
+static bool report_failure(struct cuda *cuda, const struct cuda_product *plan, cublasStatus_t status,
+                           struct error *error)
+{
+    struct error reason = {0};
+    char step_text[256];
+    if (cublaslt_good(cuda->tables.cublaslt, status, "multiplying", &reason))
+        return true;
+    cuda_step_text(plan->step, step_text, sizeof step_text);
+    if (!cuda->alone && status == CUBLAS_STATUS_EXECUTION_FAILED) {
+        error_set(error, "step %s or one before it: %s", step_text, reason.text);
+        cuda_hint_check(cuda, error);
+        return false;
+    }
+    return error_set(error, "step %s: %s", step_text, reason.text);
+}
+
+bool cuda_product_run(struct cuda *cuda, struct cuda_product *plan, char *const *buffers, struct error *error)
+{
     struct driver *driver = cuda->tables.driver;
     const struct program_matmul *matmul = plan->matmul;
-    bool biased = matmul->epilogue & PROGRAM_EPILOGUE_BIAS, added = matmul->epilogue & PROGRAM_EPILOGUE_ADD;
-    const void *bias = biased ? buffers[3] : NULL;
-    const float one = 1, beta = added;
+    int last = plan->step->buffer_count - 1;
     if (plan->empty)
         return true;
     if (!matmul->k)
         return cuda_good(
             cuda, driver->MemsetD8Async(driver, (CUdeviceptr)(uintptr_t)buffers[2], 0, plan->zero_bytes, cuda->compute),
             "clearing a product over nothing", error);
-    if (biased && !set_attribute(cuda, plan, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias, error))
-        return false;
-    const void *inner = buffers[plan->step->buffer_count - 1];
-    if (matmul->epilogue & PROGRAM_EPILOGUE_GELU &&
-        !set_attribute(cuda, plan, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, &inner, sizeof inner, error))
-        return false;
-    const void *addend = added ? buffers[biased ? 4 : 3] : buffers[2];
-    cublasStatus_t status = cublaslt->Matmul(
-        cublaslt, cuda->products, plan->operation, &one, buffers[plan->swapped ? 1 : 0], plan->first,
-        buffers[plan->swapped ? 0 : 1], plan->second, &beta, addend, plan->result, buffers[2], plan->result,
-        &plan->algorithm, (void *)(uintptr_t)cuda->workspace, CUDA_WORKSPACE_BYTES, cuda->compute);
-    struct error reason = {0};
-    if (cublaslt_good(cublaslt, status, "multiplying", &reason))
-        return true;
-    char step_text[256];
-    cuda_step_text(plan->step, step_text, sizeof step_text);
-    return error_set(error, "step %s: %s", step_text, reason.text);
+    return set_addresses(cuda, plan, last >= 3 ? (uintptr_t)buffers[3] : 0, (uintptr_t)buffers[last], error) &&
+           report_failure(cuda, plan, multiply_somehow(cuda, plan, buffers), error);
 }

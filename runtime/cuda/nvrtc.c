@@ -3,6 +3,7 @@
 #include "runtime/cuda/library.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct library_nvrtc {
     struct nvrtc nvrtc;
@@ -54,20 +55,22 @@ static void fill_table(struct library_nvrtc *own)
         .GetErrorString = error_string, .own = own, .free = close_nvrtc};
 }
 
-struct nvrtc *nvrtc_open(struct error *error)
+struct nvrtc *nvrtc_open(int driver, struct error *error)
 {
-    static const char *const names[] = {"libnvrtc.so", "libnvrtc.so.13", "libnvrtc.so.12"};
+    const struct library_wish wish = {.stem = "nvrtc",
+                                      .what = "NVRTC, the CUDA compiler library,",
+                                      .beside = "libnvrtc-builtins.so*",
+                                      .driver = driver};
     struct library_nvrtc *own = calloc(1, sizeof *own);
     if (!own) {
         error_set(error, "out of memory");
         return NULL;
     }
-    own->library = library_open(names, sizeof names / sizeof *names, "NVRTC, the CUDA compiler library,", error);
+    own->library = library_open_toolkit(&wish, error);
     if (own->library && find_symbols(own, error)) {
         fill_table(own);
         return &own->nvrtc;
     }
-    error_hint(error, "it comes with the CUDA Toolkit; `./dev setup --cuda` puts it into the build folder");
     library_close(own->library);
     free(own);
     return NULL;
@@ -77,4 +80,31 @@ bool nvrtc_good(struct nvrtc *nvrtc, nvrtcResult result, const char *tried, stru
 {
     return result == NVRTC_SUCCESS ||
            error_set(error, "%s: NVRTC says %s", tried, nvrtc->GetErrorString(nvrtc, result));
+}
+
+/* The largest of the architectures that is no later than the GPU's; 0 where there is none. */
+static int latest(const int *architectures, int count, int gpu)
+{
+    int best = 0;
+    for (int i = 0; i < count; i++)
+        if (architectures[i] <= gpu && architectures[i] > best)
+            best = architectures[i];
+    return best;
+}
+
+bool nvrtc_architecture(struct nvrtc *nvrtc, const char *gpu, char architecture[NVRTC_ARCHITECTURE],
+                        struct error *error)
+{
+    static const char tried[] = "asking which GPUs NVRTC knows";
+    int count = 0;
+    if (!nvrtc_good(nvrtc, nvrtc->GetNumSupportedArchs(nvrtc, &count), tried, error))
+        return false;
+    int *all = calloc((size_t)count + 1, sizeof *all);
+    if (!all)
+        return error_set(error, "out of memory");
+    bool ok = nvrtc_good(nvrtc, nvrtc->GetSupportedArchs(nvrtc, all), tried, error);
+    int best = ok ? latest(all, count, atoi(gpu + strlen("sm_"))) : 0;
+    free(all);
+    snprintf(architecture, NVRTC_ARCHITECTURE, "sm_%d", best);
+    return best || error_set(error, "this NVRTC compiles for newer GPUs than %s alone", gpu);
 }

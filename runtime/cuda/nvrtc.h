@@ -15,10 +15,18 @@ struct nvrtc {
     void (*free)(struct nvrtc *nvrtc);
 };
 
-/* NULL with an error set where the library is not. */
-struct nvrtc *nvrtc_open(struct error *error);
+/* `driver`: which CUDA the driver is for whose GPU will load what is compiled, 12040 for 12.4; 0: nobody's. NULL with
+ * an error set where no NVRTC is that will do. */
+struct nvrtc *nvrtc_open(int driver, struct error *error);
 
 /* Sets the error of a failed call; gives `result == NVRTC_SUCCESS`. */
 bool nvrtc_good(struct nvrtc *nvrtc, nvrtcResult result, const char *tried, struct error *error);
+
+enum { NVRTC_ARCHITECTURE = 16 }; /* bytes of a name */
+
+/* What to compile for where kernels run on this GPU ("sm_90"): its own architecture, or the latest before it that NVRTC
+ * knows, whose PTX the driver finishes. */
+bool nvrtc_architecture(struct nvrtc *nvrtc, const char *gpu, char architecture[NVRTC_ARCHITECTURE],
+                        struct error *error);
 
 #endif

@@ -1,5 +1,6 @@
 /* What the files of the cuda device share.
  *
+ *     facts.c    what the GPU is, and whether it can be used
  *     device.c   the device: start and end, memory, copies, failures
  *     load.c     modules of compiled kernels; a kernel step made ready
  *     matmul.c   plans of matrix products
@@ -29,7 +30,7 @@ struct cuda {
     struct device device;
     struct cuda_tables tables;
     char *cache;
-    char architecture[16];
+    char architecture[NVRTC_ARCHITECTURE];
     int jobs;
     bool tf32, ptx;
     const void *built;
@@ -46,9 +47,11 @@ struct cuda {
     char *small; /* page-locked ring of small uploads */
     int small_next;
     struct error failure; /* of an upload or download; stays */
-    /* The calls that run, for messages. */
-    const struct device_call *running;
+    /* For messages: the calls that run, the one of them that the driver is asked for (NULL: none), and whether that one
+     * is waited for before the next. */
+    const struct device_call *running, *issued;
     int running_count;
+    bool alone;
 };
 
 struct cuda_kernels {
@@ -74,6 +77,11 @@ struct cuda_call {
 
 /* Sets the error of a failed driver call, with the step that it is known to come from. Gives whether it succeeded. */
 bool cuda_good(struct cuda *cuda, CUresult result, const char *tried, struct error *error);
+/* Says how the step is found that failed among those that run. */
+void cuda_hint_check(const struct cuda *cuda, struct error *error);
+/* nvrtc_architecture; the GPU's own where there is no NVRTC. */
+bool cuda_choose_architecture(const struct cuda_tables *tables, const char *gpu, char architecture[NVRTC_ARCHITECTURE],
+                              struct error *error);
 /* "fc1.y (model.net:3:4)" */
 void cuda_step_text(const struct program_step *step, char *text, size_t size);
 

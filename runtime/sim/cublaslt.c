@@ -1,8 +1,10 @@
 /* The calls of cuBLASLt that the cuda device makes, for the simulated GPU.
  *
  * Combinations of types that the real library refuses are refused here too, so that a program that runs here has
- * products that run there. A product runs in its stream's order and reaches memory under the simulator's checks. */
+ * products that run there. A product runs in its stream's order and reaches memory under the simulator's checks, where
+ * its matrices and vectors are aligned at least as the heuristic was told. */
 #include "runtime/sim/cublaslt.h"
+#include "runtime/sim/cublaslt_handles.h"
 #include "runtime/sim/enqueue.h"
 
 #include <stdlib.h>
@@ -13,143 +15,23 @@ struct own {
     struct driver *driver;
 };
 
-/* What stands behind the library's opaque handles. */
-struct operation {
-    cublasComputeType_t compute;
-    cudaDataType_t scale;
-    cublasOperation_t turn_a, turn_b;
-    cublasLtEpilogue_t epilogue;
-    CUdeviceptr bias, aux;
-    int64_t aux_leading;
-};
-
-struct layout {
-    cudaDataType_t type;
-    uint64_t rows, columns;
-    int64_t leading, offset;
-    int32_t batch;
-};
-
-/* ---- handles ---- */
-
-static cublasStatus_t create(struct cublaslt *cublaslt, cublasLtHandle_t *handle)
+/* An address that was not set speaks against nothing. */
+static uint32_t alignment_of(CUdeviceptr address)
 {
-    *handle = (cublasLtHandle_t)cublaslt;
-    return CUBLAS_STATUS_SUCCESS;
+    uint64_t bits = address | SIM_ALIGNMENT_MAX;
+    return (uint32_t)(bits & -bits);
 }
 
-static cublasStatus_t destroy(struct cublaslt *cublaslt, cublasLtHandle_t handle)
+/* Whether all lies as the algorithm was told. */
+static bool aligned(const cublasLtMatmulAlgo_t *algorithm, const struct sim_product *product)
 {
-    return handle == (cublasLtHandle_t)cublaslt ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
-}
-
-static cublasStatus_t operation_create(struct cublaslt *cublaslt, cublasLtMatmulDesc_t *handle,
-                                       cublasComputeType_t compute, cudaDataType_t scale)
-{
-    (void)cublaslt;
-    struct operation *operation = calloc(1, sizeof *operation);
-    if (!operation)
-        return CUBLAS_STATUS_ALLOC_FAILED;
-    *operation = (struct operation){.compute = compute,
-                                    .scale = scale,
-                                    .turn_a = CUBLAS_OP_N,
-                                    .turn_b = CUBLAS_OP_N,
-                                    .epilogue = CUBLASLT_EPILOGUE_DEFAULT};
-    *handle = (cublasLtMatmulDesc_t)(void *)operation;
-    return CUBLAS_STATUS_SUCCESS;
-}
-
-static cublasStatus_t operation_destroy(struct cublaslt *cublaslt, cublasLtMatmulDesc_t handle)
-{
-    (void)cublaslt;
-    free(handle);
-    return CUBLAS_STATUS_SUCCESS;
-}
-
-static cublasStatus_t set(void *field, size_t field_size, const void *value, size_t size)
-{
-    if (size != field_size)
-        return CUBLAS_STATUS_INVALID_VALUE;
-    memcpy(field, value, size);
-    return CUBLAS_STATUS_SUCCESS;
-}
-
-static cublasStatus_t operation_set(struct cublaslt *cublaslt, cublasLtMatmulDesc_t handle,
-                                    cublasLtMatmulDescAttributes_t attribute, const void *value, size_t size)
-{
-    (void)cublaslt;
-    struct operation *operation = (void *)handle;
-    switch (attribute) {
-    case CUBLASLT_MATMUL_DESC_TRANSA:
-        return set(&operation->turn_a, sizeof operation->turn_a, value, size);
-    case CUBLASLT_MATMUL_DESC_TRANSB:
-        return set(&operation->turn_b, sizeof operation->turn_b, value, size);
-    case CUBLASLT_MATMUL_DESC_EPILOGUE:
-        return set(&operation->epilogue, sizeof operation->epilogue, value, size);
-    case CUBLASLT_MATMUL_DESC_BIAS_POINTER:
-        return set(&operation->bias, sizeof operation->bias, value, size);
-    case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER:
-        return set(&operation->aux, sizeof operation->aux, value, size);
-    case CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD:
-        return set(&operation->aux_leading, sizeof operation->aux_leading, value, size);
-    default:
-        return CUBLAS_STATUS_NOT_SUPPORTED;
-    }
-}
-
-static cublasStatus_t layout_create(struct cublaslt *cublaslt, cublasLtMatrixLayout_t *handle, cudaDataType_t type,
-                                    uint64_t rows, uint64_t columns, int64_t leading)
-{
-    (void)cublaslt;
-    struct layout *layout = calloc(1, sizeof *layout);
-    if (!layout)
-        return CUBLAS_STATUS_ALLOC_FAILED;
-    *layout = (struct layout){.type = type, .rows = rows, .columns = columns, .leading = leading, .batch = 1};
-    *handle = (cublasLtMatrixLayout_t)(void *)layout;
-    return CUBLAS_STATUS_SUCCESS;
-}
-
-static cublasStatus_t layout_destroy(struct cublaslt *cublaslt, cublasLtMatrixLayout_t handle)
-{
-    (void)cublaslt;
-    free(handle);
-    return CUBLAS_STATUS_SUCCESS;
-}
-
-static cublasStatus_t layout_set(struct cublaslt *cublaslt, cublasLtMatrixLayout_t handle,
-                                 cublasLtMatrixLayoutAttribute_t attribute, const void *value, size_t size)
-{
-    (void)cublaslt;
-    struct layout *layout = (void *)handle;
-    if (attribute == CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT)
-        return set(&layout->batch, sizeof layout->batch, value, size);
-    if (attribute == CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET)
-        return set(&layout->offset, sizeof layout->offset, value, size);
-    return CUBLAS_STATUS_NOT_SUPPORTED;
-}
-
-/* Preferences choose among algorithms; here there is one. */
-static cublasStatus_t preference_create(struct cublaslt *cublaslt, cublasLtMatmulPreference_t *handle)
-{
-    (void)cublaslt;
-    void *memory = calloc(1, 1);
-    *handle = memory;
-    return memory ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_ALLOC_FAILED;
-}
-
-static cublasStatus_t preference_destroy(struct cublaslt *cublaslt, cublasLtMatmulPreference_t handle)
-{
-    (void)cublaslt;
-    free(handle);
-    return CUBLAS_STATUS_SUCCESS;
-}
-
-static cublasStatus_t preference_set(struct cublaslt *cublaslt, cublasLtMatmulPreference_t handle,
-                                     cublasLtMatmulPreferenceAttributes_t attribute, const void *value, size_t size)
-{
-    (void)cublaslt;
-    (void)attribute;
-    return handle && value && size ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
+    struct sim_alignments told;
+    if (!algorithm)
+        return true;
+    memcpy(&told, algorithm, sizeof told);
+    return alignment_of(product->a) >= told.a && alignment_of(product->b) >= told.b &&
+           (product->beta == 0 || alignment_of(product->c) >= told.c) && alignment_of(product->d) >= told.d &&
+           alignment_of(product->bias) >= told.bias && alignment_of(product->aux) >= told.aux;
 }
 
 /* ---- what is refused ---- */
@@ -159,7 +41,7 @@ static bool is_half(cudaDataType_t type)
     return type == CUDA_R_16F || type == CUDA_R_16BF;
 }
 
-static cublasStatus_t check_types(const struct operation *operation, cudaDataType_t a, cudaDataType_t b,
+static cublasStatus_t check_types(const struct sim_operation *operation, cudaDataType_t a, cudaDataType_t b,
                                   cudaDataType_t c, cudaDataType_t d)
 {
     bool tf32 = operation->compute == CUBLAS_COMPUTE_32F_FAST_TF32;
@@ -175,14 +57,15 @@ static cublasStatus_t check_types(const struct operation *operation, cudaDataTyp
     return CUBLAS_STATUS_SUCCESS;
 }
 
-static bool sound(const struct layout *layout)
+static bool sound(const struct sim_layout *layout)
 {
     return layout->rows && layout->columns && layout->leading >= (int64_t)layout->rows && layout->batch > 0;
 }
 
 /* Fills sizes and strides; INVALID_VALUE where the matrices do not fit together. */
-static cublasStatus_t describe(const struct operation *operation, const struct layout *a, const struct layout *b,
-                               const struct layout *c, const struct layout *d, struct sim_product *product)
+static cublasStatus_t describe(const struct sim_operation *operation, const struct sim_layout *a,
+                               const struct sim_layout *b, const struct sim_layout *c, const struct sim_layout *d,
+                               struct sim_product *product)
 {
     bool turn_a = operation->turn_a == CUBLAS_OP_T, turn_b = operation->turn_b == CUBLAS_OP_T;
     uint64_t m = turn_a ? a->columns : a->rows, k = turn_a ? a->rows : a->columns;
@@ -260,6 +143,15 @@ static CUresult run(struct driver *driver, const void *argument)
     return sim_product_run(product, sim_threads(driver)) ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
+/* The kernels with gelu move 16 bytes at a time. */
+static bool suits_gelu(const struct sim_alignments *alignments, const struct sim_product *product)
+{
+    enum { BYTES = 16 };
+    int64_t size = (int64_t)size_of(product->a_type);
+    return alignments->a >= BYTES && alignments->b >= BYTES && product->a_leading * size % BYTES == 0 &&
+           product->b_leading * size % BYTES == 0;
+}
+
 static cublasStatus_t heuristic(struct cublaslt *cublaslt, cublasLtHandle_t handle, cublasLtMatmulDesc_t operation,
                                 cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c,
                                 cublasLtMatrixLayout_t d, cublasLtMatmulPreference_t preference, int wanted,
@@ -270,7 +162,15 @@ static cublasStatus_t heuristic(struct cublaslt *cublaslt, cublasLtHandle_t hand
         return CUBLAS_STATUS_INVALID_VALUE;
     cublasStatus_t status =
         describe((const void *)operation, (const void *)a, (const void *)b, (const void *)c, (const void *)d, &product);
+    const struct sim_operation *what = (const void *)operation;
+    struct sim_alignments alignments = *(const struct sim_alignments *)(const void *)preference;
+    alignments.bias = alignment_of(what->bias);
+    alignments.aux = alignment_of(what->aux);
+    if (status == CUBLAS_STATUS_SUCCESS && what->epilogue == CUBLASLT_EPILOGUE_GELU_AUX_BIAS &&
+        !suits_gelu(&alignments, &product))
+        status = CUBLAS_STATUS_NOT_SUPPORTED;
     memset(results, 0, sizeof *results);
+    memcpy(&results->algo, &alignments, sizeof alignments);
     results->state = status;
     *count = status == CUBLAS_STATUS_SUCCESS;
     return status;
@@ -284,9 +184,8 @@ static cublasStatus_t multiply(struct cublaslt *cublaslt, cublasLtHandle_t handl
                                cudaStream_t stream)
 {
     struct own *own = cublaslt->own;
-    const struct operation *what = (const void *)operation;
+    const struct sim_operation *what = (const void *)operation;
     struct sim_product product;
-    (void)algorithm;
     (void)workspace;
     (void)workspace_bytes;
     cublasStatus_t status = describe(what, (const void *)a_layout, (const void *)b_layout, (const void *)c_layout,
@@ -304,7 +203,7 @@ static cublasStatus_t multiply(struct cublaslt *cublaslt, cublasLtHandle_t handl
     bool gelu = what->epilogue == CUBLASLT_EPILOGUE_GELU_AUX_BIAS;
     product.bias = gelu || what->epilogue == CUBLASLT_EPILOGUE_BIAS ? what->bias : 0;
     product.aux = gelu ? what->aux : 0;
-    if (gelu && (!product.bias || !product.aux))
+    if ((gelu && (!product.bias || !product.aux)) || !aligned(algorithm, &product))
         return CUBLAS_STATUS_INVALID_VALUE;
     const struct sim_work work = {"cublasLtMatmul", run, &product, sizeof product};
     return sim_enqueue(own->driver, stream, &work) == CUDA_SUCCESS ? CUBLAS_STATUS_SUCCESS
@@ -321,7 +220,7 @@ static const char *status_string(struct cublaslt *cublaslt, cublasStatus_t statu
     case CUBLAS_STATUS_ALLOC_FAILED:
         return "out of memory";
     case CUBLAS_STATUS_INVALID_VALUE:
-        return "the matrices do not fit together";
+        return "the matrices do not fit together or lie at other addresses than they were said to";
     case CUBLAS_STATUS_NOT_SUPPORTED:
         return "no product of such types";
     default:
@@ -340,21 +239,11 @@ struct cublaslt *sim_cublaslt_new(struct driver *driver)
     if (!own)
         return NULL;
     own->driver = driver;
-    own->cublaslt = (struct cublaslt){.Create = create,
-                                      .Destroy = destroy,
-                                      .MatmulDescCreate = operation_create,
-                                      .MatmulDescDestroy = operation_destroy,
-                                      .MatmulDescSetAttribute = operation_set,
-                                      .MatrixLayoutCreate = layout_create,
-                                      .MatrixLayoutDestroy = layout_destroy,
-                                      .MatrixLayoutSetAttribute = layout_set,
-                                      .MatmulPreferenceCreate = preference_create,
-                                      .MatmulPreferenceDestroy = preference_destroy,
-                                      .MatmulPreferenceSetAttribute = preference_set,
-                                      .MatmulAlgoGetHeuristic = heuristic,
+    own->cublaslt = (struct cublaslt){.MatmulAlgoGetHeuristic = heuristic,
                                       .Matmul = multiply,
                                       .GetStatusString = status_string,
                                       .own = own,
                                       .free = close_cublaslt};
+    sim_cublaslt_fill_handles(&own->cublaslt);
     return &own->cublaslt;
 }

@@ -48,7 +48,7 @@ static const struct {
 };
 
 /* What a thread, a block and a launch may have at most (CUDA C++ Programming Guide, technical specifications). */
-enum { LOCAL_MAX = 512 * 1024, SHARED_MAX = 227 * 1024, PARAMETERS_MAX = 32764 };
+enum { LOCAL_MAX = 512 * 1024, SHARED_MAX = 227 * 1024, SHARED_UNASKED = 48 * 1024, PARAMETERS_MAX = 32764 };
 
 /* ---- patterns ---- */
 
@@ -338,7 +338,6 @@ struct sim_kernel *sim_kernel_decode(struct sim_module *module, const struct ptx
     kernel->name = ptx->name;
     kernel->module = module;
     kernel->ptx = ptx;
-    kernel->dynamic_limit = 48 * 1024;
     kernel->instruction_count = (int)arrlen(ptx->code);
     struct decoder decoder = {.module = module, .kernel = kernel, .ptx = ptx, .error = error};
     bool good = place_registers(&decoder) && place_variables(&decoder) && place_parameters(&decoder) &&
@@ -347,8 +346,10 @@ struct sim_kernel *sim_kernel_decode(struct sim_module *module, const struct ptx
     arrfree(decoder.shared_places);
     hmfree(decoder.constants);
     hmfree(decoder.rows);
-    if (good)
+    if (good) {
+        kernel->dynamic_limit = kernel->shared_bytes < SHARED_UNASKED ? SHARED_UNASKED - kernel->shared_bytes : 0;
         return kernel;
+    }
     sim_kernel_free(kernel);
     return NULL;
 }

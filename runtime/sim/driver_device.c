@@ -9,7 +9,7 @@ static CUresult init(struct driver *driver, unsigned flags)
     return flags ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
 }
 
-static CUresult driver_version(struct driver *driver, int *version)
+static CUresult version_of(struct driver *driver, int *version)
 {
     (void)driver;
     *version = CUDA_VERSION;
@@ -175,7 +175,7 @@ static CUresult context_set(struct driver *driver, CUcontext context)
 void gpu_fill_device(struct driver *driver)
 {
     driver->Init = init;
-    driver->DriverGetVersion = driver_version;
+    driver->DriverGetVersion = version_of;
     driver->GetErrorName = error_name;
     driver->GetErrorString = error_string;
     driver->DeviceGetCount = device_count;

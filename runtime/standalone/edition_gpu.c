@@ -30,10 +30,12 @@ static const struct trainer_edition *find_for(const struct trainer_edition *edit
 }
 
 static struct device *open_gpu(const struct trainer_edition *edition, struct driver *driver, bool simulated,
-                               const char *own_architecture, struct error *error)
+                               struct error *error)
 {
     struct cuda_tables tables = {.driver = driver};
-    tables.cublaslt = simulated ? sim_cublaslt_new(driver) : cublaslt_open(error);
+    int version = 0;
+    if (driver_version(driver, &version, error))
+        tables.cublaslt = simulated ? sim_cublaslt_new(driver) : cublaslt_open(version, error);
     if (!tables.cublaslt) {
         driver->free(driver);
         error_set(error, "out of memory");
@@ -43,7 +45,7 @@ static struct device *open_gpu(const struct trainer_edition *edition, struct dri
                                            .architecture = edition->architecture,
                                            .jobs = 1,
                                            .tf32 = edition->tf32,
-                                           .ptx = simulated || strcmp(own_architecture, edition->architecture) != 0,
+                                           .ptx = simulated,
                                            .built = edition->code,
                                            .built_size = (size_t)(edition->code_end - edition->code)};
     return cuda_device_new(&tables, &settings, error);
@@ -77,7 +79,7 @@ const struct trainer_edition *trainer_choose_gpu(const struct trainer_edition *e
         error_set(error, "this trainer was built for newer GPUs than %s (%s)", facts.processor, facts.isa);
         return NULL;
     }
-    *device = open_gpu(edition, driver, simulated, facts.isa, error);
+    *device = open_gpu(edition, driver, simulated, error);
     return *device ? edition : NULL;
 }
 

@@ -3,18 +3,23 @@
 #
 #   ./run.sh [DEVICE [RESULT]]     DEVICE: cuda (the default) or sim; RESULT: results.txt
 #
-# Needs a GPU's driver, CUDA's NVRTC and cuBLASLt (in the loader's path or under CUDA_HOME/lib64) and POSIX tools; no
-# network, no compiler. Exit 0 when every check held, 1 when one failed, 3 when the device cannot be had.
+# Needs a GPU's driver, CUDA's NVRTC and cuBLASLt (in the loader's path or under CUDA_HOME) and POSIX tools; no network, no
+# compiler. LIMIT says how many seconds a check may take (900). Exit 0 when every check held, 1 when one failed, 3 when the
+# device cannot be had.
 set -u
 cd "$(dirname "$0")" || exit 3
 device=${1:-cuda} result=${2:-results.txt}
 home=${CUDA_HOME:-/usr/local/cuda}
-export LD_LIBRARY_PATH="$PWD/lib:$home/lib64:$home/targets/x86_64-linux/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+export LD_LIBRARY_PATH="$PWD/lib:$home/lib64:$home/lib:$home/targets/x86_64-linux/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 export CUDA_HOME="$home" CASTOR_SOURCE="$PWD" CASTOR_TEST_DEVICE="$device"
 work=$(mktemp -d) || exit 3
 trap 'rm -rf "$work"' EXIT
 passed=0 failed=0 skipped=0
-data='idx("data")'
+data='idx("data")' limit=${LIMIT:-900}
+
+# limited COMMAND...: a command that hangs is ended, with exit code 124.
+limited() { timeout -k 10 "$limit" "$@"; }
+command -v timeout >/dev/null 2>&1 || limited() { "$@"; }
 
 say() { echo "$*" | tee -a "$result"; }
 part() { say "" && say "== $*"; }
@@ -23,6 +28,7 @@ part() { say "" && say "== $*"; }
 verdict() {
     case $2 in
     0) passed=$((passed + 1)) && say "passed: $1" ;;
+    124 | 137) failed=$((failed + 1)) && say "FAILED: $1 (no end within $limit s)" ;;
     77) skipped=$((skipped + 1)) && say "skipped: $1" ;;
     *) failed=$((failed + 1)) && say "FAILED: $1 (exit $2)" && tail -n 20 "$work/said" | tee -a "$result" ;;
     esac
@@ -40,7 +46,7 @@ check() {
 train() {
     name=$1 on=$2 model=$3
     shift 3
-    bin/castor train "models/$model.net" --device "$on" --data "$data" --quiet --cache "$work/cache-$on" \
+    limited bin/castor train "models/$model.net" --device "$on" --data "$data" --quiet --cache "$work/cache-$on" \
         --out "$work/$name" "$@"
 }
 
@@ -58,17 +64,17 @@ close_losses() {
 say "Castor on device $device: $(date -u '+%Y-%m-%d %H:%M') UTC, $(uname -sr), $(nproc) cores"
 bin/castor devices 2>&1 | tee -a "$result"
 command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi | tee -a "$result"
-if ! bin/castor profile models/fashion_mlp.net --device "$device" --steps 1 --cache "$work/cache-$device" \
-    >"$work/said" 2>&1; then
+if ! limited bin/castor profile models/fashion_mlp.net --device "$device" --data "$data" --steps 1 \
+    --cache "$work/cache-$device" >"$work/said" 2>&1; then
     tee -a "$result" <"$work/said"
     say "device $device cannot be had"
     exit 3
 fi
 
 part "unit tests of the device"
-check "every op, type and shape" tests/test_kernel_ops 1 cuda
+check "every op, type and shape" limited tests/test_kernel_ops 1 cuda
 for test in cuda_device cuda_compile sim_first sim_opcodes sim_matrix sim_faults sim_kernels; do
-    check "test_$test" tests/test_$test
+    check "test_$test" limited tests/test_$test
 done
 
 part "training, against the simulated GPU from the same weights"
@@ -101,7 +107,7 @@ for model in fashion_mlp fashion_cnn fashion_resnet; do
     [ "$device" = sim ] && steps=1 batch=4
     for policy in 'f32' 'autocast(f16)' 'autocast(bf16)'; do
         say "$model, $policy, batch $batch"
-        bin/castor profile "models/$model.net" --device "$device" --policy "$policy" --steps "$steps" \
+        limited bin/castor profile "models/$model.net" --device "$device" --policy "$policy" --steps "$steps" \
             --batch "$batch" --data "$data" --cache "$work/cache-$device" 2>&1 | tee -a "$result"
     done
 done

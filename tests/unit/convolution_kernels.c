@@ -83,7 +83,7 @@ int main(int count, char **arguments)
     enum { ARCHITECTURES = sizeof architectures / sizeof *architectures, FEW = 31 };
     bool all = count > 1 && strcmp(arguments[1], "all") == 0, each = count > 1 && !all;
     struct error error = {0};
-    struct nvrtc *nvrtc = nvrtc_open(&error);
+    struct nvrtc *nvrtc = nvrtc_open(0, &error);
     if (!nvrtc) {
         printf("left out: no NVRTC here\n");
         return 77;

@@ -217,7 +217,7 @@ static struct program *make_program(struct sim_case *cases, int count, struct ar
 
 static struct device *sim_device(int threads, struct driver **driver, struct error *error)
 {
-    struct cuda_tables tables = {.nvrtc = nvrtc_open(error)};
+    struct cuda_tables tables = {.nvrtc = nvrtc_open(0, error)};
     if (!tables.nvrtc)
         return NULL;
     *driver = tables.driver =
@@ -424,7 +424,7 @@ int main(int argument_count, char **arguments)
     int every = argument_count > 1 ? atoi(arguments[1]) : 61, count = 0;
     size_t first = argument_count > 2 ? (size_t)atoi(arguments[2]) : argument_count > 1 ? 0 : 27;
     struct error error = {0};
-    struct nvrtc *nvrtc = nvrtc_open(&error);
+    struct nvrtc *nvrtc = nvrtc_open(0, &error);
     if (!nvrtc)
         return 77;
     nvrtc->free(nvrtc);

@@ -132,6 +132,10 @@ static void published(void)
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         CHECK(figures_find(all[i], false, &figures) && figures.flops[ELEMENT_BF16] > figures.flops[ELEMENT_F32]);
     CHECK(!figures_find("sm_10", false, &figures));
+    /* One without a row is taken for the latest before it. */
+    CHECK(figures_find("sm_103", false, &figures) && strcmp(figures.name, "B200") == 0);
+    CHECK(figures_find("sm_87", false, &figures) && strcmp(figures.name, "A10") == 0);
+    CHECK(figures_find("sm_300", false, &figures) && strcmp(figures.name, "RTX 5090") == 0);
     CHECK(figures_find("NVIDIA A100-SXM4-80GB", false, &figures));
     CHECK_TEXT(figures.name, "A100-80GB");
     CHECK(figures_find("NVIDIA GeForce RTX 3090", false, &figures) && figures.bandwidth == 936e9);

@@ -84,7 +84,7 @@ int main(void)
 {
     char folder[] = "/tmp/castor-test-XXXXXX";
     struct error error = {0};
-    struct nvrtc *nvrtc = nvrtc_open(&error);
+    struct nvrtc *nvrtc = nvrtc_open(0, &error);
     if (!nvrtc) {
         error_print(&error, stderr);
         return 77;
