@@ -4,12 +4,14 @@
 #include <math.h>
 #include <string.h>
 
-static struct value numbers_only(struct builtin_call *call, const struct value *x)
+/* What is said of argument `index`, which is neither. */
+static struct value numbers_only(struct builtin_call *call, int index)
 {
+    const struct value *x = &call->values[index];
     if (x->kind == VALUE_ERROR)
         return *x;
-    return report(call->e, E0402, call->spans[0], NULL, "`%s` needs a tensor or a number, not %s", call->builtin->name,
-                  value_describe(call->e, x));
+    return report(call->e, E0402, call->spans[index], NULL, "`%s` needs a tensor or a number, not %s",
+                  call->builtin->name, value_describe(call->e, x));
 }
 
 BUILTIN(unary)
@@ -22,13 +24,13 @@ BUILTIN(unary)
         return result;
     }
     if (x->kind != VALUE_NUMBER)
-        return numbers_only(call, x);
+        return numbers_only(call, 0);
     if (op == OP_isfinite)
         return value_bool(isfinite(x->number));
     if (op == OP_stop_gradient)
         return *x;
     if (!number_unary(op, x->number, &number))
-        return numbers_only(call, x);
+        return numbers_only(call, 0);
     struct value result = value_number(number);
     bool whole = op == OP_floor || op == OP_ceil || op == OP_round || op == OP_abs || op == OP_sign;
     result.integer = whole && value_is_integer(&result);
@@ -55,8 +57,10 @@ BUILTIN(minmax)
     if (call->given[2])
         return report(call->e, E0307, call->spans[2], NULL, "`%s` of two values is elementwise and has no axis",
                       call->builtin->name);
-    if (!is_number(a) || !is_number(b))
+    if (a->kind == VALUE_TENSOR || b->kind == VALUE_TENSOR)
         return tensor_binary(call->e, max ? OP_max : OP_min, a, b, call->span);
+    if (!is_number(a) || !is_number(b))
+        return numbers_only(call, is_number(a) ? 1 : 0);
     bool first = max ? a->number >= b->number : a->number <= b->number;
     return isnan(a->number) || (first && !isnan(b->number)) ? *a : *b;
 }

@@ -239,6 +239,7 @@ static struct value call_instance(struct elaborator *e, struct call_site *site, 
         hmputs(e->frame->instances, ((struct instance){label, place, site->definition, values, site->span}));
     struct frame frame = {.owns = true, .prefix = "", .gate = e->frame->gate};
     frame.path = frame.value_path = join_path(e, e->frame->path, label);
+    frame.owner = arena_internf(e->arena, "%s/%s", e->frame->owner ? e->frame->owner : "", label);
     frame.scope = scope_enter(e->arena, e->builder.scope, label, site->definition->name);
     return run_body(e, site, &frame, values);
 }

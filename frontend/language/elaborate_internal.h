@@ -139,6 +139,7 @@ struct frame {
     bool prelude;                        /* its text is the prelude's */
     bool owns;                           /* may have params, states and instances: the model and modules */
     const char *path;                    /* of the instance, "" for the model; parameters live under it */
+    const char *owner;                   /* the labels on the way here, "/layer1.0/conv1": no two instances have one */
     const char *value_path;              /* names of bound values live under it: the path, and calls of functions */
     const char *scope;                   /* ir/scope.h */
     const char *prefix;                  /* "layer1.0." in a labelled repeat, else "" */
@@ -203,6 +204,12 @@ struct rolled {
     struct rolled_operand *unchanged;           /* likewise: what a turn leaves as it was */
 };
 
+/* Which instance a param or state belongs to: paths alone would let `a.b` in one scope meet `b` in `a`. */
+struct owner_entry {
+    const char *key;   /* path, interned */
+    const char *value; /* the owner's labels, interned */
+};
+
 struct elaborator {
     struct arena *arena;
     struct diagnostics *diagnostics;
@@ -219,6 +226,7 @@ struct elaborator {
     const struct shape *implicit;    /* shape of the parameter being initialised, else NULL */
     const char *draw_path;           /* path of the draws of an initialiser, else NULL */
     struct read_entry *reads;        /* stb_ds hash: current value of each variable in this graph */
+    struct owner_entry *owners;      /* stb_ds hash: of all graphs */
     struct read_entry *initial;      /* stb_ds hash: first value of each variable, in graph init */
     struct update_entry *updates;    /* stb_ds array: writes still to be made in this graph */
     struct counter *update_index;    /* stb_ds hash: name of a variable to its place in updates */

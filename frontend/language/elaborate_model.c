@@ -56,26 +56,24 @@ static bool input_element(struct elaborator *e, const struct ast_parameter *inpu
     return true;
 }
 
-static void bind_input(struct elaborator *e, const struct ast_parameter *input, const struct dimension *batch)
+/* The input as a value; VALUE_ERROR (reported) where its type is no input's. */
+static struct value input_value(struct elaborator *e, const struct ast_parameter *input, const struct dimension *batch)
 {
     struct shape shape;
     struct axis axes[RANK_MAX];
     enum element element;
     int64_t classes;
-    bind(e, input->name, (struct value){0}, NULL);
-    if (!input->type) {
-        report(e, E0504, input->span, NULL, "input `%s` needs a type such as f32[batch, 10]", input->name);
-        return;
-    }
+    if (!input->type)
+        return report(e, E0504, input->span, NULL, "input `%s` needs a type such as f32[batch, 10]", input->name);
     e->builder.span = input->span;
     if (!input_shape(e, input, batch, &shape, axes) || !input_element(e, input, &element, &classes))
-        return;
+        return (struct value){0};
     struct type type = type_make(element, shape);
     struct node *node = build(&e->builder, OP_input, NULL, 0,
                               &(struct attributes){.symbol = input->name, .index = (int)classes}, &type);
     struct value value = value_tensor_axes(e, node, axes);
     value.classes = classes;
-    bind(e, input->name, value, NULL);
+    return value;
 }
 
 /* The batch is the dimension that all inputs begin with, whatever its name. */
@@ -90,7 +88,7 @@ static void bind_inputs(struct elaborator *e, int64_t batch)
     bind(e, dimension->name, value_dimension(dimension), NULL);
     int errors = diagnostics_errors(e->diagnostics);
     for (int i = 0; i < inputs->count; i++)
-        bind_input(e, &inputs->items[i], dimension);
+        bind(e, inputs->items[i].name, input_value(e, &inputs->items[i], dimension), NULL);
     if (diagnostics_errors(e->diagnostics) == errors)
         elaborate_data(e);
 }
@@ -395,6 +393,7 @@ struct module *elaborate(struct unit *unit, const struct elaborate_request *requ
     if (module_find_graph(e.module, "metrics"))
         graph_number(module_find_graph(e.module, "metrics"));
     hmfree(e.initial);
+    hmfree(e.owners);
     if (diagnostics_errors(unit->diagnostics) == errors)
         return e.module;
     module_free(e.module);

@@ -248,11 +248,10 @@ struct value tensor_where(struct elaborator *e, const struct value *condition, c
     if (!operand_fits(e, condition, "a condition", span) || !operand_fits(e, a, "a branch", span) ||
         !operand_fits(e, b, "a branch", span))
         return (struct value){0};
-    struct node *nodes[] = {tensor_node(e, condition, ELEMENT_NONE), tensor_node(e, a, element_of(b)),
-                            tensor_node(e, b, element_of(a))};
-    if (nodes[0]->type.element != ELEMENT_BOOL)
+    if (element_of(condition) != ELEMENT_BOOL)
         return report(e, E0204, span, NULL, "a condition must be made of truth values, not %s",
                       value_describe(e, condition));
+    struct node *nodes[] = {condition->node, tensor_node(e, a, element_of(b)), tensor_node(e, b, element_of(a))};
     const struct value *values[] = {condition, a, b};
     struct axis axes[RANK_MAX];
     if (!pointwise_operands(e, values, nodes, 3, "if", span, axes))

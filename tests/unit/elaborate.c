@@ -62,6 +62,9 @@ static void check_names(void)
     check_parameters("model (x: f32[batch, 6, 8, 8]) {\ny = x |> conv(4, [3, 5], groups = 2, pad = [1, 2]) as c "
                      "|> batch_norm as bn |> layer_norm as ln\n}",
                      "c.weight[4,3,3,5] c.bias[4] bn.weight[4] bn.bias[4] ln.weight[8] ln.bias[8] ");
+    /* A param's shape is evaluated before its name is bound, so it may be called like a size. */
+    check_parameters("module scale(x: [.., k]) { param k: [k] ~ ones\n return x * k }\n" INPUT "y = x |> scale\n}",
+                     "scale1.k[4] ");
     check_parameters("model (i: class(7)[batch]) {\ny = embedding(i, 7, 5) as table\n}", "table.weight[7,5] ");
 }
 
