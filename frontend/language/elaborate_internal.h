@@ -186,10 +186,11 @@ struct declared_output {
 /* What comes into the body of a rolled repeat: its input, and the value outside that it stands for. */
 struct rolled_operand {
     struct node *input, *operand;
-    const char *name;        /* of what is carried, interned; NULL: a sequence */
-    struct value initial;    /* of what is carried */
-    const struct node *from; /* of a sequence: the tensor that its places are of, along `axis`; */
-    int axis;                /* the first turn takes place `first`, each further one that `step` behind */
+    const char *name;          /* of what is carried, interned; NULL: a sequence */
+    struct value initial;      /* of what is carried */
+    struct variable *variable; /* that the name was before; NULL: none */
+    const struct node *from;   /* of a sequence: the tensor that its places are of, along `axis`; */
+    int axis;                  /* the first turn takes place `first`, each further one that `step` behind */
     int64_t first, step;
 };
 
@@ -202,6 +203,7 @@ struct rolled {
     int64_t low, turns;
     struct rolled_operand *carries, *sequences; /* stb_ds arrays */
     struct rolled_operand *unchanged;           /* likewise: what a turn leaves as it was */
+    struct named_entry *fixed;                  /* stb_ds array: what must stay, since no input can stand for it */
 };
 
 /* Which instance a param or state belongs to: paths alone would let `a.b` in one scope meet `b` in `a`. */
@@ -305,6 +307,8 @@ bool refuse_classes(struct elaborator *e, const struct value *x, const char *wha
 
 struct value number_binary(struct elaborator *e, enum ast_operator operator, const struct value * a,
                            const struct value *b, struct span span);
+/* Whether two values of a kind are the same; tensors are only where one node is both. */
+bool value_same(const struct value *a, const struct value *b);
 /* False: the op is not known for numbers. */
 bool number_unary(enum op op, double x, double *result);
 

@@ -80,18 +80,27 @@ static struct value arithmetic(struct elaborator *e, enum ast_operator operator,
     return result;
 }
 
-static bool same_items(const struct value *a, const struct value *b)
+bool value_same(const struct value *a, const struct value *b)
 {
     if (a->kind != b->kind || a->count != b->count)
         return false;
     if (a->kind == VALUE_STRING)
         return strcmp(a->text, b->text) == 0;
-    if (a->kind != VALUE_LIST)
-        return a->number == b->number;
+    if (a->kind == VALUE_TENSOR)
+        return a->node == b->node;
     for (int i = 0; i < a->count; i++)
-        if (!same_items(&a->items[i], &b->items[i]))
+        if (!value_same(&a->items[i], &b->items[i]))
             return false;
-    return true;
+    return a->number == b->number;
+}
+
+/* `==` asks for a comparison element by element where a tensor is among the items, which lists have none of. */
+static bool holds_tensor(const struct value *value)
+{
+    bool holds = value->kind == VALUE_TENSOR;
+    for (int i = 0; i < value->count && !holds; i++)
+        holds = holds_tensor(&value->items[i]);
+    return holds;
 }
 
 struct value number_binary(struct elaborator *e, enum ast_operator operator, const struct value * a,
@@ -101,10 +110,11 @@ struct value number_binary(struct elaborator *e, enum ast_operator operator, con
         return (struct value){0};
     if (a->kind == VALUE_NUMBER && b->kind == VALUE_NUMBER && operator!= AST_AND && operator!= AST_OR)
         return arithmetic(e, operator, a, b, span);
-    if (a->kind == b->kind && operator== AST_EQUAL)
-        return value_bool(same_items(a, b));
-    if (a->kind == b->kind && operator== AST_NOT_EQUAL)
-        return value_bool(!same_items(a, b));
+    bool comparable = a->kind == b->kind && !holds_tensor(a) && !holds_tensor(b);
+    if (comparable && operator== AST_EQUAL)
+        return value_bool(value_same(a, b));
+    if (comparable && operator== AST_NOT_EQUAL)
+        return value_bool(!value_same(a, b));
     if (a->kind == VALUE_BOOL && b->kind == VALUE_BOOL && operator== AST_AND)
         return value_bool(a->number != 0 && b->number != 0);
     if (a->kind == VALUE_BOOL && b->kind == VALUE_BOOL && operator== AST_OR)

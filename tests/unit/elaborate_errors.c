@@ -83,6 +83,7 @@ static const struct mistake mistakes[] = {
     /* modules and values */
     {"E0401", "the condition of an `if` statement must be known at compile time", MODEL("if mean(x) > 0 { y = x }")},
     {"E0402", "`not` is not defined for the number 3", MODEL("y = not 3")},
+    {"E0402", "`==` is not defined for a list and a list", MODEL("if [x, x] == [x + 1, x] { y = x }")},
     {"E0402", "`max` needs a tensor or a number, not a truth value",
      "option a = max(1, true)\n" MODEL("loss = mean(x)")},
     {"E0402", "`min` needs a tensor or a number, not a string", MODEL("y = x * min(\"a\", 1)")},
