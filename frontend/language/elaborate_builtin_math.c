@@ -95,15 +95,25 @@ static double elements_over(const struct value *x, uint32_t axes)
     return count;
 }
 
+/* Sums of integers are i32: floats need none, and truth values are counted in it. */
+static bool sum_is_exact(const struct value *x, double count)
+{
+    enum element element = x->node->type.element;
+    return element_is_float(element) || (element == ELEMENT_BOOL && count <= INT32_MAX);
+}
+
 BUILTIN(mean)
 {
     uint32_t axes;
     bool all;
     if (!reduce_arguments(call, &axes, &all))
         return (struct value){0};
-    const struct value *x = &call->values[0];
-    struct value total = tensor_reduce(call->e, OP_sum, x, axes, all, call->span);
-    struct value count = value_number(elements_over(x, axes));
+    struct value x = call->values[0], count = value_number(elements_over(&x, axes));
+    if (refuse_classes(call->e, &x, "mean", call->span))
+        return (struct value){0};
+    if (!sum_is_exact(&x, count.number))
+        x = tensor_cast(call->e, &x, ELEMENT_F32, false);
+    struct value total = tensor_reduce(call->e, OP_sum, &x, axes, all, call->span);
     return total.kind == VALUE_ERROR ? total : tensor_binary(call->e, OP_div, &total, &count, call->span);
 }
 

@@ -28,6 +28,18 @@ static bool operand_fits(struct elaborator *e, const struct value *value, const 
     return false;
 }
 
+/* False after a diagnostic: a whole number beside integers, which i32 cannot hold. */
+static bool number_fits(struct elaborator *e, const struct value *value, enum element like, struct span span)
+{
+    bool whole = value->kind == VALUE_NUMBER && value->integer && like != ELEMENT_NONE && like != ELEMENT_I64;
+    if (!whole || element_is_float(like) || (value->number >= INT32_MIN && value->number <= INT32_MAX))
+        return true;
+    report(e, E0204, span, NULL, "%s beside %s: i32 holds numbers from -2147483648 to 2147483647",
+           value_describe(e, value), element_name(like));
+    diagnostics_note(e->diagnostics, (struct span){0}, "cast(x, f32) makes a tensor that holds larger ones");
+    return false;
+}
+
 bool refuse_classes(struct elaborator *e, const struct value *x, const char *what, struct span span)
 {
     if (x->kind != VALUE_TENSOR || !x->classes)
@@ -210,9 +222,11 @@ struct value tensor_binary(struct elaborator *e, enum op op, const struct value 
     if (!operand_fits(e, a, what, span) || !operand_fits(e, b, what, span) || !binary_classes(e, op, a, b, span))
         return (struct value){0};
     bool floating = op == OP_div || op == OP_pow;
-    struct node *nodes[] = {
-        tensor_node(e, a, floating && !element_is_float(element_of(b)) ? ELEMENT_F32 : element_of(b)),
-        tensor_node(e, b, floating && !element_is_float(element_of(a)) ? ELEMENT_F32 : element_of(a))};
+    enum element like_a = floating && !element_is_float(element_of(b)) ? ELEMENT_F32 : element_of(b),
+                 like_b = floating && !element_is_float(element_of(a)) ? ELEMENT_F32 : element_of(a);
+    if (!number_fits(e, a, like_a, span) || !number_fits(e, b, like_b, span))
+        return (struct value){0};
+    struct node *nodes[] = {tensor_node(e, a, like_a), tensor_node(e, b, like_b)};
     bool logical = op == OP_and || op == OP_or;
     for (int i = 0; i < 2; i++) {
         if (logical && nodes[i]->type.element != ELEMENT_BOOL)
@@ -251,6 +265,8 @@ struct value tensor_where(struct elaborator *e, const struct value *condition, c
     if (element_of(condition) != ELEMENT_BOOL)
         return report(e, E0204, span, NULL, "a condition must be made of truth values, not %s",
                       value_describe(e, condition));
+    if (!number_fits(e, a, element_of(b), span) || !number_fits(e, b, element_of(a), span))
+        return (struct value){0};
     struct node *nodes[] = {condition->node, tensor_node(e, a, element_of(b)), tensor_node(e, b, element_of(a))};
     const struct value *values[] = {condition, a, b};
     struct axis axes[RANK_MAX];

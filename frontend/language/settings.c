@@ -250,7 +250,8 @@ static bool read_interval(struct reading *reading, struct interval *interval)
         return refuse(reading, "needs `every`: evaluate every 1 epoch");
     struct value count = evaluate_expression(&reading->e, statement->every.count);
     const char *unit = statement->every.unit.name ? statement->every.unit.name : "";
-    if (!want_number(&reading->e, &count, statement->every.count->span, "the interval", &interval->count))
+    if (!known_now(reading, &count, statement->every.count, "every") ||
+        !want_number(&reading->e, &count, statement->every.count->span, "the interval", &interval->count))
         return false;
     if (interval->count <= 0)
         return refuse(reading, "the interval must be above 0");

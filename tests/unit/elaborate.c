@@ -1,4 +1,5 @@
 /* What the elaborator makes: paths, labels, ties, shapes, values, the graphs of a module, the update of a step. */
+#include "frontend/data.h"
 #include "tests/net_case.h"
 #include "tests/unit/check.h"
 
@@ -146,6 +147,7 @@ static void check_values(void)
     check_y("y = x'[0]", SHAPE(2), VALUES(1, 5));
     check_y("y = sum(x, axis = 1)", SHAPE(2, 1), VALUES(10, 26));
     check_y("y = [sum(x), mean(x)] |> stack", SHAPE(2), VALUES(36, 4.5));
+    check_y("y = mean(cast(x, i32) * 100000000)", 0, NULL, VALUES(4.5e8)); /* whose sum no i32 holds */
     check_y("y = max(x, axis = [0, 1])", SHAPE(1, 1), VALUES(8));
     check_y("y = max(x, 4)[0]", SHAPE(4), VALUES(4, 4, 4, 4));
     check_y("y = x @ x'", SHAPE(2, 2), VALUES(30, 70, 70, 174));
@@ -325,6 +327,10 @@ static void check_settings(void)
               s->data->lines[0].stages[1].arguments[1].number == 2);
         CHECK(strcmp(s->data->lines[0].stages[2].name, "random_crop") == 0 &&
               s->data->lines[0].stages[2].arguments[0].number == 2);
+        const struct data_stage *normalize = data_describe(net.arena, s->data)->sources[0].stages;
+        CHECK(normalize->kind == DATA_NORMALIZE && normalize->channels == 2);
+        CHECK(normalize->mean[0] == 0.5 && normalize->mean[1] == 0.25);
+        CHECK(normalize->deviation[0] == 2 && normalize->deviation[1] == 2);
     }
     net_case_close(&net);
 }
