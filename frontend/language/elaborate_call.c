@@ -76,7 +76,9 @@ static bool place_arguments(struct elaborator *e, const struct call_site *site, 
     return true;
 }
 
-/* Binds parameter i in the new frame, which is e->frame already. */
+/* Binds parameter i in the new frame, which is e->frame already. What the call gives and is known at compile time (a
+ * layer's width) stays in values[i]: it is the instance's, for calls of its label that leave it out. Tensors are of
+ * this call alone, and defaults are evaluated in each. */
 static bool bind_parameter(struct elaborator *e, const struct call_site *site, int i,
                            const struct argument_value *argument, struct value *values)
 {
@@ -108,6 +110,8 @@ static bool bind_parameter(struct elaborator *e, const struct call_site *site, i
             return false;
     }
     hmputs(e->frame->bindings, ((struct binding){parameter->name, values[i], i == 0 ? site->variable : NULL}));
+    if (!argument || value_is_computed(&values[i]))
+        values[i] = (struct value){0};
     return true;
 }
 

@@ -117,7 +117,7 @@ struct instance {
     const char *key;  /* label, with the prefix of the repeat around it; interned */
     const void *site; /* the call that made it */
     const struct definition *definition;
-    const struct value *arguments; /* of the first call, one a parameter: later calls may leave them out */
+    const struct value *arguments; /* of the first call, one a parameter: VALUE_ERROR, or what later calls leave out */
     struct span span;
 };
 
@@ -260,6 +260,8 @@ struct value report(struct elaborator *e, enum code code, struct span span, cons
     __attribute__((format(printf, 5, 6)));
 
 bool value_is_integer(const struct value *value);
+/* A tensor, or several values with one among them: what the network computes. */
+bool value_is_computed(const struct value *value);
 const char *value_describe(struct elaborator *e, const struct value *value); /* "a number", "f32 [128, 10]" */
 const char *shape_text(struct elaborator *e, const struct shape *shape);     /* "[128, 10]" */
 const char *number_text(struct elaborator *e, double number);

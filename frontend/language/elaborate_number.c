@@ -94,15 +94,6 @@ bool value_same(const struct value *a, const struct value *b)
     return a->number == b->number;
 }
 
-/* `==` asks for a comparison element by element where a tensor is among the items, which lists have none of. */
-static bool holds_tensor(const struct value *value)
-{
-    bool holds = value->kind == VALUE_TENSOR;
-    for (int i = 0; i < value->count && !holds; i++)
-        holds = holds_tensor(&value->items[i]);
-    return holds;
-}
-
 struct value number_binary(struct elaborator *e, enum ast_operator operator, const struct value * a,
                            const struct value *b, struct span span)
 {
@@ -110,7 +101,8 @@ struct value number_binary(struct elaborator *e, enum ast_operator operator, con
         return (struct value){0};
     if (a->kind == VALUE_NUMBER && b->kind == VALUE_NUMBER && operator!= AST_AND && operator!= AST_OR)
         return arithmetic(e, operator, a, b, span);
-    bool comparable = a->kind == b->kind && !holds_tensor(a) && !holds_tensor(b);
+    /* tensors among the items ask for a comparison element by element, which lists have none of */
+    bool comparable = a->kind == b->kind && !value_is_computed(a) && !value_is_computed(b);
     if (comparable && operator== AST_EQUAL)
         return value_bool(value_same(a, b));
     if (comparable && operator== AST_NOT_EQUAL)

@@ -135,19 +135,11 @@ static void build_rules(struct elaborator *e, const struct definition *definitio
             build_rule(e, definition, each ? e->module->minimizes[i].loss : NULL, arguments, count);
 }
 
-static bool is_computed(const struct value *value)
-{
-    bool computed = value->kind == VALUE_TENSOR;
-    for (int i = 0; i < value->count && !computed; i++)
-        computed = is_computed(&value->items[i]);
-    return computed;
-}
-
 /* The rule's graph is one of its own: it has nothing of the step. */
 static bool known_before(struct elaborator *e, const struct argument_value *arguments, int count)
 {
     for (int i = 0; i < count; i++)
-        if (is_computed(&arguments[i].value)) {
+        if (value_is_computed(&arguments[i].value)) {
             report(e, E0401, arguments[i].span, NULL,
                    "what a scale rule is told must be known at compile time, but this is %s",
                    value_describe(e, &arguments[i].value));

@@ -71,6 +71,14 @@ bool value_is_integer(const struct value *value)
     return value->kind == VALUE_NUMBER && value->number == floor(value->number) && fabs(value->number) <= 0x1p53;
 }
 
+bool value_is_computed(const struct value *value)
+{
+    bool computed = value->kind == VALUE_TENSOR;
+    for (int i = 0; i < value->count && !computed; i++)
+        computed = value_is_computed(&value->items[i]);
+    return computed;
+}
+
 const char *number_text(struct elaborator *e, double number)
 {
     if (number == floor(number) && fabs(number) < 1e15)

@@ -82,7 +82,8 @@ static void check_precedence_of_definitions(void)
 static struct tensor evaluate_y(const char *body, struct net_case *net, struct evaluation **evaluation)
 {
     char text[1024];
-    snprintf(text, sizeof text, INPUT "%s\noutput y\n}\n", body);
+    snprintf(text, sizeof text,
+             "module shifted(x, by = x) { return squeeze(sum(by, axis = 1), 1) }\n" INPUT "%s\noutput y\n}\n", body);
     *net = net_case_open(text, (struct elaborate_request){.eval = 2, .outputs = true}, NULL, NULL);
     *evaluation = NULL;
     if (!net->module) {
@@ -147,6 +148,11 @@ static void check_values(void)
     check_y("y = x'[0]", SHAPE(2), VALUES(1, 5));
     check_y("y = sum(x, axis = 1)", SHAPE(2, 1), VALUES(10, 26));
     check_y("y = [sum(x), mean(x)] |> stack", SHAPE(2), VALUES(36, 4.5));
+    /* A label called again: its width is kept, defaults are those of the call. */
+    check_y("a = x |> linear(4, bias = false) as e\nb = x * 2 |> e\ny = b - 2 * a", SHAPE(2, 4),
+            VALUES(0, 0, 0, 0, 0, 0, 0, 0));
+    check_y("a = x |> shifted as s\ny = x * 10 |> s", SHAPE(2), VALUES(100, 260));
+    check_y("a = x |> shifted(x * 2) as s\ny = x * 10 |> s", SHAPE(2), VALUES(100, 260));
     check_y("y = mean(cast(x, i32) * 100000000)", 0, NULL, VALUES(4.5e8)); /* whose sum no i32 holds */
     check_y("y = max(x, axis = [0, 1])", SHAPE(1, 1), VALUES(8));
     check_y("y = max(x, 4)[0]", SHAPE(4), VALUES(4, 4, 4, 4));

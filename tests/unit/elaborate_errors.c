@@ -79,6 +79,7 @@ static const struct mistake mistakes[] = {
     {"E0304", "is a label here and a module too", MODEL("y = linear(x, 8) as linear |> linear(8)")},
     {"E0305", "`linear` has no parameter `bais`", MODEL("y = linear(x, 8, bais = false)")},
     {"E0306", "`linear` needs `n`", MODEL("y = linear(x)")},
+    {"E0306", "`m` needs `h`", "module m(x, h) { return x + h }\n" MODEL("y = m(x, x) as a\nz = x |> a")},
     {"E0307", "`relu` takes at most 1", MODEL("y = relu(x, 1)")},
     {"E0308", "`y` is a tensor f32[4, 8], nothing to be called", MODEL("y = x; z = y(x)")},
     {"E0308", "`adam` is an optimizer", MODEL("y = adam(x, x)")},
