@@ -144,6 +144,8 @@ BUILTIN(arg)
     if (!argument_axis(call, 1, rank, rank - 1, &axis))
         return (struct value){0};
     struct value kept = tensor_reduce(call->e, (enum op)call->builtin->argument, x, 1u << axis, false, call->span);
+    if (kept.kind == VALUE_ERROR)
+        return kept;
     struct shape shape = {0};
     struct axis axes[RANK_MAX];
     for (int i = 0; i < rank; i++)

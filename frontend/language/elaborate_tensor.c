@@ -301,6 +301,21 @@ struct value tensor_build(struct elaborator *e, enum op op, struct node *const *
     return value_tensor_axes(e, build(&e->builder, op, operands, count, attributes, &type), axes);
 }
 
+/* What a reduction over no elements gives; the largest of none is an error. */
+static struct value reduce_nothing(struct elaborator *e, enum op op, const struct value *x, struct shape shape,
+                                   const struct axis *axes, struct span span)
+{
+    enum element element = x->node->type.element;
+    bool logical = element == ELEMENT_BOOL && (op == OP_reduce_max || op == OP_reduce_min);
+    bool one = op == OP_prod || op == OP_reduce_min;
+    if (op != OP_sum && op != OP_prod && op != OP_m2 && !logical)
+        return report(e, E0202, span, NULL, "there is nothing to choose from: %s has no elements",
+                      shape_text(e, &x->node->type.shape));
+    if (!logical && !element_is_float(element))
+        element = op == OP_m2 ? ELEMENT_F32 : ELEMENT_I32;
+    return value_tensor_axes(e, build_full(&e->builder, one, element, &shape), axes);
+}
+
 struct value tensor_reduce(struct elaborator *e, enum op op, const struct value *x, uint32_t axes, bool all,
                            struct span span)
 {
@@ -309,13 +324,20 @@ struct value tensor_reduce(struct elaborator *e, enum op op, const struct value 
         return (struct value){0};
     struct axis kept[RANK_MAX] = {0};
     const struct shape *shape = &x->node->type.shape;
+    struct shape reduced = *shape;
+    bool nothing = false;
     for (int i = 0; i < shape->rank; i++)
-        if (!(axes >> i & 1))
+        if (axes >> i & 1) {
+            nothing |= shape->dimension[i] == 0;
+            reduced.dimension[i] = 1;
+        } else
             kept[i] = x->axes[i];
     struct node *node = x->node;
-    if (axes || !shape->rank)
-        node = shape->rank ? build(&e->builder, op, &node, 1, &(struct attributes){.axes = axes}, NULL) : node;
-    struct value result = value_tensor_axes(e, node, kept);
+    if (axes && !nothing)
+        node = build(&e->builder, op, &node, 1, &(struct attributes){.axes = axes}, NULL);
+    struct value result = nothing ? reduce_nothing(e, op, x, reduced, kept, span) : value_tensor_axes(e, node, kept);
+    if (result.kind == VALUE_ERROR)
+        return result;
     return all ? tensor_reshape(e, &result, &(struct shape){0}, NULL, span) : result;
 }
 

@@ -148,6 +148,10 @@ static void check_values(void)
     check_y("y = x'[0]", SHAPE(2), VALUES(1, 5));
     check_y("y = sum(x, axis = 1)", SHAPE(2, 1), VALUES(10, 26));
     check_y("y = [sum(x), mean(x)] |> stack", SHAPE(2), VALUES(36, 4.5));
+    /* Nothing adds up to 0. */
+    check_y("y = sum(x[:, 0:0], axis = 1) + prod(x[:, 0:0], axis = 1)", SHAPE(2, 1), VALUES(1, 1));
+    check_y("y = [sum(cast(x[:, 0:0], i32)), cast(any(x[:, 0:0] > 0), i32), cast(all(x[:, 0:0] > 0), i32)] |> stack",
+            SHAPE(3), VALUES(0, 0, 1));
     /* A label called again: its width is kept, defaults are those of the call. */
     check_y("a = x |> linear(4, bias = false) as e\nb = x * 2 |> e\ny = b - 2 * a", SHAPE(2, 4),
             VALUES(0, 0, 0, 0, 0, 0, 0, 0));
