@@ -9,7 +9,7 @@
 #include "frontend/language/elaborate.h"
 
 /* Limits that turn a mistake into a diagnostic instead of an endless compilation. */
-enum { DEPTH_MAX = 2000, TURNS_MAX = 1000000, NODES_MAX = 2000000 };
+enum { DEPTH_MAX = 2000, TURNS_MAX = 1000000, CALLS_MAX = 500000, NODES_MAX = 2000000 };
 #define ELEMENTS_MAX ((int64_t)1 << 40)
 
 /* Place of a key in a stb_ds hash, -1 when it is not there; an empty hash stays unallocated. */
@@ -223,7 +223,7 @@ struct elaborator {
     struct frame *frame;
     struct span here; /* of the text now being evaluated, which may be the prelude's */
     bool training;
-    int depth;
+    int depth, calls;
     int64_t turns;
     const struct shape *implicit;    /* shape of the parameter being initialised, else NULL */
     const char *draw_path;           /* path of the draws of an initialiser, else NULL */
@@ -303,6 +303,8 @@ struct value tensor_reshape(struct elaborator *e, const struct value *x, const s
 /* Repeats axes of size 1 and adds leading ones; VALUE_ERROR (reported) when the shapes don't fit. */
 struct value tensor_broadcast(struct elaborator *e, const struct value *x, const struct shape *shape, struct span span);
 struct value tensor_permute(struct elaborator *e, const struct value *x, const unsigned char *permutation);
+/* The number is an index of class(classes). */
+bool number_is_class(const struct value *number, int64_t classes);
 bool refuse_classes(struct elaborator *e, const struct value *x, const char *what, struct span span);
 
 /* ---- elaborate_number.c: operators and functions on compile-time values ---- */

@@ -63,6 +63,9 @@ static struct value input_value(struct elaborator *e, const struct ast_parameter
     struct axis axes[RANK_MAX];
     enum element element;
     int64_t classes;
+    if (input->value)
+        return report(e, E0504, input->value->span, NULL, "input `%s` comes with the data: it has no default",
+                      input->name);
     if (!input->type)
         return report(e, E0504, input->span, NULL, "input `%s` needs a type such as f32[batch, 10]", input->name);
     e->builder.span = input->span;
@@ -311,7 +314,7 @@ static void elaborate_graph(struct elaborator *e, const char *name, int64_t batc
     e->averaged = strncmp(name, "average", 7) == 0;
     e->builder = (struct builder){.graph = graph, .scope = "", .span = e->unit->model->span};
     e->frame = &frame;
-    e->turns = 0;
+    e->turns = e->calls = 0;
     int errors = diagnostics_errors(e->diagnostics);
     bind_inputs(e, batch);
     execute(e, e->unit->model->body);

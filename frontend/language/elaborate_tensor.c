@@ -167,6 +167,8 @@ struct value tensor_broadcast(struct elaborator *e, const struct value *x, const
     if (!shape_broadcast(&x->node->type.shape, shape, &joined) || !shape_equal(&joined, shape))
         return report(e, E0201, span, NULL, "%s does not broadcast to %s", shape_text(e, &x->node->type.shape),
                       shape_text(e, shape));
+    if (!shape_fits(e, shape, span))
+        return (struct value){0};
     struct axis axes[RANK_MAX];
     const struct value *values[] = {x};
     for (int i = 0; i < shape->rank; i++)
@@ -256,6 +258,27 @@ struct value tensor_unary(struct elaborator *e, enum op op, const struct value *
     return result;
 }
 
+bool number_is_class(const struct value *number, int64_t classes)
+{
+    return number->kind == VALUE_NUMBER && value_is_integer(number) && number->number >= 0 &&
+           number->number < (double)classes;
+}
+
+/* A choice of indices is one, if a branch that is a number is one too: -1 for `none` makes it i32. */
+static bool branch_classes(struct elaborator *e, const struct value *a, const struct value *b, struct span span,
+                           int64_t *classes)
+{
+    if (a->kind == VALUE_TENSOR && b->kind == VALUE_TENSOR && a->classes != b->classes) {
+        report(e, E0205, span, NULL, "a choice of %s and of %s", value_describe(e, a), value_describe(e, b));
+        return false;
+    }
+    const struct value *number = a->kind == VALUE_TENSOR ? b : a;
+    *classes = a->kind == VALUE_TENSOR ? a->classes : b->classes;
+    if (number->kind != VALUE_TENSOR && !number_is_class(number, *classes))
+        *classes = 0;
+    return true;
+}
+
 struct value tensor_where(struct elaborator *e, const struct value *condition, const struct value *a,
                           const struct value *b, struct span span)
 {
@@ -267,14 +290,16 @@ struct value tensor_where(struct elaborator *e, const struct value *condition, c
                       value_describe(e, condition));
     if (!number_fits(e, a, element_of(b), span) || !number_fits(e, b, element_of(a), span))
         return (struct value){0};
+    int64_t classes;
+    if (!branch_classes(e, a, b, span, &classes))
+        return (struct value){0};
     struct node *nodes[] = {condition->node, tensor_node(e, a, element_of(b)), tensor_node(e, b, element_of(a))};
     const struct value *values[] = {condition, a, b};
     struct axis axes[RANK_MAX];
     if (!pointwise_operands(e, values, nodes, 3, "if", span, axes))
         return (struct value){0};
     struct value result = value_tensor_axes(e, build(&e->builder, OP_where, nodes, 3, NULL, NULL), axes);
-    if (a->kind == VALUE_TENSOR && b->kind == VALUE_TENSOR && a->classes == b->classes)
-        result.classes = a->classes;
+    result.classes = classes;
     return result;
 }
 

@@ -180,9 +180,9 @@ bool want_tensor(struct elaborator *e, const struct value *value, struct span sp
 
 bool shape_fits(struct elaborator *e, const struct shape *shape, struct span span)
 {
-    double elements = 1;
+    double elements = 1; /* axes of size 0 apart, so that no product of sizes is larger either */
     for (int i = 0; i < shape->rank; i++)
-        elements *= (double)shape->dimension[i];
+        elements *= shape->dimension[i] ? (double)shape->dimension[i] : 1;
     if (elements <= (double)ELEMENTS_MAX)
         return true;
     report(e, E0210, span, NULL, "a tensor of shape %s has %.3g elements; the most is 2^40", shape_text(e, shape),

@@ -4,6 +4,7 @@
 #include "tests/unit/check.h"
 
 #include <math.h>
+#include <sys/resource.h>
 
 static struct net_case open_text(const char *text)
 {
@@ -67,6 +68,17 @@ static void check_names(void)
     check_parameters("module scale(x: [.., k]) { param k: [k] ~ ones\n return x * k }\n" INPUT "y = x |> scale\n}",
                      "scale1.k[4] ");
     check_parameters("model (i: class(7)[batch]) {\ny = embedding(i, 7, 5) as table\n}", "table.weight[7,5] ");
+}
+
+/* Indices stay indices where all that is laid beside them is one: one_hot knows how many there are. */
+static void check_classes(void)
+{
+    struct net_case net =
+        open_text("model (a: class(3)[batch], b: class(3)[batch]) {\n"
+                  "    t = tile(a, [2]) |> one_hot; p = pad(a, 1, axis = 0, value = 2) |> one_hot\n"
+                  "    w = (if a > b then a else b) |> one_hot; n = (if a > 1 then a else 0) |> one_hot\n"
+                  "    none = (if a > 1 then a else -1) + 1; padded = pad(a, 1, axis = 0, value = 3) + 1\n}\n");
+    net_case_close(&net);
 }
 
 static void check_precedence_of_definitions(void)
@@ -148,6 +160,11 @@ static void check_values(void)
     check_y("y = x'[0]", SHAPE(2), VALUES(1, 5));
     check_y("y = sum(x, axis = 1)", SHAPE(2, 1), VALUES(10, 26));
     check_y("y = [sum(x), mean(x)] |> stack", SHAPE(2), VALUES(36, 4.5));
+    /* NaN is no distance of 0; beta = 0 is l1. */
+    check_y("n = norm(x * (inf - inf))\ny = [cast(n != n, f32), norm(x * 0), norm(x[0, 0:1] - 4)] |> stack", SHAPE(3),
+            VALUES(1, 0, 3));
+    check_y("y = [smooth_l1(x, x + 2, beta = 0), sum(grad(smooth_l1(x, x * 1, beta = 0), x))] |> stack", SHAPE(2),
+            VALUES(2, 0));
     /* Nothing adds up to 0. */
     check_y("y = sum(x[:, 0:0], axis = 1) + prod(x[:, 0:0], axis = 1)", SHAPE(2, 1), VALUES(1, 1));
     check_y("y = [sum(cast(x[:, 0:0], i32)), cast(any(x[:, 0:0] > 0), i32), cast(all(x[:, 0:0] > 0), i32)] |> stack",
@@ -345,6 +362,24 @@ static void check_settings(void)
     net_case_close(&net);
 }
 
+/* The loss of `keep best loss` may stand in a block, or be one of several names. */
+static void check_kept_loss(void)
+{
+    static const char *const bodies[] = {"precision f32 { loss = mean(x) }", "repeat i in 0..2 { loss = mean(x) * i }",
+                                         "if training { precision f32 { loss = mean(x) } } else { loss = mean(x) }",
+                                         "y, loss = two(x)"};
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
+        char text[512];
+        snprintf(text, sizeof text,
+                 "function two(x) { return x, mean(x) }\n" INPUT "%s\n}\n"
+                 "train { batch 2; checkpoint every 5 steps keep best loss }\n",
+                 bodies[i]);
+        struct net_case net = open_text(text);
+        CHECK(net.settings && net.settings->keep.name && !net.settings->keep.highest);
+        net_case_close(&net);
+    }
+}
+
 /* Definitions as the language's contract shows them: a file may hold its own layers, optimizers and scale rules. */
 static void check_own_definitions(void)
 {
@@ -396,9 +431,29 @@ static void check_deep(void)
     net_case_close(&net);
 }
 
+/* The text of an option that is a long list takes memory as long as it is, not as its square: 2 GB here. */
+static void check_long_option(void)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&text, &size);
+    fputs("option numbers = [0", stream);
+    for (int i = 1; i < 30000; i++)
+        fprintf(stream, ", %d", i);
+    fputs("]\n" INPUT "loss = mean(x)\n}\n", stream);
+    fclose(stream);
+    struct net_case net = open_text(text);
+    CHECK(net.unit && strlen(unit_option_text(net.unit, 0)) > 150000);
+    struct rusage usage;
+    CHECK(getrusage(RUSAGE_SELF, &usage) == 0 && usage.ru_maxrss < 1000000);
+    net_case_close(&net);
+    free(text);
+}
+
 int main(void)
 {
     check_names();
+    check_classes();
     check_precedence_of_definitions();
     check_values();
     check_graphs();
@@ -406,7 +461,9 @@ int main(void)
     check_pins_and_scopes();
     check_keys();
     check_settings();
+    check_kept_loss();
     check_own_definitions();
     check_deep();
+    check_long_option();
     return check_result();
 }
