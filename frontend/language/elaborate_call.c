@@ -54,6 +54,12 @@ static bool place_arguments(struct elaborator *e, const struct call_site *site, 
 {
     const struct ast_parameters *parameters = &site->definition->ast->parameters;
     int next = site->given_count;
+    if (next > parameters->count) {
+        report(e, E0307, site->definition->ast->name.span, NULL,
+               "`%s` is called with %s first: it needs a parameter for %s", site->definition->name,
+               next > 1 ? "the parameter and its gradient" : "whether gradients overflowed", next > 1 ? "each" : "it");
+        return false;
+    }
     for (int i = 0; i < site->argument_count; i++) {
         const struct argument_value *argument = &site->arguments[i];
         int index = argument->name ? parameter_index(parameters, argument->name) : next++;

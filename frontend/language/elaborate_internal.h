@@ -236,7 +236,7 @@ struct elaborator {
     struct counter *draws;           /* stb_ds hash: random draws by path */
     struct declared_output *outputs; /* stb_ds array */
     struct node **totals;      /* stb_ds array: of this graph, values that metrics take summed over the data set */
-    struct value model_loss;   /* of this graph */
+    struct span loss_span;     /* of the name in the model's last `loss = …` */
     struct variable **trained; /* stb_ds array: parameters that lines of earlier phases train */
     bool again;                /* the model is elaborated for a later phase: it writes nothing */
     bool averaged;             /* parameters are read as their averages */

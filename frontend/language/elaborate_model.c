@@ -163,7 +163,7 @@ static void add_plain_loss(struct elaborator *e)
     if (at < 0)
         return;
     struct value value = e->frame->bindings[at].value;
-    struct span span = value.kind == VALUE_TENSOR ? value.node->span : e->unit->model->span;
+    struct span span = e->loss_span.line ? e->loss_span : e->unit->model->span;
     struct declared_output loss = {name, AST_DECLARE_LOSS, value, span};
     arrins(e->outputs, 0, loss);
 }

@@ -59,7 +59,9 @@ struct value report(struct elaborator *e, enum code code, struct span span, cons
     va_start(arguments, format);
     const char *text = arena_vprintf(e->arena, format, arguments);
     va_end(arguments);
-    bool inside = e->frame && e->frame->prelude && e->builder.span.file;
+    /* an argument's place is the user's own, though its parameter is the prelude's */
+    bool inside = e->frame && e->frame->prelude && e->builder.span.file && span.file &&
+                  strcmp(span.file, e->frame->definition->ast->span.file) == 0;
     diagnostics_error(e->diagnostics, code, inside ? e->builder.span : span, inside ? NULL : label, "%s", text);
     if (inside)
         diagnostics_note(e->diagnostics, span, "in %s of the prelude", e->frame->definition->name);

@@ -294,8 +294,12 @@ static void load_import(struct loading *loading, const char *from, const struct 
         return;
     }
     const struct ast_file *file = parse_net_bytes(unit->arena, unit->diagnostics, path, text, length);
-    if (file)
+    if (file) {
         load_file(loading, file);
+        return;
+    }
+    struct unit_file broken = {.real = real}; /* further imports of it say nothing more */
+    arrput(unit->files, broken);
 }
 
 static void load_file(struct loading *loading, const struct ast_file *file)

@@ -160,6 +160,9 @@ static void check_values(void)
     check_y("y = x'[0]", SHAPE(2), VALUES(1, 5));
     check_y("y = sum(x, axis = 1)", SHAPE(2, 1), VALUES(10, 26));
     check_y("y = [sum(x), mean(x)] |> stack", SHAPE(2), VALUES(36, 4.5));
+    /* The right side of `and` and `or` is not looked at where the left one decides. */
+    check_y("y = if rank(x) > 2 and size(x, 2) > 3 then x[0] else x[1]", SHAPE(4), VALUES(5, 6, 7, 8));
+    check_y("y = if rank(x) == 2 or size(x, 2) > 3 then x[0] else x[1]", SHAPE(4), VALUES(1, 2, 3, 4));
     /* NaN is no distance of 0; beta = 0 is l1. */
     check_y("n = norm(x * (inf - inf))\ny = [cast(n != n, f32), norm(x * 0), norm(x[0, 0:1] - 4)] |> stack", SHAPE(3),
             VALUES(1, 0, 3));

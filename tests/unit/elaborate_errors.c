@@ -116,6 +116,7 @@ static const struct mistake mistakes[] = {
     /* modules and values */
     {"E0401", "the condition of an `if` statement must be known at compile time", MODEL("if mean(x) > 0 { y = x }")},
     {"E0402", "`not` is not defined for the number 3", MODEL("y = not 3")},
+    {"E0402", "a list is indexed by a number; only tensors have slices", MODEL("s = shape(x)\ny = zeros(s[0:1])")},
     {"E0402", "`==` is not defined for a list and a list", MODEL("if [x, x] == [x + 1, x] { y = x }")},
     {"E0402", "`max` needs a tensor or a number, not a truth value",
      "option a = max(1, true)\n" MODEL("loss = mean(x)")},
@@ -144,6 +145,9 @@ static const struct mistake mistakes[] = {
     {"E0503", "`batch` must be from 1", MODEL("loss = mean(x)") "train { batch 0 }\n"},
     {"E0503", "the unit of an interval is epochs or steps",
      MODEL("loss = mean(x)") "train { evaluate every 5 days }\n"},
+    {"E0504", "m.net:3:1: error[E0504]: loss `loss` must be a scalar", MODEL("y = x * 2\nloss = y")},
+    {"E0211", "m.net:2:14: error[E0211]: `x` has the shape [4, 8], but [b, c, h, w] is wanted",
+     MODEL("y = max_pool(x, 2)")},
     {"E0504", "loss `loss` must be a scalar, but it has the shape [4, 8]", MODEL("loss = x")},
     {"E0504", "the first axis of input `b` must be `batch`", "model (a: [batch], b: [3]) { y = a }\n"},
     {"E0505", "nothing trains parameter `linear1.bias`",
@@ -198,6 +202,10 @@ static const struct mistake mistakes[] = {
      MODEL("loss = mean(linear(x, 1))") "train { batch 4\n minimize loss with sgd(lr = 1) }\n"},
     {"E0301", "there is no optimizer `adma`",
      MODEL("loss = mean(linear(x, 1))") TRAIN("minimize loss with adma(lr = 1)")},
+    {"E0307", "`o` is called with the parameter and its gradient first: it needs a parameter for each",
+     "optimizer o(p) { p <- p }\n" TWO("minimize loss with o(1)")},
+    {"E0307", "`s` is called with whether gradients overflowed first: it needs a parameter for it",
+     "scaler s() { state scale = 1\nreturn scale }\n" TWO("minimize loss with sgd(lr = 1)\nscale s")},
     {"E0305", "`sgd` has no parameter `beta`",
      MODEL("loss = mean(linear(x, 1))") TRAIN("minimize loss with sgd(lr = 1, beta = 2)")},
     {"E0306", "`sgd` needs `lr`", MODEL("loss = mean(linear(x, 1))") TRAIN("minimize loss with sgd")},
@@ -264,6 +272,10 @@ static void check_no_cascade(void)
 {
     struct net_case net = net_case_open(MODEL("y = linear(x, nope)\nz = y + 1\nloss = mean(z)\nmetric m = mean(nope)"),
                                         (struct elaborate_request){0}, NULL, NULL);
+    CHECK(diagnostics_errors(net.diagnostics) == 1);
+    net_case_close(&net);
+    net = net_case_open(MODEL("repeat i in 0..2 { collect y = x @ foo }\nloss = mean(y)"),
+                        (struct elaborate_request){0}, NULL, NULL);
     CHECK(diagnostics_errors(net.diagnostics) == 1);
     net_case_close(&net);
 }
