@@ -34,6 +34,7 @@ struct graph *rolled_home(const struct elaborator *e, const struct node *node)
 
 struct bound {
     const char **names; /* stb_ds array */
+    int depth;          /* of repeats in the body around what is looked at: their `collect`s bind in the body */
     bool refused;
 };
 
@@ -72,6 +73,8 @@ static void look_at(struct elaborator *e, const struct ast_statement *statement,
     case AST_DECLARE:
         if (statement->declare.what != AST_DECLARE_COLLECT)
             refuse(e, statement->span, "a declaration", bound);
+        else if (bound->depth)
+            note_name(bound, statement->declare.name.name);
         break;
     case AST_PIN:
         look_at_block(e, statement->pin.body, bound);
@@ -83,7 +86,9 @@ static void look_at(struct elaborator *e, const struct ast_statement *statement,
         break;
     case AST_REPEAT:
         note_name(bound, statement->repeat.variable.name);
+        bound->depth++;
         look_at_block(e, statement->repeat.body, bound);
+        bound->depth--;
         break;
     default:
         break;

@@ -48,6 +48,9 @@ static const char *const cases[] = {
     "h = x[:, 0]; repeat @ t in 3..4 { h = tanh(h + x[:, t]); collect s = h }; y = h + s[0]",
     "repeat @ t in 0..5 { collect y = tanh(x[:, t] @ w) }",
     "h = x[:, 0]; repeat @ t in 0..5 { if 1 < 2 { v = h * x[:, t] } else { v = h }; h = tanh(v) }; y = h",
+    "h = x[:, 0]; s = stack(h, h); repeat @ t in 0..3 { repeat j in 0..2 { collect s = tanh(h + s[j]) }; h = s[0] - "
+    "s[1] }\n"
+    "y = h + s[1]",
     /* names bound anew that were a param or an option; what is known at compile time and stays as it is */
     "h = x[:, 0]; repeat @ t in 0..3 { h = tanh(h @ w + x[:, t]); w = w * 0.5 }; y = h @ w",
     "h = x[:, 0]; repeat @ t in 0..3 { gain = gain * 0.5; h = tanh(h * gain + x[:, t]) }; y = h * gain",
@@ -235,6 +238,8 @@ static const struct {
      "`on` is a truth value before the repeat and another value after a turn"},
     {"h = x[:, 0]; n = [batch, 3]; repeat rolled t in 0..5 { n = [3, batch, 1] }; y = h", "`n` is a list before"},
     {"h = x[:, 0]; on = true; repeat rolled t in 0..5 { on = h > 0 }; y = h", "`on` is a truth value before"},
+    {"h = x[:, 0]; repeat rolled t in 0..5 { repeat j in 0..2 { collect v = h }; h = v[0] }; y = v[0]",
+     "there is no value `v`"},
     {"h = x[:, 0]; repeat rolled t in 0..5 { v = h; h = v }; y = v", "there is no value `v`"},
     {"h = x[:, 0]; repeat rolled t in 0..5 { output o = h }; y = h", "a declaration has no place"},
     {"h = x[:, 0]; repeat rolled t in 0..5 { h = h + grad(sum(h * h), h) }; y = h", "`grad` has no place"},
