@@ -76,11 +76,27 @@ static void describe_source(struct arena *arena, const struct setting_call *sour
     result->synthetic = fields;
 }
 
-/* One value or a list of them. */
-static const double *values(struct arena *arena, const struct setting_argument *found, int *count)
+static int value_count(const struct setting_argument *found)
 {
-    *count = found->kind == SETTING_NUMBERS ? found->count : 1;
-    return found->kind == SETTING_NUMBERS ? found->numbers : arena_copy(arena, &found->number, sizeof found->number);
+    return found->kind == SETTING_NUMBERS ? found->count : 1;
+}
+
+/* A list of `count` values; one value is repeated. */
+static const double *values(struct arena *arena, const struct setting_argument *found, int count)
+{
+    double *list = ARENA_ARRAY(arena, double, count);
+    for (int i = 0; i < count; i++)
+        list[i] = found->kind != SETTING_NUMBERS ? found->number : found->numbers[found->count == 1 ? 0 : i];
+    return list;
+}
+
+static void describe_normalize(struct arena *arena, const struct setting_call *call, struct data_stage *stage)
+{
+    const struct setting_argument *mean = argument(call, "mean"), *deviation = argument(call, "std");
+    stage->kind = DATA_NORMALIZE;
+    stage->channels = value_count(mean) > value_count(deviation) ? value_count(mean) : value_count(deviation);
+    stage->mean = values(arena, mean, stage->channels);
+    stage->deviation = values(arena, deviation, stage->channels);
 }
 
 static struct data_stage describe_stage(struct arena *arena, const struct setting_call *call)
@@ -96,9 +112,7 @@ static struct data_stage describe_stage(struct arena *arena, const struct settin
         stage.kind = DATA_MIXUP;
         stage.alpha = number(call, "alpha", 1);
     } else if (strcmp(call->name, "normalize") == 0) {
-        stage.kind = DATA_NORMALIZE;
-        stage.mean = values(arena, argument(call, "mean"), &stage.channels);
-        stage.deviation = values(arena, argument(call, "std"), &stage.channels);
+        describe_normalize(arena, call, &stage);
     }
     return stage;
 }

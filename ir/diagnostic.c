@@ -1,6 +1,8 @@
 /* Collecting and printing diagnostics. */
 #include "ir/diagnostic.h"
 
+#include "ir/utf8.h"
+
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,6 +124,15 @@ static const char *line_start(const char *text, int line)
     return text;
 }
 
+/* `blank` (a tab where a tab stands) for each character of the line from byte `first` on, before byte `last`. */
+static void print_below(FILE *out, const char *line, int first, int last, char blank)
+{
+    int length = (int)strcspn(line, "\r\n");
+    for (int i = first; i < last && i < length; i++)
+        if (((unsigned char)line[i] & 0xc0) != 0x80)
+            fputc(line[i] == '\t' && blank == ' ' ? '\t' : blank, out);
+}
+
 /* The source line and a caret line below it. Tabs are kept in front of the caret so that it stands right. */
 static void print_source(const struct diagnostics *diagnostics, FILE *out, struct span span, const char *label)
 {
@@ -131,11 +142,9 @@ static void print_source(const struct diagnostics *diagnostics, FILE *out, struc
         return;
     int length = (int)strcspn(line, "\r\n");
     fprintf(out, "%5d | %.*s\n      | ", span.line, length, line);
-    for (int i = 1; i < span.column && i <= length; i++)
-        fputc(line[i - 1] == '\t' ? '\t' : ' ', out);
+    print_below(out, line, 0, span.column - 1, ' ');
     fputc('^', out);
-    for (int i = span.column + 1; i < span.end_column && i <= length; i++)
-        fputc('~', out);
+    print_below(out, line, span.column, span.end_column - 1, '~');
     fprintf(out, "%s%s\n", label ? " " : "", label ? label : "");
 }
 
@@ -158,15 +167,38 @@ void diagnostics_print(const struct diagnostics *diagnostics, FILE *out)
     }
 }
 
+/* What is no UTF-8, as names of files may hold, becomes U+FFFD: JSON has no other text. */
+static json_t *json_text(const char *text)
+{
+    if (!text)
+        return json_null();
+    char *clean = NULL;
+    size_t size = 0, left = strlen(text);
+    FILE *out = arena_stream(&clean, &size);
+    while (left) {
+        size_t length = (size_t)utf8_length(text, left), step = length ? length : 1;
+        if (length)
+            fwrite(text, 1, length, out);
+        else
+            fputs("\xef\xbf\xbd", out);
+        text += step;
+        left -= step;
+    }
+    arena_stream_close(out);
+    json_t *string = json_stringn(clean, size);
+    free(clean);
+    return string;
+}
+
 static json_t *json_of(const struct diagnostic *diagnostic)
 {
     json_t *notes = json_array();
     for (const struct note *note = diagnostic->notes; note; note = note->next)
-        json_array_append_new(notes, json_string(note->text));
+        json_array_append_new(notes, json_text(note->text));
     struct span span = diagnostic->span;
-    return json_pack("{s:s?, s:i, s:i, s:i, s:s, s:s, s:s, s:o}", "file", span.file, "line", span.line, "column",
-                     span.column, "end_column", span.end_column, "severity", "error", "code",
-                     diagnostic_code_name(diagnostic->code), "message", diagnostic->text, "notes", notes);
+    return json_pack("{s:o, s:i, s:i, s:i, s:s, s:s, s:o, s:o}", "file", json_text(span.file), "line", span.line,
+                     "column", span.column, "end_column", span.end_column, "severity", "error", "code",
+                     diagnostic_code_name(diagnostic->code), "message", json_text(diagnostic->text), "notes", notes);
 }
 
 void diagnostics_print_json(const struct diagnostics *diagnostics, FILE *out)

@@ -34,6 +34,8 @@ struct node *simplify_reduction(struct simplifier *simplifier, struct node *node
         return simplify_full(simplifier, node, 0);
     if (count == 1 && node->op != OP_m2)
         return simplify_become(simplifier, node, x);
+    if (count == 0 && node->op == OP_sum)
+        return simplify_full(simplifier, node, 0);
     if (count < 1 || !node_uniform(x, &value))
         return NULL;
     if (index)
@@ -63,8 +65,18 @@ struct node *simplify_matmul(struct simplifier *simplifier, struct node *node)
 
 /* ---- the walk ---- */
 
+/* What has no elements is as good as any other of its type, so nothing needs to compute it. */
+static bool is_empty(const struct node *node)
+{
+    enum op_class class = op_info(node->op)->class;
+    bool computed = class != CLASS_LEAF && class != CLASS_LOOP && class != CLASS_MARKER && class != CLASS_EFFECT;
+    return computed && node->op != OP_broadcast && node->op != OP_reshape && shape_elements(&node->type.shape) == 0;
+}
+
 static struct node *apply(struct simplifier *simplifier, struct node *node)
 {
+    if (is_empty(node))
+        return simplify_full(simplifier, node, 0);
     switch (op_info(node->op)->class) {
     case CLASS_POINTWISE:
         return simplify_pointwise(simplifier, node);

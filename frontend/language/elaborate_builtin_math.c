@@ -4,12 +4,14 @@
 #include <math.h>
 #include <string.h>
 
-static struct value numbers_only(struct builtin_call *call, const struct value *x)
+/* What is said of argument `index`, which is neither. */
+static struct value numbers_only(struct builtin_call *call, int index)
 {
+    const struct value *x = &call->values[index];
     if (x->kind == VALUE_ERROR)
         return *x;
-    return report(call->e, E0402, call->spans[0], NULL, "`%s` needs a tensor or a number, not %s", call->builtin->name,
-                  value_describe(call->e, x));
+    return report(call->e, E0402, call->spans[index], NULL, "`%s` needs a tensor or a number, not %s",
+                  call->builtin->name, value_describe(call->e, x));
 }
 
 BUILTIN(unary)
@@ -22,13 +24,13 @@ BUILTIN(unary)
         return result;
     }
     if (x->kind != VALUE_NUMBER)
-        return numbers_only(call, x);
+        return numbers_only(call, 0);
     if (op == OP_isfinite)
         return value_bool(isfinite(x->number));
     if (op == OP_stop_gradient)
         return *x;
     if (!number_unary(op, x->number, &number))
-        return numbers_only(call, x);
+        return numbers_only(call, 0);
     struct value result = value_number(number);
     bool whole = op == OP_floor || op == OP_ceil || op == OP_round || op == OP_abs || op == OP_sign;
     result.integer = whole && value_is_integer(&result);
@@ -55,8 +57,10 @@ BUILTIN(minmax)
     if (call->given[2])
         return report(call->e, E0307, call->spans[2], NULL, "`%s` of two values is elementwise and has no axis",
                       call->builtin->name);
-    if (!is_number(a) || !is_number(b))
+    if (a->kind == VALUE_TENSOR || b->kind == VALUE_TENSOR)
         return tensor_binary(call->e, max ? OP_max : OP_min, a, b, call->span);
+    if (!is_number(a) || !is_number(b))
+        return numbers_only(call, is_number(a) ? 1 : 0);
     bool first = max ? a->number >= b->number : a->number <= b->number;
     return isnan(a->number) || (first && !isnan(b->number)) ? *a : *b;
 }
@@ -91,15 +95,25 @@ static double elements_over(const struct value *x, uint32_t axes)
     return count;
 }
 
+/* Sums of integers are i32: floats need none, and truth values are counted in it. */
+static bool sum_is_exact(const struct value *x, double count)
+{
+    enum element element = x->node->type.element;
+    return element_is_float(element) || (element == ELEMENT_BOOL && count <= INT32_MAX);
+}
+
 BUILTIN(mean)
 {
     uint32_t axes;
     bool all;
     if (!reduce_arguments(call, &axes, &all))
         return (struct value){0};
-    const struct value *x = &call->values[0];
-    struct value total = tensor_reduce(call->e, OP_sum, x, axes, all, call->span);
-    struct value count = value_number(elements_over(x, axes));
+    struct value x = call->values[0], count = value_number(elements_over(&x, axes));
+    if (refuse_classes(call->e, &x, "mean", call->span))
+        return (struct value){0};
+    if (!sum_is_exact(&x, count.number))
+        x = tensor_cast(call->e, &x, ELEMENT_F32, false);
+    struct value total = tensor_reduce(call->e, OP_sum, &x, axes, all, call->span);
     return total.kind == VALUE_ERROR ? total : tensor_binary(call->e, OP_div, &total, &count, call->span);
 }
 
@@ -130,6 +144,8 @@ BUILTIN(arg)
     if (!argument_axis(call, 1, rank, rank - 1, &axis))
         return (struct value){0};
     struct value kept = tensor_reduce(call->e, (enum op)call->builtin->argument, x, 1u << axis, false, call->span);
+    if (kept.kind == VALUE_ERROR)
+        return kept;
     struct shape shape = {0};
     struct axis axes[RANK_MAX];
     for (int i = 0; i < rank; i++)

@@ -1,6 +1,7 @@
 /* Built-in functions that move, join and select. */
 #include "frontend/language/elaborate_internal.h"
 
+#include <math.h>
 #include <string.h>
 
 static bool want_x(struct builtin_call *call)
@@ -16,25 +17,29 @@ static const struct shape *shape_of(const struct value *x)
 /* One size may be -1: what is left. */
 static bool resolve_rest(struct builtin_call *call, struct value *sizes, const struct value *x)
 {
-    int64_t known = 1;
+    double known = 1;
     int open = -1;
     struct value *items = ARENA_ARRAY(call->e->arena, struct value, sizes->count + 1);
     for (int i = 0; i < sizes->count; i++) {
         items[i] = sizes->items[i];
-        bool rest = items[i].kind == VALUE_NUMBER && items[i].number == -1 && open < 0;
+        bool rest = items[i].kind == VALUE_NUMBER && items[i].number == -1;
+        if (rest && open >= 0) {
+            report(call->e, E0208, call->spans[1], NULL, "reshape: one size alone may be -1, which is what is left");
+            return false;
+        }
         if (rest)
             open = i;
         else if (items[i].kind == VALUE_NUMBER)
-            known *= (int64_t)items[i].number;
+            known *= items[i].number;
     }
     if (open >= 0) {
         int64_t elements = shape_elements(shape_of(x));
-        if (known < 1 || elements % known) {
-            report(call->e, E0208, call->spans[1], NULL, "reshape: %lld elements do not divide by %lld",
-                   (long long)elements, (long long)known);
+        if (!(known >= 1) || fmod((double)elements, known) != 0) {
+            report(call->e, E0208, call->spans[1], NULL, "reshape: %lld elements do not divide by %s",
+                   (long long)elements, number_text(call->e, known));
             return false;
         }
-        items[open] = value_integer(elements / known);
+        items[open] = value_integer((int64_t)((double)elements / known));
     }
     sizes->items = items;
     return true;
@@ -289,7 +294,10 @@ BUILTIN(pad)
     for (int i = 0; i < rank; i++)
         if (!attributes.low[i] && !attributes.high[i])
             axes[i] = x->axes[i];
-    return tensor_build(call->e, OP_pad, &x->node, 1, &attributes, NULL, call->span, axes);
+    struct value result = tensor_build(call->e, OP_pad, &x->node, 1, &attributes, NULL, call->span, axes);
+    struct value padded = value_number(attributes.value);
+    result.classes = number_is_class(&padded, x->classes) ? x->classes : 0;
+    return result;
 }
 
 BUILTIN(flip)
@@ -325,7 +333,7 @@ BUILTIN(tile)
         if (both)
             apart.dimension[apart.rank++] = 1;
         apart.dimension[apart.rank++] = shape_of(x)->dimension[i];
-        joined.dimension[joined.rank++] = shape_of(x)->dimension[i] * copies[i];
+        joined.dimension[joined.rank++] = shape_of(x)->dimension[i];
     }
     repeated = apart;
     for (int i = 0, k = 0; i < rank; i++) {
@@ -334,9 +342,13 @@ BUILTIN(tile)
             repeated.dimension[k] = copies[i];
         k += both ? 2 : 1;
     }
-    if (!shape_fits(call->e, &joined, call->span))
+    if (!shape_fits(call->e, &repeated, call->span))
         return (struct value){0};
+    for (int i = 0; i < rank; i++)
+        joined.dimension[i] *= copies[i];
     struct builder *builder = &call->e->builder;
     struct node *node = build_broadcast(builder, build_reshape(builder, x->node, &apart), &repeated);
-    return value_tensor(call->e, build_reshape(builder, node, &joined));
+    struct value result = value_tensor(call->e, build_reshape(builder, node, &joined));
+    result.classes = x->classes;
+    return result;
 }

@@ -54,6 +54,12 @@ static bool place_arguments(struct elaborator *e, const struct call_site *site, 
 {
     const struct ast_parameters *parameters = &site->definition->ast->parameters;
     int next = site->given_count;
+    if (next > parameters->count) {
+        report(e, E0307, site->definition->ast->name.span, NULL,
+               "`%s` is called with %s first: it needs a parameter for %s", site->definition->name,
+               next > 1 ? "the parameter and its gradient" : "whether gradients overflowed", next > 1 ? "each" : "it");
+        return false;
+    }
     for (int i = 0; i < site->argument_count; i++) {
         const struct argument_value *argument = &site->arguments[i];
         int index = argument->name ? parameter_index(parameters, argument->name) : next++;
@@ -76,7 +82,22 @@ static bool place_arguments(struct elaborator *e, const struct call_site *site, 
     return true;
 }
 
-/* Binds parameter i in the new frame, which is e->frame already. */
+/* A parameter may have the name of a dimension that a type before it bound, if it is that size. */
+static bool dimension_agrees(struct elaborator *e, const struct call_site *site, const char *name,
+                             const struct value *value, struct span span)
+{
+    ptrdiff_t at = FIND(e->frame->bindings, name);
+    const struct dimension *dimension = at < 0 ? NULL : e->frame->bindings[at].value.dimension;
+    if (!dimension || (value->kind == VALUE_NUMBER && value->number == (double)dimension->size))
+        return true;
+    report(e, E0207, span, NULL, "`%s` of `%s` is %s, but the dimension of this name is %lld", name,
+           site->definition->name, value_describe(e, value), (long long)dimension->size);
+    return false;
+}
+
+/* Binds parameter i in the new frame, which is e->frame already. What the call gives and is known at compile time (a
+ * layer's width) stays in values[i]: it is the instance's, for calls of its label that leave it out. Tensors are of
+ * this call alone, and defaults are evaluated in each. */
 static bool bind_parameter(struct elaborator *e, const struct call_site *site, int i,
                            const struct argument_value *argument, struct value *values)
 {
@@ -107,7 +128,11 @@ static bool bind_parameter(struct elaborator *e, const struct call_site *site, i
         if (!matches)
             return false;
     }
+    if (!dimension_agrees(e, site, parameter->name, &values[i], argument ? argument->span : site->span))
+        return false;
     hmputs(e->frame->bindings, ((struct binding){parameter->name, values[i], i == 0 ? site->variable : NULL}));
+    if (!argument || value_is_computed(&values[i]))
+        values[i] = (struct value){0};
     return true;
 }
 
@@ -129,6 +154,11 @@ static bool bind_parameters(struct elaborator *e, const struct call_site *site, 
 static bool enter_refused(struct elaborator *e, const struct definition *definition, struct span span)
 {
     int frames = 0;
+    if (e->calls++ >= CALLS_MAX) {
+        if (e->calls == CALLS_MAX + 1)
+            report(e, E0406, span, NULL, "more than %d calls of modules and functions", CALLS_MAX);
+        return true;
+    }
     for (const struct frame *frame = e->frame; frame; frame = frame->caller, frames++)
         if (frame->definition == definition) {
             report(e, E0403, span, NULL, "`%s` calls itself", definition->name);
@@ -239,6 +269,7 @@ static struct value call_instance(struct elaborator *e, struct call_site *site, 
         hmputs(e->frame->instances, ((struct instance){label, place, site->definition, values, site->span}));
     struct frame frame = {.owns = true, .prefix = "", .gate = e->frame->gate};
     frame.path = frame.value_path = join_path(e, e->frame->path, label);
+    frame.owner = arena_internf(e->arena, "%s/%s", e->frame->owner ? e->frame->owner : "", label);
     frame.scope = scope_enter(e->arena, e->builder.scope, label, site->definition->name);
     return run_body(e, site, &frame, values);
 }
@@ -317,6 +348,9 @@ static struct value call_resolved(struct elaborator *e, const struct ast_express
         const struct instance *instance = &e->frame->instances[at];
         if (!instance->definition)
             return (struct value){0};
+        if (call->label)
+            return report(e, E0303, call->label_span, NULL, "`%s` is a label: its instance cannot have another",
+                          call->callee);
         site.definition = instance->definition;
         site.fallback = instance->arguments;
         return call_instance(e, &site, instance->key, instance->site);

@@ -108,13 +108,22 @@ static struct value evaluate_power(struct elaborator *e, const struct value *a, 
     return tensor_binary(e, OP_pow, a, b, span);
 }
 
+/* `rank(x) > 2 and size(x, 2) > 3`: the right side is not looked at where the left one says false. */
+static bool decides(enum ast_operator operator, const struct value * left)
+{
+    return left->kind == VALUE_BOOL &&
+           ((operator== AST_AND && left->number == 0) || (operator== AST_OR && left->number != 0));
+}
+
 static struct value evaluate_binary(struct elaborator *e, const struct ast_expression *expression)
 {
     enum ast_operator operator= expression->binary.operator;
     if (operator== AST_MATMUL)
         return evaluate_matmul(e, expression);
-    struct value a = evaluate_expression(e, expression->binary.left),
-                 b = evaluate_expression(e, expression->binary.right);
+    struct value a = evaluate_expression(e, expression->binary.left);
+    if (decides(operator, & a))
+        return a;
+    struct value b = evaluate_expression(e, expression->binary.right);
     if (a.kind == VALUE_ERROR || b.kind == VALUE_ERROR)
         return (struct value){0};
     if (a.kind != VALUE_TENSOR && b.kind != VALUE_TENSOR)
@@ -308,6 +317,8 @@ static struct value evaluate_index(struct elaborator *e, const struct ast_expres
         return base.kind == VALUE_ERROR ? base
                                         : report(e, E0402, expression->span, NULL, "%s cannot be indexed like this",
                                                  value_describe(e, &base));
+    if (expression->index.items.items[0]->kind == AST_SLICE)
+        return report(e, E0402, expression->span, NULL, "a list is indexed by a number; only tensors have slices");
     struct value item = evaluate_expression(e, expression->index.items.items[0]);
     int64_t position;
     if (!want_integer(e, &item, expression->span, "an index", &position))

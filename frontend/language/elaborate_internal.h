@@ -9,7 +9,7 @@
 #include "frontend/language/elaborate.h"
 
 /* Limits that turn a mistake into a diagnostic instead of an endless compilation. */
-enum { DEPTH_MAX = 2000, TURNS_MAX = 1000000, NODES_MAX = 2000000 };
+enum { DEPTH_MAX = 2000, TURNS_MAX = 1000000, CALLS_MAX = 500000, NODES_MAX = 2000000 };
 #define ELEMENTS_MAX ((int64_t)1 << 40)
 
 /* Place of a key in a stb_ds hash, -1 when it is not there; an empty hash stays unallocated. */
@@ -117,7 +117,7 @@ struct instance {
     const char *key;  /* label, with the prefix of the repeat around it; interned */
     const void *site; /* the call that made it */
     const struct definition *definition;
-    const struct value *arguments; /* of the first call, one a parameter: later calls may leave them out */
+    const struct value *arguments; /* of the first call, one a parameter: VALUE_ERROR, or what later calls leave out */
     struct span span;
 };
 
@@ -139,6 +139,7 @@ struct frame {
     bool prelude;                        /* its text is the prelude's */
     bool owns;                           /* may have params, states and instances: the model and modules */
     const char *path;                    /* of the instance, "" for the model; parameters live under it */
+    const char *owner;                   /* the labels on the way here, "/layer1.0/conv1": no two instances have one */
     const char *value_path;              /* names of bound values live under it: the path, and calls of functions */
     const char *scope;                   /* ir/scope.h */
     const char *prefix;                  /* "layer1.0." in a labelled repeat, else "" */
@@ -185,10 +186,11 @@ struct declared_output {
 /* What comes into the body of a rolled repeat: its input, and the value outside that it stands for. */
 struct rolled_operand {
     struct node *input, *operand;
-    const char *name;        /* of what is carried, interned; NULL: a sequence */
-    struct value initial;    /* of what is carried */
-    const struct node *from; /* of a sequence: the tensor that its places are of, along `axis`; */
-    int axis;                /* the first turn takes place `first`, each further one that `step` behind */
+    const char *name;          /* of what is carried, interned; NULL: a sequence */
+    struct value initial;      /* of what is carried */
+    struct variable *variable; /* that the name was before; NULL: none */
+    const struct node *from;   /* of a sequence: the tensor that its places are of, along `axis`; */
+    int axis;                  /* the first turn takes place `first`, each further one that `step` behind */
     int64_t first, step;
 };
 
@@ -201,6 +203,13 @@ struct rolled {
     int64_t low, turns;
     struct rolled_operand *carries, *sequences; /* stb_ds arrays */
     struct rolled_operand *unchanged;           /* likewise: what a turn leaves as it was */
+    struct named_entry *fixed;                  /* stb_ds array: what must stay, since no input can stand for it */
+};
+
+/* Which instance a param or state belongs to: paths alone would let `a.b` in one scope meet `b` in `a`. */
+struct owner_entry {
+    const char *key;   /* path, interned */
+    const char *value; /* the owner's labels, interned */
 };
 
 struct elaborator {
@@ -214,11 +223,12 @@ struct elaborator {
     struct frame *frame;
     struct span here; /* of the text now being evaluated, which may be the prelude's */
     bool training;
-    int depth;
+    int depth, calls;
     int64_t turns;
     const struct shape *implicit;    /* shape of the parameter being initialised, else NULL */
     const char *draw_path;           /* path of the draws of an initialiser, else NULL */
     struct read_entry *reads;        /* stb_ds hash: current value of each variable in this graph */
+    struct owner_entry *owners;      /* stb_ds hash: of all graphs */
     struct read_entry *initial;      /* stb_ds hash: first value of each variable, in graph init */
     struct update_entry *updates;    /* stb_ds array: writes still to be made in this graph */
     struct counter *update_index;    /* stb_ds hash: name of a variable to its place in updates */
@@ -226,7 +236,7 @@ struct elaborator {
     struct counter *draws;           /* stb_ds hash: random draws by path */
     struct declared_output *outputs; /* stb_ds array */
     struct node **totals;      /* stb_ds array: of this graph, values that metrics take summed over the data set */
-    struct value model_loss;   /* of this graph */
+    struct span loss_span;     /* of the name in the model's last `loss = …` */
     struct variable **trained; /* stb_ds array: parameters that lines of earlier phases train */
     bool again;                /* the model is elaborated for a later phase: it writes nothing */
     bool averaged;             /* parameters are read as their averages */
@@ -250,6 +260,8 @@ struct value report(struct elaborator *e, enum code code, struct span span, cons
     __attribute__((format(printf, 5, 6)));
 
 bool value_is_integer(const struct value *value);
+/* A tensor, or several values with one among them: what the network computes. */
+bool value_is_computed(const struct value *value);
 const char *value_describe(struct elaborator *e, const struct value *value); /* "a number", "f32 [128, 10]" */
 const char *shape_text(struct elaborator *e, const struct shape *shape);     /* "[128, 10]" */
 const char *number_text(struct elaborator *e, double number);
@@ -291,12 +303,16 @@ struct value tensor_reshape(struct elaborator *e, const struct value *x, const s
 /* Repeats axes of size 1 and adds leading ones; VALUE_ERROR (reported) when the shapes don't fit. */
 struct value tensor_broadcast(struct elaborator *e, const struct value *x, const struct shape *shape, struct span span);
 struct value tensor_permute(struct elaborator *e, const struct value *x, const unsigned char *permutation);
+/* The number is an index of class(classes). */
+bool number_is_class(const struct value *number, int64_t classes);
 bool refuse_classes(struct elaborator *e, const struct value *x, const char *what, struct span span);
 
 /* ---- elaborate_number.c: operators and functions on compile-time values ---- */
 
 struct value number_binary(struct elaborator *e, enum ast_operator operator, const struct value * a,
                            const struct value *b, struct span span);
+/* Whether two values of a kind are the same; tensors are only where one node is both. */
+bool value_same(const struct value *a, const struct value *b);
 /* False: the op is not known for numbers. */
 bool number_unary(enum op op, double x, double *result);
 

@@ -66,17 +66,19 @@ static void side_lift(struct elaborator *e, struct side *side, bool left)
 }
 
 /* [.., m, k] @ [k, n] as one product of [prod.., k]. */
-static struct value flattened_matmul(struct elaborator *e, const struct side *a, const struct side *b)
+static struct value flattened_matmul(struct elaborator *e, const struct side *a, const struct side *b, struct span span)
 {
     struct shape shape = a->value.node->type.shape, rows = {2, {1, shape.dimension[shape.rank - 1]}};
     struct axis axes[RANK_MAX];
+    shape.dimension[shape.rank - 1] = side_size(b, 1);
+    if (!shape_fits(e, &shape, span))
+        return (struct value){0};
     for (int i = 0; i < shape.rank - 1; i++) {
         rows.dimension[0] *= shape.dimension[i];
         axes[i] = a->value.axes[i];
     }
     struct node *left = build_reshape(&e->builder, a->value.node, &rows);
     struct node *product = build_matmul(&e->builder, left, b->value.node, false, b->transposed);
-    shape.dimension[shape.rank - 1] = side_size(b, 1);
     axes[shape.rank - 1] = side_axis(b, 1);
     return value_tensor_axes(e, build_reshape(&e->builder, product, &shape), axes);
 }
@@ -94,12 +96,19 @@ static struct value batched_matmul(struct elaborator *e, struct side *a, struct 
         return report(e, E0203, span, NULL, "matmul: leading dimensions do not broadcast: %s @ %s", side_text(e, a),
                       side_text(e, b));
     struct axis axes[RANK_MAX] = {{0}};
+    struct shape result = joined;
+    result.dimension[result.rank++] = side_size(a, 2);
+    result.dimension[result.rank++] = side_size(b, 1);
+    if (!shape_fits(e, &result, span))
+        return (struct value){0};
     for (int i = 0; i < 2; i++) {
         struct shape full = joined;
         const struct shape *own = &sides[i]->value.node->type.shape;
         full.dimension[full.rank++] = own->dimension[own->rank - 2];
         full.dimension[full.rank++] = own->dimension[own->rank - 1];
         sides[i]->value = tensor_broadcast(e, &sides[i]->value, &full, span);
+        if (sides[i]->value.kind == VALUE_ERROR)
+            return sides[i]->value;
         for (int k = 0; k < joined.rank; k++)
             if (!axes[k].dimension && sides[i]->value.axes[k].from)
                 axes[k] = sides[i]->value.axes[k];
@@ -124,7 +133,7 @@ struct value tensor_matmul(struct elaborator *e, const struct value *a, const st
     if (!inner_agree(e, &left, &right, span))
         return (struct value){0};
     bool flat = right.value.node->type.shape.rank == 2 && !left.transposed;
-    struct value result = flat ? flattened_matmul(e, &left, &right) : batched_matmul(e, &left, &right, span);
+    struct value result = flat ? flattened_matmul(e, &left, &right, span) : batched_matmul(e, &left, &right, span);
     if (result.kind == VALUE_ERROR || !(vector_left || vector_right))
         return result;
     struct shape shape = {0}, full = result.node->type.shape;

@@ -56,26 +56,27 @@ static bool input_element(struct elaborator *e, const struct ast_parameter *inpu
     return true;
 }
 
-static void bind_input(struct elaborator *e, const struct ast_parameter *input, const struct dimension *batch)
+/* The input as a value; VALUE_ERROR (reported) where its type is no input's. */
+static struct value input_value(struct elaborator *e, const struct ast_parameter *input, const struct dimension *batch)
 {
     struct shape shape;
     struct axis axes[RANK_MAX];
     enum element element;
     int64_t classes;
-    bind(e, input->name, (struct value){0}, NULL);
-    if (!input->type) {
-        report(e, E0504, input->span, NULL, "input `%s` needs a type such as f32[batch, 10]", input->name);
-        return;
-    }
+    if (input->value)
+        return report(e, E0504, input->value->span, NULL, "input `%s` comes with the data: it has no default",
+                      input->name);
+    if (!input->type)
+        return report(e, E0504, input->span, NULL, "input `%s` needs a type such as f32[batch, 10]", input->name);
     e->builder.span = input->span;
     if (!input_shape(e, input, batch, &shape, axes) || !input_element(e, input, &element, &classes))
-        return;
+        return (struct value){0};
     struct type type = type_make(element, shape);
     struct node *node = build(&e->builder, OP_input, NULL, 0,
                               &(struct attributes){.symbol = input->name, .index = (int)classes}, &type);
     struct value value = value_tensor_axes(e, node, axes);
     value.classes = classes;
-    bind(e, input->name, value, NULL);
+    return value;
 }
 
 /* The batch is the dimension that all inputs begin with, whatever its name. */
@@ -90,7 +91,7 @@ static void bind_inputs(struct elaborator *e, int64_t batch)
     bind(e, dimension->name, value_dimension(dimension), NULL);
     int errors = diagnostics_errors(e->diagnostics);
     for (int i = 0; i < inputs->count; i++)
-        bind_input(e, &inputs->items[i], dimension);
+        bind(e, inputs->items[i].name, input_value(e, &inputs->items[i], dimension), NULL);
     if (diagnostics_errors(e->diagnostics) == errors)
         elaborate_data(e);
 }
@@ -162,7 +163,7 @@ static void add_plain_loss(struct elaborator *e)
     if (at < 0)
         return;
     struct value value = e->frame->bindings[at].value;
-    struct span span = value.kind == VALUE_TENSOR ? value.node->span : e->unit->model->span;
+    struct span span = e->loss_span.line ? e->loss_span : e->unit->model->span;
     struct declared_output loss = {name, AST_DECLARE_LOSS, value, span};
     arrins(e->outputs, 0, loss);
 }
@@ -313,7 +314,7 @@ static void elaborate_graph(struct elaborator *e, const char *name, int64_t batc
     e->averaged = strncmp(name, "average", 7) == 0;
     e->builder = (struct builder){.graph = graph, .scope = "", .span = e->unit->model->span};
     e->frame = &frame;
-    e->turns = 0;
+    e->turns = e->calls = 0;
     int errors = diagnostics_errors(e->diagnostics);
     bind_inputs(e, batch);
     execute(e, e->unit->model->body);
@@ -395,6 +396,7 @@ struct module *elaborate(struct unit *unit, const struct elaborate_request *requ
     if (module_find_graph(e.module, "metrics"))
         graph_number(module_find_graph(e.module, "metrics"));
     hmfree(e.initial);
+    hmfree(e.owners);
     if (diagnostics_errors(unit->diagnostics) == errors)
         return e.module;
     module_free(e.module);

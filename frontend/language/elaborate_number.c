@@ -80,18 +80,18 @@ static struct value arithmetic(struct elaborator *e, enum ast_operator operator,
     return result;
 }
 
-static bool same_items(const struct value *a, const struct value *b)
+bool value_same(const struct value *a, const struct value *b)
 {
     if (a->kind != b->kind || a->count != b->count)
         return false;
     if (a->kind == VALUE_STRING)
         return strcmp(a->text, b->text) == 0;
-    if (a->kind != VALUE_LIST)
-        return a->number == b->number;
+    if (a->kind == VALUE_TENSOR)
+        return a->node == b->node;
     for (int i = 0; i < a->count; i++)
-        if (!same_items(&a->items[i], &b->items[i]))
+        if (!value_same(&a->items[i], &b->items[i]))
             return false;
-    return true;
+    return a->number == b->number;
 }
 
 struct value number_binary(struct elaborator *e, enum ast_operator operator, const struct value * a,
@@ -101,10 +101,12 @@ struct value number_binary(struct elaborator *e, enum ast_operator operator, con
         return (struct value){0};
     if (a->kind == VALUE_NUMBER && b->kind == VALUE_NUMBER && operator!= AST_AND && operator!= AST_OR)
         return arithmetic(e, operator, a, b, span);
-    if (a->kind == b->kind && operator== AST_EQUAL)
-        return value_bool(same_items(a, b));
-    if (a->kind == b->kind && operator== AST_NOT_EQUAL)
-        return value_bool(!same_items(a, b));
+    /* tensors among the items ask for a comparison element by element, which lists have none of */
+    bool comparable = a->kind == b->kind && !value_is_computed(a) && !value_is_computed(b);
+    if (comparable && operator== AST_EQUAL)
+        return value_bool(value_same(a, b));
+    if (comparable && operator== AST_NOT_EQUAL)
+        return value_bool(!value_same(a, b));
     if (a->kind == VALUE_BOOL && b->kind == VALUE_BOOL && operator== AST_AND)
         return value_bool(a->number != 0 && b->number != 0);
     if (a->kind == VALUE_BOOL && b->kind == VALUE_BOOL && operator== AST_OR)

@@ -102,8 +102,10 @@ void collect(struct elaborator *e, const struct ast_statement *statement)
         report(e, E0408, statement->span, NULL, "`collect` stands in a repeat");
         return;
     }
-    if (!want_tensor(e, &value, statement->declare.value->span, "what is collected"))
+    if (!want_tensor(e, &value, statement->declare.value->span, "what is collected")) {
+        bind(e, name->name, (struct value){0}, NULL); /* so that its uses are no further errors */
         return;
+    }
     struct collected *list = *e->frame->collected;
     for (ptrdiff_t i = 0; i < arrlen(list); i++)
         if (list[i].name == name->name) {

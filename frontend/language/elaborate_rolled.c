@@ -34,6 +34,7 @@ struct graph *rolled_home(const struct elaborator *e, const struct node *node)
 
 struct bound {
     const char **names; /* stb_ds array */
+    int depth;          /* of repeats in the body around what is looked at: their `collect`s bind in the body */
     bool refused;
 };
 
@@ -72,6 +73,8 @@ static void look_at(struct elaborator *e, const struct ast_statement *statement,
     case AST_DECLARE:
         if (statement->declare.what != AST_DECLARE_COLLECT)
             refuse(e, statement->span, "a declaration", bound);
+        else if (bound->depth)
+            note_name(bound, statement->declare.name.name);
         break;
     case AST_PIN:
         look_at_block(e, statement->pin.body, bound);
@@ -83,7 +86,9 @@ static void look_at(struct elaborator *e, const struct ast_statement *statement,
         break;
     case AST_REPEAT:
         note_name(bound, statement->repeat.variable.name);
+        bound->depth++;
         look_at_block(e, statement->repeat.body, bound);
+        bound->depth--;
         break;
     default:
         break;
@@ -116,18 +121,22 @@ static struct node *new_input(const struct elaborator *e, struct rolled *rolled,
     return input;
 }
 
-/* A name that the body binds anew and that has a value: its input is bound in its place. */
+/* A name that the body binds anew and that has a value, its own or that of an option: its input is bound in its place.
+ */
 static void carry(struct elaborator *e, struct rolled *rolled, const char *name)
 {
     ptrdiff_t at = FIND(e->frame->bindings, name);
-    if (at < 0)
-        return;
-    struct rolled_operand carried = {.name = name, .initial = e->frame->bindings[at].value};
+    struct rolled_operand carried = {.name = name};
     struct builder builder = builder_in(e, rolled->parent);
+    if (!lookup(e, name, &carried.initial) || carried.initial.kind == VALUE_ERROR)
+        return;
+    carried.variable = at < 0 ? NULL : e->frame->bindings[at].variable;
     if (carried.initial.kind == VALUE_NUMBER)
         carried.initial = value_tensor(e, build_constant(&builder, carried.initial.number, ELEMENT_F32));
-    if (carried.initial.kind != VALUE_TENSOR || e->frame->bindings[at].variable)
+    if (carried.initial.kind != VALUE_TENSOR) {
+        arrput(rolled->fixed, ((struct named_entry){name, carried.initial}));
         return;
+    }
     carried.operand = carried.initial.node;
     carried.input = new_input(e, rolled, carried.operand, LOOP_CARRY, carried.operand->name);
     struct value inside = value_tensor_axes(e, carried.input, carried.initial.axes);
@@ -298,6 +307,26 @@ static struct node *carried_on(struct elaborator *e, const struct rolled_operand
     diagnostics_note(e->diagnostics, (struct span){0},
                      "what a rolled repeat carries from turn to turn keeps its shape and element type");
     return NULL;
+}
+
+/* Truth values, strings, lists are known at compile time: in all turns the same, or not at all. */
+static bool check_fixed(struct elaborator *e, const struct rolled *rolled, struct span span)
+{
+    for (ptrdiff_t i = 0; i < arrlen(rolled->fixed); i++) {
+        const struct named_entry *fixed = &rolled->fixed[i];
+        struct value now = fixed->value;
+        (void)lookup(e, fixed->key, &now);
+        if (now.kind == VALUE_ERROR)
+            return false;
+        if (!value_same(&now, &fixed->value)) {
+            report(e, E0414, span, NULL, "`%s` is %s before the repeat and another value after a turn", fixed->key,
+                   value_describe(e, &fixed->value));
+            diagnostics_note(e->diagnostics, (struct span){0},
+                             "a rolled repeat carries tensors and numbers; another name would be the turn's own");
+            return false;
+        }
+    }
+    return true;
 }
 
 /* Names that have the same value after a turn are not carried: uses of their input are uses of the value outside. */
@@ -478,8 +507,11 @@ static void bind_results(struct elaborator *e, const struct rolled *rolled, stru
 {
     struct builder builder = builder_in(e, rolled->parent);
     int number = 0;
+    for (ptrdiff_t i = 0; i < arrlen(rolled->fixed); i++)
+        bind(e, rolled->fixed[i].key, rolled->fixed[i].value, NULL);
     for (ptrdiff_t i = 0; i < arrlen(rolled->unchanged); i++)
-        hmputs(e->frame->bindings, ((struct binding){rolled->unchanged[i].name, rolled->unchanged[i].initial, NULL}));
+        hmputs(e->frame->bindings, ((struct binding){rolled->unchanged[i].name, rolled->unchanged[i].initial,
+                                                     rolled->unchanged[i].variable}));
     for (ptrdiff_t i = 0; i < arrlen(rolled->carries); i++) {
         const struct rolled_operand *carried = &rolled->carries[i];
         struct value result =
@@ -501,7 +533,7 @@ static void finish(struct elaborator *e, struct rolled *rolled, const struct col
                    struct span span)
 {
     drop_unchanged(e, rolled);
-    if (!put_out(e, rolled, list, span))
+    if (!put_out(e, rolled, list, span) || !check_fixed(e, rolled, span))
         return;
     struct closing closing = {.e = e, .rolled = rolled};
     close_body(&closing);
@@ -601,4 +633,5 @@ void execute_rolled(struct elaborator *e, const struct ast_statement *statement,
     arrfree(rolled.carries);
     arrfree(rolled.sequences);
     arrfree(rolled.unchanged);
+    arrfree(rolled.fixed);
 }

@@ -135,6 +135,19 @@ static void build_rules(struct elaborator *e, const struct definition *definitio
             build_rule(e, definition, each ? e->module->minimizes[i].loss : NULL, arguments, count);
 }
 
+/* The rule's graph is one of its own: it has nothing of the step. */
+static bool known_before(struct elaborator *e, const struct argument_value *arguments, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (value_is_computed(&arguments[i].value)) {
+            report(e, E0401, arguments[i].span, NULL,
+                   "what a scale rule is told must be known at compile time, but this is %s",
+                   value_describe(e, &arguments[i].value));
+            return false;
+        }
+    return true;
+}
+
 void elaborate_scaler(struct elaborator *e)
 {
     const struct ast_expression *scale = e->request->scale;
@@ -146,7 +159,8 @@ void elaborate_scaler(struct elaborator *e)
     e->module->scaling.span = scale->span;
     e->module->scaling.explicit = e->request->scale_explicit;
     const struct definition *definition = find_rule(e, scale, AST_SCALER, "scale rule");
-    if (!definition || !rule_arguments(e, definition, scale, told_by_step(definition), &arguments, &count))
+    if (!definition || !rule_arguments(e, definition, scale, told_by_step(definition), &arguments, &count) ||
+        !known_before(e, arguments, count))
         return;
     if (definition->prelude && strcmp(definition->name, "none") == 0)
         return;

@@ -61,6 +61,9 @@ static void bind_statement(struct elaborator *e, const struct ast_statement *sta
         several = false;
     }
     for (int i = 0; i < names->count; i++)
+        if (is_model(e->frame) && strcmp(names->items[i].name, "loss") == 0)
+            e->loss_span = names->items[i].span;
+    for (int i = 0; i < names->count; i++)
         bind(e, names->items[i].name, several ? value.items[i] : value, NULL);
 }
 

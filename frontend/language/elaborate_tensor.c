@@ -28,6 +28,18 @@ static bool operand_fits(struct elaborator *e, const struct value *value, const 
     return false;
 }
 
+/* False after a diagnostic: a whole number beside integers, which i32 cannot hold. */
+static bool number_fits(struct elaborator *e, const struct value *value, enum element like, struct span span)
+{
+    bool whole = value->kind == VALUE_NUMBER && value->integer && like != ELEMENT_NONE && like != ELEMENT_I64;
+    if (!whole || element_is_float(like) || (value->number >= INT32_MIN && value->number <= INT32_MAX))
+        return true;
+    report(e, E0204, span, NULL, "%s beside %s: i32 holds numbers from -2147483648 to 2147483647",
+           value_describe(e, value), element_name(like));
+    diagnostics_note(e->diagnostics, (struct span){0}, "cast(x, f32) makes a tensor that holds larger ones");
+    return false;
+}
+
 bool refuse_classes(struct elaborator *e, const struct value *x, const char *what, struct span span)
 {
     if (x->kind != VALUE_TENSOR || !x->classes)
@@ -155,6 +167,8 @@ struct value tensor_broadcast(struct elaborator *e, const struct value *x, const
     if (!shape_broadcast(&x->node->type.shape, shape, &joined) || !shape_equal(&joined, shape))
         return report(e, E0201, span, NULL, "%s does not broadcast to %s", shape_text(e, &x->node->type.shape),
                       shape_text(e, shape));
+    if (!shape_fits(e, shape, span))
+        return (struct value){0};
     struct axis axes[RANK_MAX];
     const struct value *values[] = {x};
     for (int i = 0; i < shape->rank; i++)
@@ -210,9 +224,11 @@ struct value tensor_binary(struct elaborator *e, enum op op, const struct value 
     if (!operand_fits(e, a, what, span) || !operand_fits(e, b, what, span) || !binary_classes(e, op, a, b, span))
         return (struct value){0};
     bool floating = op == OP_div || op == OP_pow;
-    struct node *nodes[] = {
-        tensor_node(e, a, floating && !element_is_float(element_of(b)) ? ELEMENT_F32 : element_of(b)),
-        tensor_node(e, b, floating && !element_is_float(element_of(a)) ? ELEMENT_F32 : element_of(a))};
+    enum element like_a = floating && !element_is_float(element_of(b)) ? ELEMENT_F32 : element_of(b),
+                 like_b = floating && !element_is_float(element_of(a)) ? ELEMENT_F32 : element_of(a);
+    if (!number_fits(e, a, like_a, span) || !number_fits(e, b, like_b, span))
+        return (struct value){0};
+    struct node *nodes[] = {tensor_node(e, a, like_a), tensor_node(e, b, like_b)};
     bool logical = op == OP_and || op == OP_or;
     for (int i = 0; i < 2; i++) {
         if (logical && nodes[i]->type.element != ELEMENT_BOOL)
@@ -242,24 +258,48 @@ struct value tensor_unary(struct elaborator *e, enum op op, const struct value *
     return result;
 }
 
+bool number_is_class(const struct value *number, int64_t classes)
+{
+    return number->kind == VALUE_NUMBER && value_is_integer(number) && number->number >= 0 &&
+           number->number < (double)classes;
+}
+
+/* A choice of indices is one, if a branch that is a number is one too: -1 for `none` makes it i32. */
+static bool branch_classes(struct elaborator *e, const struct value *a, const struct value *b, struct span span,
+                           int64_t *classes)
+{
+    if (a->kind == VALUE_TENSOR && b->kind == VALUE_TENSOR && a->classes != b->classes) {
+        report(e, E0205, span, NULL, "a choice of %s and of %s", value_describe(e, a), value_describe(e, b));
+        return false;
+    }
+    const struct value *number = a->kind == VALUE_TENSOR ? b : a;
+    *classes = a->kind == VALUE_TENSOR ? a->classes : b->classes;
+    if (number->kind != VALUE_TENSOR && !number_is_class(number, *classes))
+        *classes = 0;
+    return true;
+}
+
 struct value tensor_where(struct elaborator *e, const struct value *condition, const struct value *a,
                           const struct value *b, struct span span)
 {
     if (!operand_fits(e, condition, "a condition", span) || !operand_fits(e, a, "a branch", span) ||
         !operand_fits(e, b, "a branch", span))
         return (struct value){0};
-    struct node *nodes[] = {tensor_node(e, condition, ELEMENT_NONE), tensor_node(e, a, element_of(b)),
-                            tensor_node(e, b, element_of(a))};
-    if (nodes[0]->type.element != ELEMENT_BOOL)
+    if (element_of(condition) != ELEMENT_BOOL)
         return report(e, E0204, span, NULL, "a condition must be made of truth values, not %s",
                       value_describe(e, condition));
+    if (!number_fits(e, a, element_of(b), span) || !number_fits(e, b, element_of(a), span))
+        return (struct value){0};
+    int64_t classes;
+    if (!branch_classes(e, a, b, span, &classes))
+        return (struct value){0};
+    struct node *nodes[] = {condition->node, tensor_node(e, a, element_of(b)), tensor_node(e, b, element_of(a))};
     const struct value *values[] = {condition, a, b};
     struct axis axes[RANK_MAX];
     if (!pointwise_operands(e, values, nodes, 3, "if", span, axes))
         return (struct value){0};
     struct value result = value_tensor_axes(e, build(&e->builder, OP_where, nodes, 3, NULL, NULL), axes);
-    if (a->kind == VALUE_TENSOR && b->kind == VALUE_TENSOR && a->classes == b->classes)
-        result.classes = a->classes;
+    result.classes = classes;
     return result;
 }
 
@@ -286,6 +326,21 @@ struct value tensor_build(struct elaborator *e, enum op op, struct node *const *
     return value_tensor_axes(e, build(&e->builder, op, operands, count, attributes, &type), axes);
 }
 
+/* What a reduction over no elements gives; the largest of none is an error. */
+static struct value reduce_nothing(struct elaborator *e, enum op op, const struct value *x, struct shape shape,
+                                   const struct axis *axes, struct span span)
+{
+    enum element element = x->node->type.element;
+    bool logical = element == ELEMENT_BOOL && (op == OP_reduce_max || op == OP_reduce_min);
+    bool one = op == OP_prod || op == OP_reduce_min;
+    if (op != OP_sum && op != OP_prod && op != OP_m2 && !logical)
+        return report(e, E0202, span, NULL, "there is nothing to choose from: %s has no elements",
+                      shape_text(e, &x->node->type.shape));
+    if (!logical && !element_is_float(element))
+        element = op == OP_m2 ? ELEMENT_F32 : ELEMENT_I32;
+    return value_tensor_axes(e, build_full(&e->builder, one, element, &shape), axes);
+}
+
 struct value tensor_reduce(struct elaborator *e, enum op op, const struct value *x, uint32_t axes, bool all,
                            struct span span)
 {
@@ -294,13 +349,20 @@ struct value tensor_reduce(struct elaborator *e, enum op op, const struct value 
         return (struct value){0};
     struct axis kept[RANK_MAX] = {0};
     const struct shape *shape = &x->node->type.shape;
+    struct shape reduced = *shape;
+    bool nothing = false;
     for (int i = 0; i < shape->rank; i++)
-        if (!(axes >> i & 1))
+        if (axes >> i & 1) {
+            nothing |= shape->dimension[i] == 0;
+            reduced.dimension[i] = 1;
+        } else
             kept[i] = x->axes[i];
     struct node *node = x->node;
-    if (axes || !shape->rank)
-        node = shape->rank ? build(&e->builder, op, &node, 1, &(struct attributes){.axes = axes}, NULL) : node;
-    struct value result = value_tensor_axes(e, node, kept);
+    if (axes && !nothing)
+        node = build(&e->builder, op, &node, 1, &(struct attributes){.axes = axes}, NULL);
+    struct value result = nothing ? reduce_nothing(e, op, x, reduced, kept, span) : value_tensor_axes(e, node, kept);
+    if (result.kind == VALUE_ERROR)
+        return result;
     return all ? tensor_reshape(e, &result, &(struct shape){0}, NULL, span) : result;
 }
 

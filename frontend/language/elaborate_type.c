@@ -116,5 +116,9 @@ bool type_shape(struct elaborator *e, const struct ast_type *type, struct shape 
             return false;
     }
     struct value list = value_list(e, sizes, count);
-    return want_shape(e, &list, type->span, shape, axes);
+    if (!want_shape(e, &list, type->span, shape, axes))
+        return false;
+    if (shape_elements(shape) == 0)
+        report(e, E0210, type->span, NULL, "a parameter of shape %s has no elements", shape_text(e, shape));
+    return shape_elements(shape) > 0;
 }

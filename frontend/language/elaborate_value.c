@@ -59,7 +59,9 @@ struct value report(struct elaborator *e, enum code code, struct span span, cons
     va_start(arguments, format);
     const char *text = arena_vprintf(e->arena, format, arguments);
     va_end(arguments);
-    bool inside = e->frame && e->frame->prelude && e->builder.span.file;
+    /* an argument's place is the user's own, though its parameter is the prelude's */
+    bool inside = e->frame && e->frame->prelude && e->builder.span.file && span.file &&
+                  strcmp(span.file, e->frame->definition->ast->span.file) == 0;
     diagnostics_error(e->diagnostics, code, inside ? e->builder.span : span, inside ? NULL : label, "%s", text);
     if (inside)
         diagnostics_note(e->diagnostics, span, "in %s of the prelude", e->frame->definition->name);
@@ -69,6 +71,14 @@ struct value report(struct elaborator *e, enum code code, struct span span, cons
 bool value_is_integer(const struct value *value)
 {
     return value->kind == VALUE_NUMBER && value->number == floor(value->number) && fabs(value->number) <= 0x1p53;
+}
+
+bool value_is_computed(const struct value *value)
+{
+    bool computed = value->kind == VALUE_TENSOR;
+    for (int i = 0; i < value->count && !computed; i++)
+        computed = value_is_computed(&value->items[i]);
+    return computed;
 }
 
 const char *number_text(struct elaborator *e, double number)
@@ -172,9 +182,9 @@ bool want_tensor(struct elaborator *e, const struct value *value, struct span sp
 
 bool shape_fits(struct elaborator *e, const struct shape *shape, struct span span)
 {
-    double elements = 1;
+    double elements = 1; /* axes of size 0 apart, so that no product of sizes is larger either */
     for (int i = 0; i < shape->rank; i++)
-        elements *= (double)shape->dimension[i];
+        elements *= shape->dimension[i] ? (double)shape->dimension[i] : 1;
     if (elements <= (double)ELEMENTS_MAX)
         return true;
     report(e, E0210, span, NULL, "a tensor of shape %s has %.3g elements; the most is 2^40", shape_text(e, shape),

@@ -124,6 +124,21 @@ static bool declare_path(struct elaborator *e, const char *path, struct span spa
     return true;
 }
 
+/* False after a diagnostic: the path is that of another instance. Only calling a label ties weights. */
+static bool own_path(struct elaborator *e, const char *path, struct span span)
+{
+    const char *owner = e->frame->owner ? e->frame->owner : "";
+    ptrdiff_t at = FIND(e->owners, path);
+    if (at < 0)
+        hmput(e->owners, path, owner);
+    if (at < 0 || strcmp(e->owners[at].value, owner) == 0)
+        return true;
+    report(e, E0302, span, NULL, "`%s` is declared already, by another instance", path);
+    diagnostics_note(e->diagnostics, module_find_variable(e->module, path)->span,
+                     "here; another label would keep the two apart, and calling a label ties weights");
+    return false;
+}
+
 static void initialise_param(struct elaborator *e, struct variable *variable, const struct ast_statement *statement)
 {
     struct initialising saved = begin_initialising(e, &variable->type.shape, variable->name);
@@ -162,15 +177,15 @@ void declare_param(struct elaborator *e, const struct ast_statement *statement)
         report(e, E0408, statement->param.name.span, NULL, "only the model and modules have params");
         return;
     }
-    bind(e, name, (struct value){0}, NULL);
-    if (!type_shape(e, statement->param.type, &shape, axes))
-        return;
     const char *path = owned_path(e, name);
-    if (!declare_path(e, path, statement->param.name.span))
+    struct variable *variable = NULL;
+    struct span span = statement->param.name.span;
+    if (type_shape(e, statement->param.type, &shape, axes) && declare_path(e, path, span) && own_path(e, path, span))
+        variable = find_param(e, statement, path, &shape);
+    if (!variable) {
+        bind(e, name, (struct value){0}, NULL);
         return;
-    struct variable *variable = find_param(e, statement, path, &shape);
-    if (!variable)
-        return;
+    }
     struct value value = variable_value(e, variable);
     for (int i = 0; i < shape.rank && !e->frame->prelude; i++) {
         axes[i].from = arena_internf(e->arena, "`param %s`", name);
@@ -205,15 +220,18 @@ void declare_state(struct elaborator *e, const struct ast_statement *statement)
         report(e, E0408, statement->span, NULL, "only the model, modules, optimizers and scale rules have states");
         return;
     }
-    bind(e, name, (struct value){0}, NULL);
     const char *path = prefix ? arena_internf(e->arena, "%s%s", prefix, name) : owned_path(e, name);
-    if (!declare_path(e, path, statement->declare.name.span))
+    struct variable *variable = NULL;
+    struct span span = statement->declare.name.span;
+    if (declare_path(e, path, span) && (prefix || own_path(e, path, span))) {
+        variable = module_find_variable(e->module, path);
+        if (!variable)
+            variable = new_state(e, statement, path, prefix ? VARIABLE_OPTIMIZER : VARIABLE_STATE);
+    }
+    if (!variable) {
+        bind(e, name, (struct value){0}, NULL);
         return;
-    struct variable *variable = module_find_variable(e->module, path);
-    if (!variable)
-        variable = new_state(e, statement, path, prefix ? VARIABLE_OPTIMIZER : VARIABLE_STATE);
-    if (!variable)
-        return;
+    }
     variable->module = e->frame->definition ? e->frame->definition->name : NULL;
     if (e->frame->parameter)
         variable->source = e->frame->parameter->name;

@@ -7,6 +7,7 @@
 #include "frontend/language/lexer.h"
 
 #include "frontend/language/net.lexer.h"
+#include "ir/utf8.h"
 
 #include <errno.h>
 #include <math.h>
@@ -66,20 +67,23 @@ struct net_number net_bad_number(struct net_parser *parser, struct net_location 
     return (struct net_number){1, true, "1"};
 }
 
-static char unescape(struct net_parser *parser, struct net_location location, char letter)
+/* What the escape stands for whose letter, which may be of several bytes, stands at `letter`. */
+static char unescape(struct net_parser *parser, struct net_location location, const char *letter, int left)
 {
-    switch (letter) {
+    int length = utf8_length(letter, (size_t)left);
+    switch (*letter) {
     case 'n':
         return '\n';
     case 't':
         return '\t';
     case '"':
     case '\\':
-        return letter;
+        return *letter;
     default:
+        location.end_column += length - 1;
         diagnostics_error(parser->diagnostics, E0104, net_span(parser, location), NULL,
-                          "unknown escape `\\%c` in a string; there are \\\" \\\\ \\n and \\t", letter);
-        return letter;
+                          "unknown escape `\\%.*s` in a string; there are \\\" \\\\ \\n and \\t", length, letter);
+        return *letter;
     }
 }
 
@@ -89,7 +93,9 @@ const char *net_read_string(struct net_parser *parser, struct net_location locat
     int count = 0;
     for (int i = 1; i < length - 1; i++) {
         struct net_location place = {location.line, location.column + i, location.line, location.column + i + 2};
-        string[count++] = text[i] == '\\' ? unescape(parser, place, text[++i]) : text[i];
+        bool escape = text[i] == '\\';
+        i += escape;
+        string[count++] = escape ? unescape(parser, place, text + i, length - i) : text[i];
     }
     return arena_intern_length(parser->arena, string, (size_t)count);
 }

@@ -2,25 +2,10 @@
 #include "frontend/language/lexer.h"
 
 #include "frontend/language/net.lexer.h"
+#include "ir/utf8.h"
 
 #include <stb/stb_ds.h>
 #include <string.h>
-
-/* The length of the UTF-8 sequence at `at`, 0 when it is none (overlong forms and surrogates included). */
-static int sequence_length(const unsigned char *at, size_t left)
-{
-    if (*at < 0x80)
-        return *at ? 1 : 0;
-    int length = *at >= 0xf0 ? 4 : *at >= 0xe0 ? 3 : 2;
-    if (*at < 0xc2 || *at > 0xf4 || (size_t)length > left)
-        return 0;
-    for (int i = 1; i < length; i++)
-        if ((at[i] & 0xc0) != 0x80)
-            return 0;
-    bool overlong = (*at == 0xe0 && at[1] < 0xa0) || (*at == 0xf0 && at[1] < 0x90);
-    bool outside = (*at == 0xed && at[1] > 0x9f) || (*at == 0xf4 && at[1] > 0x8f);
-    return overlong || outside ? 0 : length;
-}
 
 /* The first byte that is NUL or not UTF-8 is reported; a text that is no text is not read further. */
 static bool is_text(struct net_parser *parser)
@@ -28,7 +13,7 @@ static bool is_text(struct net_parser *parser)
     struct span span = {parser->file, 1, 1, 2};
     for (size_t i = 0; i < parser->length;) {
         const unsigned char *at = (const unsigned char *)parser->text + i;
-        int length = sequence_length(at, parser->length - i);
+        int length = utf8_length(parser->text + i, parser->length - i);
         if (!length) {
             diagnostics_error(parser->diagnostics, E0102, span, NULL,
                               *at ? "byte 0x%02x is not UTF-8 text" : "a NUL byte (0x%02x) stands in the text", *at);

@@ -192,23 +192,38 @@ static bool read_minimize(struct reading *reading)
 
 /* ---- evaluate and checkpoint ---- */
 
+static const struct ast_statement *find_declaration(const struct ast_block *block, const char *name);
+
+/* Of the statement itself, or in the blocks that it holds. */
+static const struct ast_statement *declaration_in(const struct ast_statement *statement, const char *name)
+{
+    const struct ast_statement *found;
+    switch (statement->kind) {
+    case AST_DECLARE:
+        return strcmp(statement->declare.name.name, name) == 0 ? statement : NULL;
+    case AST_BIND:
+        for (int i = 0; i < statement->bind.names.count; i++)
+            if (strcmp(name, "loss") == 0 && strcmp(statement->bind.names.items[i].name, name) == 0)
+                return statement;
+        return NULL;
+    case AST_IF:
+        found = find_declaration(statement->branch.body, name);
+        return found ? found : find_declaration(statement->branch.otherwise, name);
+    case AST_PIN:
+        return find_declaration(statement->pin.body, name);
+    case AST_REPEAT:
+        return find_declaration(statement->repeat.body, name);
+    default:
+        return NULL;
+    }
+}
+
 static const struct ast_statement *find_declaration(const struct ast_block *block, const char *name)
 {
-    for (int i = 0; block && i < block->count; i++) {
-        const struct ast_statement *statement = block->items[i], *found = NULL;
-        if (statement->kind == AST_DECLARE && strcmp(statement->declare.name.name, name) == 0)
-            return statement;
-        if (statement->kind == AST_BIND && strcmp(name, "loss") == 0 &&
-            strcmp(statement->bind.names.items[0].name, name) == 0)
-            return statement;
-        if (statement->kind == AST_IF) {
-            found = find_declaration(statement->branch.body, name);
-            found = found ? found : find_declaration(statement->branch.otherwise, name);
-        }
-        if (found)
-            return found;
-    }
-    return NULL;
+    const struct ast_statement *found = NULL;
+    for (int i = 0; block && i < block->count && !found; i++)
+        found = declaration_in(block->items[i], name);
+    return found;
 }
 
 static bool read_keep(struct reading *reading)
@@ -250,7 +265,8 @@ static bool read_interval(struct reading *reading, struct interval *interval)
         return refuse(reading, "needs `every`: evaluate every 1 epoch");
     struct value count = evaluate_expression(&reading->e, statement->every.count);
     const char *unit = statement->every.unit.name ? statement->every.unit.name : "";
-    if (!want_number(&reading->e, &count, statement->every.count->span, "the interval", &interval->count))
+    if (!known_now(reading, &count, statement->every.count, "every") ||
+        !want_number(&reading->e, &count, statement->every.count->span, "the interval", &interval->count))
         return false;
     if (interval->count <= 0)
         return refuse(reading, "the interval must be above 0");

@@ -1,6 +1,7 @@
 /* A data line: a source and the stages piped after it, checked against the tables below and given as plain data. */
 #include "frontend/language/elaborate_internal.h"
 
+#include <math.h>
 #include <string.h>
 
 /* The kinds of an argument: a number, a number or a list of them, a string, `bytes` or `characters`. */
@@ -118,7 +119,10 @@ static bool read_value(struct elaborator *e, const struct ast_argument *ast, con
 {
     if (parameter->kind == PARAMETER_TOKENS)
         return read_tokens(e, ast, argument);
+    int errors = diagnostics_errors(e->diagnostics);
     struct value value = evaluate_expression(e, ast->value);
+    if (value.kind == VALUE_ERROR && diagnostics_errors(e->diagnostics) == errors) /* only the step knows it */
+        report(e, E0401, ast->span, NULL, "`%s` must be known at compile time", parameter->name);
     if (parameter->kind == PARAMETER_STRING && value.kind == VALUE_STRING) {
         argument->kind = SETTING_STRING;
         argument->text = value.text;
@@ -251,8 +255,43 @@ static bool check_source(struct elaborator *e, const struct setting_call *source
     return false;
 }
 
+/* One value or a list of them: how many. */
+static int argument_values(const struct setting_call *call, const char *name, const double **values)
+{
+    for (int i = 0; i < call->argument_count; i++) {
+        const struct setting_argument *argument = &call->arguments[i];
+        if (strcmp(argument->name, name) != 0)
+            continue;
+        *values = argument->kind == SETTING_NUMBERS ? argument->numbers : &argument->number;
+        return argument->kind == SETTING_NUMBERS ? argument->count : 1;
+    }
+    return 0;
+}
+
+/* One value stands for all channels, beside a list too. Pixels are multiplied with 1 / std in f32. */
+static bool check_normalize(struct elaborator *e, const struct setting_call *stage)
+{
+    const double *means = NULL, *deviations = NULL;
+    int mean_count = argument_values(stage, "mean", &means), count = argument_values(stage, "std", &deviations);
+    if (!mean_count || !count || (mean_count != count && mean_count != 1 && count != 1)) {
+        report(e, E0503, stage->span, NULL,
+               "normalize has %d means and %d deviations: it needs one of each, or one a channel", mean_count, count);
+        return false;
+    }
+    bool good = true;
+    for (int i = 0; i < mean_count; i++)
+        good &= isfinite((float)means[i]);
+    for (int i = 0; i < count; i++)
+        good &= deviations[i] > 0 && isfinite((float)(1 / deviations[i]));
+    if (!good)
+        report(e, E0503, stage->span, NULL, "normalize needs finite means and deviations above 0");
+    return good;
+}
+
 static bool check_stage(struct elaborator *e, const struct setting_call *stage)
 {
+    if (strcmp(stage->name, "normalize") == 0)
+        return check_normalize(e, stage);
     double pixels = argument_number(stage, "pad", argument_number(stage, "size", 1));
     double alpha = argument_number(stage, "alpha", 1);
     if (!is_count(pixels, 0) || pixels > 1e6) {

@@ -56,6 +56,20 @@ struct loading {
     const char **open; /* stb_ds array: files being read, outermost first */
 };
 
+static void check_parameters(struct unit *unit, const struct ast_definition *ast)
+{
+    const struct ast_parameters *parameters = &ast->parameters;
+    for (int i = 0; i < parameters->count; i++)
+        for (int k = 0; k < i; k++)
+            if (strcmp(parameters->items[i].name, parameters->items[k].name) == 0) {
+                diagnostics_error(unit->diagnostics, E0302, parameters->items[i].span, NULL,
+                                  ast->kind == AST_MODEL ? "two inputs are called `%s`"
+                                                         : "two parameters are called `%s`",
+                                  parameters->items[i].name);
+                break;
+            }
+}
+
 static void add_definition(struct loading *loading, const struct ast_definition *ast, bool prelude)
 {
     struct unit *unit = loading->unit;
@@ -66,6 +80,7 @@ static void add_definition(struct loading *loading, const struct ast_definition 
         diagnostics_note(unit->diagnostics, table[at].value->ast->name.span, "the other one");
         return;
     }
+    check_parameters(unit, ast);
     struct definition *definition = ARENA_NEW(unit->arena, struct definition);
     *definition = (struct definition){ast->name.name, ast, prelude};
     hmput(table, definition->name, definition);
@@ -89,26 +104,38 @@ static bool load_prelude(struct loading *loading)
     return true;
 }
 
-static const char *value_text(struct arena *arena, const struct value *value)
+static void print_value(FILE *out, const struct value *value)
 {
-    const char *text = "";
     switch (value->kind) {
     case VALUE_NUMBER:
-        return arena_printf(arena, "%.17g", value->number);
+        fprintf(out, "%.17g", value->number);
+        break;
     case VALUE_BOOL:
-        return value->number != 0 ? "true" : "false";
+        fputs(value->number != 0 ? "true" : "false", out);
+        break;
     case VALUE_STRING:
-        return arena_printf(arena, "\"%s\"", value->text);
+        fprintf(out, "\"%s\"", value->text);
+        break;
     default:
-        for (int i = 0; i < value->count; i++)
-            text = arena_printf(arena, "%s%s%s", text, i ? ", " : "", value_text(arena, &value->items[i]));
-        return arena_printf(arena, "[%s]", text);
+        fputc('[', out);
+        for (int i = 0; i < value->count; i++) {
+            fputs(i ? ", " : "", out);
+            print_value(out, &value->items[i]);
+        }
+        fputc(']', out);
     }
 }
 
 const char *unit_option_text(const struct unit *unit, int index)
 {
-    return value_text(unit->arena, &unit->options[index].value);
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = arena_stream(&text, &size);
+    print_value(out, &unit->options[index].value);
+    arena_stream_close(out);
+    const char *copy = arena_printf(unit->arena, "%s", text);
+    free(text);
+    return copy;
 }
 
 /* ---- options ---- */
@@ -267,8 +294,12 @@ static void load_import(struct loading *loading, const char *from, const struct 
         return;
     }
     const struct ast_file *file = parse_net_bytes(unit->arena, unit->diagnostics, path, text, length);
-    if (file)
+    if (file) {
         load_file(loading, file);
+        return;
+    }
+    struct unit_file broken = {.real = real}; /* further imports of it say nothing more */
+    arrput(unit->files, broken);
 }
 
 static void load_file(struct loading *loading, const struct ast_file *file)
@@ -302,6 +333,8 @@ static void find_blocks(struct unit *unit)
         else if (place)
             *place = item;
     }
+    if (unit->model)
+        check_parameters(unit, unit->model);
 }
 
 struct unit *unit_load(struct arena *arena, struct diagnostics *diagnostics, const struct ast_file *file,

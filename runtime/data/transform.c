@@ -39,7 +39,7 @@ static bool check_normalize(const struct transform *transform, const struct data
                          program_element_name(transform->input->tensor.element));
     int64_t channels = transform->rank >= 3 ? transform->dimension[transform->rank - 3] : 1;
     return stage->channels == 1 || stage->channels == channels ||
-           error_set(error, "normalize has %d means, but input %s has %lld channels", stage->channels, name,
+           error_set(error, "normalize is for %d channels, but input %s has %lld channels", stage->channels, name,
                      (long long)channels);
 }
 

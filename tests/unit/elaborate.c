@@ -1,8 +1,10 @@
 /* What the elaborator makes: paths, labels, ties, shapes, values, the graphs of a module, the update of a step. */
+#include "frontend/data.h"
 #include "tests/net_case.h"
 #include "tests/unit/check.h"
 
 #include <math.h>
+#include <sys/resource.h>
 
 static struct net_case open_text(const char *text)
 {
@@ -62,7 +64,21 @@ static void check_names(void)
     check_parameters("model (x: f32[batch, 6, 8, 8]) {\ny = x |> conv(4, [3, 5], groups = 2, pad = [1, 2]) as c "
                      "|> batch_norm as bn |> layer_norm as ln\n}",
                      "c.weight[4,3,3,5] c.bias[4] bn.weight[4] bn.bias[4] ln.weight[8] ln.bias[8] ");
+    /* A param's shape is evaluated before its name is bound, so it may be called like a size. */
+    check_parameters("module scale(x: [.., k]) { param k: [k] ~ ones\n return x * k }\n" INPUT "y = x |> scale\n}",
+                     "scale1.k[4] ");
     check_parameters("model (i: class(7)[batch]) {\ny = embedding(i, 7, 5) as table\n}", "table.weight[7,5] ");
+}
+
+/* Indices stay indices where all that is laid beside them is one: one_hot knows how many there are. */
+static void check_classes(void)
+{
+    struct net_case net =
+        open_text("model (a: class(3)[batch], b: class(3)[batch]) {\n"
+                  "    t = tile(a, [2]) |> one_hot; p = pad(a, 1, axis = 0, value = 2) |> one_hot\n"
+                  "    w = (if a > b then a else b) |> one_hot; n = (if a > 1 then a else 0) |> one_hot\n"
+                  "    none = (if a > 1 then a else -1) + 1; padded = pad(a, 1, axis = 0, value = 3) + 1\n}\n");
+    net_case_close(&net);
 }
 
 static void check_precedence_of_definitions(void)
@@ -78,7 +94,8 @@ static void check_precedence_of_definitions(void)
 static struct tensor evaluate_y(const char *body, struct net_case *net, struct evaluation **evaluation)
 {
     char text[1024];
-    snprintf(text, sizeof text, INPUT "%s\noutput y\n}\n", body);
+    snprintf(text, sizeof text,
+             "module shifted(x, by = x) { return squeeze(sum(by, axis = 1), 1) }\n" INPUT "%s\noutput y\n}\n", body);
     *net = net_case_open(text, (struct elaborate_request){.eval = 2, .outputs = true}, NULL, NULL);
     *evaluation = NULL;
     if (!net->module) {
@@ -143,6 +160,24 @@ static void check_values(void)
     check_y("y = x'[0]", SHAPE(2), VALUES(1, 5));
     check_y("y = sum(x, axis = 1)", SHAPE(2, 1), VALUES(10, 26));
     check_y("y = [sum(x), mean(x)] |> stack", SHAPE(2), VALUES(36, 4.5));
+    /* The right side of `and` and `or` is not looked at where the left one decides. */
+    check_y("y = if rank(x) > 2 and size(x, 2) > 3 then x[0] else x[1]", SHAPE(4), VALUES(5, 6, 7, 8));
+    check_y("y = if rank(x) == 2 or size(x, 2) > 3 then x[0] else x[1]", SHAPE(4), VALUES(1, 2, 3, 4));
+    /* NaN is no distance of 0; beta = 0 is l1. */
+    check_y("n = norm(x * (inf - inf))\ny = [cast(n != n, f32), norm(x * 0), norm(x[0, 0:1] - 4)] |> stack", SHAPE(3),
+            VALUES(1, 0, 3));
+    check_y("y = [smooth_l1(x, x + 2, beta = 0), sum(grad(smooth_l1(x, x * 1, beta = 0), x))] |> stack", SHAPE(2),
+            VALUES(2, 0));
+    /* Nothing adds up to 0. */
+    check_y("y = sum(x[:, 0:0], axis = 1) + prod(x[:, 0:0], axis = 1)", SHAPE(2, 1), VALUES(1, 1));
+    check_y("y = [sum(cast(x[:, 0:0], i32)), cast(any(x[:, 0:0] > 0), i32), cast(all(x[:, 0:0] > 0), i32)] |> stack",
+            SHAPE(3), VALUES(0, 0, 1));
+    /* A label called again: its width is kept, defaults are those of the call. */
+    check_y("a = x |> linear(4, bias = false) as e\nb = x * 2 |> e\ny = b - 2 * a", SHAPE(2, 4),
+            VALUES(0, 0, 0, 0, 0, 0, 0, 0));
+    check_y("a = x |> shifted as s\ny = x * 10 |> s", SHAPE(2), VALUES(100, 260));
+    check_y("a = x |> shifted(x * 2) as s\ny = x * 10 |> s", SHAPE(2), VALUES(100, 260));
+    check_y("y = mean(cast(x, i32) * 100000000)", 0, NULL, VALUES(4.5e8)); /* whose sum no i32 holds */
     check_y("y = max(x, axis = [0, 1])", SHAPE(1, 1), VALUES(8));
     check_y("y = max(x, 4)[0]", SHAPE(4), VALUES(4, 4, 4, 4));
     check_y("y = x @ x'", SHAPE(2, 2), VALUES(30, 70, 70, 174));
@@ -322,8 +357,30 @@ static void check_settings(void)
               s->data->lines[0].stages[1].arguments[1].number == 2);
         CHECK(strcmp(s->data->lines[0].stages[2].name, "random_crop") == 0 &&
               s->data->lines[0].stages[2].arguments[0].number == 2);
+        const struct data_stage *normalize = data_describe(net.arena, s->data)->sources[0].stages;
+        CHECK(normalize->kind == DATA_NORMALIZE && normalize->channels == 2);
+        CHECK(normalize->mean[0] == 0.5 && normalize->mean[1] == 0.25);
+        CHECK(normalize->deviation[0] == 2 && normalize->deviation[1] == 2);
     }
     net_case_close(&net);
+}
+
+/* The loss of `keep best loss` may stand in a block, or be one of several names. */
+static void check_kept_loss(void)
+{
+    static const char *const bodies[] = {"precision f32 { loss = mean(x) }", "repeat i in 0..2 { loss = mean(x) * i }",
+                                         "if training { precision f32 { loss = mean(x) } } else { loss = mean(x) }",
+                                         "y, loss = two(x)"};
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
+        char text[512];
+        snprintf(text, sizeof text,
+                 "function two(x) { return x, mean(x) }\n" INPUT "%s\n}\n"
+                 "train { batch 2; checkpoint every 5 steps keep best loss }\n",
+                 bodies[i]);
+        struct net_case net = open_text(text);
+        CHECK(net.settings && net.settings->keep.name && !net.settings->keep.highest);
+        net_case_close(&net);
+    }
 }
 
 /* Definitions as the language's contract shows them: a file may hold its own layers, optimizers and scale rules. */
@@ -377,9 +434,29 @@ static void check_deep(void)
     net_case_close(&net);
 }
 
+/* The text of an option that is a long list takes memory as long as it is, not as its square: 2 GB here. */
+static void check_long_option(void)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&text, &size);
+    fputs("option numbers = [0", stream);
+    for (int i = 1; i < 30000; i++)
+        fprintf(stream, ", %d", i);
+    fputs("]\n" INPUT "loss = mean(x)\n}\n", stream);
+    fclose(stream);
+    struct net_case net = open_text(text);
+    CHECK(net.unit && strlen(unit_option_text(net.unit, 0)) > 150000);
+    struct rusage usage;
+    CHECK(getrusage(RUSAGE_SELF, &usage) == 0 && usage.ru_maxrss < 1000000);
+    net_case_close(&net);
+    free(text);
+}
+
 int main(void)
 {
     check_names();
+    check_classes();
     check_precedence_of_definitions();
     check_values();
     check_graphs();
@@ -387,7 +464,9 @@ int main(void)
     check_pins_and_scopes();
     check_keys();
     check_settings();
+    check_kept_loss();
     check_own_definitions();
     check_deep();
+    check_long_option();
     return check_result();
 }

@@ -48,10 +48,19 @@ static const char *const cases[] = {
     "h = x[:, 0]; repeat @ t in 3..4 { h = tanh(h + x[:, t]); collect s = h }; y = h + s[0]",
     "repeat @ t in 0..5 { collect y = tanh(x[:, t] @ w) }",
     "h = x[:, 0]; repeat @ t in 0..5 { if 1 < 2 { v = h * x[:, t] } else { v = h }; h = tanh(v) }; y = h",
+    "h = x[:, 0]; s = stack(h, h); repeat @ t in 0..3 { repeat j in 0..2 { collect s = tanh(h + s[j]) }; h = s[0] - "
+    "s[1] }\n"
+    "y = h + s[1]",
+    /* names bound anew that were a param or an option; what is known at compile time and stays as it is */
+    "h = x[:, 0]; repeat @ t in 0..3 { h = tanh(h @ w + x[:, t]); w = w * 0.5 }; y = h @ w",
+    "h = x[:, 0]; repeat @ t in 0..3 { gain = gain * 0.5; h = tanh(h * gain + x[:, t]) }; y = h * gain",
+    "h = x[:, 0]; on = true; n = [batch, 3]; repeat @ t in 0..3 { if on { h = reshape(tanh(h + x[:, t]), n) }\n"
+    "    on = true; n = [batch, 3] }; if on { y = reshape(h, n) }",
     "total = 0; repeat @ t in 0..5 { total = total + mean(x[:, t] ^ 2) }; y = total",
 };
 
-static const char model[] = "function looped(n) { a = n; repeat rolled t in 0..2 { a = a + 1 }; return a }\n"
+static const char model[] = "option gain = 2\n"
+                            "function looped(n) { a = n; repeat rolled t in 0..2 { a = a + 1 }; return a }\n"
                             "module cell(x: [b, k], h: [b, n]) {\n"
                             "    param u: [n, n] ~ normal(0, 0.4)\n"
                             "    return tanh(linear(x, n) + h @ u)\n"
@@ -225,6 +234,12 @@ static const struct {
     {"h = x[:, 0]; repeat rolled t in 0..5 { h = concat(h, h, axis = 1) }; y = h", "is f32[3,3] before the repeat"},
     {"h = x[:, 0]; repeat rolled t in 0..5 { if t == 0 { h = h + 1 } }; y = h", "the condition of an `if`"},
     {"h = x[:, 0]; repeat rolled t in 0..5 { h = h + x[:, t + 1] }; y = h", "places 1 to 5 of an axis that has 5"},
+    {"h = x[:, 0]; on = true; repeat rolled t in 0..5 { if on { h = h + 1 }; on = false }; y = h",
+     "`on` is a truth value before the repeat and another value after a turn"},
+    {"h = x[:, 0]; n = [batch, 3]; repeat rolled t in 0..5 { n = [3, batch, 1] }; y = h", "`n` is a list before"},
+    {"h = x[:, 0]; on = true; repeat rolled t in 0..5 { on = h > 0 }; y = h", "`on` is a truth value before"},
+    {"h = x[:, 0]; repeat rolled t in 0..5 { repeat j in 0..2 { collect v = h }; h = v[0] }; y = v[0]",
+     "there is no value `v`"},
     {"h = x[:, 0]; repeat rolled t in 0..5 { v = h; h = v }; y = v", "there is no value `v`"},
     {"h = x[:, 0]; repeat rolled t in 0..5 { output o = h }; y = h", "a declaration has no place"},
     {"h = x[:, 0]; repeat rolled t in 0..5 { h = h + grad(sum(h * h), h) }; y = h", "`grad` has no place"},

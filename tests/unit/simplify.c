@@ -81,6 +81,12 @@ static const struct {
     {" %c = constant(0.5) : f32[]\n %r = reshape(%c) : f32[1,1]\n %b = broadcast(%r) : f32[4,6]\n"
      " %s = sum(%b, axes=[0,1])\n %o = output(%s, \"o\", kind=value)\n",
      " %c = constant(12) : f32[]\n %r = reshape(%c) : f32[1,1]\n %o = output(%r, \"o\", kind=value)\n"},
+    /* nothing adds up to 0, and computes no elements */
+    {" %a = slice(%x, low=[0,1], high=[4,1], step=[1,1])\n %e = exp(%a)\n %s = sum(%e, axes=[1])\n"
+     " %o = output(%s, \"o\", kind=value)\n %q = output(%e, \"q\", kind=value)\n",
+     " %c = constant(0) : f32[]\n %r = reshape(%c) : f32[1,1]\n %b = broadcast(%r) : f32[4,0]\n"
+     " %d = constant(0) : f32[]\n %t = reshape(%d) : f32[1,1]\n %s = broadcast(%t) : f32[4,1]\n"
+     " %o = output(%s, \"o\", kind=value)\n %q = output(%b, \"q\", kind=value)\n"},
     /* matmul reads and writes transposed */
     {" %t = permute(%y, permutation=[1,0])\n %m = matmul(%x, %t)\n %s = permute(%m, permutation=[1,0])\n"
      " %o = output(%s, \"o\", kind=value)\n",
