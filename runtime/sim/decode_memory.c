@@ -55,7 +55,11 @@ static bool read_modifiers(struct decoder *decoder, struct access *access)
             return decode_unknown(decoder);
         }
     }
-    return access->bytes || decode_unknown(decoder);
+    /* 32 bytes a lane: of sm_100, for global memory alone. */
+    int bytes = access->bytes * access->count;
+    bool global = access->space == PTX_GLOBAL || access->space == PTX_GENERIC;
+    bool known = bytes && (bytes <= 16 || (bytes == 32 && global && decoder->module->ptx->target >= 100));
+    return known || decode_unknown(decoder);
 }
 
 /* The registers of a load or store: as wide as the element or wider, and all alike. */

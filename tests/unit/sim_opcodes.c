@@ -114,6 +114,7 @@ int main(void)
     check_unknown("tex.1d.v4.f32.s32 %w0, %w1;", "tex.1d.v4.f32.s32");
     check_unknown("add.cc.u32 %w0, %w1, %w2;", "add.cc.u32");
     check_unknown("ld.global.v3.u32 %w0, [%l1];", "ld.global.v3.u32");
+    check_unknown("ld.shared.v4.b64 {%l0, %l1, %l2, %l3}, [words];", "ld.shared.v4.b64");
     check_unknown("mov.u32 %w0, %envreg3;", "%envreg3");
     check_unknown("call.uni f, (%w0);", "call.uni");
     check_unknown("bra NOWHERE;", "NOWHERE");
