@@ -68,11 +68,6 @@ static CUresult module_global(struct driver *driver, CUdeviceptr *address, size_
 
 /* ---- functions ---- */
 
-static int threads_max(const struct sim_kernel *kernel)
-{
-    return kernel->ptx->threads_max ? kernel->ptx->threads_max : 1024;
-}
-
 static CUresult function_attribute(struct driver *driver, int *value, CUfunction_attribute attribute,
                                    CUfunction function)
 {
@@ -80,7 +75,7 @@ static CUresult function_attribute(struct driver *driver, int *value, CUfunction
     const struct ptx *ptx = kernel->module->ptx;
     switch (attribute) {
     case CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK:
-        *value = threads_max(kernel);
+        *value = kernel->ptx->threads_max;
         return CUDA_SUCCESS;
     case CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES:
         *value = (int)kernel->shared_bytes;
@@ -153,9 +148,9 @@ static CUresult occupancy_blocks(struct driver *driver, int *blocks, CUfunction 
                                  size_t shared_bytes)
 {
     const struct sim_kernel *kernel = (const struct sim_kernel *)(const void *)function;
-    if (threads < 1 || threads > 1024)
+    if (threads < 1 || threads > PTX_THREADS_MAX)
         return gpu_fail(gpu_of(driver), CUDA_ERROR_INVALID_VALUE, "%d threads a block", threads);
-    *blocks = threads > threads_max(kernel) ? 0 : occupancy(driver, kernel, threads, shared_bytes);
+    *blocks = threads > kernel->ptx->threads_max ? 0 : occupancy(driver, kernel, threads, shared_bytes);
     return CUDA_SUCCESS;
 }
 
@@ -169,15 +164,31 @@ static bool is_cooperative(const CUlaunchConfig *config)
     return false;
 }
 
+static CUresult check_threads(struct gpu *gpu, const CUlaunchConfig *config, const struct sim_kernel *kernel)
+{
+    unsigned long long threads = (unsigned long long)config->blockDimX * config->blockDimY * config->blockDimZ;
+    const int *exactly = kernel->ptx->threads_exactly;
+    if (!threads || threads > (unsigned)kernel->ptx->threads_max || config->blockDimX > 1024 ||
+        config->blockDimY > 1024 || config->blockDimZ > 64)
+        return gpu_fail(gpu, CUDA_ERROR_INVALID_VALUE, "kernel %s: %u x %u x %u threads a block, where it may have %d",
+                        kernel->name, config->blockDimX, config->blockDimY, config->blockDimZ,
+                        kernel->ptx->threads_max);
+    if (exactly[0] && (config->blockDimX != (unsigned)exactly[0] || config->blockDimY != (unsigned)exactly[1] ||
+                       config->blockDimZ != (unsigned)exactly[2]))
+        return gpu_fail(gpu, CUDA_ERROR_INVALID_VALUE,
+                        "kernel %s: %u x %u x %u threads a block, where it must have %d x %d x %d", kernel->name,
+                        config->blockDimX, config->blockDimY, config->blockDimZ, exactly[0], exactly[1], exactly[2]);
+    return CUDA_SUCCESS;
+}
+
 static CUresult check_launch(struct driver *driver, const CUlaunchConfig *config, const struct sim_kernel *kernel)
 {
     struct gpu *gpu = gpu_of(driver);
     unsigned long long threads = (unsigned long long)config->blockDimX * config->blockDimY * config->blockDimZ;
     unsigned long long blocks = (unsigned long long)config->gridDimX * config->gridDimY * config->gridDimZ;
-    if (!threads || threads > (unsigned)threads_max(kernel) || config->blockDimX > 1024 || config->blockDimY > 1024 ||
-        config->blockDimZ > 64)
-        return gpu_fail(gpu, CUDA_ERROR_INVALID_VALUE, "kernel %s: %u x %u x %u threads a block, where it may have %d",
-                        kernel->name, config->blockDimX, config->blockDimY, config->blockDimZ, threads_max(kernel));
+    CUresult result = check_threads(gpu, config, kernel);
+    if (result)
+        return result;
     if (!blocks || config->gridDimX > INT32_MAX || config->gridDimY > 65535 || config->gridDimZ > 65535)
         return gpu_fail(gpu, CUDA_ERROR_INVALID_VALUE, "kernel %s: a grid of %u x %u x %u blocks", kernel->name,
                         config->gridDimX, config->gridDimY, config->gridDimZ);

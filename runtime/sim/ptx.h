@@ -12,6 +12,9 @@
 
 enum ptx_space { PTX_GENERIC, PTX_GLOBAL, PTX_SHARED, PTX_LOCAL, PTX_CONST, PTX_PARAM };
 
+/* The threads that a block may have on any GPU (CUDA C++ Programming Guide, technical specifications). */
+enum { PTX_THREADS_MAX = 1024 };
+
 /* Limits that keep damaged texts from asking for absurd amounts of memory. */
 enum { PTX_OPERANDS_MAX = 8, PTX_VECTOR_MAX = 8, PTX_REGISTERS_MAX = 1 << 16, PTX_DEPTH_MAX = 64 };
 #define PTX_BYTES_MAX ((int64_t)1 << 28)
@@ -86,8 +89,9 @@ struct ptx_kernel {
     struct ptx_register *registers;
     struct ptx_variable *parameters;
     struct ptx_instruction *code;
-    int64_t *labels; /* by index: the instruction that follows, or -1 */
-    int threads_max; /* of .maxntid or .reqntid, or 0 */
+    int64_t *labels;        /* by index: the instruction that follows, or -1 */
+    int threads_max;        /* of a block: of .maxntid or .reqntid, at most 1024 */
+    int threads_exactly[3]; /* of .reqntid, or 0 */
     int line;
     struct ptx_place place; /* the first of the kernel */
 };

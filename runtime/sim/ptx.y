@@ -41,11 +41,12 @@ static void ptx_yyerror(void *scanner, struct ptx_reader *reader, const char *me
 }
 
 %token VERSION ".version" TARGET ".target" ADDRESS_SIZE ".address_size" ENTRY ".entry" FUNC ".func" REG ".reg"
-%token ALIGN ".align" PTR ".ptr" EXTERN ".extern" LINKING "a linking directive" MAXNTID ".maxntid"
+%token ALIGN ".align" PTR ".ptr" EXTERN ".extern" LINKING "a linking directive"
 %token TUNING "a tuning directive" MARK "a mark" LOC ".loc" FILE_ ".file" PRAGMA ".pragma"
 %token <space> SPACE "a state space"
 %token <type> TYPE "a type"
 %token <number> NUMBER "a number"
+%token <flag> NTID "the threads of a block"
 %token <text> WORD "a name" STRING "a string" DIRECTIVE "a directive"
 
 %type <operand> operand scalar vector address address_sum
@@ -103,9 +104,9 @@ function_end
 marks
     : %empty
     | marks MARK
-    | marks MAXNTID integer             { ptx_threads_max(reader, $3, 1, 1); }
-    | marks MAXNTID integer ',' integer { ptx_threads_max(reader, $3, $5, 1); }
-    | marks MAXNTID integer ',' integer ',' integer { ptx_threads_max(reader, $3, $5, $7); }
+    | marks NTID integer                { DO(ptx_threads(reader, $2, $3, 1, 1)); }
+    | marks NTID integer ',' integer    { DO(ptx_threads(reader, $2, $3, $5, 1)); }
+    | marks NTID integer ',' integer ',' integer { DO(ptx_threads(reader, $2, $3, $5, $7)); }
     | marks TUNING integers
     | marks PRAGMA STRING ';'
     ;

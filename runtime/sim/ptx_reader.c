@@ -30,7 +30,7 @@ struct ptx_value ptx_negate(const struct ptx_value *value)
 
 static bool begin(struct ptx_reader *reader, const char *name)
 {
-    reader->kernel = (struct ptx_kernel){.name = name, .line = reader->line};
+    reader->kernel = (struct ptx_kernel){.name = name, .line = reader->line, .threads_max = PTX_THREADS_MAX};
     reader->place = (struct ptx_place){0};
     reader->instruction = (struct ptx_instruction){.guard = -1};
     return ptx_scope_open(reader);
@@ -72,10 +72,18 @@ bool ptx_function_end(struct ptx_reader *reader)
     return true;
 }
 
-void ptx_threads_max(struct ptx_reader *reader, int64_t x, int64_t y, int64_t z)
+bool ptx_threads(struct ptx_reader *reader, bool exactly, int64_t x, int64_t y, int64_t z)
 {
-    bool sane = x > 0 && y > 0 && z > 0 && x <= 1024 && y <= 1024 && z <= 1024;
-    reader->kernel.threads_max = sane ? (int)(x * y * z) : 0;
+    const int64_t sizes[3] = {x, y, z};
+    int64_t threads = 1;
+    for (int i = 0; i < 3; i++) {
+        if (sizes[i] < 1 || sizes[i] > INT32_MAX)
+            return ptx_fail(reader, "a block cannot have %lld threads along an axis", (long long)sizes[i]);
+        threads = threads * sizes[i] < PTX_THREADS_MAX ? threads * sizes[i] : PTX_THREADS_MAX;
+        reader->kernel.threads_exactly[i] = exactly ? (int)sizes[i] : 0;
+    }
+    reader->kernel.threads_max = (int)threads;
+    return true;
 }
 
 /* ---- declarations ---- */

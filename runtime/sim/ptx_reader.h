@@ -59,7 +59,8 @@ bool ptx_kernel_end(struct ptx_reader *reader);
 /* Functions are read and dropped: a call is an error of its own, and NVRTC emits none for kernels that do not print. */
 bool ptx_function_begin(struct ptx_reader *reader, const char *name);
 bool ptx_function_end(struct ptx_reader *reader);
-void ptx_threads_max(struct ptx_reader *reader, int64_t x, int64_t y, int64_t z);
+/* .maxntid, or .reqntid: then a block must have exactly these. */
+bool ptx_threads(struct ptx_reader *reader, bool exactly, int64_t x, int64_t y, int64_t z);
 
 void ptx_declare(struct ptx_reader *reader, enum ptx_space space, int64_t align, struct ptx_type type);
 bool ptx_parameter(struct ptx_reader *reader, const char *name, int64_t elements);
