@@ -183,9 +183,10 @@ bool run_select(struct warp *warp, const struct op *op, uint32_t active)
     return true;
 }
 
+/* c and e are masks that flip the operands. */
 bool run_predicate_logic(struct warp *warp, const struct op *op, uint32_t active)
 {
-    uint32_t a = warp->predicates[op->a], b = warp->predicates[op->b], result;
+    uint32_t a = warp->predicates[op->a] ^ op->c, b = warp->predicates[op->b] ^ op->e, result;
     switch ((char)op->immediate) {
     case 'a':
         result = a & b;

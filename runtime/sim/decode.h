@@ -62,7 +62,9 @@ bool decode_source(struct decoder *decoder, const struct ptx_value *value, int w
 bool decode_source_at(struct decoder *decoder, int operand, int width, uint32_t *place);
 bool decode_destination(struct decoder *decoder, const struct ptx_value *value, int width, uint32_t *place);
 bool decode_destination_at(struct decoder *decoder, int operand, int width, uint32_t *place);
-bool decode_predicate(struct decoder *decoder, const struct ptx_value *value, bool written, uint32_t *predicate);
+/* A predicate that is read, and whether its opposite is meant: !%p, or a constant that is false. */
+bool decode_predicate(struct decoder *decoder, const struct ptx_value *value, uint32_t *predicate, bool *flip);
+bool decode_predicate_written(struct decoder *decoder, const struct ptx_value *value, uint32_t *predicate);
 /* The address of a variable, within its space; +offset. */
 bool decode_variable(struct decoder *decoder, const struct ptx_value *value, enum ptx_space *space, uint64_t *address);
 /* [base + offset]: a register's place or constant zero, whether it has 64 bits, and what is to be added. */

@@ -72,16 +72,13 @@ static bool decode_unpack(struct decoder *decoder, int width)
 
 static bool decode_mov_predicate(struct decoder *decoder)
 {
-    const struct ptx_value *from = &decoder->instruction->operands[1].values[0];
+    const struct ptx_operand *operands = decoder->instruction->operands;
     struct op op = {.kind = OP_RUN, .run = run_move_predicate};
-    if (!decode_predicate(decoder, &decoder->instruction->operands[0].values[0], true, &op.d))
+    bool flip;
+    if (!decode_predicate_written(decoder, &operands[0].values[0], &op.d) ||
+        !decode_predicate(decoder, &operands[1].values[0], &op.a, &flip))
         return false;
-    if (from->kind == PTX_IMMEDIATE) {
-        op.a = PREDICATE_TRUE;
-        op.immediate = from->bits == 0;
-    } else if (!decode_predicate(decoder, from, false, &op.a)) {
-        return false;
-    }
+    op.immediate = flip;
     decode_emit(decoder, op);
     return true;
 }
@@ -137,13 +134,16 @@ bool decode_predicate_logic(struct decoder *decoder)
     const struct ptx_operand *operands = decoder->instruction->operands;
     bool unary = strcmp(decoder->modifiers[0], "not") == 0;
     struct op op = {.kind = OP_RUN, .run = run_predicate_logic, .immediate = (uint64_t)decoder->modifiers[0][0]};
+    bool flip_a = false, flip_b = false;
     if (decoder->modifier_count != 2 || !decode_has(decoder, "pred"))
         return decode_unknown(decoder);
     if (!decode_count(decoder, unary ? 2 : 3, unary ? 2 : 3) ||
-        !decode_predicate(decoder, &operands[0].values[0], true, &op.d) ||
-        !decode_predicate(decoder, &operands[1].values[0], false, &op.a) ||
-        (!unary && !decode_predicate(decoder, &operands[2].values[0], false, &op.b)))
+        !decode_predicate_written(decoder, &operands[0].values[0], &op.d) ||
+        !decode_predicate(decoder, &operands[1].values[0], &op.a, &flip_a) ||
+        (!unary && !decode_predicate(decoder, &operands[2].values[0], &op.b, &flip_b)))
         return false;
+    op.c = flip_a ? UINT32_MAX : 0;
+    op.e = flip_b ? UINT32_MAX : 0;
     decode_emit(decoder, op);
     return true;
 }
@@ -192,8 +192,7 @@ static bool combine_with(struct decoder *decoder, int operand, struct comparison
     if (!comparison->combine)
         return true;
     const struct ptx_value *with = &decoder->instruction->operands[operand].values[0];
-    comparison->with_flip = with->negated;
-    return decode_predicate(decoder, with, false, &comparison->with);
+    return decode_predicate(decoder, with, &comparison->with, &comparison->with_flip);
 }
 
 static void emit_compare(struct decoder *decoder, int row, uint32_t a, uint32_t b, const struct comparison *comparison)
@@ -239,10 +238,10 @@ bool decode_setp(struct decoder *decoder)
     int count = combining(decoder) ? 4 : 3;
     const struct ptx_operand *to = &instruction->operands[0];
     if (!decode_count(decoder, count, count) || !combine_with(decoder, 3, comparison) ||
-        !decode_predicate(decoder, &to->values[0], true, &comparison->p))
+        !decode_predicate_written(decoder, &to->values[0], &comparison->p))
         return false;
     comparison->q = PREDICATE_SINK;
-    if (to->pair && !decode_predicate(decoder, &to->values[1], true, &comparison->q))
+    if (to->pair && !decode_predicate_written(decoder, &to->values[1], &comparison->q))
         return false;
     if (type.pair)
         return compare_pair(decoder, row, true, comparison);
@@ -331,14 +330,15 @@ bool decode_selp(struct decoder *decoder)
 {
     struct decoded_type type = decode_type(decoder->modifiers[decoder->modifier_count - 1]);
     uint32_t d, a, b, p;
+    bool flip;
     if (decoder->modifier_count != 2 || type.width < 16 || type.pair)
         return decode_unknown(decoder);
     if (!decode_count(decoder, 4, 4) || !decode_source_at(decoder, 1, type.width, &a) ||
         !decode_source_at(decoder, 2, type.width, &b) ||
-        !decode_predicate(decoder, &decoder->instruction->operands[3].values[0], false, &p) ||
+        !decode_predicate(decoder, &decoder->instruction->operands[3].values[0], &p, &flip) ||
         !decode_destination_at(decoder, 0, type.width, &d))
         return false;
-    emit_select(decoder, type.width == 64, d, a, b, p);
+    emit_select(decoder, type.width == 64, d, flip ? b : a, flip ? a : b, p);
     return true;
 }
 
@@ -389,7 +389,7 @@ bool decode_isspacep(struct decoder *decoder)
     if (!window_of(decoder, &op.immediate) || decoder->modifier_count != 2)
         return decode_unknown(decoder);
     if (!decode_count(decoder, 2, 2) || !decode_source_at(decoder, 1, 64, &op.a) ||
-        !decode_predicate(decoder, &decoder->instruction->operands[0].values[0], true, &op.d))
+        !decode_predicate_written(decoder, &decoder->instruction->operands[0].values[0], &op.d))
         return false;
     decode_emit(decoder, op);
     return true;
@@ -404,7 +404,7 @@ bool decode_bra(struct decoder *decoder)
         return decode_unknown(decoder);
     if (!decode_count(decoder, 1, 1))
         return false;
-    if (to->values[0].kind != PTX_LABEL)
+    if (to->values[0].kind != PTX_LABEL || to->values[0].negated)
         return decode_fail(decoder, "'bra' takes a label");
     decode_emit(decoder, (struct op){.kind = OP_BRANCH, .target = to->values[0].index});
     return true;
