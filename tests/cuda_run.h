@@ -18,9 +18,10 @@ struct cuda_settings {
     int threads; /* of the CPU; 0: 1 */
     bool fast_math;
     bool line_info;
-    bool ptx;         /* the source is PTX already */
-    bool cooperative; /* launches are */
-    bool unwritten;   /* buffers are not copied to the device: nothing has written them */
+    bool ptx;                    /* the source is PTX already */
+    bool cooperative;            /* launches are */
+    unsigned long long patience; /* instructions of a warp; 0: the simulated GPU's own */
+    bool unwritten;              /* buffers are not copied to the device: nothing has written them */
 };
 
 struct cuda_run;

@@ -102,6 +102,7 @@ enum shared_use { SHARED_READ, SHARED_WRITE, SHARED_UPDATE, SHARED_RESERVE };
 
 struct split {
     uint32_t pc, reconverge, mask;
+    bool waits; /* at a barrier, until the others of the warp come or end */
 };
 
 enum warp_state { WARP_READY, WARP_WAITS, WARP_DONE };
@@ -115,8 +116,8 @@ struct pending_copy {
 };
 
 struct barrier {
-    uint32_t arrived; /* warps */
-    uint32_t expected;
+    uint32_t arrived;         /* warps */
+    uint32_t expected;        /* warps; 0: all that have not ended */
     uint32_t count, all, any; /* of bar.red's predicate, in threads */
     uint32_t arrived_mask;    /* by warp */
     uint32_t first_op;
@@ -181,7 +182,7 @@ struct launch {
     uint32_t thread_count;
     size_t shared_bytes, dynamic_bytes;
     uint32_t processors;
-    uint64_t patience; /* instructions of a warp, 0 for no end */
+    uint64_t patience; /* instructions of a warp */
     bool cooperative;
     int worker_count;
     uint64_t next;        /* block to start; atomic */
@@ -221,6 +222,8 @@ bool warp_run(struct warp *warp);
 /* Sets the special registers that differ from block to block, or those that stay. */
 void warp_set_specials(struct warp *warp, bool of_block);
 void warp_start(struct warp *warp);
+/* Takes lanes that stand at an exit out of `live`: nobody waits for them. */
+void warp_drop_ended(struct warp *warp);
 
 /* barrier.c: arriving gives false after a fault; `barrier_settle` lets go on whoever may, and faults when nobody can.
  */

@@ -183,6 +183,10 @@ int sim_threads(struct driver *driver)
 
 /* ---- making it ---- */
 
+/* Instructions of one warp: tens of seconds here, and more than ten on a GPU, where a kernel has many warps so that
+ * each does little. What waits for others by nanosleep counts few, however long it waits. */
+#define PATIENCE ((uint64_t)1 << 32)
+
 static void gpu_free(struct driver *driver)
 {
     struct gpu *gpu = gpu_of(driver);
@@ -204,6 +208,7 @@ static bool complete(struct sim_settings *settings, int *capability, struct erro
     settings->threads = settings->threads < 1 ? 1 : settings->threads > 256 ? 256 : settings->threads;
     settings->processors = settings->processors ? settings->processors : 4;
     settings->memory = settings->memory ? settings->memory : (size_t)8 << 30;
+    settings->patience = settings->patience ? settings->patience : PATIENCE;
     const char *architecture = settings->architecture ? settings->architecture : "sm_80";
     char *end;
     long number = strncmp(architecture, "sm_", 3) == 0 ? strtol(architecture + 3, &end, 10) : 0;

@@ -54,39 +54,51 @@ static const char source[] =
     "    __shared__ float s[64];\n"                                               /* 45 */
     "    unsigned at = (unsigned)__cvta_generic_to_shared(s + threadIdx.x);\n"    /* 46 */
     "    asm volatile(\"cp.async.ca.shared.global [%0], [%1], 4;\" :: \"r\"(at), \"l\"(x + threadIdx.x));\n"
-    "    if (n) asm volatile(\"cp.async.wait_all;\");\n"                                        /* 48 */
-    "    x[threadIdx.x] = s[threadIdx.x];\n"                                                    /* 49 */
-    "}\n"                                                                                       /* 50 */
-    "__global__ void spill(float *x, int n) {\n"                                                /* 51 */
-    "    float y[8];\n"                                                                         /* 52 */
-    "    for (int i = 0; i < 4; i++) y[(i * n) & 7] = x[i];\n"                                  /* 53 */
-    "    x[threadIdx.x] = y[(threadIdx.x + n) & 7];\n"                                          /* 54 */
-    "}\n"                                                                                       /* 55 */
-    "__global__ void trapped(float *x, int n) { if (threadIdx.x == n) __trap(); *x = 1; }\n"    /* 56 */
-    "__global__ void waits(volatile float *x, int n) { while (x[0] != n) __nanosleep(100); }\n" /* 57 */
-    "__global__ void shuffled(float *x, int n) {\n"                                             /* 58 */
-    "    if (threadIdx.x < n) x[threadIdx.x] = __shfl_sync(~0u, x[threadIdx.x], 1);\n"          /* 59 */
-    "}\n"                                                                                       /* 60 */
-    "__global__ void bytes(float *x, int n) {\n"                                                /* 61 */
-    "    __shared__ unsigned char s[64];\n"                                                     /* 62 */
-    "    s[(threadIdx.x & 31) * 2 + (threadIdx.x >> 5)] = threadIdx.x;\n"                       /* 63 */
-    "    if (threadIdx.x == 32 && !n) s[0] = 1;\n"                                              /* 64 */
-    "    __syncthreads();\n"                                                                    /* 65 */
-    "    x[threadIdx.x] = s[threadIdx.x];\n"                                                    /* 66 */
-    "}\n"                                                                                       /* 67 */
-    "__global__ void epochs(float *x, int n) {\n"                                               /* 68 */
-    "    __shared__ float s[64]; __shared__ unsigned char b[128];\n"                            /* 69 */
-    "    s[threadIdx.x] = n; b[2 * threadIdx.x] = n;\n"                                         /* 70 */
-    "    for (int i = 0; i < 1100; i++) __syncthreads();\n"                                     /* 71 */
-    "    x[threadIdx.x] = s[63 - threadIdx.x] + b[127 - 2 * threadIdx.x - (n != 2)];\n"         /* 72 */
-    "    if (!n) s[threadIdx.x] = 1;\n"                                                         /* 73 */
-    "}\n"                                                                                       /* 74 */
+    "    if (n) asm volatile(\"cp.async.wait_all;\");\n"                                          /* 48 */
+    "    x[threadIdx.x] = s[threadIdx.x];\n"                                                      /* 49 */
+    "}\n"                                                                                         /* 50 */
+    "__global__ void spill(float *x, int n) {\n"                                                  /* 51 */
+    "    float y[8];\n"                                                                           /* 52 */
+    "    for (int i = 0; i < 4; i++) y[(i * n) & 7] = x[i];\n"                                    /* 53 */
+    "    x[threadIdx.x] = y[(threadIdx.x + n) & 7];\n"                                            /* 54 */
+    "}\n"                                                                                         /* 55 */
+    "__global__ void trapped(float *x, int n) { if (threadIdx.x == n) __trap(); *x = 1; }\n"      /* 56 */
+    "__global__ void waits(volatile float *x, int n) { while (x[0] != n) __nanosleep(100); }\n"   /* 57 */
+    "__global__ void shuffled(float *x, int n) {\n"                                               /* 58 */
+    "    if (threadIdx.x < n) x[threadIdx.x] = __shfl_sync(~0u, x[threadIdx.x], 1); x[32] = 1;\n" /* 59 */
+    "}\n"                                                                                         /* 60 */
+    "__global__ void bytes(float *x, int n) {\n"                                                  /* 61 */
+    "    __shared__ unsigned char s[64];\n"                                                       /* 62 */
+    "    s[(threadIdx.x & 31) * 2 + (threadIdx.x >> 5)] = threadIdx.x;\n"                         /* 63 */
+    "    if (threadIdx.x == 32 && !n) s[0] = 1;\n"                                                /* 64 */
+    "    __syncthreads();\n"                                                                      /* 65 */
+    "    x[threadIdx.x] = s[threadIdx.x];\n"                                                      /* 66 */
+    "}\n"                                                                                         /* 67 */
+    "__global__ void epochs(float *x, int n) {\n"                                                 /* 68 */
+    "    __shared__ float s[64]; __shared__ unsigned char b[128];\n"                              /* 69 */
+    "    s[threadIdx.x] = n; b[2 * threadIdx.x] = n;\n"                                           /* 70 */
+    "    for (int i = 0; i < 1100; i++) __syncthreads();\n"                                       /* 71 */
+    "    x[threadIdx.x] = s[63 - threadIdx.x] + b[127 - 2 * threadIdx.x - (n != 2)];\n"           /* 72 */
+    "    if (!n) s[threadIdx.x] = 1;\n"                                                           /* 73 */
+    "}\n"                                                                                         /* 74 */
+    "__global__ void across(float *x, int n) {\n"                                                 /* 75 */
+    "    unsigned half = threadIdx.x < 16 ? 0xffffu : 0xffff0000u;\n"                             /* 76 */
+    "    x[threadIdx.x] = __shfl_sync(half, x[threadIdx.x], n);\n"                                /* 77 */
+    "}\n"                                                                                         /* 78 */
+    "__global__ void endless(volatile float *x, int n) { while (x[0] == n) ; }\n"                 /* 79 */
+    "__global__ void apart(float *x, int n) {\n"                                                  /* 80 */
+    "    if (threadIdx.x >= 32) asm volatile(\"bar.sync 1, 64;\");\n"                             /* 81 */
+    "    else asm volatile(\"bar.sync 2, 64;\");\n"                                               /* 82 */
+    "    x[threadIdx.x] = n;\n"                                                                   /* 83 */
+    "}\n"                                                                                         /* 84 */
     "}\n";
 
 static void check_fault(const char *kernel, int n, unsigned threads, bool unwritten, const char *const *words)
 {
     float x[64] = {0};
     struct cuda_settings settings = {.arch = 80, .line_info = true, .unwritten = unwritten};
+    if (strcmp(kernel, "endless") == 0)
+        settings.patience = 1 << 22;
     struct cuda_run *run = cuda_run_new(&settings, source);
     cuda_run_buffer(run, x, sizeof x);
     cuda_run_value(run, &n, sizeof n);
@@ -154,11 +166,16 @@ static void check_together(void)
     FINE("lonely", 2, 64);
     FAULT("lonely", 1, 64, false, "test.cu:36", "divergent barrier: lanes 55555555 of the warp wait");
     FINE("early", 2, 64);
-    FAULT("early", 1, 64, false, "test.cu:41", "divergent barrier: warp 0 waits, warp 1 has ended");
+    FINE("early", 1, 64); /* warps that have ended are not waited for */
+    FAULT("apart", 1, 64, false, "divergent barrier: warp 0 waits, warp 1 waits for another barrier");
+    FAULT("apart", 1, 32, false, "a barrier's threads must be whole warps of the block");
+    FAULT("endless", 0, 32, false, "test.cu:79", "and does not end");
     FAULT("trapped", 5, 32, false, "test.cu:56", "thread (5,0,0)", "trap");
     FAULT("waits", 1, 32, false, "test.cu:57", "sleeps for ever");
     FAULT("shuffled", 4, 32, false, "test.cu:59", "lanes ffffffff are to act together, lanes 0000000f are here");
     FINE("shuffled", 32, 32);
+    FAULT("across", 20, 32, false, "test.cu:77", "thread (0,0,0)",
+          "shuffles from lane 20, which is not one of lanes 0000ffff");
 }
 
 /* Faults of the host's side are told too, and do not stay. */
