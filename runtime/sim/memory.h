@@ -41,7 +41,7 @@ void sim_memory_protect(struct sim_memory *memory, uint64_t address);
 
 /* Where the first byte stands that nothing wrote, or `bytes`. */
 size_t sim_written(const uint8_t *shadow, size_t bytes);
-/* Whether all of 1, 2, 4, 8, 16 or 32 bytes were written. */
+/* Whether all of 1, 2, 4, 8 or 16 bytes were written. */
 static inline bool sim_all_written(const uint8_t *shadow, int bytes)
 {
     static const uint64_t ones = 0x0101010101010101;
@@ -58,11 +58,9 @@ static inline bool sim_all_written(const uint8_t *shadow, int bytes)
     case 8:
         memcpy(words, shadow, 8);
         break;
-    case 16:
+    default:
         memcpy(words, shadow, 16);
         break;
-    default:
-        return sim_written(shadow, (size_t)bytes) == (size_t)bytes;
     }
     return words[0] == ones && words[1] == ones;
 }

@@ -191,7 +191,7 @@ static bool run_exit(struct warp *warp, uint32_t active)
     return false;
 }
 
-/* False where the warp has to wait; `*good` says whether there was no fault. */
+/* False where the lanes at hand have to wait; `*good` says whether there was no fault. */
 static bool run_barrier(struct warp *warp, const struct op *op, uint32_t active, bool *good)
 {
     if (warp->released) {
@@ -199,6 +199,10 @@ static bool run_barrier(struct warp *warp, const struct op *op, uint32_t active,
         *good = barrier_finish(warp, op, active);
         warp->pc++;
         return *good;
+    }
+    if (active != warp->live && others_first(warp)) {
+        warp->counters->instructions[op->class]--; /* it comes once more */
+        return true;
     }
     *good = barrier_arrive(warp, op, active);
     return false;
@@ -208,8 +212,6 @@ static bool run_barrier(struct warp *warp, const struct op *op, uint32_t active,
 static bool run_control(struct warp *warp, const struct op *op, bool *good)
 {
     uint32_t active = warp->mask & (warp->predicates[op->guard] ^ op->guard_flip);
-    if (op->kind == OP_BARRIER && active && active != warp->live && !warp->released && others_first(warp))
-        return true;
     if (!warp->released) { /* else it has been counted */
         warp->counters->instructions[op->class]++;
         warp->executed++;
