@@ -229,7 +229,7 @@ bool decode_source(struct decoder *decoder, const struct ptx_value *value, int w
     case PTX_VARIABLE:
         if (!decode_variable(decoder, value, &space, &address))
             return false;
-        *place = decode_constant(decoder, address, width);
+        *place = decode_constant(decoder, address + (uint64_t)value->offset, width);
         return true;
     default:
         return decode_fail(decoder, "'%s' cannot be read", value->name ? value->name : "?");

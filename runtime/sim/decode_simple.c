@@ -112,16 +112,7 @@ bool decode_mov(struct decoder *decoder)
         (strncmp(from->values[0].name, "%clock", 6) == 0 || strncmp(from->values[0].name, "%globaltimer", 12) == 0))
         return decode_clock(decoder, width);
     uint32_t d, a;
-    if (from->values[0].kind == PTX_VARIABLE) {
-        enum ptx_space space;
-        uint64_t address;
-        if (!decode_variable(decoder, &from->values[0], &space, &address))
-            return false;
-        a = decode_constant(decoder, address + (uint64_t)from->offset, width);
-    } else if (!decode_source_at(decoder, 1, width, &a)) {
-        return false;
-    }
-    if (!decode_destination_at(decoder, 0, width, &d))
+    if (!decode_source_at(decoder, 1, width, &a) || !decode_destination_at(decoder, 0, width, &d))
         return false;
     decode_emit_lane(decoder, width == 64 ? LANE_mov_b64 : width == 32 ? LANE_mov_b32 : LANE_mov_b16, d, a, 0);
     return true;
@@ -374,9 +365,6 @@ bool decode_cvta(struct decoder *decoder)
         return decode_unknown(decoder);
     if (!decode_count(decoder, 2, 2) || !decode_source_at(decoder, 1, 64, &a))
         return false;
-    const struct ptx_operand *from = &decoder->instruction->operands[1];
-    if (from->offset && from->values[0].kind == PTX_VARIABLE)
-        window += to ? -(uint64_t)from->offset : (uint64_t)from->offset;
     if (!decode_destination_at(decoder, 0, 64, &d))
         return false;
     decode_emit_lane(decoder, LANE_add_offset, d, a, decode_constant(decoder, to ? -window : window, 64));

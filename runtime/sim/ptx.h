@@ -36,6 +36,7 @@ struct ptx_value {
     enum ptx_value_kind kind;
     bool negated;     /* !%p */
     uint32_t index;   /* of a register, variable or label */
+    int64_t offset;   /* added to a variable's address */
     uint64_t bits;    /* an immediate; floats as their bits */
     bool real;        /* the immediate was written as a float: 0f… or 0d… */
     bool real64;      /* … as 0d… */
@@ -47,7 +48,7 @@ struct ptx_operand {
     bool vector;                             /* {value, …} */
     bool pair;                               /* value | value */
     int count;                               /* of values */
-    int64_t offset;                          /* of an address or a variable */
+    int64_t offset;                          /* of an address */
     struct ptx_value values[PTX_VECTOR_MAX]; /* one, two of a pair, or a vector's */
 };
 

@@ -239,7 +239,7 @@ operand_list
 
 operand
     : scalar
-    | scalar '+' integer                { $$ = $1; $$.offset = $3; }
+    | value '+' integer                 { $$ = (struct ptx_operand){.count = 1}; DO(ptx_sum(reader, &$1, $3, &$$.values[0])); }
     | scalar '|' value                  { $$ = $1; $$.pair = true; $$.values[$$.count++] = $3; }
     | '{' vector '}'                    { $$ = $2; }
     | '[' address ']'                   { $$ = $2; }

@@ -26,6 +26,19 @@ struct ptx_value ptx_negate(const struct ptx_value *value)
     return negated;
 }
 
+bool ptx_sum(struct ptx_reader *reader, const struct ptx_value *value, int64_t addend, struct ptx_value *sum)
+{
+    *sum = *value;
+    if (value->kind == PTX_VARIABLE)
+        sum->offset = addend;
+    else if (value->kind == PTX_IMMEDIATE && !value->real)
+        sum->bits += (uint64_t)addend;
+    else
+        return ptx_fail(reader, "'%s' is no variable to whose address a number can be added",
+                        value->name ? value->name : "this");
+    return true;
+}
+
 /* ---- kernels ---- */
 
 static bool begin(struct ptx_reader *reader, const char *name)

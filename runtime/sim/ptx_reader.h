@@ -77,6 +77,8 @@ void ptx_place(struct ptx_reader *reader, int64_t file, int64_t line);
 bool ptx_label(struct ptx_reader *reader, const char *name);
 bool ptx_guard(struct ptx_reader *reader, const char *name, bool negated);
 bool ptx_instruction_begin(struct ptx_reader *reader, const char *opcode);
+/* variable + number, where it stands alone; of two numbers the sum. */
+bool ptx_sum(struct ptx_reader *reader, const struct ptx_value *value, int64_t addend, struct ptx_value *sum);
 bool ptx_operand(struct ptx_reader *reader, const struct ptx_operand *operand);
 bool ptx_vector(struct ptx_reader *reader, struct ptx_operand *vector, const struct ptx_value *value);
 bool ptx_instruction_end(struct ptx_reader *reader);

@@ -120,6 +120,7 @@ int main(void)
     check_unknown("bra NOWHERE;", "NOWHERE");
     check_unknown("~pack.16 %w0, %h1, %h2;", "character 0x7e");
     check_unknown("add.u32 %l0, %w1, %w2;", "%l0");
+    check_unknown("add.u32 %w0, %w1+4, %w2;", "%w1");
     check_unknown("add.u32 %w0, !%w1, %w2;", "!%w1");
     check_unknown("setp.eq.u32 !%p0, %w1, %w2;", "!%p0");
     check_unknown("cp.async.bulk.wait_group 0;", "cp.async.bulk.wait_group");
