@@ -116,14 +116,8 @@ const struct ptx_register *decode_register(const struct decoder *decoder, const 
 /* An immediate as the bits of a width; floats convert where they were written in the other format. */
 static uint64_t immediate_bits(const struct ptx_value *value, int width)
 {
-    if (width == 32 && value->real64) {
-        double wide;
-        memcpy(&wide, &value->bits, sizeof wide);
-        float narrow = (float)wide;
-        uint32_t bits;
-        memcpy(&bits, &narrow, sizeof bits);
-        return bits;
-    }
+    if (width == 32 && value->real64)
+        return ptx_single(value);
     if (width == 64 && value->real && !value->real64) {
         uint32_t bits = (uint32_t)value->bits;
         float narrow;

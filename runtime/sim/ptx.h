@@ -117,6 +117,9 @@ struct ptx {
 struct ptx *ptx_read(const char *text, struct error *error);
 void ptx_free(struct ptx *ptx);
 
+/* The bits of the f32 nearest to an immediate that was written as an f64. */
+uint32_t ptx_single(const struct ptx_value *value);
+
 const char *ptx_file_name(const struct ptx *ptx, int number); /* NULL when there is no such file */
 
 #endif

@@ -26,6 +26,16 @@ struct ptx_value ptx_negate(const struct ptx_value *value)
     return negated;
 }
 
+uint32_t ptx_single(const struct ptx_value *value)
+{
+    double wide;
+    memcpy(&wide, &value->bits, sizeof wide);
+    float narrow = (float)wide;
+    uint32_t bits;
+    memcpy(&bits, &narrow, sizeof bits);
+    return bits;
+}
+
 bool ptx_sum(struct ptx_reader *reader, const struct ptx_value *value, int64_t addend, struct ptx_value *sum)
 {
     *sum = *value;
@@ -135,7 +145,10 @@ static bool initial_bytes(struct ptx_reader *reader, uint64_t bits)
 
 bool ptx_initial(struct ptx_reader *reader, const struct ptx_value *value)
 {
-    return initial_bytes(reader, value->bits);
+    char kind = reader->type.kind;
+    if ((value->real && (kind == 'u' || kind == 's' || reader->type.bits < 32)) || (!value->real && kind == 'f'))
+        return ptx_fail(reader, "'%s' begins with a value of another type", reader->variable.name);
+    return initial_bytes(reader, value->real64 && reader->type.bits == 32 ? ptx_single(value) : value->bits);
 }
 
 bool ptx_initial_address(struct ptx_reader *reader, const char *name, int64_t addend)

@@ -31,7 +31,9 @@ static uint64_t D(double value)
 static const char head[] = ".version 8.6\n.target sm_90\n.address_size 64\n"
                            ".const .align 4 .b8 table[4] = {1, 2, 3, 4};\n"
                            ".global .align 4 .f32 number = 0f3FC00000;\n"
-                           ".global .align 8 .u64 pointer = number;\n";
+                           ".global .align 8 .u64 pointer = number;\n"
+                           ".global .align 4 .f32 reals[3] = {1.5, 0d3FF8000030000000, -0.25};\n"
+                           ".global .align 8 .f64 wide = 1.5;\n";
 
 static const char kernel_head[] =
     ".visible .entry k(.param .u64 out, .param .u64 pa, .param .u64 pb, .param .u64 pc)\n{\n"
@@ -96,7 +98,7 @@ static void run_case(const struct sim_case *row)
 static void check_unknown(const char *instruction, const char *named)
 {
     struct cuda_run *run = load(instruction, 'w');
-    bool found = strstr(cuda_run_problem(run), named) && strstr(cuda_run_problem(run), "line 24");
+    bool found = strstr(cuda_run_problem(run), named) && strstr(cuda_run_problem(run), "line 26");
     if (!found)
         fprintf(stderr, "%s\n  says: %s\n", instruction, cuda_run_problem(run));
     CHECK(found);
