@@ -233,6 +233,13 @@ bool run_move_predicate(struct warp *warp, const struct op *op, uint32_t active)
     return true;
 }
 
+bool run_move_pair(struct warp *warp, const struct op *op, uint32_t active)
+{
+    warp_set_predicate(warp, op->d, active, warp->predicates[op->a]);
+    warp_set_predicate(warp, op->e, active, warp->predicates[op->b]);
+    return true;
+}
+
 bool run_space_test(struct warp *warp, const struct op *op, uint32_t active)
 {
     const uint64_t *a = warp_source(warp, op->a);

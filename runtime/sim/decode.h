@@ -86,7 +86,7 @@ struct decoded_type {
 struct decoded_type decode_type(const char *name);
 
 /* Executing functions that decoders refer to. */
-op_function run_select, run_space_test, run_predicate_logic, run_move_predicate, run_clock;
+op_function run_select, run_space_test, run_predicate_logic, run_move_predicate, run_move_pair, run_clock;
 op_function run_access, run_parameter, run_copy, run_commit, run_wait, run_ldmatrix;
 op_function run_matrix, run_shuffle, run_vote, run_match, run_redux, run_active_mask, run_trap, run_sync_warp,
     run_fence;

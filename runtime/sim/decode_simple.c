@@ -194,8 +194,8 @@ static void emit_compare(struct decoder *decoder, int row, uint32_t a, uint32_t 
     decode_emit(decoder, op);
 }
 
-/* One or two comparisons: p and q are p and its opposite, or what holds for the halves of a pair. */
-static bool compare_pair(struct decoder *decoder, int row, bool halves, struct comparison *comparison)
+/* Two comparisons: p is what holds for the low halves of a pair, q for the high ones. */
+static bool compare_pair(struct decoder *decoder, int row, struct comparison *comparison)
 {
     struct comparison *second = decode_detail(decoder, sizeof *second);
     uint32_t sources[2];
@@ -204,7 +204,7 @@ static bool compare_pair(struct decoder *decoder, int row, bool halves, struct c
     *second = *comparison;
     second->p = comparison->q;
     second->q = comparison->q = PREDICATE_SINK;
-    for (int half = 0; halves && half < 2; half++) {
+    for (int half = 0; half < 2; half++) {
         uint32_t parts[2];
         for (int i = 0; i < 2; i++) {
             parts[i] = decode_scratch(decoder, 16);
@@ -212,6 +212,18 @@ static bool compare_pair(struct decoder *decoder, int row, bool halves, struct c
         }
         emit_compare(decoder, row, parts[0], parts[1], half ? second : comparison);
     }
+    return true;
+}
+
+/* Both predicates change at once, since one may be the guard or be combined with. */
+static bool set_pair(struct decoder *decoder, int row, struct comparison *comparison)
+{
+    struct op op = {.kind = OP_RUN, .run = run_move_pair, .d = comparison->p, .e = comparison->q};
+    op.a = comparison->p = decode_scratch_predicate(decoder);
+    op.b = comparison->q = decode_scratch_predicate(decoder);
+    if (!compare_pair(decoder, row, comparison))
+        return false;
+    decode_emit(decoder, op);
     return true;
 }
 
@@ -235,7 +247,7 @@ bool decode_setp(struct decoder *decoder)
     if (to->pair && !decode_predicate_written(decoder, &to->values[1], &comparison->q))
         return false;
     if (type.pair)
-        return compare_pair(decoder, row, true, comparison);
+        return set_pair(decoder, row, comparison);
     uint32_t a, b;
     if (!decode_source_at(decoder, 1, type.width, &a) || !decode_source_at(decoder, 2, type.width, &b))
         return false;
@@ -276,7 +288,7 @@ static bool set_halves(struct decoder *decoder, int row, uint64_t yes, struct co
     uint32_t d, parts[2], predicates[2] = {decode_scratch_predicate(decoder), decode_scratch_predicate(decoder)};
     comparison->p = predicates[0];
     comparison->q = predicates[1];
-    if (!compare_pair(decoder, row, true, comparison) || !decode_destination_at(decoder, 0, 32, &d))
+    if (!compare_pair(decoder, row, comparison) || !decode_destination_at(decoder, 0, 32, &d))
         return false;
     for (int half = 0; half < 2; half++) {
         parts[half] = decode_scratch(decoder, 16);
