@@ -231,6 +231,8 @@ static bool decode_wait(struct decoder *decoder, bool all)
     int64_t left = 0;
     if (!decode_count(decoder, all ? 0 : 1, all ? 0 : 1) || (!all && !decode_whole(decoder, 0, &left)))
         return false;
+    if (left < 0)
+        return decode_fail(decoder, "there are not %lld groups", (long long)left);
     decode_emit(decoder, (struct op){.kind = OP_RUN, .run = run_wait, .immediate = (uint64_t)left, .wide = all});
     return true;
 }

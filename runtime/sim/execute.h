@@ -76,9 +76,9 @@ struct matrix_product {
 
 /* ---- shared memory and its shadow ---- */
 
-/* Who wrote and who read last, since when. A tag is the epoch, which every barrier ends, times 64, plus the warp, plus
- * 32 where several warps read or where atomics wrote; 0 is nobody. */
-enum { TAG_WARP = 31, TAG_MANY = 32, TAG_EPOCH = 64, EPOCHS = 1023 };
+/* Who wrote and who read last, since when. A tag is the epoch, which every barrier ends, times 128, plus the warp, plus
+ * MANY where several warps did so, plus ATOMIC where a writer did so by atomics alone; 0 is nobody. */
+enum { TAG_WARP = 31, TAG_ATOMIC = 32, TAG_MANY = 64, TAG_EPOCH = 128, EPOCHS = 1023 };
 /* In a writer's place: a copy is under way; the word's bytes have tags of their own. */
 #define TAG_PENDING ((uint32_t)1 << 31)
 #define TAG_MIXED ((uint32_t)1 << 30)
@@ -109,10 +109,10 @@ enum warp_state { WARP_READY, WARP_WAITS, WARP_DONE };
 
 struct pending_copy {
     const struct op *op;
-    uint32_t mask;
+    uint32_t mask; /* lanes whose copies are under way */
     uint64_t to[LANES], from[LANES];
     int bytes[LANES]; /* read; the rest is zero */
-    int group;
+    int64_t group; /* the number of the warp's commits when it was issued */
 };
 
 struct barrier {
@@ -140,7 +140,7 @@ struct warp {
     const struct op *straight;      /* where the ops that run now one after the other began */
     uint8_t *local, *local_written; /* of all lanes, one after the other */
     struct pending_copy *copies;    /* stb_ds, in the order of issue */
-    int open_group, done_group;
+    uint32_t *commits;              /* stb_ds: the lanes of each cp.async.commit_group, as far as copies need them */
 };
 
 struct block {

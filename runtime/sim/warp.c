@@ -325,7 +325,7 @@ void warp_start(struct warp *warp)
     warp->state = WARP_READY;
     warp->released = false;
     warp->executed = warp->sleeps = 0;
-    warp->open_group = warp->done_group = 0;
     arrsetlen(warp->splits, 0);
     arrsetlen(warp->copies, 0);
+    arrsetlen(warp->commits, 0);
 }
