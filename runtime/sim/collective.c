@@ -240,12 +240,16 @@ bool run_move_pair(struct warp *warp, const struct op *op, uint32_t active)
     return true;
 }
 
+/* c is 1 for constant memory, which lies among the global. */
 bool run_space_test(struct warp *warp, const struct op *op, uint32_t active)
 {
     const uint64_t *a = warp_source(warp, op->a);
     uint32_t result = 0;
-    for (int l = 0; l < LANES; l++)
-        result |= a[l] >> WINDOW_SHIFT == op->immediate >> WINDOW_SHIFT ? 1U << l : 0;
+    for (int l = 0; l < LANES; l++) {
+        bool inside = a[l] >> WINDOW_SHIFT == op->immediate >> WINDOW_SHIFT;
+        const struct sim_allocation *found = sim_memory_find(warp->block->launch->memory, a[l]);
+        result |= inside && (found && found->read_only) == op->c ? 1U << l : 0;
+    }
     warp_set_predicate(warp, op->d, active, result);
     return true;
 }

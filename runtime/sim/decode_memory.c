@@ -166,7 +166,7 @@ static bool atomic_type(const struct access *access)
         return true;
     case ATOMIC_MIN:
     case ATOMIC_MAX:
-        return access->type != 'f' && access->type != 'b';
+        return access->type == 'u' || access->type == 's';
     case ATOMIC_EXCH:
     case ATOMIC_CAS:
         return access->type == 'b' || access->type == 'u' || access->type == 's';
@@ -194,8 +194,9 @@ static bool atomic_modifiers(struct decoder *decoder, struct access *access)
             return decode_unknown(decoder);
         }
     }
-    if (!access->bytes || !access->operation || !atomic_type(access) || access->space == PTX_CONST ||
-        access->space == PTX_PARAM || access->space == PTX_LOCAL)
+    bool halves = access->type == 'h' || access->type == 'g';
+    if (!access->bytes || !access->operation || !atomic_type(access) || halves != decode_has(decoder, "noftz") ||
+        access->space == PTX_CONST || access->space == PTX_PARAM || access->space == PTX_LOCAL)
         return decode_unknown(decoder);
     return true;
 }

@@ -388,6 +388,7 @@ bool decode_isspacep(struct decoder *decoder)
     struct op op = {.kind = OP_RUN, .run = run_space_test};
     if (!window_of(decoder, &op.immediate) || decoder->modifier_count != 2)
         return decode_unknown(decoder);
+    op.c = decode_has(decoder, "const");
     if (!decode_count(decoder, 2, 2) || !decode_source_at(decoder, 1, 64, &op.a) ||
         !decode_predicate_written(decoder, &decoder->instruction->operands[0].values[0], &op.d))
         return false;

@@ -19,6 +19,7 @@ static const struct shape shapes[] = {
     {"m16n8k16.row.col.f32.f16.f16.f32", 16, 4, 2, 4, 'h', 'f'},
     {"m16n8k16.row.col.f16.f16.f16.f16", 16, 4, 2, 2, 'h', 'h'},
     {"m16n8k8.row.col.f32.f16.f16.f32", 8, 2, 1, 4, 'h', 'f'},
+    {"m16n8k8.row.col.f16.f16.f16.f16", 8, 2, 1, 2, 'h', 'h'},
     {"m16n8k16.row.col.f32.bf16.bf16.f32", 16, 4, 2, 4, 'b', 'f'},
     {"m16n8k8.row.col.f32.bf16.bf16.f32", 8, 2, 1, 4, 'b', 'f'},
     {"m16n8k8.row.col.f32.tf32.tf32.f32", 8, 4, 2, 4, 't', 'f'},

@@ -33,7 +33,8 @@ static const char head[] = ".version 8.6\n.target sm_90\n.address_size 64\n"
                            ".global .align 4 .f32 number = 0f3FC00000;\n"
                            ".global .align 8 .u64 pointer = number;\n"
                            ".global .align 4 .f32 reals[3] = {1.5, 0d3FF8000030000000, -0.25};\n"
-                           ".global .align 8 .f64 wide = 1.5;\n";
+                           ".global .align 8 .f64 wide = 1.5;\n"
+                           ".global .align 8 .b8 room[64];\n";
 
 static const char kernel_head[] =
     ".visible .entry k(.param .u64 out, .param .u64 pa, .param .u64 pb, .param .u64 pc)\n{\n"
@@ -98,7 +99,7 @@ static void run_case(const struct sim_case *row)
 static void check_unknown(const char *instruction, const char *named)
 {
     struct cuda_run *run = load(instruction, 'w');
-    bool found = strstr(cuda_run_problem(run), named) && strstr(cuda_run_problem(run), "line 26");
+    bool found = strstr(cuda_run_problem(run), named) && strstr(cuda_run_problem(run), "line 27");
     if (!found)
         fprintf(stderr, "%s\n  says: %s\n", instruction, cuda_run_problem(run));
     CHECK(found);
@@ -116,6 +117,8 @@ int main(void)
     check_unknown("tex.1d.v4.f32.s32 %w0, %w1;", "tex.1d.v4.f32.s32");
     check_unknown("add.cc.u32 %w0, %w1, %w2;", "add.cc.u32");
     check_unknown("ld.global.v3.u32 %w0, [%l1];", "ld.global.v3.u32");
+    check_unknown("atom.global.min.noftz.f16 %h0, [%l1], %h2;", "atom.global.min.noftz.f16");
+    check_unknown("atom.global.add.f16x2 %w0, [%l1], %w2;", "atom.global.add.f16x2");
     check_unknown("ld.shared.v4.b64 {%l0, %l1, %l2, %l3}, [words];", "ld.shared.v4.b64");
     check_unknown("mov.u32 %w0, %envreg3;", "%envreg3");
     check_unknown("call.uni f, (%w0);", "call.uni");
