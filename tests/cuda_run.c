@@ -151,7 +151,7 @@ static bool launch(struct cuda_run *run, const char *kernel, const unsigned bloc
             driver->MemcpyHtoD(driver, argument->device, argument->host, argument->size) != CUDA_SUCCESS)
             return failed(run, "copy failed");
     }
-    if (shared > 48 * 1024)
+    if (shared > 32 * 1024) /* static memory may stand beside it */
         driver->FuncSetAttribute(driver, function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, (int)shared);
     CUlaunchAttribute attribute = {.id = CU_LAUNCH_ATTRIBUTE_COOPERATIVE, .value = {.cooperative = 1}};
     CUlaunchConfig config = {.gridDimX = blocks[0],

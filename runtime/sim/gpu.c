@@ -17,10 +17,22 @@ CUresult gpu_fail(struct gpu *gpu, CUresult result, const char *format, ...)
     return result;
 }
 
-CUresult gpu_enter(struct gpu *gpu)
+void gpu_begin(struct gpu *gpu)
 {
     pthread_mutex_lock(&gpu->lock);
     gpu->problem = (struct error){0};
+}
+
+CUresult gpu_answer(struct gpu *gpu, CUresult result)
+{
+    gpu_begin(gpu);
+    gpu_leave(gpu);
+    return result;
+}
+
+CUresult gpu_enter(struct gpu *gpu)
+{
+    gpu_begin(gpu);
     if (gpu->sticky)
         gpu->problem = gpu->sticky_error;
     return gpu->sticky;
