@@ -74,6 +74,7 @@ item
     | linking FUNC '(' parameter_type WORD dimensions ')' WORD { DO(ptx_function_begin(reader, $8)); }
       parameters marks function_end
     | PRAGMA STRING ';'
+    | DIRECTIVE                         { DO(ptx_unknown(reader, $1)); }
     ;
 
 targets
@@ -201,6 +202,7 @@ statement
     | '{'                               { DO(ptx_scope_open(reader)); }
       body '}'                          { DO(ptx_scope_close(reader)); }
     | WORD ':'                          { DO(ptx_label(reader, $1)); }
+    | DIRECTIVE                         { DO(ptx_unknown(reader, $1)); }
     | instruction ';'                   { DO(ptx_instruction_end(reader)); }
     | ';'
     ;

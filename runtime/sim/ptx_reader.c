@@ -26,6 +26,13 @@ struct ptx_value ptx_negate(const struct ptx_value *value)
     return negated;
 }
 
+bool ptx_unknown(struct ptx_reader *reader, const char *directive)
+{
+    bool table = strcmp(directive, ".branchtargets") == 0; /* stands before the instruction that jumps by it */
+    return ptx_fail(reader, "the simulated GPU does not know %s '%s'", table ? "brx.idx, which needs" : "the directive",
+                    directive);
+}
+
 uint32_t ptx_single(const struct ptx_value *value)
 {
     double wide;
@@ -71,6 +78,7 @@ bool ptx_kernel_end(struct ptx_reader *reader)
 {
     if (!ptx_scope_close(reader))
         return false;
+    ptx_resolve_labels(reader);
     arrput(reader->ptx->kernels, reader->kernel);
     reader->kernel = (struct ptx_kernel){0};
     return true;
@@ -87,7 +95,6 @@ bool ptx_function_end(struct ptx_reader *reader)
     if (!ptx_scope_close(reader))
         return false;
     reader->in_function = false;
-    arrsetlen(reader->forwards, 0);
     arrfree(reader->kernel.registers);
     arrfree(reader->kernel.parameters);
     arrfree(reader->kernel.code);

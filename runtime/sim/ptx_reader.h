@@ -18,11 +18,10 @@ struct ptx_symbol {
     int64_t count;
 };
 
-/* A label used before it stood anywhere, with all places that mean it. */
+/* A label used before it stood anywhere. */
 struct ptx_forward {
-    const char *name;
+    const char *key; /* an interned name */
     uint32_t label;
-    int depth; /* of the innermost scope that may yet define it */
     int line;
 };
 
@@ -32,7 +31,7 @@ struct ptx_reader {
     int line; /* of the last token */
     struct ptx_place place;
     struct ptx_symbol **scopes; /* hash maps, innermost last; the first holds the module's variables */
-    struct ptx_forward *forwards;
+    struct ptx_forward **forwards; /* hash maps by scope: labels that it or one around it may yet define */
     struct ptx_kernel kernel; /* under construction */
     bool in_kernel, external, in_function;
     struct ptx_instruction instruction; /* under construction, with its operands */
@@ -46,6 +45,8 @@ struct ptx_reader {
 
 /* Sets the error, with the line in front, and returns false. */
 bool ptx_fail(struct ptx_reader *reader, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The error for a directive that no rule takes. */
+bool ptx_unknown(struct ptx_reader *reader, const char *directive);
 const char *ptx_intern(struct ptx_reader *reader, const char *text, size_t length);
 struct ptx_type ptx_type(const char *name); /* "u32" */
 struct ptx_value ptx_negate(const struct ptx_value *value);
@@ -73,6 +74,8 @@ bool ptx_variable_end(struct ptx_reader *reader);
 
 bool ptx_scope_open(struct ptx_reader *reader);
 bool ptx_scope_close(struct ptx_reader *reader);
+/* At the end of a kernel: every label that stands somewhere has its place. */
+void ptx_resolve_labels(struct ptx_reader *reader);
 void ptx_place(struct ptx_reader *reader, int64_t file, int64_t line);
 bool ptx_label(struct ptx_reader *reader, const char *name);
 bool ptx_guard(struct ptx_reader *reader, const char *name, bool negated);

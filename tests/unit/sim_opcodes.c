@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <time.h>
 
 struct sim_case {
     const char *text;
@@ -106,8 +107,39 @@ static void check_unknown(const char *instruction, const char *named)
     cuda_run_free(run);
 }
 
+/* Labels that stand behind their uses, in scopes within scopes: each use means the same place. */
+static void check_labels(void)
+{
+    enum { LABELS = 60000 };
+    char *text = NULL;
+    size_t size = 0;
+    FILE *file = open_memstream(&text, &size);
+    fputs(".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 x)\n{\n"
+          ".reg .pred %p; .reg .b32 %w; .reg .b64 %l;\nld.param.u64 %l, [x];\nmov.u32 %w, 0;\n"
+          "setp.ne.u32 %p, %w, 0;\n@%p bra END;\n{ @%p bra END; { @%p bra END; } bra NEXT; }\nadd.u32 %w, %w, 100;\n"
+          "NEXT: add.u32 %w, %w, 1;\n",
+          file);
+    for (int i = 0; i < LABELS; i++)
+        fprintf(file, "@%%p bra L%d;\n", i);
+    for (int i = 0; i < LABELS; i++)
+        fprintf(file, "L%d:\n", LABELS - 1 - i);
+    fputs("END: st.global.u32 [%l], %w;\nret;\n}\n", file);
+    fclose(file);
+    uint32_t x = 0;
+    clock_t before = clock();
+    struct cuda_run *run = cuda_run_new(&(struct cuda_settings){.ptx = true}, text);
+    CHECK((double)(clock() - before) / CLOCKS_PER_SEC < 5); /* 0.1 s here; by the square of their number it was 22 */
+    free(text);
+    cuda_run_buffer(run, &x, sizeof x);
+    CHECK(cuda_run_launch(run, "k", 1, 1, 0));
+    CHECK_TEXT(cuda_run_problem(run), "");
+    CHECK(x == 1);
+    cuda_run_free(run);
+}
+
 int main(void)
 {
+    check_labels();
     const struct sim_case rows[] = {
 #define CASE(text, kind, a, b, c, expected) {text, kind, a, b, c, expected},
 #include "sim_cases.def"
@@ -123,6 +155,11 @@ int main(void)
     check_unknown("mov.u32 %w0, %envreg3;", "%envreg3");
     check_unknown("call.uni f, (%w0);", "call.uni");
     check_unknown("bra NOWHERE;", "NOWHERE");
+    check_unknown("{ bra NOWHERE; } { bra ELSEWHERE; }", "NOWHERE");
+    check_unknown("TABLE: .branchtargets HERE; brx.idx %w1, TABLE; HERE:", "brx.idx");
+    check_unknown("mov.u64 %l0, 18446744073709551616;", "'18446744073709551616' is no number of 64 bits");
+    check_unknown("mov.u64 %l0, 0x10000000000000000;", "'0x10000000000000000' is no number");
+    check_unknown("mov.u64 %l0, 08;", "'08' is no number");
     check_unknown("~pack.16 %w0, %h1, %h2;", "character 0x7e");
     check_unknown("add.u32 %l0, %w1, %w2;", "%l0");
     check_unknown("add.u32 %w0, %w1+4, %w2;", "%w1");
@@ -133,8 +170,39 @@ int main(void)
     return check_result();
 }
 #else
+/* Labels that stand behind their uses, in scopes within scopes: each use means the same place. */
+static void check_labels(void)
+{
+    enum { LABELS = 60000 };
+    char *text = NULL;
+    size_t size = 0;
+    FILE *file = open_memstream(&text, &size);
+    fputs(".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 x)\n{\n"
+          ".reg .pred %p; .reg .b32 %w; .reg .b64 %l;\nld.param.u64 %l, [x];\nmov.u32 %w, 0;\n"
+          "setp.ne.u32 %p, %w, 0;\n@%p bra END;\n{ @%p bra END; { @%p bra END; } bra NEXT; }\nadd.u32 %w, %w, 100;\n"
+          "NEXT: add.u32 %w, %w, 1;\n",
+          file);
+    for (int i = 0; i < LABELS; i++)
+        fprintf(file, "@%%p bra L%d;\n", i);
+    for (int i = 0; i < LABELS; i++)
+        fprintf(file, "L%d:\n", LABELS - 1 - i);
+    fputs("END: st.global.u32 [%l], %w;\nret;\n}\n", file);
+    fclose(file);
+    uint32_t x = 0;
+    clock_t before = clock();
+    struct cuda_run *run = cuda_run_new(&(struct cuda_settings){.ptx = true}, text);
+    CHECK((double)(clock() - before) / CLOCKS_PER_SEC < 5); /* 0.1 s here; by the square of their number it was 22 */
+    free(text);
+    cuda_run_buffer(run, &x, sizeof x);
+    CHECK(cuda_run_launch(run, "k", 1, 1, 0));
+    CHECK_TEXT(cuda_run_problem(run), "");
+    CHECK(x == 1);
+    cuda_run_free(run);
+}
+
 int main(void)
 {
+    check_labels();
     return 77;
 }
 #endif
