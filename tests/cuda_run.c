@@ -99,6 +99,7 @@ struct cuda_run *cuda_run_new(const struct cuda_settings *settings, const char *
     snprintf(architecture, sizeof architecture, "sm_%d", settings->arch ? settings->arch : 80);
     struct sim_settings sim = {.threads = settings->threads ? settings->threads : 1, .architecture = architecture};
     sim.patience = settings->patience;
+    sim.isa = settings->isa;
     run->driver = sim_driver_new(&sim, &run->error);
     if (!run->driver)
         abort();

@@ -16,6 +16,7 @@
 struct cuda_settings {
     int arch;    /* 80 … 120; 0: 80 */
     int threads; /* of the CPU; 0: 1 */
+    int isa;     /* which of the simulated GPU's builds for this CPU, the best first */
     bool fast_math;
     bool line_info;
     bool ptx;                    /* the source is PTX already */

@@ -213,8 +213,10 @@ static void gpu_free(struct driver *driver)
 
 static bool complete(struct sim_settings *settings, int *capability, struct error *error)
 {
-    if (settings->threads < 0 || settings->processors < 0)
+    if (settings->threads < 0 || settings->processors < 0 || settings->isa < 0)
         return error_set(error, "the simulated GPU cannot have negative numbers of anything");
+    if (!sim_isa_at(settings->isa))
+        return error_set(error, "the simulated GPU has no build %d for this CPU", settings->isa);
     if (!settings->threads)
         settings->threads = (int)sysconf(_SC_NPROCESSORS_ONLN);
     settings->threads = settings->threads < 1 ? 1 : settings->threads > 256 ? 256 : settings->threads;
@@ -247,7 +249,7 @@ struct driver *sim_driver_new(const struct sim_settings *settings, struct error 
     gpu->settings = chosen;
     gpu->settings.architecture = NULL;
     gpu->capability = capability;
-    gpu->isa = sim_isa_best();
+    gpu->isa = sim_isa_at(chosen.isa);
     gpu->memory.limit = chosen.memory;
     pthread_mutex_init(&gpu->lock, NULL);
     driver->own = gpu;

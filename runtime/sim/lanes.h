@@ -84,7 +84,7 @@ struct sim_isa {
 
 extern const struct sim_isa sim_isa_baseline, sim_isa_avx2, sim_isa_avx512;
 
-/* The best that this CPU has. */
-const struct sim_isa *sim_isa_best(void);
+/* Those that this CPU has, the best first; NULL beyond the last. */
+const struct sim_isa *sim_isa_at(int index);
 
 #endif

@@ -4,6 +4,7 @@
 
 #if CASTOR_CUDA
 #include "cuda_run.h"
+#include "runtime/sim/lanes.h"
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -157,6 +158,8 @@ static int count_wrong(const struct shape *shape, const struct matrices *m, uint
     return wrong;
 }
 
+static int isa; /* which of the simulated GPU's builds runs */
+
 static void check_shape(const struct shape *shape)
 {
     uint32_t in[10][32] = {{0}}, out[4][32] = {{0}};
@@ -171,7 +174,7 @@ static void check_shape(const struct shape *shape)
         }
     char *text = kernel_text(shape);
     fill(shape, &m, in);
-    struct cuda_run *run = cuda_run_new(&(struct cuda_settings){.ptx = true}, text);
+    struct cuda_run *run = cuda_run_new(&(struct cuda_settings){.ptx = true, .isa = isa}, text);
     free(text);
     cuda_run_buffer(run, in, sizeof in);
     cuda_run_buffer(run, out, sizeof out);
@@ -205,7 +208,7 @@ static void check_load(const char *instruction, int count, bool transposed)
     char text[4096];
     uint32_t out[32][4] = {{0}};
     snprintf(text, sizeof text, "%s%s, [%%r6];\n%s", load_head, instruction, load_tail);
-    struct cuda_run *run = cuda_run_new(&(struct cuda_settings){.ptx = true}, text);
+    struct cuda_run *run = cuda_run_new(&(struct cuda_settings){.ptx = true, .isa = isa}, text);
     cuda_run_buffer(run, out, sizeof out);
     CHECK(cuda_run_launch(run, "k", 1, 32, 0));
     CHECK_TEXT(cuda_run_problem(run), "");
@@ -228,7 +231,7 @@ static void check_load(const char *instruction, int count, bool transposed)
     cuda_run_free(run);
 }
 
-int main(void)
+static void check_all(void)
 {
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         check_shape(&shapes[i]);
@@ -237,6 +240,12 @@ int main(void)
     check_load("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%r0, %r1}", 2, false);
     check_load("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%r0, %r1}", 2, true);
     check_load("ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%r0}", 1, false);
+}
+
+int main(void)
+{
+    for (; sim_isa_at(isa); isa++)
+        check_all();
     return check_result();
 }
 #else

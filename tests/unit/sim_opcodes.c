@@ -1,9 +1,11 @@
 /* Opcodes of the simulated GPU against values worked by hand (tests/sim_cases.def), and that what is not known is
- * named. Every case is a kernel of its own, run by one warp; all lanes must have the value. */
+ * named. Every case is a kernel of its own, run by one warp; all lanes must have the value, with
+ * each of the simulated GPU's builds that this CPU can run. */
 #include "check.h"
 
 #if CASTOR_CUDA
 #include "cuda_run.h"
+#include "runtime/sim/lanes.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -63,13 +65,15 @@ static const char *widening(char kind)
 static const char kernel_end[] = "mov.u32 %w1, %tid.x;\nmul.wide.u32 %l4, %w1, 8;\nld.param.u64 %l5, [out];\n"
                                  "add.u64 %l4, %l4, %l5;\nst.global.u64 [%l4], %l0;\nret;\n}\n";
 
+static int isa; /* which of the simulated GPU's builds runs */
+
 static struct cuda_run *load(const char *instructions, char kind)
 {
     char *text = malloc(8192);
     if (!text)
         abort();
     snprintf(text, 8192, "%s%s%s\n%s%s", head, kernel_head, instructions, widening(kind), kernel_end);
-    struct cuda_run *run = cuda_run_new(&(struct cuda_settings){.arch = 90, .ptx = true}, text);
+    struct cuda_run *run = cuda_run_new(&(struct cuda_settings){.arch = 90, .ptx = true, .isa = isa}, text);
     free(text);
     return run;
 }
@@ -84,14 +88,14 @@ static void run_case(const struct sim_case *row)
     cuda_run_value(run, &row->c, 8);
     bool good = cuda_run_launch(run, "k", 1, 32, 0);
     if (!good)
-        fprintf(stderr, "%s\n  %s\n", row->text, cuda_run_problem(run));
+        fprintf(stderr, "%s, %s\n  %s\n", sim_isa_at(isa)->name, row->text, cuda_run_problem(run));
     CHECK(good);
     int wrong = 0;
     for (int l = 0; l < 32; l++)
         wrong += out[l] != row->expected;
     if (good && wrong)
-        fprintf(stderr, "%s\n  got %" PRIx64 ", wanted %" PRIx64 " (%d lanes)\n", row->text, out[0], row->expected,
-                wrong);
+        fprintf(stderr, "%s, %s\n  got %" PRIx64 ", wanted %" PRIx64 " (%d lanes)\n", sim_isa_at(isa)->name, row->text,
+                out[0], row->expected, wrong);
     CHECK(!good || !wrong);
     cuda_run_free(run);
 }
@@ -144,8 +148,10 @@ int main(void)
 #define CASE(text, kind, a, b, c, expected) {text, kind, a, b, c, expected},
 #include "sim_cases.def"
     };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        run_case(&rows[i]);
+    for (; sim_isa_at(isa); isa++)
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+            run_case(&rows[i]);
+    isa = 0;
     check_unknown("tex.1d.v4.f32.s32 %w0, %w1;", "tex.1d.v4.f32.s32");
     check_unknown("add.cc.u32 %w0, %w1, %w2;", "add.cc.u32");
     check_unknown("ld.global.v3.u32 %w0, [%l1];", "ld.global.v3.u32");

@@ -4,11 +4,14 @@
 
 #if CASTOR_CUDA
 #include "cuda_run.h"
+#include "runtime/sim/lanes.h"
 
 #include <stdint.h>
 #include <stdlib.h>
 
-enum { LANES = 32, STRIDE_MAX = 3 };
+enum { STRIDE_MAX = 3 };
+
+static int isa; /* which of the simulated GPU's builds runs */
 
 static void print_vector(FILE *text, char prefix, int count)
 {
@@ -54,7 +57,7 @@ static void check_copy(int bits, int count, int lanes, int stride)
     for (size_t l = 0; l < (size_t)lanes; l++)
         memcpy(wanted + l * (size_t)stride * bytes, in + l * (size_t)stride * bytes, bytes);
     char *text = copy_text(bits, count);
-    struct cuda_run *run = cuda_run_new(&(struct cuda_settings){.arch = 100, .ptx = true}, text);
+    struct cuda_run *run = cuda_run_new(&(struct cuda_settings){.arch = 100, .ptx = true, .isa = isa}, text);
     free(text);
     cuda_run_buffer(run, in, sizeof in);
     cuda_run_buffer(run, out, sizeof out);
@@ -90,7 +93,7 @@ static void check_shadow(const char *instructions, const char *problem)
     cuda_run_free(run);
 }
 
-int main(void)
+static void check_copies(void)
 {
     for (int bits = 8; bits <= 64; bits *= 2)
         for (int count = 1; count <= 8; count *= 2) {
@@ -101,6 +104,12 @@ int main(void)
             check_copy(bits, count, LANES, 3);
             check_copy(bits, count, 20, 1);
         }
+}
+
+int main(void)
+{
+    for (; sim_isa_at(isa); isa++)
+        check_copies();
     /* A vector of 32 bytes whose first half is written, and what it writes itself. */
     check_shadow("st.v4.b32 [%l0], {%w0, %w0, %w0, %w0};\nld.v8.b32 {%w1, %w2, %w3, %w4, %w5, %w6, %w7, %w8}, [%l0];",
                  "kernel k, PTX line 12");
