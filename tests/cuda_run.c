@@ -98,6 +98,8 @@ struct cuda_run *cuda_run_new(const struct cuda_settings *settings, const char *
     char architecture[32];
     snprintf(architecture, sizeof architecture, "sm_%d", settings->arch ? settings->arch : 80);
     struct sim_settings sim = {.threads = settings->threads ? settings->threads : 1, .architecture = architecture};
+    sim.patience = settings->patience;
+    sim.isa = settings->isa;
     run->driver = sim_driver_new(&sim, &run->error);
     if (!run->driver)
         abort();
@@ -150,7 +152,7 @@ static bool launch(struct cuda_run *run, const char *kernel, const unsigned bloc
             driver->MemcpyHtoD(driver, argument->device, argument->host, argument->size) != CUDA_SUCCESS)
             return failed(run, "copy failed");
     }
-    if (shared > 48 * 1024)
+    if (shared > 32 * 1024) /* static memory may stand beside it */
         driver->FuncSetAttribute(driver, function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, (int)shared);
     CUlaunchAttribute attribute = {.id = CU_LAUNCH_ATTRIBUTE_COOPERATIVE, .value = {.cooperative = 1}};
     CUlaunchConfig config = {.gridDimX = blocks[0],

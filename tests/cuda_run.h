@@ -17,11 +17,13 @@
 struct cuda_settings {
     int arch;    /* 80 … 120; 0: 80 */
     int threads; /* of the CPU; 0: 1 */
+    int isa;     /* which of the simulated GPU's builds for this CPU, the best first */
     bool fast_math;
     bool line_info;
-    bool ptx;         /* the source is PTX already */
-    bool cooperative; /* launches are */
-    bool unwritten;   /* buffers are not copied to the device: nothing has written them */
+    bool ptx;                    /* the source is PTX already */
+    bool cooperative;            /* launches are */
+    unsigned long long patience; /* instructions of a warp; 0: the simulated GPU's own */
+    bool unwritten;              /* buffers are not copied to the device: nothing has written them */
 };
 
 struct cuda_run;

@@ -281,6 +281,12 @@ static bool global_regular(struct warp *warp, const struct op *op, const struct 
     return true;
 }
 
+/* What sim_all_written says, for the 32 bytes of sm_100's vectors too. */
+static bool all_written(const uint8_t *shadow, int bytes)
+{
+    return bytes > 16 ? sim_written(shadow, (size_t)bytes) == (size_t)bytes : sim_all_written(shadow, bytes);
+}
+
 static bool global_lane(struct warp *warp, const struct op *op, const struct access *access, int lane, uint64_t address,
                         int bytes)
 {
@@ -293,7 +299,7 @@ static bool global_lane(struct warp *warp, const struct op *op, const struct acc
     if (access->store && hint->read_only)
         return warp_fault(warp, op, lane, "writes constant memory at 0x%llx", (unsigned long long)address);
     uint8_t *shadow = hint->written + (address - hint->begin), *place = (uint8_t *)(uintptr_t)address;
-    if (access->load && !sim_all_written(shadow, bytes))
+    if (access->load && !all_written(shadow, bytes))
         return warp_fault_address(warp, op, lane, "reads what nothing wrote:", address, bytes);
     if (access->operation)
         return atomic_lane(warp, op, lane, place, false);
@@ -301,7 +307,7 @@ static bool global_lane(struct warp *warp, const struct op *op, const struct acc
         load_lane(warp, access, lane, place);
     } else {
         store_lane(warp, access, lane, place);
-        if (!sim_all_written(shadow, bytes))
+        if (!all_written(shadow, bytes))
             memset(shadow, 1, (size_t)bytes);
     }
     return true;
@@ -315,7 +321,7 @@ static bool global_gather(struct warp *warp, const struct op *op, const struct a
     warp->isa->range(addresses, active, &low, &high, &bits);
     const struct hint *hint =
         high - low > (uint64_t)1 << 40 ? NULL : access_find(warp, op, low, high - low + (uint64_t)bytes);
-    if (!hint || bits & (uint64_t)(bytes - 1) || access->operation || access->ordered ||
+    if (!hint || bits & (uint64_t)(bytes - 1) || access->operation || access->ordered || bytes > 16 ||
         (access->store && hint->read_only))
         return false;
     uint8_t *shadow = hint->written;
@@ -423,7 +429,7 @@ static bool local_lane(struct warp *warp, const struct op *op, const struct acce
         return warp_fault(warp, op, lane, "%s %d bytes at %llu of local memory, which is misaligned", verb(access),
                           bytes, (unsigned long long)address);
     size_t at = (size_t)lane * size + address;
-    if (access->load && !sim_all_written(warp->local_written + at, bytes))
+    if (access->load && !all_written(warp->local_written + at, bytes))
         return warp_fault(warp, op, lane, "reads what nothing wrote: %d bytes at %llu of local memory", bytes,
                           (unsigned long long)address);
     if (access->operation)

@@ -14,26 +14,20 @@ static u32 add_halves(const struct access *access, u32 a, u32 b)
     return sum;
 }
 
-static u32 extreme_halves(const struct access *access, u32 a, u32 b)
+/* PTX, atom: sums of f32 in global memory, and in no other, flush subnormals. */
+static u32 add_f32(u32 a, u32 b, bool shared)
 {
-    bool least = access->operation == ATOMIC_MIN;
-    u32 result = 0;
-    for (int half = 0; half < (access->pair ? 2 : 1); half++) {
-        u16 x = (u16)(a >> (16 * half)), y = (u16)(b >> (16 * half));
-        bool is_half = access->type == 'h';
-        f32 p = is_half ? float_of_half(x) : float_of_bfloat(x), q = is_half ? float_of_half(y) : float_of_bfloat(y);
-        f32 chosen = least ? minimum(p, q) : maximum(p, q);
-        result |= (u32)(is_half ? half_of(chosen) : bfloat_of(chosen)) << (16 * half);
-    }
-    return result;
+    if (shared)
+        return bits_of(quiet(float_of(a) + float_of(b)));
+    return bits_of(flush(quiet(flush(float_of(a)) + flush(float_of(b)))));
 }
 
-static u64 add(const struct access *access, u64 a, u64 b)
+static u64 add(const struct access *access, u64 a, u64 b, bool shared)
 {
     if (access->type == 'h' || access->type == 'g')
         return add_halves(access, (u32)a, (u32)b);
     if (access->type == 'f' && access->bytes == 4)
-        return bits_of(quiet(float_of((u32)a) + float_of((u32)b)));
+        return add_f32((u32)a, (u32)b, shared);
     if (access->type == 'f')
         return bits_of64(double_of(a) + double_of(b));
     return a + b;
@@ -46,16 +40,15 @@ static bool less(const struct access *access, u64 a, u64 b)
     return access->bytes == 8 ? (s64)a < (s64)b : (s32)(u32)a < (s32)(u32)b;
 }
 
-static u64 apply(const struct access *access, u64 old, u64 b, u64 c)
+static u64 apply(const struct access *access, u64 old, u64 b, u64 c, bool shared)
 {
-    bool half = access->type == 'h' || access->type == 'g';
     switch (access->operation) {
     case ATOMIC_ADD:
-        return add(access, old, b);
+        return add(access, old, b, shared);
     case ATOMIC_MIN:
-        return half ? extreme_halves(access, (u32)old, (u32)b) : less(access, b, old) ? b : old;
+        return less(access, b, old) ? b : old;
     case ATOMIC_MAX:
-        return half ? extreme_halves(access, (u32)old, (u32)b) : less(access, old, b) ? b : old;
+        return less(access, old, b) ? b : old;
     case ATOMIC_AND:
         return old & b;
     case ATOMIC_OR:
@@ -77,14 +70,14 @@ static u64 apply(const struct access *access, u64 old, u64 b, u64 c)
 #define UPDATE(type)                                                                                                   \
     do {                                                                                                               \
         type *cell = place, old = __atomic_load_n(cell, __ATOMIC_SEQ_CST);                                             \
-        while (!__atomic_compare_exchange_n(cell, &old, (type)apply(access, old, b, c), false, __ATOMIC_SEQ_CST,       \
-                                            __ATOMIC_SEQ_CST)) {                                                       \
+        while (!__atomic_compare_exchange_n(cell, &old, (type)apply(access, old, b, c, shared), false,                 \
+                                            __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {                                     \
         }                                                                                                              \
         return old;                                                                                                    \
     } while (0)
 /* NOLINTEND(bugprone-macro-parentheses) */
 
-static u64 update(const struct access *access, void *place, u64 b, u64 c)
+static u64 update(const struct access *access, void *place, u64 b, u64 c, bool shared)
 {
     switch (access->bytes) {
     case 2:
@@ -105,10 +98,9 @@ static u64 cell(const struct warp *warp, const struct access *access, uint32_t o
 bool atomic_lane(struct warp *warp, const struct op *op, int lane, void *place, bool shared)
 {
     const struct access *access = op->detail;
-    (void)shared;
     u64 b = cell(warp, access, op->b, lane),
         c = access->operation == ATOMIC_CAS ? cell(warp, access, access->second, lane) : 0;
-    u64 old = update(access, place, b, c);
+    u64 old = update(access, place, b, c, shared);
     void *cells = warp_destination(warp, op->d);
     if (access->bytes == 8)
         ((u64 *)cells)[lane] = old;

@@ -13,13 +13,12 @@ static bool same_in_all_lanes(const struct warp *warp, uint32_t operand, uint32_
     return true;
 }
 
-static uint32_t expected_warps(const struct warp *warp, const struct op *op, uint32_t active)
+/* How many warps a barrier with a count waits for; 0 where that cannot be. */
+static uint32_t counted_warps(const struct warp *warp, const struct op *op, uint32_t active)
 {
-    const struct barrier_op *barrier = op->detail;
     uint32_t threads = 0;
-    if (!barrier->counted)
-        return warp->block->warp_count;
-    return same_in_all_lanes(warp, op->b, active, &threads) && threads % LANES == 0 && threads ? threads / LANES : 0;
+    bool good = same_in_all_lanes(warp, op->b, active, &threads) && threads % LANES == 0;
+    return good && threads / LANES <= warp->block->warp_count ? threads / LANES : 0;
 }
 
 static void combine(const struct warp *warp, const struct op *op, uint32_t active, struct barrier *barrier)
@@ -39,24 +38,27 @@ static int line_of(const struct block *block, uint32_t pc)
     return kernel->ptx->code[kernel->ops[pc].instruction].line;
 }
 
-/* Every lane that has not ended must come to a barrier together. */
+/* Every lane that has not ended must come to a barrier together. Whether warps that have ended are waited for, the
+ * barrier's completion says (since Volta they are not: CUDA C++ Programming Guide, compute capability 7.x). */
 bool barrier_arrive(struct warp *warp, const struct op *op, uint32_t active)
 {
     struct block *block = warp->block;
-    uint32_t number;
+    const struct barrier_op *detail = op->detail;
+    uint32_t number, expected = 0;
+    if (active != warp->live)
+        warp_drop_ended(warp);
     if (active != warp->live)
         return warp_fault(warp, op, __builtin_ctz(warp->live & ~active),
                           "divergent barrier: lanes %08x of the warp wait, lanes %08x do not come", active,
                           warp->live & ~active);
     if (!same_in_all_lanes(warp, op->a, active, &number) || number >= BARRIERS_MAX)
         return warp_fault(warp, op, -1, "no barrier has this number");
-    uint32_t expected = expected_warps(warp, op, active);
-    if (!expected || expected > block->warp_count)
+    if (detail->counted && !(expected = counted_warps(warp, op, active)))
         return warp_fault(warp, op, -1, "a barrier's threads must be whole warps of the block");
     struct barrier *barrier = &block->barriers[number];
     if (!barrier->arrived)
         *barrier = (struct barrier){.expected = expected, .all = 1, .first_op = warp->pc};
-    else if (expected == block->warp_count && barrier->first_op != warp->pc)
+    else if ((!expected || expected == block->warp_count) && barrier->first_op != warp->pc)
         return warp_fault(warp, op, -1, "divergent barrier: another warp waits at PTX line %d",
                           line_of(block, barrier->first_op));
     combine(warp, op, active, barrier);
@@ -85,12 +87,18 @@ bool barrier_finish(struct warp *warp, const struct op *op, uint32_t active)
     return true;
 }
 
+static bool complete(const struct block *block, const struct barrier *barrier)
+{
+    uint32_t expected = barrier->expected ? barrier->expected : block->warp_count - block->done;
+    return barrier->arrived && barrier->arrived >= expected;
+}
+
 static bool release(struct block *block)
 {
     bool released = false;
     for (int i = 0; i < BARRIERS_MAX; i++) {
         struct barrier *barrier = &block->barriers[i];
-        if (!barrier->arrived || barrier->arrived < barrier->expected)
+        if (!complete(block, barrier))
             continue;
         for (uint32_t w = 0; w < block->warp_count; w++)
             if (barrier->arrived_mask & (1U << w)) {
@@ -108,13 +116,13 @@ static bool release(struct block *block)
 bool barrier_settle(struct block *block)
 {
     struct warp *waits = NULL;
+    bool ready = false;
     for (uint32_t w = 0; w < block->warp_count; w++) {
-        if (block->warps[w].state == WARP_READY)
-            return true;
+        ready = ready || block->warps[w].state == WARP_READY;
         if (block->warps[w].state == WARP_WAITS && !waits)
             waits = &block->warps[w];
     }
-    if (!waits || release(block))
+    if (!waits || release(block) || ready)
         return true;
     const struct op *op = &block->launch->kernel->ops[waits->pc];
     for (uint32_t w = 0; w < block->warp_count; w++)

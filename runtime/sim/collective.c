@@ -4,29 +4,22 @@
 
 #include <string.h>
 
-/* Every lane named by the members' mask must be here, and every lane here named. */
-static bool all_here(struct warp *warp, const struct op *op, uint32_t active)
+/* The lanes that act together with this one: those that name the same members. All members must be here that have not
+ * ended, and nobody else. Groups apart may act in one go. 0 after a fault. */
+static uint32_t group_of(struct warp *warp, const struct op *op, uint32_t active, int lane)
 {
     const uint32_t *members = warp_source(warp, op->e);
-    for (uint32_t left = active; left; left &= left - 1) {
-        int l = __builtin_ctz(left);
-        if ((members[l] & warp->live) != active)
-            return warp_fault(warp, op, l, "lanes %08x are to act together, lanes %08x are here", members[l], active);
-    }
-    return true;
-}
-
-/* Whether every active lane names a group that is here; groups apart may act in one go. */
-static bool group_here(struct warp *warp, const struct op *op, uint32_t active)
-{
-    const uint32_t *members = warp_source(warp, op->e);
-    for (uint32_t left = active; left; left &= left - 1) {
-        int l = __builtin_ctz(left);
-        uint32_t group = members[l];
-        if (!(group & (1U << l)) || (group & warp->live & ~active))
-            return warp_fault(warp, op, l, "lanes %08x are to act together, lanes %08x are here", group, active);
-    }
-    return true;
+    uint32_t named = members[lane], group = active, others = 0;
+    for (int l = 0; l < LANES; l++)
+        others |= members[l] ^ named;
+    for (int l = 0; others && l < LANES; l++)
+        group &= members[l] == named ? UINT32_MAX : ~(1U << l);
+    if (group != (named & warp->live))
+        warp_drop_ended(warp);
+    if (group == (named & warp->live))
+        return group;
+    warp_fault(warp, op, lane, "lanes %08x are to act together, lanes %08x are here", named, group);
+    return 0;
 }
 
 /* PTX, shfl.sync: c holds the clamp in bits 0-4 and the segment's mask in bits 8-12. */
@@ -55,63 +48,83 @@ static int source_lane(int mode, int lane, uint32_t b, uint32_t c, bool *inside)
     return *inside ? from : lane;
 }
 
-bool run_shuffle(struct warp *warp, const struct op *op, uint32_t active)
+static bool shuffle_group(struct warp *warp, const struct op *op, uint32_t group, uint32_t *result, uint32_t *within)
 {
     const struct shuffle *shuffle = op->detail;
     const uint32_t *a = warp_source(warp, op->a), *b = warp_source(warp, op->b), *c = warp_source(warp, op->c);
-    uint32_t result[LANES] = {0}, within = 0;
-    if (!group_here(warp, op, active))
-        return false;
-    for (uint32_t left = active; left; left &= left - 1) {
+    for (uint32_t left = group; left; left &= left - 1) {
         int l = __builtin_ctz(left);
         bool inside;
         int from = source_lane(shuffle->mode, l, b[l], c[l], &inside);
-        if (!(active & (1U << from)))
-            return warp_fault(warp, op, l, "shuffles from lane %d, which is not here", from);
+        if (!(group & (1U << from)))
+            return warp_fault(warp, op, l, "shuffles from lane %d, which is not one of lanes %08x", from, group);
         result[l] = a[from];
-        within |= inside ? 1U << l : 0;
+        *within |= inside ? 1U << l : 0;
+    }
+    return true;
+}
+
+bool run_shuffle(struct warp *warp, const struct op *op, uint32_t active)
+{
+    const struct shuffle *shuffle = op->detail;
+    uint32_t result[LANES] = {0}, within = 0;
+    for (uint32_t left = active, group; left; left &= ~group) {
+        group = group_of(warp, op, active, __builtin_ctz(left));
+        if (!group || !shuffle_group(warp, op, group, result, &within))
+            return false;
     }
     warp_set_register(warp, op->d, false, active, result);
     warp_set_predicate(warp, shuffle->inside, active, within);
     return true;
 }
 
+static bool vote_of(char mode, uint32_t values, uint32_t group)
+{
+    bool all = values == group, any = values != 0;
+    return mode == 'l' ? all : mode == 'y' ? any : all || !any;
+}
+
 bool run_vote(struct warp *warp, const struct op *op, uint32_t active)
 {
-    uint32_t values = (warp->predicates[op->a] ^ (op->target ? UINT32_MAX : 0)) & active;
-    if (!all_here(warp, op, active))
-        return false;
-    if (op->immediate == 'b') {
-        uint32_t cells[LANES];
-        for (int l = 0; l < LANES; l++)
-            cells[l] = values;
-        warp_set_register(warp, op->d, false, active, cells);
-        return true;
+    uint32_t values = warp->predicates[op->a] ^ (op->target ? UINT32_MAX : 0), cells[LANES] = {0}, result = 0;
+    for (uint32_t left = active, group; left; left &= ~group) {
+        group = group_of(warp, op, active, __builtin_ctz(left));
+        if (!group)
+            return false;
+        for (int l = 0; op->immediate == 'b' && l < LANES; l++)
+            cells[l] = group & (1U << l) ? values & group : cells[l];
+        result |= op->immediate != 'b' && vote_of((char)op->immediate, values & group, group) ? group : 0;
     }
-    bool all = values == active, any = values != 0;
-    bool result = op->immediate == 'l' ? all : op->immediate == 'y' ? any : all || !any;
-    warp_set_predicate(warp, op->d, active, result ? UINT32_MAX : 0);
+    if (op->immediate == 'b')
+        warp_set_register(warp, op->d, false, active, cells);
+    else
+        warp_set_predicate(warp, op->d, active, result);
     return true;
+}
+
+static bool same_cells(const void *cells, bool wide, int l, int k)
+{
+    return wide ? ((const uint64_t *)cells)[l] == ((const uint64_t *)cells)[k]
+                : ((const uint32_t *)cells)[l] == ((const uint32_t *)cells)[k];
 }
 
 bool run_match(struct warp *warp, const struct op *op, uint32_t active)
 {
     const void *cells = warp_source(warp, op->a);
     uint32_t result[LANES] = {0}, same = 0;
-    if (!all_here(warp, op, active))
-        return false;
-    for (int l = 0; l < LANES; l++)
-        for (int k = 0; k < LANES; k++) {
-            bool equal = op->wide ? ((const uint64_t *)cells)[l] == ((const uint64_t *)cells)[k]
-                                  : ((const uint32_t *)cells)[l] == ((const uint32_t *)cells)[k];
-            result[l] |= equal && active & (1U << k) ? 1U << k : 0;
-        }
-    for (int l = 0; op->immediate && l < LANES; l++) {
-        same |= result[l] == active ? 1U << l : 0;
-        result[l] = result[l] == active ? active : 0;
+    bool all = op->immediate;
+    for (uint32_t left = active; left; left &= left - 1) {
+        int l = __builtin_ctz(left);
+        uint32_t group = group_of(warp, op, active, l);
+        if (!group)
+            return false;
+        for (int k = 0; k < LANES; k++)
+            result[l] |= group & (1U << k) && same_cells(cells, op->wide, l, k) ? 1U << k : 0;
+        same |= result[l] == group ? 1U << l : 0;
+        result[l] = all && result[l] != group ? 0 : result[l];
     }
     warp_set_register(warp, op->d, false, active, result);
-    if (op->immediate)
+    if (all)
         warp_set_predicate(warp, op->c, active, same);
     return true;
 }
@@ -141,13 +154,17 @@ static uint32_t reduce(enum redux_operation operation, uint32_t a, uint32_t b)
 bool run_redux(struct warp *warp, const struct op *op, uint32_t active)
 {
     const uint32_t *a = warp_source(warp, op->a);
-    if (!all_here(warp, op, active))
-        return false;
-    uint32_t left = active & (active - 1), result = a[__builtin_ctz(active)], cells[LANES];
-    for (; left; left &= left - 1)
-        result = reduce((enum redux_operation)op->immediate, result, a[__builtin_ctz(left)]);
-    for (int l = 0; l < LANES; l++)
-        cells[l] = result;
+    uint32_t cells[LANES] = {0};
+    for (uint32_t left = active, group; left; left &= ~group) {
+        group = group_of(warp, op, active, __builtin_ctz(left));
+        if (!group)
+            return false;
+        uint32_t result = a[__builtin_ctz(group)];
+        for (uint32_t rest = group & (group - 1); rest; rest &= rest - 1)
+            result = reduce((enum redux_operation)op->immediate, result, a[__builtin_ctz(rest)]);
+        for (int l = 0; l < LANES; l++)
+            cells[l] = group & (1U << l) ? result : cells[l];
+    }
     warp_set_register(warp, op->d, false, active, cells);
     return true;
 }
@@ -163,7 +180,12 @@ bool run_active_mask(struct warp *warp, const struct op *op, uint32_t active)
 
 bool run_sync_warp(struct warp *warp, const struct op *op, uint32_t active)
 {
-    return group_here(warp, op, active);
+    for (uint32_t left = active, group; left; left &= ~group) {
+        group = group_of(warp, op, active, __builtin_ctz(left));
+        if (!group)
+            return false;
+    }
+    return true;
 }
 
 /* ---- predicates and the like ---- */
@@ -183,9 +205,10 @@ bool run_select(struct warp *warp, const struct op *op, uint32_t active)
     return true;
 }
 
+/* c and e are masks that flip the operands. */
 bool run_predicate_logic(struct warp *warp, const struct op *op, uint32_t active)
 {
-    uint32_t a = warp->predicates[op->a], b = warp->predicates[op->b], result;
+    uint32_t a = warp->predicates[op->a] ^ op->c, b = warp->predicates[op->b] ^ op->e, result;
     switch ((char)op->immediate) {
     case 'a':
         result = a & b;
@@ -210,12 +233,23 @@ bool run_move_predicate(struct warp *warp, const struct op *op, uint32_t active)
     return true;
 }
 
+bool run_move_pair(struct warp *warp, const struct op *op, uint32_t active)
+{
+    warp_set_predicate(warp, op->d, active, warp->predicates[op->a]);
+    warp_set_predicate(warp, op->e, active, warp->predicates[op->b]);
+    return true;
+}
+
+/* c is 1 for constant memory, which lies among the global. */
 bool run_space_test(struct warp *warp, const struct op *op, uint32_t active)
 {
     const uint64_t *a = warp_source(warp, op->a);
     uint32_t result = 0;
-    for (int l = 0; l < LANES; l++)
-        result |= a[l] >> WINDOW_SHIFT == op->immediate >> WINDOW_SHIFT ? 1U << l : 0;
+    for (int l = 0; l < LANES; l++) {
+        bool inside = a[l] >> WINDOW_SHIFT == op->immediate >> WINDOW_SHIFT;
+        const struct sim_allocation *found = sim_memory_find(warp->block->launch->memory, a[l]);
+        result |= inside && (found && found->read_only) == op->c ? 1U << l : 0;
+    }
     warp_set_predicate(warp, op->d, active, result);
     return true;
 }

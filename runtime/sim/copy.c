@@ -1,5 +1,5 @@
 /* Asynchronous copies. cp.async notes what is to be copied; the bytes arrive when the warp waits for their group, so a
- * kernel that forgets to wait is found out. Copies of one warp arrive in the order of their groups. */
+ * kernel that forgets to wait is found out. Groups are each lane's own. */
 #include "runtime/sim/execute.h"
 
 #include <stb/stb_ds.h>
@@ -79,7 +79,7 @@ bool run_copy(struct warp *warp, const struct op *op, uint32_t active)
     struct pending_copy *copy = arraddnptr(warp->copies, 1);
     copy->op = op;
     copy->mask = active;
-    copy->group = warp->open_group;
+    copy->group = arrlen(warp->commits);
     access_addresses(warp, op->a, transfer->to_wide, transfer->to_offset, copy->to);
     access_addresses(warp, op->b, transfer->from_wide, transfer->from_offset, copy->from);
     if (!read_sources(warp, op, copy))
@@ -97,16 +97,15 @@ bool run_copy(struct warp *warp, const struct op *op, uint32_t active)
 bool run_commit(struct warp *warp, const struct op *op, uint32_t active)
 {
     (void)op;
-    (void)active;
-    warp->open_group++;
+    arrput(warp->commits, active);
     return true;
 }
 
-static void arrive(struct warp *warp, const struct pending_copy *copy)
+static void arrive(struct warp *warp, const struct pending_copy *copy, uint32_t lanes)
 {
     const struct transfer *transfer = copy->op->detail;
     struct shared *shared = &warp->block->shared;
-    for (uint32_t left = copy->mask; left; left &= left - 1) {
+    for (uint32_t left = lanes; left; left &= left - 1) {
         int l = __builtin_ctz(left);
         uint8_t *to = shared->bytes + copy->to[l];
         if (copy->bytes[l] == 16) {
@@ -120,16 +119,58 @@ static void arrive(struct warp *warp, const struct pending_copy *copy)
     }
 }
 
-/* wait_group n leaves the last n groups under way; wait_all leaves nothing, committed or not. */
-bool run_wait(struct warp *warp, const struct op *op, uint32_t active)
+/* What these lanes copied before the commit of this number, or with it, has arrived. */
+static void arrive_until(struct warp *warp, uint32_t lanes, int64_t commit)
 {
-    (void)active;
-    int64_t last = op->wide ? warp->open_group : (int64_t)warp->open_group - 1 - (int64_t)op->immediate;
-    ptrdiff_t arrived = 0;
-    while (arrived < arrlen(warp->copies) && warp->copies[arrived].group <= last)
-        arrive(warp, &warp->copies[arrived++]);
+    for (ptrdiff_t i = 0; i < arrlen(warp->copies) && warp->copies[i].group <= commit; i++) {
+        struct pending_copy *copy = &warp->copies[i];
+        arrive(warp, copy, copy->mask & lanes);
+        copy->mask &= ~lanes;
+    }
+}
+
+/* The commit of a lane that all but `rest` of its commits have come to, or -1. */
+static int64_t commit_of(const struct warp *warp, int lane, uint64_t rest)
+{
+    int64_t commit = arrlen(warp->commits) - 1;
+    for (; commit >= 0; commit--)
+        if (warp->commits[commit] & (1U << lane) && rest-- == 0)
+            break;
+    return commit;
+}
+
+/* Copies that have wholly arrived are forgotten, and so are commits that came before all that are left. */
+static void forget(struct warp *warp)
+{
+    enum { COMMITS_KEPT = 64 };
+    ptrdiff_t arrived = 0, count = arrlen(warp->copies);
+    while (arrived < count && !warp->copies[arrived].mask)
+        arrived++;
     if (arrived)
         arrdeln(warp->copies, 0, arrived);
+    int64_t first = arrived < count ? warp->copies[0].group : arrlen(warp->commits);
+    if (first < COMMITS_KEPT)
+        return;
+    for (ptrdiff_t i = 0; i < arrlen(warp->copies); i++)
+        warp->copies[i].group -= first;
+    arrdeln(warp->commits, 0, first);
+}
+
+/* wait_group n leaves each lane's last n groups under way; wait_all leaves nothing, committed or not. */
+bool run_wait(struct warp *warp, const struct op *op, uint32_t active)
+{
+    int64_t count = arrlen(warp->commits), last = count - 1 - (int64_t)op->immediate;
+    uint32_t together = active;
+    for (int64_t i = count - 1; !op->wide && i >= 0 && i >= last; i--)
+        together &= warp->commits[i];
+    if (op->wide)
+        arrive_until(warp, active, INT64_MAX);
+    else if (together == active)
+        arrive_until(warp, active, last);
+    else
+        for (uint32_t left = active; left; left &= left - 1)
+            arrive_until(warp, left & -left, commit_of(warp, __builtin_ctz(left), op->immediate));
+    forget(warp);
     return true;
 }
 

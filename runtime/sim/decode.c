@@ -47,8 +47,9 @@ static const struct {
 #include "runtime/sim/opcodes.def"
 };
 
-/* What a thread, a block and a launch may have at most (CUDA C++ Programming Guide, technical specifications). */
-enum { LOCAL_MAX = 512 * 1024, SHARED_MAX = 227 * 1024, SHARED_UNASKED = 48 * 1024, PARAMETERS_MAX = 32764 };
+/* What a thread, a block and a launch may have at most (CUDA C++ Programming Guide, technical specifications). A block
+ * may have more of shared memory that is dynamic, when it asks. */
+enum { LOCAL_MAX = 512 * 1024, SHARED_MAX = 48 * 1024, PARAMETERS_MAX = 32764 };
 
 /* ---- patterns ---- */
 
@@ -261,6 +262,7 @@ static bool place_variables(struct decoder *decoder)
         return error_set(decoder->error,
                          "kernel %s: %lld bytes of local memory a thread and %lld of shared memory are too many",
                          kernel->name, (long long)kernel->local_bytes, (long long)kernel->shared_bytes);
+    kernel->dynamic_limit = SHARED_MAX - kernel->shared_bytes;
     return true;
 }
 
@@ -346,10 +348,8 @@ struct sim_kernel *sim_kernel_decode(struct sim_module *module, const struct ptx
     arrfree(decoder.shared_places);
     hmfree(decoder.constants);
     hmfree(decoder.rows);
-    if (good) {
-        kernel->dynamic_limit = kernel->shared_bytes < SHARED_UNASKED ? SHARED_UNASKED - kernel->shared_bytes : 0;
+    if (good)
         return kernel;
-    }
     sim_kernel_free(kernel);
     return NULL;
 }

@@ -62,7 +62,9 @@ bool decode_source(struct decoder *decoder, const struct ptx_value *value, int w
 bool decode_source_at(struct decoder *decoder, int operand, int width, uint32_t *place);
 bool decode_destination(struct decoder *decoder, const struct ptx_value *value, int width, uint32_t *place);
 bool decode_destination_at(struct decoder *decoder, int operand, int width, uint32_t *place);
-bool decode_predicate(struct decoder *decoder, const struct ptx_value *value, bool written, uint32_t *predicate);
+/* A predicate that is read, and whether its opposite is meant: !%p, or a constant that is false. */
+bool decode_predicate(struct decoder *decoder, const struct ptx_value *value, uint32_t *predicate, bool *flip);
+bool decode_predicate_written(struct decoder *decoder, const struct ptx_value *value, uint32_t *predicate);
 /* The address of a variable, within its space; +offset. */
 bool decode_variable(struct decoder *decoder, const struct ptx_value *value, enum ptx_space *space, uint64_t *address);
 /* [base + offset]: a register's place or constant zero, whether it has 64 bits, and what is to be added. */
@@ -84,7 +86,7 @@ struct decoded_type {
 struct decoded_type decode_type(const char *name);
 
 /* Executing functions that decoders refer to. */
-op_function run_select, run_space_test, run_predicate_logic, run_move_predicate, run_clock;
+op_function run_select, run_space_test, run_predicate_logic, run_move_predicate, run_move_pair, run_clock;
 op_function run_access, run_parameter, run_copy, run_commit, run_wait, run_ldmatrix;
 op_function run_matrix, run_shuffle, run_vote, run_match, run_redux, run_active_mask, run_trap, run_sync_warp,
     run_fence;

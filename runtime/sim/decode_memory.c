@@ -55,7 +55,11 @@ static bool read_modifiers(struct decoder *decoder, struct access *access)
             return decode_unknown(decoder);
         }
     }
-    return access->bytes || decode_unknown(decoder);
+    /* 32 bytes a lane: of sm_100, for global memory alone. */
+    int bytes = access->bytes * access->count;
+    bool global = access->space == PTX_GLOBAL || access->space == PTX_GENERIC;
+    bool known = bytes && (bytes <= 16 || (bytes == 32 && global && decoder->module->ptx->target >= 100));
+    return known || decode_unknown(decoder);
 }
 
 /* The registers of a load or store: as wide as the element or wider, and all alike. */
@@ -162,7 +166,7 @@ static bool atomic_type(const struct access *access)
         return true;
     case ATOMIC_MIN:
     case ATOMIC_MAX:
-        return access->type != 'f' && access->type != 'b';
+        return access->type == 'u' || access->type == 's';
     case ATOMIC_EXCH:
     case ATOMIC_CAS:
         return access->type == 'b' || access->type == 'u' || access->type == 's';
@@ -190,8 +194,9 @@ static bool atomic_modifiers(struct decoder *decoder, struct access *access)
             return decode_unknown(decoder);
         }
     }
-    if (!access->bytes || !access->operation || !atomic_type(access) || access->space == PTX_CONST ||
-        access->space == PTX_PARAM || access->space == PTX_LOCAL)
+    bool halves = access->type == 'h' || access->type == 'g';
+    if (!access->bytes || !access->operation || !atomic_type(access) || halves != decode_has(decoder, "noftz") ||
+        access->space == PTX_CONST || access->space == PTX_PARAM || access->space == PTX_LOCAL)
         return decode_unknown(decoder);
     return true;
 }
@@ -227,6 +232,8 @@ static bool decode_wait(struct decoder *decoder, bool all)
     int64_t left = 0;
     if (!decode_count(decoder, all ? 0 : 1, all ? 0 : 1) || (!all && !decode_whole(decoder, 0, &left)))
         return false;
+    if (left < 0)
+        return decode_fail(decoder, "there are not %lld groups", (long long)left);
     decode_emit(decoder, (struct op){.kind = OP_RUN, .run = run_wait, .immediate = (uint64_t)left, .wide = all});
     return true;
 }

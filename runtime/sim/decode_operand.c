@@ -116,14 +116,8 @@ const struct ptx_register *decode_register(const struct decoder *decoder, const 
 /* An immediate as the bits of a width; floats convert where they were written in the other format. */
 static uint64_t immediate_bits(const struct ptx_value *value, int width)
 {
-    if (width == 32 && value->real64) {
-        double wide;
-        memcpy(&wide, &value->bits, sizeof wide);
-        float narrow = (float)wide;
-        uint32_t bits;
-        memcpy(&bits, &narrow, sizeof bits);
-        return bits;
-    }
+    if (width == 32 && value->real64)
+        return ptx_single(value);
     if (width == 64 && value->real && !value->real64) {
         uint32_t bits = (uint32_t)value->bits;
         float narrow;
@@ -216,6 +210,8 @@ bool decode_source(struct decoder *decoder, const struct ptx_value *value, int w
 {
     enum ptx_space space;
     uint64_t address;
+    if (value->negated)
+        return decode_fail(decoder, "'!%s' stands where no predicate does", value->name);
     switch (value->kind) {
     case PTX_REGISTER:
         return register_source(decoder, value, width, relaxed, place);
@@ -227,7 +223,7 @@ bool decode_source(struct decoder *decoder, const struct ptx_value *value, int w
     case PTX_VARIABLE:
         if (!decode_variable(decoder, value, &space, &address))
             return false;
-        *place = decode_constant(decoder, address, width);
+        *place = decode_constant(decoder, address + (uint64_t)value->offset, width);
         return true;
     default:
         return decode_fail(decoder, "'%s' cannot be read", value->name ? value->name : "?");
@@ -247,7 +243,7 @@ bool decode_destination(struct decoder *decoder, const struct ptx_value *value, 
     }
     const struct ptx_register *to = decode_register(decoder, value);
     int bits = !to ? 0 : to->type.bits < 16 && to->type.kind != 'p' ? 16 : to->type.bits;
-    if (!to || to->type.kind == 'p' || bits != width)
+    if (!to || to->type.kind == 'p' || bits != width || value->negated)
         return decode_fail(decoder, "'%s' cannot take %d bits", value->name ? value->name : "this", width);
     *place = decoder->places[value->index];
     return true;
@@ -261,16 +257,8 @@ bool decode_destination_at(struct decoder *decoder, int operand, int width, uint
     return decode_destination(decoder, &to->values[0], width, place);
 }
 
-bool decode_predicate(struct decoder *decoder, const struct ptx_value *value, bool written, uint32_t *predicate)
+static bool named_predicate(struct decoder *decoder, const struct ptx_value *value, uint32_t *predicate)
 {
-    if (written && value->kind == PTX_SINK) {
-        *predicate = PREDICATE_SINK;
-        return true;
-    }
-    if (!written && value->kind == PTX_IMMEDIATE) { /* shown as a comparison with the sink flipped by the caller */
-        *predicate = PREDICATE_TRUE;
-        return value->bits || decode_fail(decoder, "a constant predicate must be true here");
-    }
     const struct ptx_register *named = decode_register(decoder, value);
     if (!named || named->type.kind != 'p')
         return decode_fail(decoder, "'%s' is no predicate", value->name ? value->name : "this");
@@ -278,12 +266,30 @@ bool decode_predicate(struct decoder *decoder, const struct ptx_value *value, bo
     return true;
 }
 
+bool decode_predicate(struct decoder *decoder, const struct ptx_value *value, uint32_t *predicate, bool *flip)
+{
+    *flip = value->negated;
+    if (value->kind != PTX_IMMEDIATE)
+        return named_predicate(decoder, value, predicate);
+    *predicate = PREDICATE_TRUE;
+    *flip = value->bits == 0;
+    return true;
+}
+
+bool decode_predicate_written(struct decoder *decoder, const struct ptx_value *value, uint32_t *predicate)
+{
+    if (value->negated)
+        return decode_fail(decoder, "'!%s' cannot be written", value->name);
+    *predicate = PREDICATE_SINK;
+    return value->kind == PTX_SINK || named_predicate(decoder, value, predicate);
+}
+
 bool decode_address(struct decoder *decoder, int operand, struct decoded_address *address)
 {
     const struct ptx_operand *from = &decoder->instruction->operands[operand];
     const struct ptx_value *value = &from->values[0];
     *address = (struct decoded_address){.offset = (uint64_t)from->offset, .wide = true};
-    if (!from->address)
+    if (!from->address || value->negated)
         return decode_fail(decoder, "operand %d of '%s' must be an address", operand + 1, decoder->instruction->opcode);
     if (value->kind == PTX_REGISTER) {
         address->wide = decode_register(decoder, value)->type.bits == 64;

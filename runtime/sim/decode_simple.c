@@ -72,16 +72,13 @@ static bool decode_unpack(struct decoder *decoder, int width)
 
 static bool decode_mov_predicate(struct decoder *decoder)
 {
-    const struct ptx_value *from = &decoder->instruction->operands[1].values[0];
+    const struct ptx_operand *operands = decoder->instruction->operands;
     struct op op = {.kind = OP_RUN, .run = run_move_predicate};
-    if (!decode_predicate(decoder, &decoder->instruction->operands[0].values[0], true, &op.d))
+    bool flip;
+    if (!decode_predicate_written(decoder, &operands[0].values[0], &op.d) ||
+        !decode_predicate(decoder, &operands[1].values[0], &op.a, &flip))
         return false;
-    if (from->kind == PTX_IMMEDIATE) {
-        op.a = PREDICATE_TRUE;
-        op.immediate = from->bits == 0;
-    } else if (!decode_predicate(decoder, from, false, &op.a)) {
-        return false;
-    }
+    op.immediate = flip;
     decode_emit(decoder, op);
     return true;
 }
@@ -115,16 +112,7 @@ bool decode_mov(struct decoder *decoder)
         (strncmp(from->values[0].name, "%clock", 6) == 0 || strncmp(from->values[0].name, "%globaltimer", 12) == 0))
         return decode_clock(decoder, width);
     uint32_t d, a;
-    if (from->values[0].kind == PTX_VARIABLE) {
-        enum ptx_space space;
-        uint64_t address;
-        if (!decode_variable(decoder, &from->values[0], &space, &address))
-            return false;
-        a = decode_constant(decoder, address + (uint64_t)from->offset, width);
-    } else if (!decode_source_at(decoder, 1, width, &a)) {
-        return false;
-    }
-    if (!decode_destination_at(decoder, 0, width, &d))
+    if (!decode_source_at(decoder, 1, width, &a) || !decode_destination_at(decoder, 0, width, &d))
         return false;
     decode_emit_lane(decoder, width == 64 ? LANE_mov_b64 : width == 32 ? LANE_mov_b32 : LANE_mov_b16, d, a, 0);
     return true;
@@ -137,13 +125,16 @@ bool decode_predicate_logic(struct decoder *decoder)
     const struct ptx_operand *operands = decoder->instruction->operands;
     bool unary = strcmp(decoder->modifiers[0], "not") == 0;
     struct op op = {.kind = OP_RUN, .run = run_predicate_logic, .immediate = (uint64_t)decoder->modifiers[0][0]};
+    bool flip_a = false, flip_b = false;
     if (decoder->modifier_count != 2 || !decode_has(decoder, "pred"))
         return decode_unknown(decoder);
     if (!decode_count(decoder, unary ? 2 : 3, unary ? 2 : 3) ||
-        !decode_predicate(decoder, &operands[0].values[0], true, &op.d) ||
-        !decode_predicate(decoder, &operands[1].values[0], false, &op.a) ||
-        (!unary && !decode_predicate(decoder, &operands[2].values[0], false, &op.b)))
+        !decode_predicate_written(decoder, &operands[0].values[0], &op.d) ||
+        !decode_predicate(decoder, &operands[1].values[0], &op.a, &flip_a) ||
+        (!unary && !decode_predicate(decoder, &operands[2].values[0], &op.b, &flip_b)))
         return false;
+    op.c = flip_a ? UINT32_MAX : 0;
+    op.e = flip_b ? UINT32_MAX : 0;
     decode_emit(decoder, op);
     return true;
 }
@@ -192,8 +183,7 @@ static bool combine_with(struct decoder *decoder, int operand, struct comparison
     if (!comparison->combine)
         return true;
     const struct ptx_value *with = &decoder->instruction->operands[operand].values[0];
-    comparison->with_flip = with->negated;
-    return decode_predicate(decoder, with, false, &comparison->with);
+    return decode_predicate(decoder, with, &comparison->with, &comparison->with_flip);
 }
 
 static void emit_compare(struct decoder *decoder, int row, uint32_t a, uint32_t b, const struct comparison *comparison)
@@ -204,8 +194,8 @@ static void emit_compare(struct decoder *decoder, int row, uint32_t a, uint32_t 
     decode_emit(decoder, op);
 }
 
-/* One or two comparisons: p and q are p and its opposite, or what holds for the halves of a pair. */
-static bool compare_pair(struct decoder *decoder, int row, bool halves, struct comparison *comparison)
+/* Two comparisons: p is what holds for the low halves of a pair, q for the high ones. */
+static bool compare_pair(struct decoder *decoder, int row, struct comparison *comparison)
 {
     struct comparison *second = decode_detail(decoder, sizeof *second);
     uint32_t sources[2];
@@ -214,7 +204,7 @@ static bool compare_pair(struct decoder *decoder, int row, bool halves, struct c
     *second = *comparison;
     second->p = comparison->q;
     second->q = comparison->q = PREDICATE_SINK;
-    for (int half = 0; halves && half < 2; half++) {
+    for (int half = 0; half < 2; half++) {
         uint32_t parts[2];
         for (int i = 0; i < 2; i++) {
             parts[i] = decode_scratch(decoder, 16);
@@ -222,6 +212,18 @@ static bool compare_pair(struct decoder *decoder, int row, bool halves, struct c
         }
         emit_compare(decoder, row, parts[0], parts[1], half ? second : comparison);
     }
+    return true;
+}
+
+/* Both predicates change at once, since one may be the guard or be combined with. */
+static bool set_pair(struct decoder *decoder, int row, struct comparison *comparison)
+{
+    struct op op = {.kind = OP_RUN, .run = run_move_pair, .d = comparison->p, .e = comparison->q};
+    op.a = comparison->p = decode_scratch_predicate(decoder);
+    op.b = comparison->q = decode_scratch_predicate(decoder);
+    if (!compare_pair(decoder, row, comparison))
+        return false;
+    decode_emit(decoder, op);
     return true;
 }
 
@@ -239,13 +241,13 @@ bool decode_setp(struct decoder *decoder)
     int count = combining(decoder) ? 4 : 3;
     const struct ptx_operand *to = &instruction->operands[0];
     if (!decode_count(decoder, count, count) || !combine_with(decoder, 3, comparison) ||
-        !decode_predicate(decoder, &to->values[0], true, &comparison->p))
+        !decode_predicate_written(decoder, &to->values[0], &comparison->p))
         return false;
     comparison->q = PREDICATE_SINK;
-    if (to->pair && !decode_predicate(decoder, &to->values[1], true, &comparison->q))
+    if (to->pair && !decode_predicate_written(decoder, &to->values[1], &comparison->q))
         return false;
     if (type.pair)
-        return compare_pair(decoder, row, true, comparison);
+        return set_pair(decoder, row, comparison);
     uint32_t a, b;
     if (!decode_source_at(decoder, 1, type.width, &a) || !decode_source_at(decoder, 2, type.width, &b))
         return false;
@@ -286,7 +288,7 @@ static bool set_halves(struct decoder *decoder, int row, uint64_t yes, struct co
     uint32_t d, parts[2], predicates[2] = {decode_scratch_predicate(decoder), decode_scratch_predicate(decoder)};
     comparison->p = predicates[0];
     comparison->q = predicates[1];
-    if (!compare_pair(decoder, row, true, comparison) || !decode_destination_at(decoder, 0, 32, &d))
+    if (!compare_pair(decoder, row, comparison) || !decode_destination_at(decoder, 0, 32, &d))
         return false;
     for (int half = 0; half < 2; half++) {
         parts[half] = decode_scratch(decoder, 16);
@@ -331,14 +333,15 @@ bool decode_selp(struct decoder *decoder)
 {
     struct decoded_type type = decode_type(decoder->modifiers[decoder->modifier_count - 1]);
     uint32_t d, a, b, p;
+    bool flip;
     if (decoder->modifier_count != 2 || type.width < 16 || type.pair)
         return decode_unknown(decoder);
     if (!decode_count(decoder, 4, 4) || !decode_source_at(decoder, 1, type.width, &a) ||
         !decode_source_at(decoder, 2, type.width, &b) ||
-        !decode_predicate(decoder, &decoder->instruction->operands[3].values[0], false, &p) ||
+        !decode_predicate(decoder, &decoder->instruction->operands[3].values[0], &p, &flip) ||
         !decode_destination_at(decoder, 0, type.width, &d))
         return false;
-    emit_select(decoder, type.width == 64, d, a, b, p);
+    emit_select(decoder, type.width == 64, d, flip ? b : a, flip ? a : b, p);
     return true;
 }
 
@@ -374,9 +377,6 @@ bool decode_cvta(struct decoder *decoder)
         return decode_unknown(decoder);
     if (!decode_count(decoder, 2, 2) || !decode_source_at(decoder, 1, 64, &a))
         return false;
-    const struct ptx_operand *from = &decoder->instruction->operands[1];
-    if (from->offset && from->values[0].kind == PTX_VARIABLE)
-        window += to ? -(uint64_t)from->offset : (uint64_t)from->offset;
     if (!decode_destination_at(decoder, 0, 64, &d))
         return false;
     decode_emit_lane(decoder, LANE_add_offset, d, a, decode_constant(decoder, to ? -window : window, 64));
@@ -388,8 +388,9 @@ bool decode_isspacep(struct decoder *decoder)
     struct op op = {.kind = OP_RUN, .run = run_space_test};
     if (!window_of(decoder, &op.immediate) || decoder->modifier_count != 2)
         return decode_unknown(decoder);
+    op.c = decode_has(decoder, "const");
     if (!decode_count(decoder, 2, 2) || !decode_source_at(decoder, 1, 64, &op.a) ||
-        !decode_predicate(decoder, &decoder->instruction->operands[0].values[0], true, &op.d))
+        !decode_predicate_written(decoder, &decoder->instruction->operands[0].values[0], &op.d))
         return false;
     decode_emit(decoder, op);
     return true;
@@ -404,7 +405,7 @@ bool decode_bra(struct decoder *decoder)
         return decode_unknown(decoder);
     if (!decode_count(decoder, 1, 1))
         return false;
-    if (to->values[0].kind != PTX_LABEL)
+    if (to->values[0].kind != PTX_LABEL || to->values[0].negated)
         return decode_fail(decoder, "'bra' takes a label");
     decode_emit(decoder, (struct op){.kind = OP_BRANCH, .target = to->values[0].index});
     return true;

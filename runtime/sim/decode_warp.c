@@ -37,7 +37,7 @@ bool decode_shfl(struct decoder *decoder)
     if (!decode_count(decoder, 5, 5) || !decode_source_at(decoder, 1, 32, &op.a) ||
         !decode_source_at(decoder, 2, 32, &op.b) || !decode_source_at(decoder, 3, 32, &op.c) ||
         !decode_source_at(decoder, 4, 32, &op.e) || !decode_destination_at(decoder, 0, 32, &op.d) ||
-        (to->pair && !decode_predicate(decoder, &to->values[1], true, &shuffle->inside)))
+        (to->pair && !decode_predicate_written(decoder, &to->values[1], &shuffle->inside)))
         return false;
     decode_emit(decoder, op);
     return true;
@@ -54,13 +54,14 @@ bool decode_vote(struct decoder *decoder)
           MODIFIERS_ARE(decoder, 1, "sync", mode, "pred")))
         return decode_unknown(decoder);
     const struct ptx_operand *operands = decoder->instruction->operands;
-    if (!decode_count(decoder, 3, 3) || !decode_predicate(decoder, &operands[1].values[0], false, &op.a) ||
+    bool flip;
+    if (!decode_count(decoder, 3, 3) || !decode_predicate(decoder, &operands[1].values[0], &op.a, &flip) ||
         !decode_source_at(decoder, 2, 32, &op.e))
         return false;
     op.immediate = (uint64_t)(ballot ? 'b' : mode[2]);
-    op.target = operands[1].values[0].negated;
+    op.target = flip;
     if (ballot ? !decode_destination_at(decoder, 0, 32, &op.d)
-               : !decode_predicate(decoder, &operands[0].values[0], true, &op.d))
+               : !decode_predicate_written(decoder, &operands[0].values[0], &op.d))
         return false;
     decode_emit(decoder, op);
     return true;
@@ -78,7 +79,7 @@ bool decode_match(struct decoder *decoder)
     const struct ptx_operand *to = &decoder->instruction->operands[0];
     if (!decode_count(decoder, 3, 3) || !decode_source_at(decoder, 1, op.wide ? 64 : 32, &op.a) ||
         !decode_source_at(decoder, 2, 32, &op.e) || !decode_destination_at(decoder, 0, 32, &op.d) ||
-        (to->pair && !decode_predicate(decoder, &to->values[1], true, &op.c)))
+        (to->pair && !decode_predicate_written(decoder, &to->values[1], &op.c)))
         return false;
     decode_emit(decoder, op);
     return true;
@@ -155,12 +156,11 @@ static bool decode_bar_reduce(struct decoder *decoder, char operation)
     int last = decoder->instruction->operand_count - 1;
     barrier->operation = operation;
     barrier->counted = last == 3;
-    barrier->flip = operands[last].values[0].negated;
     if ((barrier->counted && !decode_source_at(decoder, 2, 32, &op.b)) ||
-        !decode_predicate(decoder, &operands[last].values[0], false, &op.c))
+        !decode_predicate(decoder, &operands[last].values[0], &op.c, &barrier->flip))
         return false;
     bool good = operation == 'p' ? decode_destination_at(decoder, 0, 32, &op.d)
-                                 : decode_predicate(decoder, &operands[0].values[0], true, &op.d);
+                                 : decode_predicate_written(decoder, &operands[0].values[0], &op.d);
     if (good)
         decode_emit(decoder, op);
     return good;

@@ -24,7 +24,7 @@ static CUresult module_load(struct driver *driver, CUmodule *module, const void 
 static CUresult module_unload(struct driver *driver, CUmodule module)
 {
     struct gpu *gpu = gpu_of(driver);
-    gpu_enter(gpu);
+    gpu_begin(gpu);
     CUresult result = CUDA_ERROR_INVALID_HANDLE;
     for (ptrdiff_t i = 0; i < arrlen(gpu->modules) && result; i++)
         if (gpu->modules[i] == (struct sim_module *)(void *)module) {
@@ -68,58 +68,68 @@ static CUresult module_global(struct driver *driver, CUdeviceptr *address, size_
 
 /* ---- functions ---- */
 
-static int threads_max(const struct sim_kernel *kernel)
+static bool attribute_of(const struct sim_kernel *kernel, CUfunction_attribute attribute, int *value)
 {
-    return kernel->ptx->threads_max ? kernel->ptx->threads_max : 1024;
-}
-
-static CUresult function_attribute(struct driver *driver, int *value, CUfunction_attribute attribute,
-                                   CUfunction function)
-{
-    const struct sim_kernel *kernel = (const struct sim_kernel *)(const void *)function;
     const struct ptx *ptx = kernel->module->ptx;
     switch (attribute) {
     case CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK:
-        *value = threads_max(kernel);
-        return CUDA_SUCCESS;
+        *value = kernel->ptx->threads_max;
+        return true;
     case CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES:
         *value = (int)kernel->shared_bytes;
-        return CUDA_SUCCESS;
+        return true;
     case CU_FUNC_ATTRIBUTE_CONST_SIZE_BYTES:
         *value = 0;
         for (ptrdiff_t i = 0; i < arrlen(ptx->variables); i++)
             if (ptx->variables[i].space == PTX_CONST)
                 *value += (int)ptx->variables[i].bytes;
-        return CUDA_SUCCESS;
+        return true;
     case CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES:
         *value = (int)kernel->local_bytes;
-        return CUDA_SUCCESS;
+        return true;
     case CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES:
         *value = (int)kernel->dynamic_limit;
-        return CUDA_SUCCESS;
+        return true;
     case CU_FUNC_ATTRIBUTE_PTX_VERSION:
     case CU_FUNC_ATTRIBUTE_BINARY_VERSION:
         *value = ptx->target;
-        return CUDA_SUCCESS;
+        return true;
     default: /* registers are known to ptxas alone */
         *value = 0;
-        return gpu_fail(gpu_of(driver), CUDA_ERROR_NOT_SUPPORTED,
-                        "the simulated GPU has no answer for function attribute %d", (int)attribute);
+        return false;
     }
 }
 
-static int shared_optin(struct driver *driver)
+static CUresult function_attribute(struct driver *driver, int *value, CUfunction_attribute attribute,
+                                   CUfunction function)
+{
+    struct gpu *gpu = gpu_of(driver);
+    gpu_begin(gpu);
+    CUresult result = CUDA_SUCCESS;
+    if (!attribute_of((const struct sim_kernel *)(const void *)function, attribute, value))
+        result = gpu_fail(gpu, CUDA_ERROR_NOT_SUPPORTED, "the simulated GPU has no answer for function attribute %d",
+                          (int)attribute);
+    gpu_leave(gpu);
+    return result;
+}
+
+static int fact(const struct gpu *gpu, CUdevice_attribute attribute)
 {
     int value = 0;
-    driver->DeviceGetAttribute(driver, &value, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, 0);
+    gpu_attribute(gpu, attribute, &value);
     return value;
+}
+
+static int shared_optin(const struct gpu *gpu)
+{
+    return fact(gpu, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
 }
 
 static CUresult set_attribute(struct driver *driver, CUfunction function, CUfunction_attribute attribute, int value)
 {
     struct gpu *gpu = gpu_of(driver);
     struct sim_kernel *kernel = (struct sim_kernel *)(void *)function;
-    int limit = shared_optin(driver);
+    int limit = shared_optin(gpu);
     CUresult result = gpu_enter(gpu);
     if (attribute == CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES) {
         if (!result && (value < 0 || value + kernel->shared_bytes > limit))
@@ -136,12 +146,11 @@ static CUresult set_attribute(struct driver *driver, CUfunction function, CUfunc
 }
 
 /* By threads, blocks and shared memory; registers are not known here. */
-static int occupancy(struct driver *driver, const struct sim_kernel *kernel, int threads, size_t dynamic)
+static int occupancy(const struct gpu *gpu, const struct sim_kernel *kernel, int threads, size_t dynamic)
 {
-    int all_threads = 0, all_blocks = 0, all_shared = 0;
-    driver->DeviceGetAttribute(driver, &all_threads, CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR, 0);
-    driver->DeviceGetAttribute(driver, &all_blocks, CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR, 0);
-    driver->DeviceGetAttribute(driver, &all_shared, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR, 0);
+    int all_threads = fact(gpu, CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR);
+    int all_blocks = fact(gpu, CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR);
+    int all_shared = fact(gpu, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR);
     int warps = (threads + LANES - 1) / LANES, blocks = all_threads / LANES / warps;
     size_t shared = (size_t)kernel->shared_bytes + dynamic + 1024; /* 1 KiB a block is the system's */
     int by_shared = (int)((size_t)all_shared / shared);
@@ -153,10 +162,14 @@ static CUresult occupancy_blocks(struct driver *driver, int *blocks, CUfunction 
                                  size_t shared_bytes)
 {
     const struct sim_kernel *kernel = (const struct sim_kernel *)(const void *)function;
-    if (threads < 1 || threads > 1024)
-        return gpu_fail(gpu_of(driver), CUDA_ERROR_INVALID_VALUE, "%d threads a block", threads);
-    *blocks = threads > threads_max(kernel) ? 0 : occupancy(driver, kernel, threads, shared_bytes);
-    return CUDA_SUCCESS;
+    struct gpu *gpu = gpu_of(driver);
+    CUresult result = gpu_enter(gpu);
+    if (!result && (threads < 1 || threads > PTX_THREADS_MAX))
+        result = gpu_fail(gpu, CUDA_ERROR_INVALID_VALUE, "%d threads a block", threads);
+    if (!result)
+        *blocks = threads > kernel->ptx->threads_max ? 0 : occupancy(gpu, kernel, threads, shared_bytes);
+    gpu_leave(gpu);
+    return result;
 }
 
 /* ---- launches ---- */
@@ -169,24 +182,39 @@ static bool is_cooperative(const CUlaunchConfig *config)
     return false;
 }
 
-static CUresult check_launch(struct driver *driver, const CUlaunchConfig *config, const struct sim_kernel *kernel)
+static CUresult check_threads(struct gpu *gpu, const CUlaunchConfig *config, const struct sim_kernel *kernel)
 {
-    struct gpu *gpu = gpu_of(driver);
+    unsigned long long threads = (unsigned long long)config->blockDimX * config->blockDimY * config->blockDimZ;
+    const int *exactly = kernel->ptx->threads_exactly;
+    if (!threads || threads > (unsigned)kernel->ptx->threads_max || config->blockDimX > 1024 ||
+        config->blockDimY > 1024 || config->blockDimZ > 64)
+        return gpu_fail(gpu, CUDA_ERROR_INVALID_VALUE, "kernel %s: %u x %u x %u threads a block, where it may have %d",
+                        kernel->name, config->blockDimX, config->blockDimY, config->blockDimZ,
+                        kernel->ptx->threads_max);
+    if (exactly[0] && (config->blockDimX != (unsigned)exactly[0] || config->blockDimY != (unsigned)exactly[1] ||
+                       config->blockDimZ != (unsigned)exactly[2]))
+        return gpu_fail(gpu, CUDA_ERROR_INVALID_VALUE,
+                        "kernel %s: %u x %u x %u threads a block, where it must have %d x %d x %d", kernel->name,
+                        config->blockDimX, config->blockDimY, config->blockDimZ, exactly[0], exactly[1], exactly[2]);
+    return CUDA_SUCCESS;
+}
+
+static CUresult check_launch(struct gpu *gpu, const CUlaunchConfig *config, const struct sim_kernel *kernel)
+{
     unsigned long long threads = (unsigned long long)config->blockDimX * config->blockDimY * config->blockDimZ;
     unsigned long long blocks = (unsigned long long)config->gridDimX * config->gridDimY * config->gridDimZ;
-    if (!threads || threads > (unsigned)threads_max(kernel) || config->blockDimX > 1024 || config->blockDimY > 1024 ||
-        config->blockDimZ > 64)
-        return gpu_fail(gpu, CUDA_ERROR_INVALID_VALUE, "kernel %s: %u x %u x %u threads a block, where it may have %d",
-                        kernel->name, config->blockDimX, config->blockDimY, config->blockDimZ, threads_max(kernel));
+    CUresult result = check_threads(gpu, config, kernel);
+    if (result)
+        return result;
     if (!blocks || config->gridDimX > INT32_MAX || config->gridDimY > 65535 || config->gridDimZ > 65535)
         return gpu_fail(gpu, CUDA_ERROR_INVALID_VALUE, "kernel %s: a grid of %u x %u x %u blocks", kernel->name,
                         config->gridDimX, config->gridDimY, config->gridDimZ);
     if (config->sharedMemBytes > (uint64_t)kernel->dynamic_limit ||
-        config->sharedMemBytes + (uint64_t)kernel->dynamic_offset > (uint64_t)shared_optin(driver))
+        config->sharedMemBytes + (uint64_t)kernel->dynamic_offset > (uint64_t)shared_optin(gpu))
         return gpu_fail(gpu, CUDA_ERROR_INVALID_VALUE,
                         "kernel %s: %u bytes of dynamic shared memory, where it may have %lld", kernel->name,
                         config->sharedMemBytes, (long long)kernel->dynamic_limit);
-    int resident = occupancy(driver, kernel, (int)threads, config->sharedMemBytes) * gpu->settings.processors;
+    int resident = occupancy(gpu, kernel, (int)threads, config->sharedMemBytes) * gpu->settings.processors;
     if (is_cooperative(config) && blocks > (unsigned)resident)
         return gpu_fail(gpu, CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE,
                         "kernel %s: %llu blocks in a cooperative launch, where %d are resident at once", kernel->name,
@@ -211,7 +239,7 @@ static CUresult launch(struct driver *driver, const CUlaunchConfig *config, CUfu
     if (!result && extra)
         result = gpu_fail(gpu, CUDA_ERROR_NOT_SUPPORTED, "parameters come one by one, not as a block");
     if (!result)
-        result = check_launch(driver, config, kernel);
+        result = check_launch(gpu, config, kernel);
     struct work work = {.kind = WORK_LAUNCH, .kernel = kernel, .dynamic_bytes = config->sharedMemBytes};
     if (!result) {
         work.bytes = parameter_block(kernel, parameters);

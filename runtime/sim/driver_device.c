@@ -5,15 +5,13 @@
 
 static CUresult init(struct driver *driver, unsigned flags)
 {
-    (void)driver;
-    return flags ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+    return gpu_answer(gpu_of(driver), flags ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS);
 }
 
 static CUresult version_of(struct driver *driver, int *version)
 {
-    (void)driver;
     *version = CUDA_VERSION;
-    return CUDA_SUCCESS;
+    return gpu_answer(gpu_of(driver), CUDA_SUCCESS);
 }
 
 static const struct {
@@ -65,25 +63,29 @@ static CUresult error_string(struct driver *driver, CUresult result, const char 
 
 static CUresult device_count(struct driver *driver, int *count)
 {
-    (void)driver;
     *count = 1;
-    return CUDA_SUCCESS;
+    return gpu_answer(gpu_of(driver), CUDA_SUCCESS);
+}
+
+/* The only device has the number 0. */
+static CUresult about(struct driver *driver, CUdevice device)
+{
+    return gpu_answer(gpu_of(driver), device == 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE);
 }
 
 static CUresult device_get(struct driver *driver, CUdevice *device, int ordinal)
 {
-    (void)driver;
     *device = 0;
-    return ordinal == 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
+    return about(driver, ordinal);
 }
 
 static CUresult device_name(struct driver *driver, char *name, int size, CUdevice device)
 {
-    const struct gpu *gpu = gpu_of(driver);
+    struct gpu *gpu = gpu_of(driver);
     if (device != 0 || size < 1)
-        return CUDA_ERROR_INVALID_VALUE;
+        return gpu_answer(gpu, CUDA_ERROR_INVALID_VALUE);
     snprintf(name, (size_t)size, "simulated GPU (sm_%d, %s)", gpu->capability, gpu->isa->name);
-    return CUDA_SUCCESS;
+    return gpu_answer(gpu, CUDA_SUCCESS);
 }
 
 /* Shared memory that a block may have when it asks, by compute capability (CUDA C++ Programming Guide, table of
@@ -102,9 +104,8 @@ static int shared_limit(int capability)
     }
 }
 
-static CUresult device_attribute(struct driver *driver, int *value, CUdevice_attribute attribute, CUdevice device)
+bool gpu_attribute(const struct gpu *gpu, CUdevice_attribute attribute, int *value)
 {
-    struct gpu *gpu = gpu_of(driver);
     const struct {
         CUdevice_attribute attribute;
         int value;
@@ -138,38 +139,47 @@ static CUresult device_attribute(struct driver *driver, int *value, CUdevice_att
         {CU_DEVICE_ATTRIBUTE_CONCURRENT_KERNELS, 0},
         {CU_DEVICE_ATTRIBUTE_ASYNC_ENGINE_COUNT, 0},
     };
-    if (device != 0)
-        return CUDA_ERROR_INVALID_DEVICE;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (rows[i].attribute == attribute) {
             *value = rows[i].value;
-            return CUDA_SUCCESS;
+            return true;
         }
-    return gpu_fail(gpu, CUDA_ERROR_INVALID_VALUE, "the simulated GPU has no answer for device attribute %d",
-                    (int)attribute);
+    return false;
+}
+
+static CUresult device_attribute(struct driver *driver, int *value, CUdevice_attribute attribute, CUdevice device)
+{
+    struct gpu *gpu = gpu_of(driver);
+    gpu_begin(gpu);
+    CUresult result = device == 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
+    if (!result && !gpu_attribute(gpu, attribute, value))
+        result = gpu_fail(gpu, CUDA_ERROR_INVALID_VALUE, "the simulated GPU has no answer for device attribute %d",
+                          (int)attribute);
+    gpu_leave(gpu);
+    return result;
 }
 
 static CUresult device_total(struct driver *driver, size_t *bytes, CUdevice device)
 {
     *bytes = gpu_of(driver)->settings.memory;
-    return device == 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
+    return about(driver, device);
 }
 
 static CUresult context_retain(struct driver *driver, CUcontext *context, CUdevice device)
 {
     *context = (CUcontext)driver->own;
-    return device == 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
+    return about(driver, device);
 }
 
 static CUresult context_release(struct driver *driver, CUdevice device)
 {
-    (void)driver;
-    return device == 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
+    return about(driver, device);
 }
 
 static CUresult context_set(struct driver *driver, CUcontext context)
 {
-    return !context || context == (CUcontext)driver->own ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+    bool known = !context || context == (CUcontext)driver->own;
+    return gpu_answer(gpu_of(driver), known ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE);
 }
 
 void gpu_fill_device(struct driver *driver)

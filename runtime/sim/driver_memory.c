@@ -33,7 +33,7 @@ static CUresult allocate(struct driver *driver, CUdeviceptr *address, size_t byt
 static CUresult release(struct driver *driver, CUdeviceptr address)
 {
     struct gpu *gpu = gpu_of(driver);
-    gpu_enter(gpu);
+    gpu_begin(gpu);
     CUresult result = CUDA_SUCCESS;
     if (address && !sim_memory_delete(&gpu->memory, address))
         result = gpu_fail(gpu, CUDA_ERROR_INVALID_VALUE, "no allocation begins at 0x%llx", (unsigned long long)address);
@@ -43,16 +43,20 @@ static CUresult release(struct driver *driver, CUdeviceptr address)
 
 static CUresult host_allocate(struct driver *driver, void **address, size_t bytes, unsigned flags)
 {
+    struct gpu *gpu = gpu_of(driver);
+    CUresult result = gpu_enter(gpu);
     (void)flags;
-    *address = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
-    return *address ? CUDA_SUCCESS : gpu_fail(gpu_of(driver), CUDA_ERROR_OUT_OF_MEMORY, "%zu bytes on the host", bytes);
+    *address = result ? NULL : aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+    if (!result && !*address)
+        result = gpu_fail(gpu, CUDA_ERROR_OUT_OF_MEMORY, "%zu bytes on the host", bytes);
+    gpu_leave(gpu);
+    return result;
 }
 
 static CUresult host_release(struct driver *driver, void *address)
 {
-    (void)driver;
     free(address);
-    return CUDA_SUCCESS;
+    return gpu_answer(gpu_of(driver), CUDA_SUCCESS);
 }
 
 static CUresult submit(struct driver *driver, CUstream stream, struct work *work)

@@ -15,9 +15,26 @@ static CUresult sticky(struct driver *driver)
     return result;
 }
 
-static CUresult no_memory(struct driver *driver, const char *what)
+/* Zeroed memory behind a handle; NULL, with `*result` set, after a fault or when memory is out. */
+static void *handle(struct driver *driver, size_t bytes, const char *what, CUresult *result)
 {
-    return gpu_fail(gpu_of(driver), CUDA_ERROR_OUT_OF_MEMORY, "no memory for %s", what);
+    struct gpu *gpu = gpu_of(driver);
+    *result = gpu_enter(gpu);
+    void *made = *result ? NULL : calloc(1, bytes);
+    if (!*result && !made)
+        *result = gpu_fail(gpu, CUDA_ERROR_OUT_OF_MEMORY, "no memory for %s", what);
+    gpu_leave(gpu);
+    return made;
+}
+
+/* A whole call that fails for a reason of its own. */
+static CUresult refuse(struct driver *driver, CUresult result, const char *why)
+{
+    struct gpu *gpu = gpu_of(driver);
+    gpu_begin(gpu);
+    gpu_fail(gpu, result, "%s", why);
+    gpu_leave(gpu);
+    return result;
 }
 
 /* ---- streams and events ---- */
@@ -25,27 +42,25 @@ static CUresult no_memory(struct driver *driver, const char *what)
 static CUresult stream_create(struct driver *driver, CUstream *stream, unsigned flags)
 {
     (void)flags;
-    CUresult result = sticky(driver);
-    struct stream *made = result ? NULL : calloc(1, sizeof *made);
-    *stream = (CUstream)(void *)made;
-    return result ? result : made ? CUDA_SUCCESS : no_memory(driver, "a stream");
+    CUresult result;
+    *stream = (CUstream)handle(driver, sizeof(struct stream), "a stream", &result);
+    return result;
 }
 
 static CUresult stream_destroy(struct driver *driver, CUstream stream)
 {
     struct stream *old = (struct stream *)(void *)stream;
-    (void)driver;
     if (old)
         graph_free(old->capturing);
     free(old);
-    return CUDA_SUCCESS;
+    return gpu_answer(gpu_of(driver), CUDA_SUCCESS);
 }
 
 static CUresult stream_synchronize(struct driver *driver, CUstream stream)
 {
     const struct stream *queue = (const struct stream *)(const void *)stream;
     if (queue && queue->capturing)
-        return gpu_fail(gpu_of(driver), CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, "the stream is captured");
+        return refuse(driver, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, "the stream is captured");
     return sticky(driver);
 }
 
@@ -60,17 +75,15 @@ static CUresult stream_wait(struct driver *driver, CUstream stream, CUevent even
 static CUresult event_create(struct driver *driver, CUevent *event, unsigned flags)
 {
     (void)flags;
-    CUresult result = sticky(driver);
-    struct event *made = result ? NULL : calloc(1, sizeof *made);
-    *event = (CUevent)(void *)made;
-    return result ? result : made ? CUDA_SUCCESS : no_memory(driver, "an event");
+    CUresult result;
+    *event = (CUevent)handle(driver, sizeof(struct event), "an event", &result);
+    return result;
 }
 
 static CUresult event_destroy(struct driver *driver, CUevent event)
 {
-    (void)driver;
     free((void *)event);
-    return CUDA_SUCCESS;
+    return gpu_answer(gpu_of(driver), CUDA_SUCCESS);
 }
 
 static CUresult event_record(struct driver *driver, CUevent event, CUstream stream)
@@ -95,7 +108,7 @@ static CUresult event_elapsed(struct driver *driver, float *milliseconds, CUeven
     const struct event *from = (const struct event *)(const void *)start;
     const struct event *to = (const struct event *)(const void *)end;
     if (!from->recorded || !to->recorded)
-        return gpu_fail(gpu_of(driver), CUDA_ERROR_INVALID_HANDLE, "an event was not recorded");
+        return refuse(driver, CUDA_ERROR_INVALID_HANDLE, "an event was not recorded");
     *milliseconds = (float)((to->seconds - from->seconds) * 1e3);
     return sticky(driver);
 }
@@ -117,10 +130,10 @@ static CUresult begin_capture(struct driver *driver, CUstream stream, CUstreamCa
     struct stream *queue = (struct stream *)(void *)stream;
     (void)mode;
     if (!queue || queue->capturing)
-        return gpu_fail(gpu_of(driver), CUDA_ERROR_ILLEGAL_STATE, "this stream cannot be captured now");
-    CUresult result = sticky(driver);
-    queue->capturing = result ? NULL : calloc(1, sizeof *queue->capturing);
-    return result ? result : queue->capturing ? CUDA_SUCCESS : no_memory(driver, "a graph");
+        return refuse(driver, CUDA_ERROR_ILLEGAL_STATE, "this stream cannot be captured now");
+    CUresult result;
+    queue->capturing = handle(driver, sizeof *queue->capturing, "a graph", &result);
+    return result;
 }
 
 static CUresult end_capture(struct driver *driver, CUstream stream, CUgraph *graph)
@@ -128,7 +141,7 @@ static CUresult end_capture(struct driver *driver, CUstream stream, CUgraph *gra
     struct stream *queue = (struct stream *)(void *)stream;
     *graph = NULL;
     if (!queue || !queue->capturing)
-        return gpu_fail(gpu_of(driver), CUDA_ERROR_ILLEGAL_STATE, "this stream is not captured");
+        return refuse(driver, CUDA_ERROR_ILLEGAL_STATE, "this stream is not captured");
     *graph = (CUgraph)(void *)queue->capturing;
     queue->capturing = NULL;
     return sticky(driver);
@@ -158,15 +171,15 @@ static CUresult instantiate(struct driver *driver, CUgraphExec *executable, CUgr
 {
     const struct graph *from = (const struct graph *)(const void *)graph;
     (void)flags;
-    CUresult result = sticky(driver);
-    struct graph *made = result ? NULL : calloc(1, sizeof *made);
+    CUresult result;
+    struct graph *made = handle(driver, sizeof *made, "a graph", &result);
     bool good = made != NULL;
     for (ptrdiff_t i = 0; good && i < arrlen(from->works); i++)
         good = copy_work(made, &from->works[i]);
     if (!good)
         graph_free(made);
     *executable = good ? (CUgraphExec)(void *)made : NULL;
-    return result ? result : good ? CUDA_SUCCESS : no_memory(driver, "a graph");
+    return result || good ? result : refuse(driver, CUDA_ERROR_OUT_OF_MEMORY, "no memory for a graph");
 }
 
 static CUresult graph_launch(struct driver *driver, CUgraphExec executable, CUstream stream)
@@ -185,16 +198,14 @@ static CUresult graph_launch(struct driver *driver, CUgraphExec executable, CUst
 
 static CUresult executable_destroy(struct driver *driver, CUgraphExec executable)
 {
-    (void)driver;
     graph_free((struct graph *)(void *)executable);
-    return CUDA_SUCCESS;
+    return gpu_answer(gpu_of(driver), CUDA_SUCCESS);
 }
 
 static CUresult graph_destroy(struct driver *driver, CUgraph graph)
 {
-    (void)driver;
     graph_free((struct graph *)(void *)graph);
-    return CUDA_SUCCESS;
+    return gpu_answer(gpu_of(driver), CUDA_SUCCESS);
 }
 
 void gpu_fill_order(struct driver *driver)

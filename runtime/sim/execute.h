@@ -75,9 +75,9 @@ struct matrix_product {
 
 /* ---- shared memory and its shadow ---- */
 
-/* Who wrote and who read last, since when. A tag is the epoch, which every barrier ends, times 64, plus the warp, plus
- * 32 where several warps read or where atomics wrote; 0 is nobody. */
-enum { TAG_WARP = 31, TAG_MANY = 32, TAG_EPOCH = 64, EPOCHS = 1023 };
+/* Who wrote and who read last, since when. A tag is the epoch, which every barrier ends, times 128, plus the warp, plus
+ * MANY where several warps did so, plus ATOMIC where a writer did so by atomics alone; 0 is nobody. */
+enum { TAG_WARP = 31, TAG_ATOMIC = 32, TAG_MANY = 64, TAG_EPOCH = 128, EPOCHS = 1023 };
 /* In a writer's place: a copy is under way; the word's bytes have tags of their own. */
 #define TAG_PENDING ((uint32_t)1 << 31)
 #define TAG_MIXED ((uint32_t)1 << 30)
@@ -101,21 +101,22 @@ enum shared_use { SHARED_READ, SHARED_WRITE, SHARED_UPDATE, SHARED_RESERVE };
 
 struct split {
     uint32_t pc, reconverge, mask;
+    bool waits; /* at a barrier, until the others of the warp come or end */
 };
 
 enum warp_state { WARP_READY, WARP_WAITS, WARP_DONE };
 
 struct pending_copy {
     const struct op *op;
-    uint32_t mask;
+    uint32_t mask; /* lanes whose copies are under way */
     uint64_t to[LANES], from[LANES];
     int bytes[LANES]; /* read; the rest is zero */
-    int group;
+    int64_t group; /* the number of the warp's commits when it was issued */
 };
 
 struct barrier {
-    uint32_t arrived; /* warps */
-    uint32_t expected;
+    uint32_t arrived;         /* warps */
+    uint32_t expected;        /* warps; 0: all that have not ended */
     uint32_t count, all, any; /* of bar.red's predicate, in threads */
     uint32_t arrived_mask;    /* by warp */
     uint32_t first_op;
@@ -138,7 +139,7 @@ struct warp {
     const struct op *straight;      /* where the ops that run now one after the other began */
     uint8_t *local, *local_written; /* of all lanes, one after the other */
     struct pending_copy *copies;    /* stb_ds, in the order of issue */
-    int open_group, done_group;
+    uint32_t *commits;              /* stb_ds: the lanes of each cp.async.commit_group, as far as copies need them */
 };
 
 struct block {
@@ -180,7 +181,7 @@ struct launch {
     uint32_t thread_count;
     size_t shared_bytes, dynamic_bytes;
     uint32_t processors;
-    uint64_t patience; /* instructions of a warp, 0 for no end */
+    uint64_t patience; /* instructions of a warp */
     bool cooperative;
     int worker_count;
     uint64_t next;        /* block to start; atomic */
@@ -220,6 +221,8 @@ bool warp_run(struct warp *warp);
 /* Sets the special registers that differ from block to block, or those that stay. */
 void warp_set_specials(struct warp *warp, bool of_block);
 void warp_start(struct warp *warp);
+/* Takes lanes that stand at an exit out of `live`: nobody waits for them. */
+void warp_drop_ended(struct warp *warp);
 
 /* barrier.c: arriving gives false after a fault; barrier_settle lets go on whoever may, and faults if nobody can. */
 bool barrier_arrive(struct warp *warp, const struct op *op, uint32_t active);

@@ -17,10 +17,22 @@ CUresult gpu_fail(struct gpu *gpu, CUresult result, const char *format, ...)
     return result;
 }
 
-CUresult gpu_enter(struct gpu *gpu)
+void gpu_begin(struct gpu *gpu)
 {
     pthread_mutex_lock(&gpu->lock);
     gpu->problem = (struct error){0};
+}
+
+CUresult gpu_answer(struct gpu *gpu, CUresult result)
+{
+    gpu_begin(gpu);
+    gpu_leave(gpu);
+    return result;
+}
+
+CUresult gpu_enter(struct gpu *gpu)
+{
+    gpu_begin(gpu);
     if (gpu->sticky)
         gpu->problem = gpu->sticky_error;
     return gpu->sticky;
@@ -182,6 +194,10 @@ int sim_threads(struct driver *driver)
 
 /* ---- making it ---- */
 
+/* Instructions of one warp: tens of seconds here, and more than ten on a GPU, where a kernel has many warps so that
+ * each does little. What waits for others by nanosleep counts few, however long it waits. */
+#define PATIENCE ((uint64_t)1 << 32)
+
 static void gpu_free(struct driver *driver)
 {
     struct gpu *gpu = gpu_of(driver);
@@ -196,13 +212,16 @@ static void gpu_free(struct driver *driver)
 
 static bool complete(struct sim_settings *settings, int *capability, struct error *error)
 {
-    if (settings->threads < 0 || settings->processors < 0)
+    if (settings->threads < 0 || settings->processors < 0 || settings->isa < 0)
         return error_set(error, "the simulated GPU cannot have negative numbers of anything");
+    if (!sim_isa_at(settings->isa))
+        return error_set(error, "the simulated GPU has no build %d for this CPU", settings->isa);
     if (!settings->threads)
         settings->threads = (int)sysconf(_SC_NPROCESSORS_ONLN);
     settings->threads = settings->threads < 1 ? 1 : settings->threads > 256 ? 256 : settings->threads;
     settings->processors = settings->processors ? settings->processors : 4;
     settings->memory = settings->memory ? settings->memory : (size_t)8 << 30;
+    settings->patience = settings->patience ? settings->patience : PATIENCE;
     const char *architecture = settings->architecture ? settings->architecture : "sm_80";
     char *end;
     long number = strncmp(architecture, "sm_", 3) == 0 ? strtol(architecture + 3, &end, 10) : 0;
@@ -229,7 +248,7 @@ struct driver *sim_driver_new(const struct sim_settings *settings, struct error 
     gpu->settings = chosen;
     gpu->settings.architecture = NULL;
     gpu->capability = capability;
-    gpu->isa = sim_isa_best();
+    gpu->isa = sim_isa_at(chosen.isa);
     gpu->memory.limit = chosen.memory;
     pthread_mutex_init(&gpu->lock, NULL);
     driver->own = gpu;

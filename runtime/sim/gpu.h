@@ -59,9 +59,14 @@ static inline struct gpu *gpu_of(struct driver *driver)
 
 /* Sets the problem of a failed call and returns its code. */
 CUresult gpu_fail(struct gpu *gpu, CUresult result, const char *format, ...) __attribute__((format(printf, 3, 4)));
-/* Starts a call: clears the problem, and gives the sticky error where there is one. */
+/* Starts a call: takes the lock and clears the problem. gpu_enter also gives the sticky error where there is one. */
+void gpu_begin(struct gpu *gpu);
 CUresult gpu_enter(struct gpu *gpu);
 void gpu_leave(struct gpu *gpu);
+/* A whole call with this result, which nothing that was before changes. */
+CUresult gpu_answer(struct gpu *gpu, CUresult result);
+/* A fact about the device, or false. */
+bool gpu_attribute(const struct gpu *gpu, CUdevice_attribute attribute, int *value);
 
 /* Does the work, or records it where the stream is captured. Takes over `bytes`. */
 CUresult gpu_submit(struct driver *driver, CUstream stream, struct work *work);

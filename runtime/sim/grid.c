@@ -22,6 +22,7 @@ static void block_free(struct block *block)
     for (int w = 0; w < WARPS_MAX; w++) {
         arrfree(block->warps[w].splits);
         arrfree(block->warps[w].copies);
+        arrfree(block->warps[w].commits);
     }
     free(block->memory);
     free(block->shared.bytes);

@@ -10,12 +10,14 @@ static bool has_f16c(void)
     return __get_cpuid(1, &a, &b, &c, &d) && c & bit_F16C;
 }
 
-const struct sim_isa *sim_isa_best(void)
+const struct sim_isa *sim_isa_at(int index)
 {
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq"))
-        return &sim_isa_avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c())
-        return &sim_isa_avx2;
-    return &sim_isa_baseline;
+    bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                  __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+    const struct sim_isa *known[] = {avx512 ? &sim_isa_avx512 : NULL, avx2 ? &sim_isa_avx2 : NULL, &sim_isa_baseline};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (known[i] && index-- == 0)
+            return known[i];
+    return NULL;
 }

@@ -363,7 +363,7 @@ static void load_vectors(uint32_t *const *cells, const uint8_t *from, int count)
             first[l] = values[2 * l];
             second[l] = values[2 * l + 1];
         }
-    } else {
+    } else if (count == 4) {
         u32 *first = cells[0], *second = cells[1], *third = cells[2], *fourth = cells[3];
         EACH_LANE
         {
@@ -372,6 +372,9 @@ static void load_vectors(uint32_t *const *cells, const uint8_t *from, int count)
             third[l] = values[4 * l + 2];
             fourth[l] = values[4 * l + 3];
         }
+    } else {
+        for (int i = 0; i < count; i++)
+            EACH_LANE cells[i][l] = values[count * l + i];
     }
 }
 
@@ -387,7 +390,7 @@ static void store_vectors(const uint32_t *const *cells, uint8_t *to, int count)
             values[2 * l] = first[l];
             values[2 * l + 1] = second[l];
         }
-    } else {
+    } else if (count == 4) {
         const u32 *first = cells[0], *second = cells[1], *third = cells[2], *fourth = cells[3];
         EACH_LANE
         {
@@ -396,6 +399,9 @@ static void store_vectors(const uint32_t *const *cells, uint8_t *to, int count)
             values[4 * l + 2] = third[l];
             values[4 * l + 3] = fourth[l];
         }
+    } else {
+        for (int i = 0; i < count; i++)
+            EACH_LANE values[count * l + i] = cells[i][l];
     }
 }
 

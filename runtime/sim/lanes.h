@@ -62,7 +62,7 @@ struct sim_isa {
     void (*select64)(void *d, const void *a, const void *b, uint32_t mask);
     enum pattern (*pattern64)(const void *cells, uint64_t step);
     enum pattern (*pattern32)(const void *cells, uint32_t step);
-    /* Between a run of vectors of `count` (1, 2, 4) elements of 4 bytes and that many registers. */
+    /* Between a run of vectors of `count` (1, 2, 4, 8) elements of 4 bytes and that many registers. */
     void (*load_vectors)(uint32_t *const *cells, const uint8_t *from, int count);
     void (*store_vectors)(const uint32_t *const *cells, uint8_t *to, int count);
     /* For each lane the bit (address >> shift) & mask, of at most 32. */
@@ -83,7 +83,7 @@ struct sim_isa {
 
 extern const struct sim_isa sim_isa_baseline, sim_isa_avx2, sim_isa_avx512;
 
-/* The best that this CPU has. */
-const struct sim_isa *sim_isa_best(void);
+/* Those that this CPU has, the best first; NULL beyond the last. */
+const struct sim_isa *sim_isa_at(int index);
 
 #endif

@@ -243,6 +243,18 @@ static inline f32 approximate_exp2(f32 x)
     return (f32)exp2_f64((f64)x);
 }
 
+/* Subnormal results of bf16, which has the range of f32, are flushed. */
+static inline u16 bfloat_exp2(u16 x)
+{
+    return bfloat_of(flush(approximate_exp2(float_of_bfloat(x))));
+}
+
+/* PTX, div.approx: by the reciprocal, which is zero for divisors beyond 2^126. */
+static inline f32 approximate_quotient(f32 a, f32 b)
+{
+    return __builtin_fabsf(b) > 0x1p126F ? a * __builtin_copysignf(0, b) : a / b;
+}
+
 /* log2 of m 2^e, 1/sqrt 2 <= m < sqrt 2, by the series of atanh((m - 1) / (m + 1)). */
 static inline f32 approximate_log2(f32 x)
 {

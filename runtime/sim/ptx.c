@@ -48,6 +48,8 @@ static void reader_free(struct ptx_reader *reader)
     for (ptrdiff_t i = 0; i < arrlen(reader->scopes); i++)
         shfree(reader->scopes[i]);
     arrfree(reader->scopes);
+    for (ptrdiff_t i = 0; i < arrlen(reader->forwards); i++)
+        hmfree(reader->forwards[i]);
     arrfree(reader->forwards);
     free_kernel(&reader->kernel);
     arrfree(reader->variable.initial);

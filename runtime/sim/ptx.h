@@ -12,6 +12,9 @@
 
 enum ptx_space { PTX_GENERIC, PTX_GLOBAL, PTX_SHARED, PTX_LOCAL, PTX_CONST, PTX_PARAM };
 
+/* The threads that a block may have on any GPU (CUDA C++ Programming Guide, technical specifications). */
+enum { PTX_THREADS_MAX = 1024 };
+
 /* Limits that keep damaged texts from asking for absurd amounts of memory. */
 enum { PTX_OPERANDS_MAX = 8, PTX_VECTOR_MAX = 8, PTX_REGISTERS_MAX = 1 << 16, PTX_DEPTH_MAX = 64 };
 #define PTX_BYTES_MAX ((int64_t)1 << 28)
@@ -33,6 +36,7 @@ struct ptx_value {
     enum ptx_value_kind kind;
     bool negated;     /* !%p */
     uint32_t index;   /* of a register, variable or label */
+    int64_t offset;   /* added to a variable's address */
     uint64_t bits;    /* an immediate; floats as their bits */
     bool real;        /* the immediate was written as a float: 0f… or 0d… */
     bool real64;      /* … as 0d… */
@@ -44,7 +48,7 @@ struct ptx_operand {
     bool vector;                             /* {value, …} */
     bool pair;                               /* value | value */
     int count;                               /* of values */
-    int64_t offset;                          /* of an address or a variable */
+    int64_t offset;                          /* of an address */
     struct ptx_value values[PTX_VECTOR_MAX]; /* one, two of a pair, or a vector's */
 };
 
@@ -86,8 +90,9 @@ struct ptx_kernel {
     struct ptx_register *registers;
     struct ptx_variable *parameters;
     struct ptx_instruction *code;
-    int64_t *labels; /* by index: the instruction that follows, or -1 */
-    int threads_max; /* of .maxntid or .reqntid, or 0 */
+    int64_t *labels;        /* by index: the instruction that follows, or -1 */
+    int threads_max;        /* of a block: of .maxntid or .reqntid, at most 1024 */
+    int threads_exactly[3]; /* of .reqntid, or 0 */
     int line;
     struct ptx_place place; /* the first of the kernel */
 };
@@ -111,6 +116,9 @@ struct ptx {
 /* Parses a module. Fails with one error that names the line. */
 struct ptx *ptx_read(const char *text, struct error *error);
 void ptx_free(struct ptx *ptx);
+
+/* The bits of the f32 nearest to an immediate that was written as an f64. */
+uint32_t ptx_single(const struct ptx_value *value);
 
 const char *ptx_file_name(const struct ptx *ptx, int number); /* NULL when there is no such file */
 

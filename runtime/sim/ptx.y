@@ -41,11 +41,12 @@ static void ptx_yyerror(void *scanner, struct ptx_reader *reader, const char *me
 }
 
 %token VERSION ".version" TARGET ".target" ADDRESS_SIZE ".address_size" ENTRY ".entry" FUNC ".func" REG ".reg"
-%token ALIGN ".align" PTR ".ptr" EXTERN ".extern" LINKING "a linking directive" MAXNTID ".maxntid"
+%token ALIGN ".align" PTR ".ptr" EXTERN ".extern" LINKING "a linking directive"
 %token TUNING "a tuning directive" MARK "a mark" LOC ".loc" FILE_ ".file" PRAGMA ".pragma"
 %token <space> SPACE "a state space"
 %token <type> TYPE "a type"
 %token <number> NUMBER "a number"
+%token <flag> NTID "the threads of a block"
 %token <text> WORD "a name" STRING "a string" DIRECTIVE "a directive"
 
 %type <operand> operand scalar vector address address_sum
@@ -73,6 +74,7 @@ item
     | linking FUNC '(' parameter_type WORD dimensions ')' WORD { DO(ptx_function_begin(reader, $8)); }
       parameters marks function_end
     | PRAGMA STRING ';'
+    | DIRECTIVE                         { DO(ptx_unknown(reader, $1)); }
     ;
 
 targets
@@ -103,9 +105,9 @@ function_end
 marks
     : %empty
     | marks MARK
-    | marks MAXNTID integer             { ptx_threads_max(reader, $3, 1, 1); }
-    | marks MAXNTID integer ',' integer { ptx_threads_max(reader, $3, $5, 1); }
-    | marks MAXNTID integer ',' integer ',' integer { ptx_threads_max(reader, $3, $5, $7); }
+    | marks NTID integer                { DO(ptx_threads(reader, $2, $3, 1, 1)); }
+    | marks NTID integer ',' integer    { DO(ptx_threads(reader, $2, $3, $5, 1)); }
+    | marks NTID integer ',' integer ',' integer { DO(ptx_threads(reader, $2, $3, $5, $7)); }
     | marks TUNING integers
     | marks PRAGMA STRING ';'
     ;
@@ -200,6 +202,7 @@ statement
     | '{'                               { DO(ptx_scope_open(reader)); }
       body '}'                          { DO(ptx_scope_close(reader)); }
     | WORD ':'                          { DO(ptx_label(reader, $1)); }
+    | DIRECTIVE                         { DO(ptx_unknown(reader, $1)); }
     | instruction ';'                   { DO(ptx_instruction_end(reader)); }
     | ';'
     ;
@@ -238,7 +241,7 @@ operand_list
 
 operand
     : scalar
-    | scalar '+' integer                { $$ = $1; $$.offset = $3; }
+    | value '+' integer                 { $$ = (struct ptx_operand){.count = 1}; DO(ptx_sum(reader, &$1, $3, &$$.values[0])); }
     | scalar '|' value                  { $$ = $1; $$.pair = true; $$.values[$$.count++] = $3; }
     | '{' vector '}'                    { $$ = $2; }
     | '[' address ']'                   { $$ = $2; }

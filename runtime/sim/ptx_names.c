@@ -34,26 +34,55 @@ bool ptx_scope_open(struct ptx_reader *reader)
     if (depth(reader) >= PTX_DEPTH_MAX)
         return ptx_fail(reader, "nested too deeply");
     arrput(reader->scopes, NULL);
+    arrput(reader->forwards, NULL);
     return true;
+}
+
+/* A label that two scopes used before it stood has a number for each, of which one stands for the other: the number of
+ * the other, counted down from -2, is its place until the kernel ends. */
+static void set_alias(struct ptx_reader *reader, uint32_t label, uint32_t other)
+{
+    reader->kernel.labels[label] = -2 - (int64_t)other;
+}
+
+void ptx_resolve_labels(struct ptx_reader *reader)
+{
+    int64_t *labels = reader->kernel.labels;
+    for (ptrdiff_t i = 0; i < arrlen(labels); i++)
+        while (labels[i] < -1)
+            labels[i] = labels[-2 - labels[i]];
+}
+
+static bool missing_label(struct ptx_reader *reader, const struct ptx_forward *forwards)
+{
+    const struct ptx_forward *first = &forwards[0];
+    for (ptrdiff_t i = 1; i < hmlen(forwards); i++)
+        first = forwards[i].line < first->line ? &forwards[i] : first;
+    reader->line = first->line;
+    return ptx_fail(reader, "'%s' is declared nowhere", first->key);
 }
 
 /* Labels that did not come in this scope may come in the one around it; in a kernel's own scope they are missing. */
 bool ptx_scope_close(struct ptx_reader *reader)
 {
-    int closing = depth(reader);
-    for (ptrdiff_t i = 0; i < arrlen(reader->forwards); i++) {
-        struct ptx_forward *forward = &reader->forwards[i];
-        if (forward->depth < closing)
-            continue;
-        if (closing == 2 && !reader->in_function) {
-            reader->line = forward->line;
-            return ptx_fail(reader, "'%s' is declared nowhere", forward->name);
-        }
-        forward->depth = closing - 1;
+    enum { DEPTH_OF_KERNEL = 2 };
+    struct ptx_forward *inner = arrpop(reader->forwards);
+    bool outermost = depth(reader) == DEPTH_OF_KERNEL, good = true;
+    if (outermost && hmlen(inner) && !reader->in_function)
+        good = missing_label(reader, inner);
+    for (ptrdiff_t i = 0; !outermost && i < hmlen(inner); i++) {
+        struct ptx_forward *outer = arrlast(reader->forwards);
+        ptrdiff_t known = hmgeti(outer, inner[i].key);
+        if (known >= 0)
+            set_alias(reader, inner[i].label, outer[known].label);
+        else
+            hmputs(outer, inner[i]);
+        arrlast(reader->forwards) = outer;
     }
+    hmfree(inner);
     shfree(arrlast(reader->scopes));
     arrsetlen(reader->scopes, arrlenu(reader->scopes) - 1);
-    return true;
+    return good;
 }
 
 /* Declares a name in the innermost scope; registers may be declared again there only by an error. */
@@ -119,13 +148,16 @@ static bool find(struct ptx_reader *reader, const char *name, struct ptx_value *
 /* A label's index by a name that nothing has declared so far. */
 static uint32_t forward_label(struct ptx_reader *reader, const char *name)
 {
-    for (ptrdiff_t i = 0; i < arrlen(reader->forwards); i++)
-        if (reader->forwards[i].name == name && reader->forwards[i].depth == depth(reader))
-            return reader->forwards[i].label;
-    struct ptx_forward forward = {name, (uint32_t)arrlen(reader->kernel.labels), depth(reader), reader->line};
-    arrput(reader->kernel.labels, -1);
-    arrput(reader->forwards, forward);
-    return forward.label;
+    struct ptx_forward *forwards = arrlast(reader->forwards);
+    ptrdiff_t known = hmgeti(forwards, name);
+    uint32_t label = known >= 0 ? forwards[known].label : (uint32_t)arrlen(reader->kernel.labels);
+    if (known < 0) {
+        struct ptx_forward forward = {name, label, reader->line};
+        arrput(reader->kernel.labels, -1);
+        hmputs(forwards, forward);
+    }
+    arrlast(reader->forwards) = forwards; /* looking into it may have made it */
+    return label;
 }
 
 bool ptx_name(struct ptx_reader *reader, const char *name, struct ptx_value *value)
@@ -153,22 +185,17 @@ bool ptx_name(struct ptx_reader *reader, const char *name, struct ptx_value *val
 bool ptx_label(struct ptx_reader *reader, const char *name)
 {
     int64_t here = arrlen(reader->kernel.code);
-    uint32_t first = UINT32_MAX;
-    for (ptrdiff_t i = 0; i < arrlen(reader->forwards);) {
-        struct ptx_forward *forward = &reader->forwards[i];
-        if (forward->name != name || forward->depth != depth(reader)) {
-            i++;
-            continue;
-        }
-        reader->kernel.labels[forward->label] = here;
-        first = forward->label;
-        arrdelswap(reader->forwards, i);
-    }
-    if (first == UINT32_MAX) {
-        first = (uint32_t)arrlen(reader->kernel.labels);
+    struct ptx_forward *forwards = arrlast(reader->forwards);
+    ptrdiff_t used = hmgeti(forwards, name);
+    uint32_t label = used >= 0 ? forwards[used].label : (uint32_t)arrlen(reader->kernel.labels);
+    if (used < 0) {
         arrput(reader->kernel.labels, here);
+    } else {
+        reader->kernel.labels[label] = here;
+        (void)hmdel(forwards, name);
     }
-    return declare(reader, name, PTX_LABEL, first, -1);
+    arrlast(reader->forwards) = forwards;
+    return declare(reader, name, PTX_LABEL, label, -1);
 }
 
 bool ptx_registers(struct ptx_reader *reader, const char *name, int64_t count)

@@ -26,11 +26,41 @@ struct ptx_value ptx_negate(const struct ptx_value *value)
     return negated;
 }
 
+bool ptx_unknown(struct ptx_reader *reader, const char *directive)
+{
+    bool table = strcmp(directive, ".branchtargets") == 0; /* stands before the instruction that jumps by it */
+    return ptx_fail(reader, "the simulated GPU does not know %s '%s'", table ? "brx.idx, which needs" : "the directive",
+                    directive);
+}
+
+uint32_t ptx_single(const struct ptx_value *value)
+{
+    double wide;
+    memcpy(&wide, &value->bits, sizeof wide);
+    float narrow = (float)wide;
+    uint32_t bits;
+    memcpy(&bits, &narrow, sizeof bits);
+    return bits;
+}
+
+bool ptx_sum(struct ptx_reader *reader, const struct ptx_value *value, int64_t addend, struct ptx_value *sum)
+{
+    *sum = *value;
+    if (value->kind == PTX_VARIABLE)
+        sum->offset = addend;
+    else if (value->kind == PTX_IMMEDIATE && !value->real)
+        sum->bits += (uint64_t)addend;
+    else
+        return ptx_fail(reader, "'%s' is no variable to whose address a number can be added",
+                        value->name ? value->name : "this");
+    return true;
+}
+
 /* ---- kernels ---- */
 
 static bool begin(struct ptx_reader *reader, const char *name)
 {
-    reader->kernel = (struct ptx_kernel){.name = name, .line = reader->line};
+    reader->kernel = (struct ptx_kernel){.name = name, .line = reader->line, .threads_max = PTX_THREADS_MAX};
     reader->place = (struct ptx_place){0};
     reader->instruction = (struct ptx_instruction){.guard = -1};
     return ptx_scope_open(reader);
@@ -48,6 +78,7 @@ bool ptx_kernel_end(struct ptx_reader *reader)
 {
     if (!ptx_scope_close(reader))
         return false;
+    ptx_resolve_labels(reader);
     arrput(reader->ptx->kernels, reader->kernel);
     reader->kernel = (struct ptx_kernel){0};
     return true;
@@ -64,7 +95,6 @@ bool ptx_function_end(struct ptx_reader *reader)
     if (!ptx_scope_close(reader))
         return false;
     reader->in_function = false;
-    arrsetlen(reader->forwards, 0);
     arrfree(reader->kernel.registers);
     arrfree(reader->kernel.parameters);
     arrfree(reader->kernel.code);
@@ -72,10 +102,18 @@ bool ptx_function_end(struct ptx_reader *reader)
     return true;
 }
 
-void ptx_threads_max(struct ptx_reader *reader, int64_t x, int64_t y, int64_t z)
+bool ptx_threads(struct ptx_reader *reader, bool exactly, int64_t x, int64_t y, int64_t z)
 {
-    bool sane = x > 0 && y > 0 && z > 0 && x <= 1024 && y <= 1024 && z <= 1024;
-    reader->kernel.threads_max = sane ? (int)(x * y * z) : 0;
+    const int64_t sizes[3] = {x, y, z};
+    int64_t threads = 1;
+    for (int i = 0; i < 3; i++) {
+        if (sizes[i] < 1 || sizes[i] > INT32_MAX)
+            return ptx_fail(reader, "a block cannot have %lld threads along an axis", (long long)sizes[i]);
+        threads = threads * sizes[i] < PTX_THREADS_MAX ? threads * sizes[i] : PTX_THREADS_MAX;
+        reader->kernel.threads_exactly[i] = exactly ? (int)sizes[i] : 0;
+    }
+    reader->kernel.threads_max = (int)threads;
+    return true;
 }
 
 /* ---- declarations ---- */
@@ -114,7 +152,10 @@ static bool initial_bytes(struct ptx_reader *reader, uint64_t bits)
 
 bool ptx_initial(struct ptx_reader *reader, const struct ptx_value *value)
 {
-    return initial_bytes(reader, value->bits);
+    char kind = reader->type.kind;
+    if ((value->real && (kind == 'u' || kind == 's' || reader->type.bits < 32)) || (!value->real && kind == 'f'))
+        return ptx_fail(reader, "'%s' begins with a value of another type", reader->variable.name);
+    return initial_bytes(reader, value->real64 && reader->type.bits == 32 ? ptx_single(value) : value->bits);
 }
 
 bool ptx_initial_address(struct ptx_reader *reader, const char *name, int64_t addend)

@@ -53,13 +53,13 @@ static struct now now_of(const struct warp *warp)
 /* 1 for words that were never written, that others wrote in this epoch, or whose tags do not tell. */
 static inline uint32_t unreadable(uint32_t writer, struct now now)
 {
-    return (uint32_t)(writer - 1 >= now.epoch - 1) & (uint32_t)((writer & ~(uint32_t)TAG_MANY) != now.mine);
+    return (uint32_t)(writer - 1 >= now.epoch - 1) & (uint32_t)((writer & ~(uint32_t)TAG_ATOMIC) != now.mine);
 }
 
 /* 1 for words that others wrote or read in this epoch, or whose tags do not tell. */
 static inline uint32_t unwritable(uint32_t writer, uint32_t reader, struct now now)
 {
-    return ((uint32_t)(writer >= now.epoch) & (uint32_t)((writer & ~(uint32_t)TAG_MANY) != now.mine)) |
+    return ((uint32_t)(writer >= now.epoch) & (uint32_t)((writer & ~(uint32_t)TAG_ATOMIC) != now.mine)) |
            ((uint32_t)(reader >= now.epoch) & (uint32_t)(reader != now.mine));
 }
 
@@ -148,12 +148,22 @@ static bool check_byte(struct warp *warp, const struct op *op, int lane, uint64_
     if (!writer && (use == SHARED_READ || use == SHARED_UPDATE))
         return warp_fault(warp, op, lane, "%s what nothing wrote: byte %llu of shared memory", did,
                           (unsigned long long)at);
-    bool others_wrote = writer >= now.epoch && (writer & TAG_WARP) != warp->number;
-    if (others_wrote && !(use == SHARED_UPDATE && writer & TAG_MANY))
+    bool others_wrote = writer >= now.epoch && (writer & TAG_MANY || (writer & TAG_WARP) != warp->number);
+    if (others_wrote && !(use == SHARED_UPDATE && writer & TAG_ATOMIC))
         return race(warp, op, lane, did, at, writer, "wrote");
     if (use != SHARED_READ && reader >= now.epoch && reader != now.mine)
         return race(warp, op, lane, did, at, reader, "read");
     return true;
+}
+
+/* The writer's tag behind an atomic: what the warp itself wrote plainly stays so, for others to be told. */
+static uint32_t update_tag(uint32_t writer, struct now now)
+{
+    if (writer < now.epoch)
+        return now.mine | TAG_ATOMIC;
+    if (!(writer & TAG_ATOMIC))
+        return writer;
+    return now.mine | TAG_ATOMIC | ((writer ^ now.mine) & TAG_WARP ? TAG_MANY : writer & TAG_MANY);
 }
 
 static bool use_byte(struct warp *warp, const struct op *op, int lane, uint64_t at, enum shared_use use)
@@ -165,7 +175,7 @@ static bool use_byte(struct warp *warp, const struct op *op, int lane, uint64_t 
     if (good && use == SHARED_READ)
         *reader = read_tag(*reader, now);
     else if (good)
-        *writer = use == SHARED_WRITE ? now.mine : use == SHARED_UPDATE ? now.mine | TAG_MANY : TAG_PENDING;
+        *writer = use == SHARED_WRITE ? now.mine : use == SHARED_UPDATE ? update_tag(*writer, now) : TAG_PENDING;
     join_word(&warp->block->shared, at / 4);
     return good;
 }

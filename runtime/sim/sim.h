@@ -14,7 +14,8 @@ struct sim_settings {
     int threads;              /* of the CPU; 0: as many as there are processors */
     int processors;           /* streaming multiprocessors that it reports; 0: 4 */
     size_t memory;            /* bytes of device memory; 0: 8 GiB */
-    uint64_t patience;        /* instructions that a warp may execute before that is a fault; 0: no end */
+    int isa;                  /* which of its builds that this CPU can run, the best first, for tests */
+    uint64_t patience;        /* instructions that a warp may execute before that is a fault; 0: 2^32 */
 };
 
 /* NULL settings are all zero. NULL with an error set when they make no sense or memory is out. */

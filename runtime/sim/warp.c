@@ -40,6 +40,33 @@ static bool pop(struct warp *warp)
     return false;
 }
 
+void warp_drop_ended(struct warp *warp)
+{
+    const struct op *ops = warp->block->launch->kernel->ops;
+    uint32_t elsewhere = warp->mask;
+    for (ptrdiff_t i = arrlen(warp->splits); i-- > 0;) {
+        const struct split *split = &warp->splits[i];
+        if (split->pc != UINT32_MAX && ops[split->pc].kind == OP_EXIT && ops[split->pc].guard == PREDICATE_TRUE)
+            warp->live &= ~(split->mask & ~elsewhere);
+        elsewhere |= split->mask;
+    }
+}
+
+/* At a barrier to which not all lanes have come: those that went the other way go on first, since they may end there.
+ * False where they have done so already, or where there is no other way. */
+static bool others_first(struct warp *warp)
+{
+    if (!arrlen(warp->splits))
+        return false;
+    struct split *other = &arrlast(warp->splits), way = *other;
+    if (way.reconverge != warp->reconverge || way.pc == way.reconverge || way.waits || !(way.mask & warp->live))
+        return false;
+    *other = (struct split){warp->pc, warp->reconverge, warp->mask, true};
+    warp->pc = way.pc;
+    warp->mask = way.mask & warp->live;
+    return true;
+}
+
 /* `taken` of the active lanes jump. Ways that are at the meeting point already have nothing to do. */
 static void branch(struct warp *warp, const struct op *op, uint32_t taken)
 {
@@ -49,7 +76,8 @@ static void branch(struct warp *warp, const struct op *op, uint32_t taken)
         return;
     }
     warp->counters->divergent_branches++;
-    struct split rest = {warp->pc + 1, op->reconverge, left}, meeting = {op->reconverge, warp->reconverge, warp->mask};
+    struct split rest = {.pc = warp->pc + 1, .reconverge = op->reconverge, .mask = left};
+    struct split meeting = {.pc = op->reconverge, .reconverge = warp->reconverge, .mask = warp->mask};
     if (op->reconverge != warp->reconverge)
         arrput(warp->splits, meeting);
     warp->reconverge = op->reconverge;
@@ -163,7 +191,7 @@ static bool run_exit(struct warp *warp, uint32_t active)
     return false;
 }
 
-/* False where the warp has to wait; `*good` says whether there was no fault. */
+/* False where the lanes at hand have to wait; `*good` says whether there was no fault. */
 static bool run_barrier(struct warp *warp, const struct op *op, uint32_t active, bool *good)
 {
     if (warp->released) {
@@ -171,6 +199,10 @@ static bool run_barrier(struct warp *warp, const struct op *op, uint32_t active,
         *good = barrier_finish(warp, op, active);
         warp->pc++;
         return *good;
+    }
+    if (active != warp->live && others_first(warp)) {
+        warp->counters->instructions[op->class]--; /* it comes once more */
+        return true;
     }
     *good = barrier_arrive(warp, op, active);
     return false;
@@ -207,7 +239,7 @@ bool warp_run(struct warp *warp)
     const struct op *ops = warp->block->launch->kernel->ops;
     uint64_t patience = warp->block->launch->patience, end = warp->executed + TURN;
     bool good = true;
-    if (patience && warp->executed > patience)
+    if (warp->executed > patience)
         return warp_fault(warp, &ops[warp->pc], -1, "has executed %llu instructions and does not end",
                           (unsigned long long)warp->executed);
     while (warp->executed < end) {
@@ -293,7 +325,7 @@ void warp_start(struct warp *warp)
     warp->state = WARP_READY;
     warp->released = false;
     warp->executed = warp->sleeps = 0;
-    warp->open_group = warp->done_group = 0;
     arrsetlen(warp->splits, 0);
     arrsetlen(warp->copies, 0);
+    arrsetlen(warp->commits, 0);
 }

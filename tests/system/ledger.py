@@ -1,9 +1,9 @@
-"""The cost of a training step, pinned from both sides, on the host and on the simulated GPU."""
+"""The cost of a training step, pinned from both sides: ledger.py CASTOR host|sim."""
 import json
 import os
 import sys
 
-from castor import ROOT, castor, check, finish
+from castor import ROOT, castor, check, finish, need_sim
 
 sys.path.insert(0, os.path.join(ROOT, "models"))
 import trained
@@ -56,45 +56,51 @@ def pin(where, row, limits):
     check(1.0 <= ratio <= 1.05, f"{where}: the arena is {ratio:.3f} x the liveness bound")
 
 
-for model, limits in HOST.items():
-    for policy in ("f32", "autocast(f16)", "autocast(bf16)"):
-        row, where = ledger(model, policy), f"{model} under {policy} on the host"
-        pin(where, row, limits)
-        if policy == "autocast(bf16)":
+def check_host():
+    for model, limits in HOST.items():
+        for policy in ("f32", "autocast(f16)", "autocast(bf16)"):
+            row, where = ledger(model, policy), f"{model} under {policy} on the host"
+            pin(where, row, limits)
+            if policy == "autocast(bf16)":
+                check(row["casts_standalone"] == 0, f"{where}: {row['casts_standalone']} standalone casts")
+    # What models/trained.py trains at reduced size is every one of them.
+    rows = {row.model: trained.row_words(row) for row in trained.ROWS if not row.model.startswith("fashion_")}
+    check(sorted(rows) == sorted(NETWORKS), f"models/trained.py has rows for {sorted(rows)}, pinned are {sorted(NETWORKS)}")
+    for model, flags in rows.items():
+        castor("ledger", f"models/{model}.net", *flags)
+
+
+def check_sim():
+    for model, limits in SIM.items():
+        for policy in ("autocast(f16)", "autocast(bf16)"):
+            row, where = ledger(model, policy, "--device", "sim", "--arch", "sm_80"), f"{model} under {policy} on sim"
+            pin(where, row, limits)
             check(row["casts_standalone"] == 0, f"{where}: {row['casts_standalone']} standalone casts")
-
-sim = next(row for row in json.loads(castor("devices", "--json")) if row["name"] == "sim")
-for model, limits in SIM.items() if sim["available"] else ():
-    for policy in ("autocast(f16)", "autocast(bf16)"):
-        row, where = ledger(model, policy, "--device", "sim", "--arch", "sm_80"), f"{model} under {policy} on sim"
-        pin(where, row, limits)
-        check(row["casts_standalone"] == 0, f"{where}: {row['casts_standalone']} standalone casts")
-        check(row["copies"] == 0, f"{where}: {row['copies']} copies")
-for model, (parameters, limits) in NETWORKS.items() if sim["available"] else ():
-    row = ledger(model, "autocast(f16)", "--device", "sim", "--arch", "sm_80")
-    pin(f"{model} at full size on sim", row, limits)
-    check(row["parameters"] == parameters, f"{model} has {row['parameters']} parameters, not {parameters}")
-    check(row["casts_standalone"] == 0, f"{model}: {row['casts_standalone']} standalone casts")
-    check(row["copies"] == 0, f"{model}: {row['copies']} copies")
-    if model not in RECOMPUTED:
-        continue
-    small = ledger(model, "autocast(f16)", "--device", "sim", "--arch", "sm_80", "--memory-budget", "60%")
-    most, least = RECOMPUTED[model]
-    added = 100 * small["flops"] / row["flops"] - 100
-    check(small["arena_peak"] <= 0.6 * row["arena_peak"], f"{model}: {small['arena_peak']} bytes of {row['arena_peak']}")
-    check(small["arena_budget"] <= 0.6 * row["arena_peak"], f"{model}: a budget of {small['arena_budget']} bytes")
-    check(least <= added <= most, f"{model} in 60 % of its memory: {added:.2f} % more arithmetic")
-    told = 100 * small["flops_recomputed"] / row["flops"]
-    check(abs(added - told) < 0.01, f"{model}: {added:.3f} % more arithmetic, {told:.3f} % told")
-
-
-# What models/trained.py trains at reduced size is every one of them.
-rows = {row.model: trained.row_words(row) for row in trained.ROWS if not row.model.startswith("fashion_")}
-check(sorted(rows) == sorted(NETWORKS), f"models/trained.py has rows for {sorted(rows)}, pinned are {sorted(NETWORKS)}")
-for model, flags in rows.items():
-    castor("ledger", f"models/{model}.net", *flags)
-if sim["available"]:
+            check(row["copies"] == 0, f"{where}: {row['copies']} copies")
+    for model, (parameters, limits) in NETWORKS.items():
+        row = ledger(model, "autocast(f16)", "--device", "sim", "--arch", "sm_80")
+        pin(f"{model} at full size on sim", row, limits)
+        check(row["parameters"] == parameters, f"{model} has {row['parameters']} parameters, not {parameters}")
+        check(row["casts_standalone"] == 0, f"{model}: {row['casts_standalone']} standalone casts")
+        check(row["copies"] == 0, f"{model}: {row['copies']} copies")
+        if model not in RECOMPUTED:
+            continue
+        small = ledger(model, "autocast(f16)", "--device", "sim", "--arch", "sm_80", "--memory-budget", "60%")
+        most, least = RECOMPUTED[model]
+        added = 100 * small["flops"] / row["flops"] - 100
+        check(small["arena_peak"] <= 0.6 * row["arena_peak"], f"{model}: {small['arena_peak']} bytes of {row['arena_peak']}")
+        check(small["arena_budget"] <= 0.6 * row["arena_peak"], f"{model}: a budget of {small['arena_budget']} bytes")
+        check(least <= added <= most, f"{model} in 60 % of its memory: {added:.2f} % more arithmetic")
+        told = 100 * small["flops_recomputed"] / row["flops"]
+        check(abs(added - told) < 0.01, f"{model}: {added:.3f} % more arithmetic, {told:.3f} % told")
     row = ledger("fashion_mlp", "autocast(f16)", "--device", "sim", "--arch", "sm_80", "--registers")
     check(16 <= row["registers"] <= 128, f"a thread takes {row['registers']} registers at most")
     check(row["spilling_kernels"] == row["spill_bytes"] == 0, f"{row['spilling_kernels']} kernels spill registers")
+
+
+if sys.argv[2] == "sim":
+    need_sim()
+    check_sim()
+else:
+    check_host()
 finish()

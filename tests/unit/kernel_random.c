@@ -48,12 +48,17 @@ static int64_t far_off(const double *got, const struct tensor *wanted)
     return count;
 }
 
+/* Of a graph's elements: where an operand lies at a step of its function, kernels may land on the other side. Of 500
+ * graphs measured one had any, 2 of 5229. */
+static const double off_at_most = 0.001;
+
 static int64_t total_elements, total_off, total_graphs_off;
 
 static void compare(struct kernel_batch *batch, int number, const struct graph *graph, struct kernel_batch *plain,
                     const struct graph *unfused, const struct evaluation *evaluation, const struct graph *original,
                     int seed)
 {
+    int64_t elements = 0, far = 0;
     (void)number;
     for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
         const struct node *node = graph->nodes[i];
@@ -72,11 +77,17 @@ static void compare(struct kernel_batch *batch, int number, const struct graph *
         if (off && getenv("CASTOR_VERBOSE"))
             fprintf(stderr, "seed %d: %s %s is off in %lld of %lld\n", seed, op_info(node->op)->name,
                     node->attributes->symbol, (long long)off, (long long)count);
-        total_elements += count;
-        total_off += off;
-        total_graphs_off += off > 0;
+        elements += count;
+        far += off;
         free(a);
     }
+    if ((double)far > off_at_most * (double)elements)
+        fprintf(stderr, "seed %d: %lld of %lld elements are far from the evaluator's\n", seed, (long long)far,
+                (long long)elements);
+    CHECK((double)far <= off_at_most * (double)elements);
+    total_elements += elements;
+    total_off += far;
+    total_graphs_off += far > 0;
 }
 
 int main(int argc, char **argv)
@@ -110,9 +121,8 @@ int main(int argc, char **argv)
         evaluation_free(evaluation);
         environment_free(environment);
     }
-    fprintf(stderr, "%lld of %lld elements far from the evaluator's, in %lld results\n", (long long)total_off,
+    fprintf(stderr, "%lld of %lld elements far from the evaluator's, in %lld graphs\n", (long long)total_off,
             (long long)total_elements, (long long)total_graphs_off);
-    CHECK((double)total_off <= 0.01 * (double)total_elements);
     kernel_batch_free(batch);
     kernel_batch_free(plain);
     for (int i = 0; i < count; i++) {

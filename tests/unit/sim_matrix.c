@@ -4,6 +4,7 @@
 
 #if CASTOR_CUDA
 #include "cuda_run.h"
+#include "runtime/sim/lanes.h"
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@ static const struct shape shapes[] = {
     {"m16n8k16.row.col.f32.f16.f16.f32", 16, 4, 2, 4, 'h', 'f'},
     {"m16n8k16.row.col.f16.f16.f16.f16", 16, 4, 2, 2, 'h', 'h'},
     {"m16n8k8.row.col.f32.f16.f16.f32", 8, 2, 1, 4, 'h', 'f'},
+    {"m16n8k8.row.col.f16.f16.f16.f16", 8, 2, 1, 2, 'h', 'h'},
     {"m16n8k16.row.col.f32.bf16.bf16.f32", 16, 4, 2, 4, 'b', 'f'},
     {"m16n8k8.row.col.f32.bf16.bf16.f32", 8, 2, 1, 4, 'b', 'f'},
     {"m16n8k8.row.col.f32.tf32.tf32.f32", 8, 4, 2, 4, 't', 'f'},
@@ -156,6 +158,8 @@ static int count_wrong(const struct shape *shape, const struct matrices *m, uint
     return wrong;
 }
 
+static int isa; /* which of the simulated GPU's builds runs */
+
 static void check_shape(const struct shape *shape)
 {
     uint32_t in[10][32] = {{0}}, out[4][32] = {{0}};
@@ -170,7 +174,7 @@ static void check_shape(const struct shape *shape)
         }
     char *text = kernel_text(shape);
     fill(shape, &m, in);
-    struct cuda_run *run = cuda_run_new(&(struct cuda_settings){.ptx = true}, text);
+    struct cuda_run *run = cuda_run_new(&(struct cuda_settings){.ptx = true, .isa = isa}, text);
     free(text);
     cuda_run_buffer(run, in, sizeof in);
     cuda_run_buffer(run, out, sizeof out);
@@ -204,7 +208,7 @@ static void check_load(const char *instruction, int count, bool transposed)
     char text[4096];
     uint32_t out[32][4] = {{0}};
     snprintf(text, sizeof text, "%s%s, [%%r6];\n%s", load_head, instruction, load_tail);
-    struct cuda_run *run = cuda_run_new(&(struct cuda_settings){.ptx = true}, text);
+    struct cuda_run *run = cuda_run_new(&(struct cuda_settings){.ptx = true, .isa = isa}, text);
     cuda_run_buffer(run, out, sizeof out);
     CHECK(cuda_run_launch(run, "k", 1, 32, 0));
     CHECK_TEXT(cuda_run_problem(run), "");
@@ -227,7 +231,7 @@ static void check_load(const char *instruction, int count, bool transposed)
     cuda_run_free(run);
 }
 
-int main(void)
+static void check_all(void)
 {
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         check_shape(&shapes[i]);
@@ -236,6 +240,12 @@ int main(void)
     check_load("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%r0, %r1}", 2, false);
     check_load("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%r0, %r1}", 2, true);
     check_load("ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%r0}", 1, false);
+}
+
+int main(void)
+{
+    for (; sim_isa_at(isa); isa++)
+        check_all();
     return check_result();
 }
 #else

@@ -46,6 +46,13 @@ static CUdeviceptr address(const struct array *array)
     return (CUdeviceptr)(uintptr_t)array->bytes;
 }
 
+/* A number as tf32 has it: 11 significant bits, ties away from zero. */
+static double tf32_of(double value)
+{
+    int exponent = value == 0 ? 0 : ilogb(value);
+    return ldexp(round(ldexp(value, 10 - exponent)), exponent - 10);
+}
+
 /* Element i, j of result `batch` and, in `scale`, the sum of the magnitudes of what it is made of. */
 static double expected(const struct sim_product *p, const struct array *arrays, int64_t batch, int64_t i, int64_t j,
                        double *scale)
@@ -55,9 +62,10 @@ static double expected(const struct sim_product *p, const struct array *arrays, 
     for (int64_t k = 0; k < p->k; k++) {
         double a = get(&arrays[0], batch * p->a_offset + (p->turn_a ? i * p->a_leading + k : k * p->a_leading + i));
         double b = get(&arrays[1], batch * p->b_offset + (p->turn_b ? k * p->b_leading + j : j * p->b_leading + k));
-        sum += a * b;
+        sum += p->tf32 ? tf32_of(a) * tf32_of(b) : a * b;
         *scale += fabs(a * b);
     }
+    sum *= p->alpha;
     if (p->beta != 0)
         sum += p->beta * get(&arrays[2], batch * p->c_offset + j * p->c_leading + i);
     if (p->bias)
@@ -111,7 +119,7 @@ static void check_product(struct sim_product p)
         free(arrays[i].bytes);
 }
 
-static void check_shapes(cudaDataType_t operand, cudaDataType_t result)
+static void check_shapes(cudaDataType_t operand, cudaDataType_t result, bool tf32)
 {
     for (int turns = 0; turns < 4; turns++) {
         struct sim_product p = {.batch = 1,
@@ -127,9 +135,12 @@ static void check_shapes(cudaDataType_t operand, cudaDataType_t result)
                                 .b_leading = 160,
                                 .c_leading = 303,
                                 .d_leading = 300,
-                                .alpha = 1,
-                                .beta = turns == 1,
-                                .bias = turns != 2};
+                                .alpha = turns == 3 ? 0.625F : 1,
+                                .beta = turns == 1   ? 1
+                                        : turns == 3 ? -0.5F
+                                                     : 0,
+                                .bias = turns != 2,
+                                .tf32 = tf32};
         check_product(p);
         p.aux = p.bias;
         p.aux_leading = 304;
@@ -144,7 +155,44 @@ static void check_shapes(cudaDataType_t operand, cudaDataType_t result)
     }
 }
 
-/* Subnormals, overflow, ties, NaN: products with the 1 x 1 identity are conversions alone. */
+/* A NaN among the operands makes those results NaN that it is part of, whatever the type and the epilogue, and an
+ * infinity the others' sign. */
+static void check_nan(cudaDataType_t operand, cudaDataType_t result, bool gelu)
+{
+    const float values[4] = {1, NAN, INFINITY, -2}; /* by columns: rows 1 INFINITY and NAN -2 */
+    const float ones[2] = {1, 1};
+    unsigned char a[16], b[8], d[8], aux[8];
+    for (int i = 0; i < 4; i++)
+        tensor_put(element_of(operand), a + i * program_element_bytes(element_of(operand)), (double)values[i]);
+    for (int i = 0; i < 2; i++)
+        tensor_put(element_of(operand), b + i * program_element_bytes(element_of(operand)), (double)ones[i]);
+    struct sim_product p = {.batch = 1,
+                            .m = 2,
+                            .n = 1,
+                            .k = 2,
+                            .a_type = operand,
+                            .b_type = operand,
+                            .d_type = result,
+                            .a_leading = 2,
+                            .b_leading = 2,
+                            .d_leading = 2,
+                            .aux_leading = 2,
+                            .alpha = 1,
+                            .a = (CUdeviceptr)(uintptr_t)a,
+                            .b = (CUdeviceptr)(uintptr_t)b,
+                            .d = (CUdeviceptr)(uintptr_t)d,
+                            .aux = gelu ? (CUdeviceptr)(uintptr_t)aux : 0};
+    CHECK(sim_product_run(&p, 1));
+    size_t size = program_element_bytes(element_of(result));
+    CHECK(tensor_get(element_of(result), d) == INFINITY);
+    CHECK(isnan(tensor_get(element_of(result), d + size)));
+    CHECK(!gelu || isnan(tensor_get(element_of(result), aux + size)));
+    uint16_t bits;
+    memcpy(&bits, d + size, sizeof bits);
+    CHECK(result == CUDA_R_32F || bits == 0x7fff); /* the only NaN that a GPU makes of halves */
+}
+
+/* Subnormals, overflow, ties: products with the 1 x 1 identity are conversions alone. */
 static void check_rounding(void)
 {
     static const float values[] = {0,        -0.0f,    1 + 0x1p-11f, 1 + 0x3p-11f, 65519.9f, 65520,        -1e9f,
@@ -176,10 +224,17 @@ static void check_rounding(void)
 
 int main(void)
 {
-    check_shapes(CUDA_R_32F, CUDA_R_32F);
-    check_shapes(CUDA_R_16F, CUDA_R_16F);
-    check_shapes(CUDA_R_16F, CUDA_R_32F);
-    check_shapes(CUDA_R_16BF, CUDA_R_16BF);
+    static const cudaDataType_t types[][2] = {{CUDA_R_32F, CUDA_R_32F},
+                                              {CUDA_R_16F, CUDA_R_16F},
+                                              {CUDA_R_16F, CUDA_R_32F},
+                                              {CUDA_R_16BF, CUDA_R_16BF},
+                                              {CUDA_R_16BF, CUDA_R_32F}};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        check_shapes(types[i][0], types[i][1], false);
+        check_nan(types[i][0], types[i][1], false);
+        check_nan(types[i][0], types[i][1], true);
+    }
+    check_shapes(CUDA_R_32F, CUDA_R_32F, true);
     check_rounding();
     struct sim_product deep = {.batch = 1,
                                .m = 3,

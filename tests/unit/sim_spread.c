@@ -58,7 +58,7 @@ static void check_order(void)
 {
     struct sim_memory memory = {0};
     struct error error = {0};
-    struct sim_module *module = sim_module_load(source, &memory, sim_isa_best(), &error);
+    struct sim_module *module = sim_module_load(source, &memory, sim_isa_at(0), &error);
     CHECK_TEXT(error.text, "");
     if (module) {
         const struct sim_kernel *kernel = sim_module_kernel(module, "k");
