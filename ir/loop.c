@@ -135,6 +135,8 @@ static const char *operands_problem(const struct node *loop, struct arena *arena
         enum loop_role role = loop_role(loop, i);
         const struct type *type = &loop->operands[i]->type;
         bool sequence = role == LOOP_SEQUENCE || role == LOOP_STACK;
+        if (!type_row_major(type))
+            return arena_printf(arena, "operand %d is not row-major", i);
         if (sequence && !stacked(loop, type))
             return arena_printf(arena, "operand %d has not one place for each turn", i);
         struct type turn = role == LOOP_STACK ? loop_type_of_turn(type) : *type;
@@ -157,6 +159,9 @@ static const char *body_problem(const struct node *loop, const struct graph *bod
             return arena_printf(arena, "its body's input \"%s\" is no operand of that type", node->attributes->symbol);
         if (node->op == OP_output && (number < 0 || number >= outputs))
             return arena_printf(arena, "its body's outputs are not numbered: \"%s\"", node->attributes->symbol);
+        if ((node->op == OP_input || node->op == OP_output) && !type_row_major(&node->type))
+            return arena_printf(arena, "its body's %s \"%s\" is not row-major", op_info(node->op)->name,
+                                node->attributes->symbol);
     }
     for (int i = 0; i < carries; i++) {
         const struct node *output = loop_output(body, i);
@@ -177,6 +182,8 @@ static const char *result_problem(const struct node *loop, const struct node *re
         turn = stacked(loop, &result->type) ? loop_type_of_turn(&result->type) : (struct type){0};
     if (turn.element != output->type.element || !shape_equal(&turn.shape, &output->type.shape))
         return "its type is not what the body puts out";
+    if (!type_row_major(&result->type))
+        return "it is not row-major";
     return NULL;
 }
 

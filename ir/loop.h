@@ -13,8 +13,9 @@
  *
  * Turns count from 0; `reverse` runs them from the last to the first. The outputs "0" … carries - 1 are what is
  * carried on, the result is what the last turn left; all further ones are stacked by turn: [turns, ..]. An operand
- * that the body has no input for is no mistake, nor an output whose result nobody takes. A body may run others, which
- * stand behind it in the module, so that none runs itself; it writes no variables. */
+ * that the body has no input for is no mistake, nor an output whose result nobody takes. All that crosses the edge, on
+ * either side of it, is row-major, so that a turn's place is one piece. A body may run others, which stand behind it in
+ * the module, so that none runs itself; it writes no variables. */
 #ifndef CASTOR_IR_LOOP_H
 #define CASTOR_IR_LOOP_H
 

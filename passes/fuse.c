@@ -197,11 +197,17 @@ static void check_kernels(struct graph *graph, bool tails)
 
 /* ---- the pass ---- */
 
+/* Results are what their loop's kernel stores. */
 static void store_everything(struct graph *graph)
 {
     int kernels = 0;
-    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++)
-        graph->nodes[i]->kernel = fuse_is_leaf(graph->nodes[i]) ? 0 : ++kernels;
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
+        struct node *node = graph->nodes[i];
+        if (node->op == OP_result)
+            node->kernel = node->operands[0]->kernel;
+        else
+            node->kernel = fuse_is_leaf(node) ? 0 : ++kernels;
+    }
 }
 
 void pass_fuse(struct graph *graph, struct pass_context *context)

@@ -5,10 +5,10 @@
  * convolutions, whose activations must have it, and flows through what works element by element or moves whole axes:
  * first towards the users, then, to nodes that have none yet, towards the operands. A reshape that joins the channels
  * with other axes (flatten) ends it: such a value is row-major, and whoever computes it reads in one order and stores
- * in the other, so that no kernel only copies. Batch fields, variables, outputs and matrix products stay row-major. A
- * reshape to the same shape says that a copy in the other order is needed. It is inserted where a convolution takes one
- * of those as it is, or takes for its weight what is computed with channels innermost, and where a product takes what
- * lies in an order that its library can't read.
+ * in the other, so that no kernel only copies. Batch fields, variables, outputs, what crosses the edges of loops and
+ * matrix products stay row-major. A reshape to the same shape says that a copy in the other order is needed. It is
+ * inserted where a convolution takes one of those as it is, or takes for its weight what is computed with channels
+ * innermost, where a loop takes that, and where a product takes what lies in an order that its library can't read.
  *
  * Convolutions that are kernels of our own (LANGUAGE_CUDA) read a weight best with its inputs innermost. The half
  * copies of parameters lie so, where convolutions read them as weights and nothing else does: the optimizer's kernel
@@ -248,6 +248,14 @@ static struct node *reordered(struct graph *graph, struct node *user, struct nod
     return copies[operand->mark] = copy;
 }
 
+/* A loop's body takes its operands as they lie. */
+static bool wants_rows(struct node *node, int operand)
+{
+    if (node->op == OP_loop || is_conv(node))
+        return node->operands[operand]->op != OP_read;
+    return !view_contraction_operand(node, operand);
+}
+
 static void insert_copies(struct graph *graph)
 {
     struct arena *arena = arena_new();
@@ -257,11 +265,11 @@ static void insert_copies(struct graph *graph)
         nodes[i]->mark = i;
     for (ptrdiff_t i = 0; i < arrlen(nodes); i++) {
         struct node *node = nodes[i];
-        for (int j = 0; op_is(node->op, CLASS_CONTRACTION) && j < node->operand_count; j++) {
+        for (int j = 0; (op_is(node->op, CLASS_CONTRACTION) || node->op == OP_loop) && j < node->operand_count; j++) {
             struct node *operand = node->operands[j];
             if (is_conv(node) && is_activation(node, j))
                 node->operands[j] = reordered(graph, node, operand, 1, copies);
-            else if (is_conv(node) ? operand->op != OP_read : !view_contraction_operand(node, j))
+            else if (wants_rows(node, j))
                 node->operands[j] = reordered(graph, node, operand, NO_CHANNELS, matrices);
         }
         graph_append(graph, node);
@@ -304,10 +312,11 @@ void pass_layout(struct graph *graph, struct pass_context *context)
         set_order(&graph->nodes[i]->type, channels_of(graph->nodes[i]));
     if (context->target->channels_last && context->target->language == LANGUAGE_CUDA)
         order_weights(graph);
-    if (channels_last)
-        insert_copies(graph);
     graph_number(graph);
-    if (context->target->attention && pass_may_rewrite(context))
+    bool attention = context->target->attention && pass_may_rewrite(context);
+    if (attention)
         order_attention(graph);
+    if (channels_last || attention)
+        insert_copies(graph);
     graph_number(graph);
 }
