@@ -8,6 +8,10 @@
  * keeps the operand: it says that the variable is read. */
 void loops_read_inside(const struct graph *graph);
 
+/* The other way, for one captured operand, a `read`: the body takes it from the loop in place of reading the variable,
+ * and so do the bodies of loops in it. The operand may then become another value. */
+void loops_take_operand(const struct graph *graph, const struct node *loop, int number);
+
 /* Drops what the body puts out nothing of, inputs too. */
 void loops_drop_dead(struct graph *body);
 
