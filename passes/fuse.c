@@ -36,16 +36,20 @@ static int final_group(const struct fuser *fuser, int group)
     return group;
 }
 
-/* The visiting nest needs the provider: is it the first to do so? */
+/* The visiting nest needs the provider: is it the first to do so, or the first of another group? */
 static void note_consumer(const struct visit *visit, struct group *provider)
 {
     const struct fuser *fuser = visit->fuser;
     int level = fuser->groups[visit->group].level, known = provider->consumer_nest;
     if (level < provider->consumer) {
+        provider->next = provider->consumer;
         provider->consumer = level;
         provider->consumer_nest = visit->nest < arrlen(fuser->nests) ? visit->nest : -1;
     } else if (level == provider->consumer && known >= 0 && fuser->nest_group[known] != visit->group) {
         provider->consumer_nest = -1;
+        provider->next = level;
+    } else if (level > provider->consumer && level < provider->next) {
+        provider->next = level;
     }
 }
 

@@ -122,6 +122,7 @@ int fuse_new_group(struct fuser *fuser, int level, bool library)
                           .merged = GROUP_NONE,
                           .consumer = 1 << 30,
                           .consumer_nest = -1,
+                          .next = 1 << 30,
                           .places = -1,
                           .finish = -1};
     arrput(fuser->groups, group);
