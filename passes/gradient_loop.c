@@ -306,11 +306,16 @@ static void build_reversed(struct reversal *reversal)
     }
 }
 
-static void refuse(const struct reversal *reversal)
+/* What forbids a gradient; NULL: nothing. */
+static const char *obstacle(const struct node *loop)
 {
-    struct module *module = reversal->sweep->graph->module;
-    diagnostics_error(module->diagnostics, E0806, reversal->loop->span, NULL,
-                      "the gradient of a rolled repeat is to be differentiated once more");
+    const struct loop_counts *counts = &loop->attributes->loop;
+    if (loop->attributes->reverse || counts->previous)
+        return "the gradient of a rolled repeat is to be differentiated once more";
+    for (int i = 0; i < counts->carries; i++)
+        if (loop->operands[i]->type.shape.rank == RANK_MAX) /* it is stacked */
+            return "a rolled repeat that carries a tensor of 8 axes has no gradient";
+    return NULL;
 }
 
 void sweep_loop(struct sweep *sweep, struct node *loop)
@@ -333,8 +338,9 @@ void sweep_loop(struct sweep *sweep, struct node *loop)
         reversal.sums[i] = -1;
     if (!gather_gradients(&reversal))
         return;
-    if (loop->attributes->reverse || reversal.counts->previous) {
-        refuse(&reversal);
+    const char *problem = obstacle(loop);
+    if (problem) {
+        diagnostics_error(module->diagnostics, E0806, loop->span, NULL, "%s", problem);
         return;
     }
     const char *name = arena_internf(module->arena, "%s.backward", reversal.body->name);
