@@ -52,6 +52,8 @@ enum element loop_operand_element(const struct node *loop, const struct graph *b
     enum loop_role role = loop_role(loop, number);
     int taken = role == LOOP_STACK ? number - loop->attributes->loop.previous : number;
     const struct node *value = role == LOOP_CARRY ? loop_output(body, number) : loop_input_find(body, taken);
+    if (!value && role == LOOP_PREVIOUS)
+        value = loop->operands[number + loop->attributes->loop.previous];
     return value ? value->type.element : ELEMENT_NONE;
 }
 

@@ -36,7 +36,8 @@ const char *loop_symbol(const struct module *module, int number);
 
 /* The body's input of that number; NULL for none. */
 struct node *loop_input_find(const struct graph *body, int number);
-/* The element type that the body takes operand `number` in; ELEMENT_NONE where it does not take it. */
+/* The element type that the body takes operand `number` in; ELEMENT_NONE where it does not take it. A previous operand
+ * has its stack's in any case. */
 enum element loop_operand_element(const struct node *loop, const struct graph *body, int number);
 /* The body's output of that number; NULL for none. */
 struct node *loop_output(const struct graph *body, int number);
