@@ -47,16 +47,6 @@ struct node *loop_input_find(const struct graph *body, int number)
     return NULL;
 }
 
-enum element loop_operand_element(const struct node *loop, const struct graph *body, int number)
-{
-    enum loop_role role = loop_role(loop, number);
-    int taken = role == LOOP_STACK ? number - loop->attributes->loop.previous : number;
-    const struct node *value = role == LOOP_CARRY ? loop_output(body, number) : loop_input_find(body, taken);
-    if (!value && role == LOOP_PREVIOUS)
-        value = loop->operands[number + loop->attributes->loop.previous];
-    return value ? value->type.element : ELEMENT_NONE;
-}
-
 struct node *loop_output(const struct graph *body, int number)
 {
     for (ptrdiff_t i = 0; i < arrlen(body->nodes); i++)
@@ -98,13 +88,19 @@ struct node *loop_input(struct builder *builder, const struct node *operand, enu
     return build(builder, OP_input, NULL, 0, &attributes, &type);
 }
 
-struct node *loop_result(struct builder *builder, struct node *loop, const struct graph *body, int number)
+struct node *loop_result_of(struct builder *builder, struct node *loop, const struct node *output)
 {
     const struct loop_counts *counts = &loop->attributes->loop;
-    const struct type *type = &loop_output(body, number)->type;
+    const struct type *type = &output->type;
+    int number = loop_number(output);
     struct type wanted =
         number < counts->carries ? type_make(type->element, type->shape) : loop_type_of_sequence(type, counts->turns);
     return build(builder, OP_result, &loop, 1, &(struct attributes){.index = number}, &wanted);
+}
+
+struct node *loop_result(struct builder *builder, struct node *loop, const struct graph *body, int number)
+{
+    return loop_result_of(builder, loop, loop_output(body, number));
 }
 
 /* ---- checks ---- */

@@ -36,9 +36,6 @@ const char *loop_symbol(const struct module *module, int number);
 
 /* The body's input of that number; NULL for none. */
 struct node *loop_input_find(const struct graph *body, int number);
-/* The element type that the body takes operand `number` in; ELEMENT_NONE where it does not take it. A previous operand
- * has its stack's in any case. */
-enum element loop_operand_element(const struct node *loop, const struct graph *body, int number);
 /* The body's output of that number; NULL for none. */
 struct node *loop_output(const struct graph *body, int number);
 /* How many outputs the body has: they are numbered from 0 without a gap. */
@@ -46,7 +43,8 @@ int loop_outputs(const struct graph *body);
 
 /* An input of a body that stands for operand `number`, of the type that it has in one turn. */
 struct node *loop_input(struct builder *builder, const struct node *operand, enum loop_role role, int number);
-/* Appends the result of output `number`, whose type the body tells. */
+/* Appends the result of an output of the body, which tells its type; and by the output's number. */
+struct node *loop_result_of(struct builder *builder, struct node *loop, const struct node *output);
 struct node *loop_result(struct builder *builder, struct node *loop, const struct graph *body, int number);
 
 /* The type without its first axis, and with one of `turns` places before its axes; row-major. */

@@ -84,6 +84,17 @@ struct loop_parts loop_parts_of(const struct node *loop, const struct graph *bod
     return parts;
 }
 
+enum element loop_parts_element(const struct loop_parts *parts, const struct node *loop, int number)
+{
+    enum loop_role role = loop_role(loop, number);
+    const struct node *value = parts->inputs[role == LOOP_STACK ? number - parts->counts.previous : number];
+    if (role == LOOP_CARRY)
+        value = parts->outputs[number];
+    else if (role == LOOP_PREVIOUS && !value)
+        value = parts->operands[number + parts->counts.previous];
+    return value ? value->type.element : ELEMENT_NONE;
+}
+
 void loop_parts_free(struct loop_parts *parts)
 {
     arrfree(parts->operands);
