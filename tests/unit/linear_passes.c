@@ -6,7 +6,7 @@
 #include <stb/stb_ds.h>
 #include <time.h>
 
-enum { LAYERS = 1000, FACTOR = 4 };
+enum { LAYERS = 1000, FACTOR = 4, SLICES = 8 };
 
 typedef void pass_function(struct graph *graph, struct pass_context *context);
 typedef struct graph *network_function(struct module *module, int layers);
@@ -58,6 +58,23 @@ static struct graph *long_turn(struct module *module, int layers)
     return graph;
 }
 
+/* Sums of all places of a sequence, whose gradients lie side by side. */
+static struct graph *many_slices(struct module *module, int layers)
+{
+    struct graph *graph = module_add_graph(module, "train");
+    struct builder builder = {.graph = graph, .scope = ""};
+    struct type all = type_make(ELEMENT_F32, shape_make(2, (int64_t[]){SLICES * layers, 4}));
+    struct node *x = build(&builder, OP_input, NULL, 0, &(struct attributes){.symbol = "x"}, &all), *sum = NULL;
+    for (int i = 0; i < SLICES * layers; i++) {
+        struct attributes attributes = {.low = {i, 0}, .high = {i + 1, 4}, .step = {1, 1}};
+        struct node *place = build_unary(&builder, OP_sin, build(&builder, OP_slice, &x, 1, &attributes, NULL));
+        sum = sum ? build_binary(&builder, OP_add, sum, place) : place;
+    }
+    struct node *gradient = build(&builder, OP_grad, (struct node *[]){sum, x}, 2, NULL, NULL);
+    build_output(&builder, "d", gradient, OUTPUT_VALUE);
+    return graph;
+}
+
 /* Processor seconds that each pass takes, the smaller of two runs. */
 static void measure(network_function *network, int layers, pass_function *const *passes, int count, double *seconds)
 {
@@ -94,5 +111,6 @@ int main(void)
     pass_function *const passes[] = {pass_gradients, pass_simplify, pass_cse, pass_dce};
     check(deep_network, passes, sizeof passes / sizeof *passes);
     check(long_turn, passes, 1);
+    check(many_slices, passes, 1);
     return check_result();
 }
