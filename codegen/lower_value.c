@@ -4,6 +4,7 @@
  * integers and truth values are computed as integers. A value stands as far outside of the loops as what it is
  * computed from allows. */
 #include "codegen/lower.h"
+#include "passes/rewrite.h"
 #include "passes/view.h"
 
 #include <math.h>
@@ -375,7 +376,8 @@ static int lower_iota(struct lowerer *lowerer, const struct node *node, const st
             sum = affine_add(arena, sum, indices[i], stride);
             stride *= node->type.shape.dimension[i];
         }
-    return lower_index_value(lowerer, sum, node);
+    int number = lower_index_value(lowerer, sum, node);
+    return iota_is_exact(node) ? number : lower_convert(lowerer, number, node->type.element, node);
 }
 
 static int lower_random(struct lowerer *lowerer, const struct node *node, const struct affine *const *indices)
