@@ -552,15 +552,17 @@ static bool has_step(const struct kernel_use *use)
     return use->contraction || (use->store_count && !use->joins);
 }
 
-/* The strips of the graph; step[i] is the first of kernel i. */
-static void add_strips(struct assembly *assembly, const int *step)
+/* The strip that the kernel, whose step is next, begins, if it does: in the order of the steps, of which a loop in
+ * between may have strips of its own. */
+static void add_strip(struct assembly *assembly, const struct kernel_use *use)
 {
-    for (int i = 0; i < assembly->strips.count; i++) {
-        const struct strip *from = &assembly->strips.strips[i];
-        struct program_strip strip = {
-            .first = step[from->first - 1], .count = from->count, .items = from->items, .size = from->size};
-        arrput(assembly->entry_strips, strip);
-    }
+    int number = assembly->strips.of[use->number - 1];
+    const struct strip *from = number < 0 ? NULL : &assembly->strips.strips[number];
+    if (!from || from->first != use->number)
+        return;
+    struct program_strip strip = {
+        .first = (int)arrlen(assembly->steps), .count = from->count, .items = from->items, .size = from->size};
+    arrput(assembly->entry_strips, strip);
 }
 
 static void add_kernels(struct assembly *assembly, const struct kernel_set *set);
@@ -676,13 +678,11 @@ static void add_kernel(struct assembly *assembly, const struct kernel_use *use)
 
 static void add_kernels(struct assembly *assembly, const struct kernel_set *set)
 {
-    int *first = ARENA_ARRAY(assembly->assembler->arena, int, set->count + 1);
     for (int i = 0; i < set->count; i++) {
-        first[i] = (int)arrlen(assembly->steps);
+        add_strip(assembly, &set->kernels[i]);
         if (has_step(&set->kernels[i]))
             add_kernel(assembly, &set->kernels[i]);
     }
-    add_strips(assembly, first);
 }
 
 static void add_entry(struct assembler *assembler, const struct graph *graph, struct program_entry *entry)

@@ -4,6 +4,8 @@
  * integers and truth values are computed as integers. A value stands as far outside of the loops as what it is
  * computed from allows. */
 #include "codegen/lower.h"
+#include "passes/rewrite.h"
+#include "passes/view.h"
 
 #include <math.h>
 #include <stb/stb_ds.h>
@@ -304,8 +306,7 @@ static int load_buffer(struct lowerer *lowerer, const struct node *node, int buf
     value.node = node;
     value.depth = from->written || from->scratch ? BODY_NEST : BODY_KERNEL;
     int number = lower_append(lowerer, value);
-    bool unrounded = op_is(node->op, CLASS_CONTRACTION) && target_emulates(target, node->type.element);
-    if (unrounded)
+    if (view_lies_unrounded(node, target))
         return round_half(lowerer, number, node->type.element, node);
     lowerer->out.values[number].fits = fits_element(node->type.element);
     return number;
@@ -375,7 +376,8 @@ static int lower_iota(struct lowerer *lowerer, const struct node *node, const st
             sum = affine_add(arena, sum, indices[i], stride);
             stride *= node->type.shape.dimension[i];
         }
-    return lower_index_value(lowerer, sum, node);
+    int number = lower_index_value(lowerer, sum, node);
+    return iota_is_exact(node) ? number : lower_convert(lowerer, number, node->type.element, node);
 }
 
 static int lower_random(struct lowerer *lowerer, const struct node *node, const struct affine *const *indices)

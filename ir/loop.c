@@ -47,14 +47,6 @@ struct node *loop_input_find(const struct graph *body, int number)
     return NULL;
 }
 
-enum element loop_operand_element(const struct node *loop, const struct graph *body, int number)
-{
-    enum loop_role role = loop_role(loop, number);
-    int taken = role == LOOP_STACK ? number - loop->attributes->loop.previous : number;
-    const struct node *value = role == LOOP_CARRY ? loop_output(body, number) : loop_input_find(body, taken);
-    return value ? value->type.element : ELEMENT_NONE;
-}
-
 struct node *loop_output(const struct graph *body, int number)
 {
     for (ptrdiff_t i = 0; i < arrlen(body->nodes); i++)
@@ -96,13 +88,19 @@ struct node *loop_input(struct builder *builder, const struct node *operand, enu
     return build(builder, OP_input, NULL, 0, &attributes, &type);
 }
 
-struct node *loop_result(struct builder *builder, struct node *loop, const struct graph *body, int number)
+struct node *loop_result_of(struct builder *builder, struct node *loop, const struct node *output)
 {
     const struct loop_counts *counts = &loop->attributes->loop;
-    const struct type *type = &loop_output(body, number)->type;
+    const struct type *type = &output->type;
+    int number = loop_number(output);
     struct type wanted =
         number < counts->carries ? type_make(type->element, type->shape) : loop_type_of_sequence(type, counts->turns);
     return build(builder, OP_result, &loop, 1, &(struct attributes){.index = number}, &wanted);
+}
+
+struct node *loop_result(struct builder *builder, struct node *loop, const struct graph *body, int number)
+{
+    return loop_result_of(builder, loop, loop_output(body, number));
 }
 
 /* ---- checks ---- */
@@ -135,6 +133,8 @@ static const char *operands_problem(const struct node *loop, struct arena *arena
         enum loop_role role = loop_role(loop, i);
         const struct type *type = &loop->operands[i]->type;
         bool sequence = role == LOOP_SEQUENCE || role == LOOP_STACK;
+        if (!type_row_major(type))
+            return arena_printf(arena, "operand %d is not row-major", i);
         if (sequence && !stacked(loop, type))
             return arena_printf(arena, "operand %d has not one place for each turn", i);
         struct type turn = role == LOOP_STACK ? loop_type_of_turn(type) : *type;
@@ -157,6 +157,9 @@ static const char *body_problem(const struct node *loop, const struct graph *bod
             return arena_printf(arena, "its body's input \"%s\" is no operand of that type", node->attributes->symbol);
         if (node->op == OP_output && (number < 0 || number >= outputs))
             return arena_printf(arena, "its body's outputs are not numbered: \"%s\"", node->attributes->symbol);
+        if ((node->op == OP_input || node->op == OP_output) && !type_row_major(&node->type))
+            return arena_printf(arena, "its body's %s \"%s\" is not row-major", op_info(node->op)->name,
+                                node->attributes->symbol);
     }
     for (int i = 0; i < carries; i++) {
         const struct node *output = loop_output(body, i);
@@ -177,6 +180,8 @@ static const char *result_problem(const struct node *loop, const struct node *re
         turn = stacked(loop, &result->type) ? loop_type_of_turn(&result->type) : (struct type){0};
     if (turn.element != output->type.element || !shape_equal(&turn.shape, &output->type.shape))
         return "its type is not what the body puts out";
+    if (!type_row_major(&result->type))
+        return "it is not row-major";
     return NULL;
 }
 

@@ -13,8 +13,9 @@
  *
  * Turns count from 0; `reverse` runs them from the last to the first. The outputs "0" … carries - 1 are what is
  * carried on, the result is what the last turn left; all further ones are stacked by turn: [turns, ..]. An operand
- * that the body has no input for is no mistake, nor an output whose result nobody takes. A body may run others, which
- * stand behind it in the module, so that none runs itself; it writes no variables. */
+ * that the body has no input for is no mistake, nor an output whose result nobody takes. All that crosses the edge, on
+ * either side of it, is row-major, so that a turn's place is one piece. A body may run others, which stand behind it in
+ * the module, so that none runs itself; it writes no variables. */
 #ifndef CASTOR_IR_LOOP_H
 #define CASTOR_IR_LOOP_H
 
@@ -35,8 +36,6 @@ const char *loop_symbol(const struct module *module, int number);
 
 /* The body's input of that number; NULL for none. */
 struct node *loop_input_find(const struct graph *body, int number);
-/* The element type that the body takes operand `number` in; ELEMENT_NONE where it does not take it. */
-enum element loop_operand_element(const struct node *loop, const struct graph *body, int number);
 /* The body's output of that number; NULL for none. */
 struct node *loop_output(const struct graph *body, int number);
 /* How many outputs the body has: they are numbered from 0 without a gap. */
@@ -44,7 +43,8 @@ int loop_outputs(const struct graph *body);
 
 /* An input of a body that stands for operand `number`, of the type that it has in one turn. */
 struct node *loop_input(struct builder *builder, const struct node *operand, enum loop_role role, int number);
-/* Appends the result of output `number`, whose type the body tells. */
+/* Appends the result of an output of the body, which tells its type; and by the output's number. */
+struct node *loop_result_of(struct builder *builder, struct node *loop, const struct node *output);
 struct node *loop_result(struct builder *builder, struct node *loop, const struct graph *body, int number);
 
 /* The type without its first axis, and with one of `turns` places before its axes; row-major. */

@@ -211,7 +211,9 @@ static void check_output(struct verifier *verifier, const struct node *node, str
     bool any_shape = kind == OUTPUT_VALUE || kind == OUTPUT_WATCH || kind == OUTPUT_TOTAL;
     if (!any_shape && shape_elements(&node->type.shape) != 1)
         breach(verifier, node, "a %s is one number, not %s", output_kind_name(kind), type_text(verifier, &node->type));
-    if (verifier->fused && node->type.element != node->operands[0]->type.element)
+    bool lies_there = verifier->fused && !node->kernel;
+    if (verifier->fused && (lies_there ? !type_equal(&node->type, &node->operands[0]->type)
+                                       : node->type.element != node->operands[0]->type.element))
         breach(verifier, node, "a %s is put out as %s", type_text(verifier, &node->operands[0]->type),
                type_text(verifier, &node->type));
 }

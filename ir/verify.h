@@ -22,7 +22,7 @@
  *     of them (passes/attention.h): it stores contractions, several of which may share it; leaves that are read in
  *     place (input, read, argument) have none.
  * 13. Both operands of a contraction have one element type; a written value has its variable's type, an output its
- *     operand's: all casts are there.
+ *     operand's: all casts are there. An output without a kernel has its operand's layout too.
  * From pass memory on (some node of the graph has a placement)
  * 14. The stored nodes of one kernel follow each other, nodes that are not stored left aside.
  * 15. Each stored node lies somewhere, at an offset that is not negative; a place in the state names a variable. Of a

@@ -5,6 +5,7 @@
  * unscale, clip, optimizer. `train/micro` counts the micro-batches of the step; the first one replaces what the
  * variables hold instead of adding to it, so nothing has to be cleared. States of the forward pass go on from
  * micro-batch to micro-batch in pending copies, and are committed by the update: a skipped step forgets them. */
+#include "passes/loops.h"
 #include "passes/pass.h"
 
 #include <stb/stb_ds.h>
@@ -206,13 +207,27 @@ static void add_pending(struct split *split, struct node *const *nodes)
 
 /* ---- the split ---- */
 
+static const struct variable *pending_of(const struct split *split, const struct node *node)
+{
+    bool committed = node->op == OP_read || (node->op == OP_write && node->attributes->index == GATE_ALL);
+    return committed ? module_find_variable(split->module, pending_name(split, node->attributes->symbol)) : NULL;
+}
+
+/* Bodies of loops read variables themselves; pending values they are given. */
+static void take_pending(const struct split *split, const struct node *loop)
+{
+    for (int k = 0; k < loop->operand_count; k++)
+        if (loop->operands[k]->op == OP_read && loop_role(loop, k) == LOOP_CAPTURED &&
+            pending_of(split, loop->operands[k]))
+            loops_take_operand(split->micro, loop, k);
+}
+
 static void put_into_micro(struct split *split, struct node *node)
 {
+    if (node->op == OP_loop)
+        take_pending(split, node);
     graph_map_operands(node);
-    const char *symbol = node->attributes->symbol;
-    const struct variable *pending = NULL;
-    if (node->op == OP_read || (node->op == OP_write && node->attributes->index == GATE_ALL))
-        pending = module_find_variable(split->module, pending_name(split, symbol));
+    const struct variable *pending = pending_of(split, node);
     if (node->op == OP_write && pending) {
         commit_state(split, node, pending);
         return;

@@ -65,8 +65,8 @@ static bool is_triangle(struct node *mask)
             return false;
     }
     return row->op == OP_iota && row->attributes->axes == 1 && column->op == OP_iota && column->attributes->axes == 2 &&
-           size[0] == size[1] && mask->type.shape.dimension[rank - 2] == size[0] &&
-           mask->type.shape.dimension[rank - 1] == size[1];
+           iota_is_exact(row) && iota_is_exact(column) && size[0] == size[1] &&
+           mask->type.shape.dimension[rank - 2] == size[0] && mask->type.shape.dimension[rank - 1] == size[1];
 }
 
 /* where(triangle, x, outside); NULL for all else. */

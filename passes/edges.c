@@ -20,38 +20,55 @@
 
 enum { ROUNDS = 3 }; /* what one loop leaves, another one takes */
 
+/* By node id of a graph: who uses it. Looked up until the graph changes. */
+struct uses {
+    struct use {
+        enum element half; /* that every user so far casts it to */
+        bool used, mixed;  /* some user does not, or casts it to another one */
+    } * of;                /* stb_ds array */
+    bool known;
+};
+
 struct edges {
     struct graph *graph, *body;
     struct node *loop;
+    struct loop_parts parts; /* inputs and outputs of the body; what is taken in is the loop's */
+    struct node ***results;  /* stb_ds array, by number: stb_ds arrays of the loop's results */
+    struct uses outside, inside;
     struct pass_context *context;
     bool changed;
 };
 
 /* ---- questions ---- */
 
-/* The half that every user of the node casts it to; NONE when some do not, or nobody uses it. */
-static enum element cast_by_all(const struct graph *graph, const struct node *node)
+static void note_use(struct use *use, const struct node *user)
 {
-    enum element found = ELEMENT_NONE;
-    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++)
-        for (int k = 0; k < graph->nodes[i]->operand_count; k++) {
-            const struct node *user = graph->nodes[i];
-            if (user->operands[k] != node)
-                continue;
-            if (user->op != OP_cast || !element_is_half(user->type.element) || (found && found != user->type.element))
-                return ELEMENT_NONE;
-            found = user->type.element;
-        }
-    return found;
+    bool casts = user->op == OP_cast && element_is_half(user->type.element);
+    use->mixed |= !casts || (use->used && use->half != user->type.element);
+    use->half = user->type.element;
+    use->used = true;
 }
 
-static bool is_used(const struct graph *graph, const struct node *node)
+static struct use use_of(const struct graph *graph, struct uses *uses, const struct node *node)
 {
-    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++)
-        for (int k = 0; k < graph->nodes[i]->operand_count; k++)
-            if (graph->nodes[i]->operands[k] == node)
-                return true;
-    return false;
+    if (!uses->known) {
+        arrsetlen(uses->of, arrlenu(graph->nodes));
+        for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
+            const struct node *user = graph->nodes[i];
+            uses->of[i] = (struct use){0};
+            for (int k = 0; k < user->operand_count; k++)
+                note_use(&uses->of[user->operands[k]->id], user);
+        }
+        uses->known = true;
+    }
+    return uses->of[node->id];
+}
+
+/* The half that every user of the node casts it to; NONE when some do not, or nobody uses it. */
+static enum element cast_by_all(const struct graph *graph, struct uses *uses, const struct node *node)
+{
+    struct use use = use_of(graph, uses, node);
+    return use.used && !use.mixed ? use.half : ELEMENT_NONE;
 }
 
 /* The half that the node is a cast of; NONE for all else. */
@@ -132,16 +149,16 @@ static void retype_output(struct edges *edges, struct node *output, enum element
     graph_number(edges->body);
 }
 
+static ptrdiff_t results_of(const struct edges *edges, int number)
+{
+    return number < arrlen(edges->results) ? arrlen(edges->results[number]) : 0;
+}
+
 static void retype_results(struct edges *edges, int number, enum element half)
 {
-    for (ptrdiff_t i = 0; i < arrlen(edges->graph->nodes); i++) {
-        struct node *result = edges->graph->nodes[i];
-        if (result->op == OP_result && result->operands[0] == edges->loop && result->attributes->index == number &&
-            result->type.element != half) {
-            retype(edges->graph, result, half);
-            i = -1; /* the list has changed */
-        }
-    }
+    for (ptrdiff_t i = 0; i < results_of(edges, number); i++)
+        if (edges->results[number][i]->type.element != half)
+            retype(edges->graph, edges->results[number][i], half);
 }
 
 static void retype_operand(struct edges *edges, int number, enum element half)
@@ -157,21 +174,22 @@ static bool may(struct edges *edges)
 {
     bool allowed = pass_may_rewrite(edges->context);
     edges->changed |= allowed;
+    edges->outside.known &= !allowed;
+    edges->inside.known &= !allowed;
     return allowed;
 }
 
 /* What comes in as it is outside: sequences, captured and previous values. */
 static void look_at_input(struct edges *edges, int number)
 {
-    struct node *loop = edges->loop, *input = loop_input_find(edges->body, number);
+    struct node *loop = edges->loop, *input = edges->parts.inputs[number];
     bool previous = loop_role(loop, number) == LOOP_PREVIOUS;
     int last = previous ? number + loop->attributes->loop.previous : number;
     if (!input || input->type.element != ELEMENT_F32)
         return;
-    enum element half = cast_by_all(edges->body, input);
-    if (!half)
-        half = widened_from(loop->operands[last]);
-    if (!half || (previous && !cast_by_all(edges->body, input) && !holds(loop->operands[number], half)) || !may(edges))
+    enum element inside = cast_by_all(edges->body, &edges->inside, input);
+    enum element half = inside ? inside : widened_from(loop->operands[last]);
+    if (!half || (previous && !inside && !holds(loop->operands[number], half)) || !may(edges))
         return;
     retype_operand(edges, number, half);
     if (previous)
@@ -180,16 +198,15 @@ static void look_at_input(struct edges *edges, int number)
 }
 
 /* What all results of a number are cast to; NONE where some are not, or there is none. */
-static enum element results_cast_by_all(const struct edges *edges, int number, bool *taken)
+static enum element results_cast_by_all(struct edges *edges, int number, bool *taken)
 {
     enum element half = ELEMENT_NONE;
     *taken = false;
-    for (ptrdiff_t i = 0; i < arrlen(edges->graph->nodes); i++) {
-        const struct node *result = edges->graph->nodes[i];
-        if (result->op != OP_result || result->operands[0] != edges->loop || result->attributes->index != number ||
-            !is_used(edges->graph, result))
+    for (ptrdiff_t i = 0; i < results_of(edges, number); i++) {
+        const struct node *result = edges->results[number][i];
+        if (!use_of(edges->graph, &edges->outside, result).used)
             continue;
-        enum element wanted = cast_by_all(edges->graph, result);
+        enum element wanted = cast_by_all(edges->graph, &edges->outside, result);
         if (!wanted || (*taken && wanted != half)) {
             *taken = true;
             return ELEMENT_NONE;
@@ -203,7 +220,7 @@ static enum element results_cast_by_all(const struct edges *edges, int number, b
 static void look_at_stack(struct edges *edges, int number)
 {
     bool taken;
-    struct node *output = loop_output(edges->body, number);
+    struct node *output = edges->parts.outputs[number];
     if (output->type.element != ELEMENT_F32)
         return;
     enum element half = results_cast_by_all(edges, number, &taken);
@@ -220,12 +237,12 @@ static void look_at_stack(struct edges *edges, int number)
 static void look_at_carry(struct edges *edges, int number)
 {
     bool taken;
-    struct node *output = loop_output(edges->body, number), *input = loop_input_find(edges->body, number);
+    struct node *output = edges->parts.outputs[number], *input = edges->parts.inputs[number];
     if (output->type.element != ELEMENT_F32)
         return;
     enum element half = widened_from(output->operands[0]);
     if (!half || !holds(edges->loop->operands[number], half)) {
-        half = input ? cast_by_all(edges->body, input) : ELEMENT_NONE;
+        half = input ? cast_by_all(edges->body, &edges->inside, input) : ELEMENT_NONE;
         enum element wanted = results_cast_by_all(edges, number, &taken);
         if (taken && wanted != half)
             half = ELEMENT_NONE;
@@ -239,17 +256,42 @@ static void look_at_carry(struct edges *edges, int number)
     retype_results(edges, number, half);
 }
 
-static void look_at_loop(struct edges *edges)
+static void find_results(struct edges *edges)
+{
+    arrsetlen(edges->results, arrlenu(edges->parts.outputs));
+    for (ptrdiff_t i = 0; i < arrlen(edges->results); i++)
+        edges->results[i] = NULL;
+    for (ptrdiff_t i = 0; i < arrlen(edges->graph->nodes); i++) {
+        struct node *node = edges->graph->nodes[i];
+        if (node->op == OP_result && node->operands[0] == edges->loop)
+            arrput(edges->results[node->attributes->index], node);
+    }
+}
+
+static void look_at_edges(struct edges *edges)
 {
     const struct loop_counts *counts = &edges->loop->attributes->loop;
-    graph_number(edges->body);
     for (int i = 0; i < counts->carries; i++)
         look_at_carry(edges, i);
     for (int i = counts->carries; i < edges->loop->operand_count; i++)
         if (loop_role(edges->loop, i) != LOOP_STACK)
             look_at_input(edges, i);
-    for (int i = counts->carries; i < loop_outputs(edges->body); i++)
+    for (int i = counts->carries; i < arrlen(edges->parts.outputs); i++)
         look_at_stack(edges, i);
+}
+
+static void look_at_loop(struct edges *edges, struct node *loop)
+{
+    edges->loop = loop;
+    edges->body = loop_body(edges->graph->module, loop);
+    graph_number(edges->body);
+    edges->parts = loop_parts_of(loop, edges->body);
+    edges->inside.known = false;
+    find_results(edges);
+    look_at_edges(edges);
+    for (ptrdiff_t i = 0; i < arrlen(edges->results); i++)
+        arrfree(edges->results[i]);
+    loop_parts_free(&edges->parts);
 }
 
 void pass_edges(struct graph *graph, struct pass_context *context)
@@ -262,13 +304,13 @@ void pass_edges(struct graph *graph, struct pass_context *context)
             arrput(loops, graph->nodes[i]);
     for (int round = 0; round < ROUNDS; round++) {
         edges.changed = false;
-        for (ptrdiff_t i = arrlen(loops) - 1; i >= 0; i--) { /* what takes before what leaves */
-            edges.loop = loops[i];
-            edges.body = loop_body(graph->module, loops[i]);
-            look_at_loop(&edges);
-        }
+        for (ptrdiff_t i = arrlen(loops) - 1; i >= 0; i--) /* what takes before what leaves */
+            look_at_loop(&edges, loops[i]);
         if (!edges.changed)
             break;
     }
     arrfree(loops);
+    arrfree(edges.results);
+    arrfree(edges.outside.of);
+    arrfree(edges.inside.of);
 }

@@ -8,6 +8,9 @@
 
 enum { BOUND_DEPTH = 8 };
 
+/* In node->mark. SHOWN: an element that is NaN makes one of a value that is looked at NaN. */
+enum { LOOKED_AT = 1, SHOWN = 2 };
+
 static const double f16_largest = 65504, bf16_limit = 0x1p50;
 
 static struct node *through_movement(struct node *node)
@@ -76,9 +79,13 @@ static void look_at(struct finite_values *set, struct node *node)
     struct node *inner = gelu_match(node); /* it is what a library stores beside it, and the backward pass loads */
     if (inner && inner->type.element == node->type.element)
         node = through_movement(inner);
-    if (node->mark || is_bounded(node))
+    if (node->mark)
         return;
-    node->mark = 1;
+    if (is_bounded(node)) {
+        arrput(set->bounded, node);
+        return;
+    }
+    node->mark = LOOKED_AT;
     arrput(set->values, node);
 }
 
@@ -115,6 +122,84 @@ static void decide_sums(struct finite_values *set)
     arrfree(set->sums);
 }
 
+/* ---- NaN within bounds ---- */
+
+/* Is every element of every operand in some element of the result, which is NaN where that is? */
+static bool passes_nan(const struct node *node)
+{
+    switch (node->op) {
+    case OP_pow: /* of 1, or to the power 0 */
+    case OP_where:
+    case OP_slice:
+    case OP_window: /* steps may leave something out */
+        return false;
+    case OP_sum:
+    case OP_reduce_max:
+    case OP_reduce_min:
+    case OP_cumsum:
+    case OP_matmul:
+        return true;
+    default:
+        return (op_is(node->op, CLASS_POINTWISE) || op_is(node->op, CLASS_MOVEMENT)) &&
+               element_is_float(node->type.element);
+    }
+}
+
+/* Marks what the value shows; shown is an stb_ds array of all that was marked. */
+static void show(struct node *value, struct node ***shown)
+{
+    struct node **stack = NULL;
+    arrput(stack, value);
+    while (arrlen(stack)) {
+        struct node *node = arrpop(stack);
+        if (node->mark & SHOWN)
+            continue;
+        node->mark |= SHOWN;
+        arrput(*shown, node);
+        for (int i = 0; passes_nan(node) && i < node->operand_count; i++)
+            arrput(stack, node->operands[i]);
+    }
+    arrfree(stack);
+}
+
+/* Is NaN in the node, which is bounded, shown? tanh and sigmoid bound everything but NaN, which may come from values
+ * without bounds, inf - inf say. */
+static bool nan_is_shown(const struct node *node, int depth)
+{
+    if (node->mark & SHOWN || !element_is_float(node->type.element) || op_is(node->op, CLASS_LEAF))
+        return true;
+    if (depth == 0 || ((node->op == OP_tanh || node->op == OP_sigmoid) && !(node->operands[0]->mark & SHOWN) &&
+                       !is_bounded(node->operands[0])))
+        return false;
+    for (int i = 0; i < node->operand_count; i++)
+        if (!nan_is_shown(node->operands[i], depth - 1))
+            return false;
+    return true;
+}
+
+/* Most networks have none to look at here: what a bounded activation is multiplied with, or the gradient behind it, is
+ * made of it and looked at anyway. */
+static void decide_bounded(struct finite_values *set)
+{
+    struct node **shown = NULL;
+    for (ptrdiff_t i = 0; arrlen(set->bounded) && i < arrlen(set->values); i++)
+        show(set->values[i], &shown);
+    for (ptrdiff_t i = 0; i < arrlen(set->bounded); i++) {
+        struct node *node = set->bounded[i];
+        if (nan_is_shown(node, BOUND_DEPTH))
+            continue;
+        node->mark |= LOOKED_AT;
+        arrput(set->values, node);
+        show(node, &shown);
+    }
+    for (ptrdiff_t i = 0; i < arrlen(shown); i++)
+        shown[i]->mark = 0;
+    arrfree(shown);
+    arrfree(set->bounded);
+}
+
+/* ---- found_inf ---- */
+
 /* NaN is not within any limit. */
 static struct node *is_finite(struct builder *builder, struct node *value)
 {
@@ -141,6 +226,7 @@ struct node *finite_found_inf(struct builder *builder, struct finite_values *set
 {
     struct node *all = NULL;
     decide_sums(set);
+    decide_bounded(set);
     for (ptrdiff_t i = arrlen(set->values) - 1; i >= 0; i--) {
         struct node *finite = all_finite(builder, set->values[i]);
         all = all ? build_binary(builder, OP_and, all, finite) : finite;

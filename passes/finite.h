@@ -5,7 +5,9 @@
  * operands are looked at, which are smaller, and which the kernels that make them hold in registers. bf16 has the
  * range of f32, so there the operands must lie within 2^50, far above any gradient of use and far enough below the
  * root of the largest f32 that no sum of 2^28 products leaves it. The same holds for a plain sum of half values (a
- * bias's gradient), which needs no look when its operand has one anyway. All else is looked at itself. */
+ * bias's gradient), which needs no look when its operand has one anyway. Values that are bounded (a batch's bytes,
+ * tanh, sigmoid) are not looked at either where their NaN would make a value NaN that is. All else is looked at
+ * itself. */
 #ifndef CASTOR_PASSES_FINITE_H
 #define CASTOR_PASSES_FINITE_H
 
@@ -13,8 +15,9 @@
 
 /* Values to look at, each once. Zero-initialise; node->mark of the graph must be 0 at the start and is used. */
 struct finite_values {
-    struct node **values; /* stb_ds array */
-    struct node **sums;   /* stb_ds array: sums of half values, decided at the end */
+    struct node **values;  /* stb_ds array */
+    struct node **sums;    /* stb_ds array: sums of half values, decided at the end */
+    struct node **bounded; /* stb_ds array: never infinite; whether NaN would be seen is decided at the end, too */
 };
 
 void finite_add(struct finite_values *set, struct node *gradient);

@@ -36,16 +36,20 @@ static int final_group(const struct fuser *fuser, int group)
     return group;
 }
 
-/* The visiting nest needs the provider: is it the first to do so? */
+/* The visiting nest needs the provider: is it the first to do so, or the first of another group? */
 static void note_consumer(const struct visit *visit, struct group *provider)
 {
     const struct fuser *fuser = visit->fuser;
     int level = fuser->groups[visit->group].level, known = provider->consumer_nest;
     if (level < provider->consumer) {
+        provider->next = provider->consumer;
         provider->consumer = level;
         provider->consumer_nest = visit->nest < arrlen(fuser->nests) ? visit->nest : -1;
     } else if (level == provider->consumer && known >= 0 && fuser->nest_group[known] != visit->group) {
         provider->consumer_nest = -1;
+        provider->next = level;
+    } else if (level > provider->consumer && level < provider->next) {
+        provider->next = level;
     }
 }
 
@@ -197,11 +201,17 @@ static void check_kernels(struct graph *graph, bool tails)
 
 /* ---- the pass ---- */
 
+/* Results are what their loop's kernel stores. */
 static void store_everything(struct graph *graph)
 {
     int kernels = 0;
-    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++)
-        graph->nodes[i]->kernel = fuse_is_leaf(graph->nodes[i]) ? 0 : ++kernels;
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
+        struct node *node = graph->nodes[i];
+        if (node->op == OP_result)
+            node->kernel = node->operands[0]->kernel;
+        else
+            node->kernel = fuse_is_leaf(node) ? 0 : ++kernels;
+    }
 }
 
 void pass_fuse(struct graph *graph, struct pass_context *context)

@@ -60,6 +60,7 @@ struct group {
     int merged;               /* the group that took this one in, else GROUP_NONE */
     int consumer;             /* the lowest level of a group that needs this one */
     int consumer_nest;        /* of that group, the nest that does; -1: several groups of that level do */
+    int next;                 /* the lowest level of another group that does */
     int64_t bytes;            /* that its nests move, at most */
 };
 

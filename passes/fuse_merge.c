@@ -11,13 +11,15 @@ struct at_level {
     int key, value;
 };
 
-static bool try_merge(struct fuser *fuser, int group, int into)
+/* `consumer`: the lowest level of a group, but for `into`, that needs what `group` makes. */
+static bool try_merge(struct fuser *fuser, int group, int into, int consumer)
 {
     struct group *from = &fuser->groups[group], *to = &fuser->groups[into];
     if (to->nests + from->nests > NESTS_MAX || !pass_may_rewrite(fuser->context))
         return false;
     to->nests += from->nests;
     to->bytes += from->bytes;
+    to->consumer = consumer < to->consumer ? consumer : to->consumer;
     from->merged = into;
     return true;
 }
@@ -45,7 +47,7 @@ void fuse_made(struct fuser *fuser)
         struct node *node = nest >= 0 ? made_from_nothing(fuser, i) : NULL;
         struct alignment alignment = alignment_none();
         if (node && !fuser->groups[fuser->nest_group[nest]].library && nest_join(&fuser->nests[nest], node, &alignment))
-            try_merge(fuser, i, fuser->nest_group[nest]);
+            try_merge(fuser, i, fuser->nest_group[nest], fuser->groups[i].next);
     }
 }
 
@@ -60,7 +62,7 @@ void fuse_float(struct fuser *fuser)
             continue;
         group->level = group->consumer - 1;
         ptrdiff_t found = hmgeti(latest, group->level);
-        if (found < 0 || !try_merge(fuser, i, latest[found].value))
+        if (found < 0 || !try_merge(fuser, i, latest[found].value, group->consumer))
             hmput(latest, group->level, i);
     }
     hmfree(latest);
@@ -84,7 +86,7 @@ void fuse_later(struct fuser *fuser)
         for (int level = group->level; group->sums && level <= group->level + LATER_MAX && level < group->consumer;
              level++) {
             ptrdiff_t found = hmgeti(first, level);
-            if (found >= 0 && group->merged == GROUP_NONE && try_merge(fuser, i, first[found].value))
+            if (found >= 0 && group->merged == GROUP_NONE && try_merge(fuser, i, first[found].value, group->consumer))
                 break;
         }
     }
@@ -114,7 +116,7 @@ void fuse_beside(struct fuser *fuser)
         ptrdiff_t found = hmgeti(latest, group->level);
         int into = found < 0 ? GROUP_NONE : latest[found].value;
         bool brief = into != GROUP_NONE && (is_brief(fuser, group) || is_brief(fuser, &fuser->groups[into]));
-        if (!brief || !try_merge(fuser, i, into))
+        if (!brief || !try_merge(fuser, i, into, group->consumer))
             hmput(latest, group->level, i);
     }
     hmfree(latest);

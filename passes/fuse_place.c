@@ -122,6 +122,7 @@ int fuse_new_group(struct fuser *fuser, int level, bool library)
                           .merged = GROUP_NONE,
                           .consumer = 1 << 30,
                           .consumer_nest = -1,
+                          .next = 1 << 30,
                           .places = -1,
                           .finish = -1};
     arrput(fuser->groups, group);
@@ -377,13 +378,14 @@ static bool waits(const struct node *node)
 }
 
 /* An output of a body that is the result of a contraction: the library leaves it where the loop wants it (codegen's
- * loop_places.h), and no kernel copies it. Emulated halves lie unrounded, which only loads of contractions know. */
+ * loop_places.h), and no kernel copies it. Emulated halves lie unrounded, and a convolution's result may lie in another
+ * order: those are copied. */
 static bool is_put_out(struct fuser *fuser, const struct node *node)
 {
     const struct node *value = node->operands[0];
     struct fact *fact = &fuser->facts[value->id];
     if (!fuser->graph->body || node->op != OP_output || !fact->contraction || !fact->stored || fact->put_out ||
-        value->type.element != node->type.element || target_emulates(fuser->context->target, value->type.element) ||
+        !type_equal(&value->type, &node->type) || target_emulates(fuser->context->target, value->type.element) ||
         !pass_may_rewrite(fuser->context))
         return false;
     fact->put_out = true;

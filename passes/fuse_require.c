@@ -32,7 +32,8 @@ static void require_operands(struct fuser *fuser, struct node *node)
     for (int i = 0; i < node->operand_count; i++) {
         struct view view;
         bool readable = view_contraction_operand(node, i) && view_find(node->operands[i], &view);
-        require(fuser, readable ? view.base : node->operands[i]);
+        bool there = readable && !view_lies_unrounded(view.base, fuser->context->target);
+        require(fuser, there ? view.base : node->operands[i]);
     }
 }
 

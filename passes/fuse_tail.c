@@ -22,11 +22,13 @@ enum { TAIL_NODES = 64 }; /* that one node of a tail is computed from */
 /* The walk from a node of the tail down to what lies in memory. */
 struct descent {
     const struct fuser *fuser;
+    const struct node *from;   /* where it begins */
     const struct node *result; /* of the convolution, or the neck: taken from registers */
     const struct type *type;   /* of both, but for the element */
     const struct node *nodes[TAIL_NODES];
     int count, done;
     int loads, wide; /* what lies in memory, and of that, like the result */
+    bool crosses;    /* of that some is made by a convolution that goes on, on the same way, beyond where this begins */
 };
 
 static bool push(struct descent *descent, const struct node *node)
@@ -72,6 +74,7 @@ static bool is_loaded(struct descent *descent, const struct node *node)
     const struct fact *fact = &descent->fuser->facts[node->id];
     bool loaded = fuse_is_leaf(node) || fact->required || fact->own_group != GROUP_NONE || fact->pattern ||
                   op_is(node->op, CLASS_CONTRACTION) || op_is(node->op, CLASS_REDUCE);
+    descent->crosses |= fact->neck && fact->neck != descent->from;
     descent->loads += loaded;
     descent->wide += loaded && lies_alike(descent, node);
     return loaded;
@@ -100,16 +103,14 @@ static bool accept(struct descent *descent, const struct node *node)
 }
 
 /* Whether everything that `node` is computed from is at hand at one element of the result: at the same place, of its
- * channel, or a single number. *wide (may be NULL): how many values of the result's shape must be loaded, the result
- * itself not counted. */
-static bool can_follow(const struct fuser *fuser, const struct node *node, const struct node *result, int *wide)
+ * channel, or a single number. *descent: the walk, which tells how much is loaded. */
+static bool can_follow(const struct fuser *fuser, const struct node *node, const struct node *result,
+                       struct descent *descent)
 {
-    struct descent descent = {.fuser = fuser, .result = result, .type = &result->type};
-    bool follows = push_operands(&descent, node);
-    while (follows && descent.done < descent.count)
-        follows = accept(&descent, descent.nodes[descent.done++]) && descent.loads <= TAIL_LOADS_EACH;
-    if (wide)
-        *wide = descent.wide;
+    *descent = (struct descent){.fuser = fuser, .from = node, .result = result, .type = &result->type};
+    bool follows = push_operands(descent, node);
+    while (follows && descent->done < descent->count)
+        follows = accept(descent, descent->nodes[descent->done++]) && descent->loads <= TAIL_LOADS_EACH;
     return follows;
 }
 
@@ -171,13 +172,15 @@ static bool gains(const struct fuser *fuser, const struct node *neck, const stru
     return ((stored ? 2 : 1) - 2 * kept) * bytes > target->launch_seconds * target->bandwidth;
 }
 
-/* The last node on the way that takes no more memory than the result would. */
+/* The last node on the way that takes no more memory than the result would. Where two convolutions are added, both may
+ * go on to one neck, which one of them then stores; with necks of their own each would wait for the other. */
 void fuse_find_neck(struct fuser *fuser, struct node *const *user, struct node *contraction)
 {
     if (!may_have_tail(fuser, contraction))
         return;
     struct node *neck = NULL, *last = contraction;
-    int wide = 0, neck_wide = 0;
+    struct descent descent;
+    int neck_wide = 0;
     struct type plain = contraction->type;
     while (fuser->facts[last->id].users == 1 && !fuser->facts[last->id].required) {
         struct node *next = user[last->id];
@@ -185,13 +188,13 @@ void fuse_find_neck(struct fuser *fuser, struct node *const *user, struct node *
         type.element = plain.element;
         if (!op_is(next->op, CLASS_POINTWISE) || !element_is_float(next->type.element) || !type_equal(&type, &plain) ||
             fuser->facts[next->id].pattern || fuser->facts[next->id].inside ||
-            !can_follow(fuser, next, contraction, &wide))
+            !can_follow(fuser, next, contraction, &descent))
             break;
         last = next;
-        if (bytes_of(fuser, last) > bytes_of(fuser, contraction))
+        if (descent.crosses || bytes_of(fuser, last) > bytes_of(fuser, contraction))
             continue;
         neck = last;
-        neck_wide = wide;
+        neck_wide = descent.wide;
     }
     if (!neck || !gains(fuser, neck, contraction, neck_wide) || !pass_may_rewrite(fuser->context))
         return;
@@ -228,7 +231,8 @@ bool fuse_joins_tail(const struct fuser *fuser, const struct node *node)
     if (!neck)
         return false;
     bool fits = is_check(node) ? !group->checked : group->totals < TAIL_TOTALS_MAX && is_total(node, neck);
-    return fits && can_follow(fuser, node, neck, NULL);
+    struct descent descent;
+    return fits && can_follow(fuser, node, neck, &descent);
 }
 
 bool fuse_joins_finish(const struct fuser *fuser, const struct node *node)

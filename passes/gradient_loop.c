@@ -8,9 +8,9 @@
  *   the sums of the gradients of what it captures;
  *
  * and its further results are the gradients of the places of sequences. Values that are no floats are only computed. */
-#include "ir/loop.h"
 #include "passes/gradient_rules.h"
 #include "passes/gradient_sweep.h"
+#include "passes/loops.h"
 #include "passes/rewrite.h"
 
 #include <stb/stb_ds.h>
@@ -26,6 +26,8 @@ struct reversal {
     struct node **copies;    /* by id in the body: what does it again */
     struct node **kept;      /* by id in the body: the input that has its value from the forward turn; NULL: none */
     ptrdiff_t body_count;    /* nodes of the body, without what is put out for the gradient alone */
+    struct node **outputs;   /* stb_ds array: of the body, by number */
+    struct node **stacks;    /* by id in the body: the output that stacks the value; NULL: none */
     struct node **operands;  /* stb_ds array, of the new loop */
     int *sums;               /* by operand of the loop: the output of the new one that is its gradient; -1: none */
     int carries, sequences;  /* of the new loop */
@@ -69,15 +71,15 @@ static struct node *add_operand(struct reversal *reversal, struct node *operand,
 static struct node *stack_of(struct reversal *reversal, struct node *value)
 {
     struct graph *body = reversal->body;
-    int outputs = loop_outputs(body), number = reversal->counts->carries;
-    while (number < outputs && loop_output(body, number)->operands[0] != value)
-        number++;
-    if (number == outputs) {
+    struct node **stack = &reversal->stacks[value->id];
+    if (!*stack) {
         struct builder inside = builder_at(body, value);
-        build_output(&inside, loop_symbol(body->module, number), value, OUTPUT_VALUE);
+        const char *number = loop_symbol(body->module, (int)arrlen(reversal->outputs));
+        *stack = build_output(&inside, number, value, OUTPUT_VALUE);
+        arrput(reversal->outputs, *stack);
     }
     struct builder builder = builder_at(reversal->sweep->graph, reversal->loop);
-    return loop_result(&builder, reversal->loop, body, number);
+    return loop_result_of(&builder, reversal->loop, *stack);
 }
 
 enum { KEPT_FLOPS = 8 }; /* of an elementary function, an element */
@@ -121,7 +123,7 @@ static struct node **add_inputs(struct reversal *reversal)
     struct node **inputs = ARENA_ARRAY(reversal->sweep->arena, struct node *, loop->operand_count);
     for (int i = counts->carries; i < counts->carries + counts->sequences; i++)
         inputs[i] = add_operand(reversal, loop->operands[i], LOOP_SEQUENCE);
-    for (int i = counts->carries; i < loop_outputs(reversal->body); i++)
+    for (int i = counts->carries; i < arrlen(reversal->outputs); i++)
         if (reversal->gradients[i])
             reversal->seeds[i] = add_operand(reversal, reversal->gradients[i], LOOP_SEQUENCE);
     for (ptrdiff_t i = 0; i < reversal->body_count; i++)
@@ -131,7 +133,7 @@ static struct node **add_inputs(struct reversal *reversal)
     for (int i = 0; i < counts->carries; i++)
         inputs[i] = add_operand(reversal, loop->operands[i], LOOP_PREVIOUS);
     for (int i = 0; i < counts->carries; i++)
-        add_operand(reversal, stack_of(reversal, loop_output(reversal->body, i)->operands[0]), LOOP_STACK);
+        add_operand(reversal, stack_of(reversal, reversal->outputs[i]->operands[0]), LOOP_STACK);
     for (int i = counts->carries + counts->sequences; i < loop->operand_count; i++)
         inputs[i] = add_operand(reversal, loop->operands[i], LOOP_CAPTURED);
     return inputs;
@@ -296,21 +298,53 @@ static void build_reversed(struct reversal *reversal)
                                            reversal->counts->carries};
     struct node *back =
         build(&reversal->outside, OP_loop, reversal->operands, (int)arrlen(reversal->operands), &attributes, NULL);
+    struct loop_parts parts = loop_parts_of(back, reversal->back);
     for (int i = 0; i < reversal->loop->operand_count; i++) {
         struct node *operand = reversal->loop->operands[i];
         if (reversal->sums[i] < 0 || !sweep_is_active(sweep, operand))
             continue;
-        struct node *gradient = loop_result(&reversal->outside, back, reversal->back, reversal->sums[i]);
+        struct node *gradient = loop_result_of(&reversal->outside, back, parts.outputs[reversal->sums[i]]);
         struct builder builder = sweep_builder(sweep->graph, operand);
         sweep_contribute(sweep, &builder, operand, gradient);
     }
+    loop_parts_free(&parts);
 }
 
-static void refuse(const struct reversal *reversal)
+/* What forbids a gradient; NULL: nothing. */
+static const char *obstacle(const struct node *loop)
+{
+    const struct loop_counts *counts = &loop->attributes->loop;
+    if (loop->attributes->reverse || counts->previous)
+        return "the gradient of a rolled repeat is to be differentiated once more";
+    for (int i = 0; i < counts->carries; i++)
+        if (loop->operands[i]->type.shape.rank == RANK_MAX) /* it is stacked */
+            return "a rolled repeat that carries a tensor of 8 axes has no gradient";
+    return NULL;
+}
+
+static void reverse(struct reversal *reversal)
 {
     struct module *module = reversal->sweep->graph->module;
-    diagnostics_error(module->diagnostics, E0806, reversal->loop->span, NULL,
-                      "the gradient of a rolled repeat is to be differentiated once more");
+    const char *name = arena_internf(module->arena, "%s.backward", reversal->body->name);
+    reversal->back = module_add_body(module, free_name(module, name));
+    reversal->back->batch = reversal->body->batch;
+    reversal->inside = reversal->outside;
+    reversal->inside.graph = reversal->back;
+    make_body(reversal);
+    build_reversed(reversal);
+}
+
+static void find_outputs(struct reversal *reversal)
+{
+    struct loop_parts parts = loop_parts_of(reversal->loop, reversal->body);
+    reversal->stacks = ARENA_ARRAY(reversal->sweep->arena, struct node *, reversal->body_count);
+    for (int i = 0; i < arrlen(parts.outputs); i++) {
+        struct node **stack = &reversal->stacks[parts.outputs[i]->operands[0]->id];
+        arrput(reversal->outputs, parts.outputs[i]);
+        if (i >= reversal->counts->carries && !*stack)
+            *stack = parts.outputs[i];
+    }
+    loop_parts_free(&parts);
 }
 
 void sweep_loop(struct sweep *sweep, struct node *loop)
@@ -321,8 +355,9 @@ void sweep_loop(struct sweep *sweep, struct node *loop)
     if (!reversal.body)
         castor_bug("there is no body \"%s\"", loop->attributes->symbol);
     graph_number(reversal.body);
-    int outputs = loop_outputs(reversal.body);
     reversal.body_count = arrlen(reversal.body->nodes);
+    find_outputs(&reversal);
+    ptrdiff_t outputs = arrlen(reversal.outputs);
     reversal.copies = ARENA_ARRAY(sweep->arena, struct node *, reversal.body_count);
     reversal.kept = ARENA_ARRAY(sweep->arena, struct node *, reversal.body_count);
     reversal.outside = sweep_builder(sweep->graph, loop);
@@ -331,18 +366,13 @@ void sweep_loop(struct sweep *sweep, struct node *loop)
     reversal.sums = ARENA_ARRAY(sweep->arena, int, loop->operand_count);
     for (int i = 0; i < loop->operand_count; i++)
         reversal.sums[i] = -1;
-    if (!gather_gradients(&reversal))
-        return;
-    if (loop->attributes->reverse || reversal.counts->previous) {
-        refuse(&reversal);
-        return;
+    if (gather_gradients(&reversal)) {
+        const char *problem = obstacle(loop);
+        if (problem)
+            diagnostics_error(module->diagnostics, E0806, loop->span, NULL, "%s", problem);
+        else
+            reverse(&reversal);
     }
-    const char *name = arena_internf(module->arena, "%s.backward", reversal.body->name);
-    reversal.back = module_add_body(module, free_name(module, name));
-    reversal.back->batch = reversal.body->batch;
-    reversal.inside = reversal.outside;
-    reversal.inside.graph = reversal.back;
-    make_body(&reversal);
-    build_reversed(&reversal);
+    arrfree(reversal.outputs);
     arrfree(reversal.operands);
 }

@@ -1,7 +1,7 @@
 /* The table of gradient rules, and the rules of the pointwise ops.
  *
  * Where a derivative can be written with the result or with an operand, the result is taken when it is likely to be
- * kept anyway (it is the input of the next layer): exp, tanh, sqrt, max and their like save no second tensor then. */
+ * kept anyway (it is the input of the next layer): exp, tanh, sqrt, relu and their like save no second tensor then. */
 #include "passes/gradient_rules.h"
 
 #include "passes/rewrite.h"
@@ -212,15 +212,23 @@ struct node *gradient_pow(struct builder *builder, struct node *y, struct node *
     return i == 0 ? gradient_pow_base(builder, y, dy) : gradient_pow_exponent(builder, y, dy);
 }
 
-/* The result exceeds b exactly where a does, so relu needs its result alone. */
+/* What max or min compares with its second operand. The result lies beyond zero exactly where the first operand does,
+ * so relu needs its result alone. But a result in half is rounded, may come to lie beyond another bound or on it, and
+ * what was clipped would get a gradient. */
+static struct node *compared(struct node *y)
+{
+    double bound;
+    return node_uniform(y->operands[1], &bound) && bound == 0 ? y : y->operands[0];
+}
+
 struct node *gradient_max(struct builder *builder, struct node *y, struct node *dy, int i)
 {
-    return keep_where(builder, build_binary(builder, OP_gt, y, y->operands[1]), dy, i == 0);
+    return keep_where(builder, build_binary(builder, OP_gt, compared(y), y->operands[1]), dy, i == 0);
 }
 
 struct node *gradient_min(struct builder *builder, struct node *y, struct node *dy, int i)
 {
-    return keep_where(builder, build_binary(builder, OP_lt, y, y->operands[1]), dy, i == 0);
+    return keep_where(builder, build_binary(builder, OP_lt, compared(y), y->operands[1]), dy, i == 0);
 }
 
 /* The condition is bool, so i is 1 or 2. */

@@ -69,18 +69,36 @@ static int padded_axis(const struct node *node)
     return found;
 }
 
-/* Puts the pad into its place in the list, by where its part begins; false if the parts would not lie side by side. */
+static int64_t part_size(const struct node *pad, int axis)
+{
+    return pad->operands[0]->type.shape.dimension[axis];
+}
+
+/* The first pad of the list whose part begins before `low`. The list begins with the part that lies last: so a sweep
+ * meets the parts of a loop over places. */
+static ptrdiff_t first_before(struct node *const *pads, int axis, int64_t low)
+{
+    ptrdiff_t first = 0, last = arrlen(pads);
+    while (first < last) {
+        ptrdiff_t middle = (first + last) / 2;
+        if (pads[middle]->attributes->low[axis] < low)
+            last = middle;
+        else
+            first = middle + 1;
+    }
+    return first;
+}
+
+/* Puts the pad into its place in the list; false if the parts would not lie side by side. */
 static bool keep_part(struct node ***pads, struct node *pad)
 {
     int axis = padded_axis(pad);
     if (axis < 0 || (arrlen(*pads) && padded_axis((*pads)[0]) != axis))
         return false;
-    int64_t low = pad->attributes->low[axis], high = low + pad->operands[0]->type.shape.dimension[axis];
-    ptrdiff_t at = arrlen(*pads);
-    while (at > 0 && (*pads)[at - 1]->attributes->low[axis] >= low)
-        at--;
-    const struct node *before = at > 0 ? (*pads)[at - 1] : NULL, *after = at < arrlen(*pads) ? (*pads)[at] : NULL;
-    if ((before && before->attributes->low[axis] + before->operands[0]->type.shape.dimension[axis] > low) ||
+    int64_t low = pad->attributes->low[axis], high = low + part_size(pad, axis);
+    ptrdiff_t at = first_before(*pads, axis, low);
+    const struct node *before = at < arrlen(*pads) ? (*pads)[at] : NULL, *after = at > 0 ? (*pads)[at - 1] : NULL;
+    if ((before && before->attributes->low[axis] + part_size(before, axis) > low) ||
         (after && after->attributes->low[axis] < high) || low == high)
         return false;
     arrins(*pads, at, pad);
@@ -93,15 +111,15 @@ static struct node *join_parts(struct builder *builder, struct node *const *pads
     int axis = padded_axis(pads[0]);
     struct node **parts = NULL;
     int64_t end = 0;
-    for (ptrdiff_t i = 0; i <= arrlen(pads); i++) {
+    for (ptrdiff_t i = arrlen(pads) - 1; i >= -1; i--) {
         struct shape gap = like->type.shape;
-        gap.dimension[axis] = (i < arrlen(pads) ? pads[i]->attributes->low[axis] : gap.dimension[axis]) - end;
+        gap.dimension[axis] = (i >= 0 ? pads[i]->attributes->low[axis] : gap.dimension[axis]) - end;
         if (gap.dimension[axis])
             arrput(parts, build_broadcast(builder, build_constant(builder, 0, like->type.element), &gap));
-        if (i == arrlen(pads))
+        if (i < 0)
             break;
         arrput(parts, pads[i]->operands[0]);
-        end = pads[i]->attributes->low[axis] + pads[i]->operands[0]->type.shape.dimension[axis];
+        end = pads[i]->attributes->low[axis] + part_size(pads[i], axis);
     }
     struct node *joined =
         build(builder, OP_concat, parts, (int)arrlen(parts), &(struct attributes){.axis = axis}, NULL);

@@ -182,22 +182,39 @@ static bool reads(const struct graph *body, const char *symbol)
     return false;
 }
 
-/* Sequences and captured values that the body takes no more go, but for variables that it reads. */
+static enum loop_role role_in(const struct loop_parts *parts, ptrdiff_t operand)
+{
+    const struct attributes attributes = {.loop = parts->counts};
+    const struct node loop = {.attributes = &attributes};
+    return loop_role(&loop, (int)operand);
+}
+
+static void drop_operand(struct loop_parts *parts, ptrdiff_t i, enum loop_role role)
+{
+    ptrdiff_t stack = i + parts->counts.previous;
+    if (role == LOOP_PREVIOUS) {
+        arrdel(parts->operands, stack);
+        arrdel(parts->inputs, stack);
+    }
+    arrdel(parts->operands, i);
+    arrdel(parts->inputs, i);
+    parts->counts.sequences -= role == LOOP_SEQUENCE;
+    parts->counts.previous -= role == LOOP_PREVIOUS;
+}
+
+/* Sequences, previous and captured values that the body takes no more go, but for variables that it reads. Some operand
+ * stays. */
 static void drop_operands(const struct graph *body, struct loop_parts *parts)
 {
     for (ptrdiff_t i = arrlen(parts->operands) - 1; i >= parts->counts.carries; i--) {
-        bool sequence = i < parts->counts.carries + parts->counts.sequences;
-        bool captured = i >= parts->counts.carries + parts->counts.sequences + 2 * parts->counts.previous;
+        enum loop_role role = role_in(parts, i);
         const struct node *input = parts->inputs[i], *operand = parts->operands[i];
         bool taken = input && input->id < arrlen(body->nodes) && body->nodes[input->id] == input;
+        bool read = role == LOOP_CAPTURED && operand->op == OP_read && reads(body, operand->attributes->symbol);
         if (!taken)
             parts->inputs[i] = NULL;
-        if (taken || !(sequence || captured) || arrlen(parts->operands) == 1 ||
-            (operand->op == OP_read && reads(body, operand->attributes->symbol)))
-            continue;
-        arrdel(parts->operands, i);
-        arrdel(parts->inputs, i);
-        parts->counts.sequences -= sequence;
+        if (!taken && !read && role != LOOP_STACK && arrlen(parts->operands) > (role == LOOP_PREVIOUS ? 2 : 1))
+            drop_operand(parts, i, role);
     }
 }
 
@@ -285,6 +302,9 @@ static void drop_all_unused(struct graph *graph)
         for (int k = 0; used[i] && k < node->operand_count; k++)
             used[node->operands[k]->id] = true;
     }
+    for (ptrdiff_t i = 0; i < count; i++) /* dead nodes go along with what they are made of */
+        for (int k = 0; k < graph->nodes[i]->operand_count; k++)
+            gone[i] |= gone[graph->nodes[i]->operands[k]->id];
     struct node **nodes = graph_take_nodes(graph);
     for (ptrdiff_t i = 0; i < count; i++)
         if (!gone[i])

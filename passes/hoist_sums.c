@@ -46,9 +46,11 @@ static struct node *strip(struct node *node)
     return node;
 }
 
-/* Can the values of all turns be had behind the loop? */
+/* Can the values of all turns be had behind the loop, there in the shape that they have here? */
 static bool can_stack(const struct sums *sums, struct node *value)
 {
+    if (value->type.shape.rank >= RANK_MAX)
+        return false;
     value = strip(value);
     if (value->type.shape.rank >= RANK_MAX)
         return false;

@@ -5,10 +5,12 @@
  * convolutions, whose activations must have it, and flows through what works element by element or moves whole axes:
  * first towards the users, then, to nodes that have none yet, towards the operands. A reshape that joins the channels
  * with other axes (flatten) ends it: such a value is row-major, and whoever computes it reads in one order and stores
- * in the other, so that no kernel only copies. Batch fields, variables, outputs and matrix products stay row-major. A
- * reshape to the same shape says that a copy in the other order is needed. It is inserted where a convolution takes one
- * of those as it is, or takes for its weight what is computed with channels innermost, and where a product takes what
- * lies in an order that its library can't read.
+ * in the other, so that no kernel only copies. Batch fields, variables, outputs, what crosses the edges of loops and
+ * matrix products stay row-major. A reshape to the same shape says that a copy in the other order is needed. It is
+ * inserted where a convolution takes one of those as it is, or takes for its weight what is computed with channels
+ * innermost, where a loop takes that, and where a product takes what lies in an order that its library can't read. So
+ * it is where a product or a loop takes the result of a product in a half type that the target emulates, which lies
+ * unrounded.
  *
  * Convolutions that are kernels of our own (LANGUAGE_CUDA) read a weight best with its inputs innermost. The half
  * copies of parameters lie so, where convolutions read them as weights and nothing else does: the optimizer's kernel
@@ -231,39 +233,73 @@ static void order_weights(struct graph *graph)
     shfree(uses);
 }
 
+/* Copies of operands, by their marks: one serves all. */
+struct copies {
+    struct graph *graph;
+    const struct target *target;
+    int innermost; /* axis of the activations of convolutions; NO_CHANNELS: row-major */
+    struct node **channels, **rows, **rounded;
+};
+
+static struct node *copy_of(struct graph *graph, struct node *user, struct node *operand, const struct type *type,
+                            struct node **copies)
+{
+    if (copies[operand->mark])
+        return copies[operand->mark];
+    struct builder builder = builder_at(graph, user);
+    struct node *copy = build(&builder, OP_reshape, &operand, 1, NULL, &operand->type);
+    copy->type = *type;
+    return copies[operand->mark] = copy;
+}
+
 /* A copy of the operand with axis `channels` innermost, NO_CHANNELS: row-major; the operand itself where that is its
- * order. One copy serves all: it is kept in `copies` at operand->mark. */
-static struct node *reordered(struct graph *graph, struct node *user, struct node *operand, int channels,
-                              struct node **copies)
+ * order. */
+static struct node *reordered(const struct copies *copies, struct node *user, struct node *operand, int channels)
 {
     struct type wanted = operand->type;
     set_order(&wanted, channels);
     if (type_equal(&wanted, &operand->type))
         return operand;
-    if (copies[operand->mark])
-        return copies[operand->mark];
-    struct builder builder = builder_at(graph, user);
-    struct node *copy = build(&builder, OP_reshape, &operand, 1, NULL, &operand->type);
-    copy->type = wanted;
-    return copies[operand->mark] = copy;
+    return copy_of(copies->graph, user, operand, &wanted, channels == NO_CHANNELS ? copies->rows : copies->channels);
 }
 
-static void insert_copies(struct graph *graph)
+/* A loop's body takes its operands as they lie. */
+static bool wants_rows(struct node *node, int operand)
+{
+    if (node->op == OP_loop || is_conv(node))
+        return node->operands[operand]->op != OP_read;
+    return !view_contraction_operand(node, operand);
+}
+
+/* What the node takes in place of its operand: that in the order that it reads, and rounded. */
+static struct node *readable_operand(const struct copies *copies, struct node *node, int number)
+{
+    struct node *operand = node->operands[number];
+    if (is_conv(node) && is_activation(node, number))
+        operand = reordered(copies, node, operand, copies->innermost);
+    else if (wants_rows(node, number))
+        operand = reordered(copies, node, operand, NO_CHANNELS);
+    if (view_lies_unrounded(operand, copies->target))
+        operand = copy_of(copies->graph, node, operand, &operand->type, copies->rounded);
+    return operand;
+}
+
+static void insert_copies(struct graph *graph, const struct target *target, int innermost)
 {
     struct arena *arena = arena_new();
-    struct node **nodes = graph_take_nodes(graph), **copies = ARENA_ARRAY(arena, struct node *, arrlen(nodes));
-    struct node **matrices = ARENA_ARRAY(arena, struct node *, arrlen(nodes));
+    struct node **nodes = graph_take_nodes(graph);
+    struct copies copies = {graph,
+                            target,
+                            innermost,
+                            ARENA_ARRAY(arena, struct node *, arrlen(nodes)),
+                            ARENA_ARRAY(arena, struct node *, arrlen(nodes)),
+                            ARENA_ARRAY(arena, struct node *, arrlen(nodes))};
     for (ptrdiff_t i = 0; i < arrlen(nodes); i++)
         nodes[i]->mark = i;
     for (ptrdiff_t i = 0; i < arrlen(nodes); i++) {
         struct node *node = nodes[i];
-        for (int j = 0; op_is(node->op, CLASS_CONTRACTION) && j < node->operand_count; j++) {
-            struct node *operand = node->operands[j];
-            if (is_conv(node) && is_activation(node, j))
-                node->operands[j] = reordered(graph, node, operand, 1, copies);
-            else if (is_conv(node) ? operand->op != OP_read : !view_contraction_operand(node, j))
-                node->operands[j] = reordered(graph, node, operand, NO_CHANNELS, matrices);
-        }
+        for (int j = 0; (op_is(node->op, CLASS_CONTRACTION) || node->op == OP_loop) && j < node->operand_count; j++)
+            node->operands[j] = readable_operand(&copies, node, j);
         graph_append(graph, node);
     }
     arena_free(arena);
@@ -288,6 +324,11 @@ static void order_attention(struct graph *graph)
     arena_free(arena);
 }
 
+static bool emulates(const struct target *target)
+{
+    return target_emulates(target, ELEMENT_F16) || target_emulates(target, ELEMENT_BF16);
+}
+
 void pass_layout(struct graph *graph, struct pass_context *context)
 {
     bool channels_last = context->target->channels_last && pass_may_rewrite(context);
@@ -304,10 +345,11 @@ void pass_layout(struct graph *graph, struct pass_context *context)
         set_order(&graph->nodes[i]->type, channels_of(graph->nodes[i]));
     if (context->target->channels_last && context->target->language == LANGUAGE_CUDA)
         order_weights(graph);
-    if (channels_last)
-        insert_copies(graph);
     graph_number(graph);
-    if (context->target->attention && pass_may_rewrite(context))
+    bool attention = context->target->attention && pass_may_rewrite(context);
+    if (attention)
         order_attention(graph);
+    if (channels_last || attention || emulates(context->target))
+        insert_copies(graph, context->target, channels_last ? 1 : NO_CHANNELS);
     graph_number(graph);
 }

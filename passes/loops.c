@@ -1,6 +1,9 @@
 /* What passes move between a loop and its body. */
 #include "passes/loops.h"
+#include "passes/rewrite.h"
+
 #include <stb/stb_ds.h>
+#include <string.h>
 
 static void read_inside(const struct node *loop, struct graph *body)
 {
@@ -25,6 +28,44 @@ void loops_read_inside(const struct graph *graph)
     }
 }
 
+static void set_number(struct module *module, struct node *node, int number)
+{
+    struct attributes *attributes = arena_copy(module->arena, node->attributes, sizeof *attributes);
+    attributes->symbol = loop_symbol(module, number);
+    node->attributes = attributes;
+}
+
+static bool reads(const struct node *node, const char *symbol)
+{
+    return node->op == OP_read && strcmp(node->attributes->symbol, symbol) == 0;
+}
+
+void loops_take_operand(const struct graph *graph, const struct node *loop, int number)
+{
+    const char *symbol = loop->operands[number]->attributes->symbol;
+    struct graph *body = loop_body(graph->module, loop);
+    struct node *input = body ? loop_input_find(body, number) : NULL;
+    for (ptrdiff_t i = 0; body && i < arrlen(body->nodes); i++) {
+        struct node *node = body->nodes[i];
+        for (int k = 0; node->op == OP_loop && k < node->operand_count; k++)
+            if (reads(node->operands[k], symbol) && loop_role(node, k) == LOOP_CAPTURED)
+                loops_take_operand(body, node, k);
+    }
+    for (ptrdiff_t i = 0; body && i < arrlen(body->nodes); i++) {
+        struct node *node = body->nodes[i];
+        if (!reads(node, symbol))
+            continue;
+        node->replacement = input;
+        if (input)
+            continue;
+        input = node;
+        input->op = OP_input;
+        set_number(body->module, input, number);
+    }
+    if (input)
+        graph_apply_replacements(body);
+}
+
 struct loop_parts loop_parts_of(const struct node *loop, const struct graph *body)
 {
     struct loop_parts parts = {.counts = loop->attributes->loop};
@@ -43,18 +84,22 @@ struct loop_parts loop_parts_of(const struct node *loop, const struct graph *bod
     return parts;
 }
 
+enum element loop_parts_element(const struct loop_parts *parts, const struct node *loop, int number)
+{
+    enum loop_role role = loop_role(loop, number);
+    const struct node *value = parts->inputs[role == LOOP_STACK ? number - parts->counts.previous : number];
+    if (role == LOOP_CARRY)
+        value = parts->outputs[number];
+    else if (role == LOOP_PREVIOUS && !value)
+        value = parts->operands[number + parts->counts.previous];
+    return value ? value->type.element : ELEMENT_NONE;
+}
+
 void loop_parts_free(struct loop_parts *parts)
 {
     arrfree(parts->operands);
     arrfree(parts->inputs);
     arrfree(parts->outputs);
-}
-
-static void set_number(struct module *module, struct node *node, int number)
-{
-    struct attributes *attributes = arena_copy(module->arena, node->attributes, sizeof *attributes);
-    attributes->symbol = loop_symbol(module, number);
-    node->attributes = attributes;
 }
 
 void loop_set_parts(struct node *loop, struct graph *body, const struct loop_parts *parts)

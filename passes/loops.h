@@ -8,6 +8,10 @@
  * keeps the operand: it says that the variable is read. */
 void loops_read_inside(const struct graph *graph);
 
+/* The other way, for one captured operand, a `read`: the body takes it from the loop in place of reading the variable,
+ * and so do the bodies of loops in it. The operand may then become another value. */
+void loops_take_operand(const struct graph *graph, const struct node *loop, int number);
+
 /* Drops what the body puts out nothing of, inputs too. */
 void loops_drop_dead(struct graph *body);
 
@@ -20,6 +24,9 @@ struct loop_parts {
 };
 /* What they are now; the caller frees the lists. */
 struct loop_parts loop_parts_of(const struct node *loop, const struct graph *body);
+/* The element type that the body takes operand `number` of the loop in; ELEMENT_NONE where it does not take it. A
+ * previous operand has its stack's in any case. */
+enum element loop_parts_element(const struct loop_parts *parts, const struct node *loop, int number);
 void loop_set_parts(struct node *loop, struct graph *body, const struct loop_parts *parts);
 void loop_parts_free(struct loop_parts *parts);
 /* Adds an operand of a kind behind those of its kind: a sequence or captured, with a new input at the head of the body,

@@ -1,8 +1,8 @@
 /* Pass masks: the mask of a rectified value asks what was rectified.
  *
- * The gradient of y = max(a, c) is masked by y > c, because y is what most networks keep. Where a is computed from one
+ * The gradient of y = max(a, 0) is masked by y > 0, because y is what most networks keep. Where a is computed from one
  * value in memory that the backward pass reads anyway (behind batch normalisation: from the convolution's result, by
- * vectors of the channels), a > c tells the same, and y is not read again: it costs arithmetic instead of bytes. */
+ * vectors of the channels), a > 0 tells the same, and y is not read again: it costs arithmetic instead of bytes. */
 #include "passes/pass.h"
 #include "passes/view.h"
 

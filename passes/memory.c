@@ -14,6 +14,7 @@
 #include "passes/view.h"
 
 #include <stb/stb_ds.h>
+#include <string.h>
 
 enum { SEARCH_MAX = 256 }; /* nodes looked at in the search for a value to take over */
 
@@ -96,11 +97,14 @@ static bool is_unstored_root(const struct node *node)
     return op_is(node->op, CLASS_EFFECT) && node->kernel == 0;
 }
 
-/* The stored value that an output or write without a kernel stands for; NULL when fuse has not run. */
+/* The stored value that an output or write without a kernel stands for; NULL when fuse has not run, or where the value
+ * lies in another order. */
 static struct node *stored_operand(const struct node *root)
 {
     struct view view;
-    if (!view_find(root->operands[0], &view) || !view_is_alias(&view) ||
+    const struct type *wanted = &root->type;
+    if (memcmp(wanted->order, root->operands[0]->type.order, (size_t)wanted->shape.rank) != 0 ||
+        !view_find(root->operands[0], &view) || !view_is_alias(&view) ||
         (view.base->kernel == 0 && view.base->op != OP_read && view.base->op != OP_input))
         return NULL;
     return view.base;

@@ -8,7 +8,7 @@
  * (f32 inside, its results by class), else the last rule for the op (precision_decide.c); backward nodes follow
  * what they differentiate (precision_backward.c). Nodes that end in losses, metrics or state are f32. */
 #include "passes/precision.h"
-#include "ir/loop.h"
+#include "passes/loops.h"
 
 #include <stb/stb_ds.h>
 #include <string.h>
@@ -204,9 +204,25 @@ static struct node *cast_operand(struct graph *graph, struct node **casts, struc
     return casts[element];
 }
 
+enum { KINDS = ELEMENT_F32 + 1 };
+
+/* Loops take their operands in the types that their bodies tell. */
+static void cast_operands_of_loop(struct graph *graph, struct node *(*casts)[KINDS], struct node *loop)
+{
+    const struct graph *body = loop_body(graph->module, loop);
+    if (!body)
+        return;
+    struct loop_parts parts = loop_parts_of(loop, body);
+    for (int k = 0; k < loop->operand_count; k++) {
+        enum element element = loop_parts_element(&parts, loop, k);
+        if (element != ELEMENT_NONE && element <= ELEMENT_F32)
+            loop->operands[k] = cast_operand(graph, casts[loop->operands[k]->mark], loop->operands[k], element, loop);
+    }
+    loop_parts_free(&parts);
+}
+
 static void insert_casts(struct precision *precision)
 {
-    enum { KINDS = ELEMENT_F32 + 1 };
     struct graph *graph = precision->graph;
     struct node **nodes = graph_take_nodes(graph);
     ptrdiff_t count = arrlen(nodes);
@@ -218,11 +234,8 @@ static void insert_casts(struct precision *precision)
         enum element element = precision->choices[i].operand;
         for (int k = 0; op_is(node->op, CLASS_CONTRACTION) && element != ELEMENT_F64 && k < 2; k++)
             node->operands[k] = cast_operand(graph, casts[node->operands[k]->mark], node->operands[k], element, node);
-        const struct graph *body = node->op == OP_loop ? loop_body(graph->module, node) : NULL;
-        for (int k = 0; body && k < node->operand_count; k++)
-            if ((element = loop_operand_element(node, body, k)) != ELEMENT_NONE && element <= ELEMENT_F32)
-                node->operands[k] =
-                    cast_operand(graph, casts[node->operands[k]->mark], node->operands[k], element, node);
+        if (node->op == OP_loop)
+            cast_operands_of_loop(graph, casts, node);
         graph_append(graph, node);
     }
     arrfree(nodes);

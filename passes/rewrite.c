@@ -29,11 +29,20 @@ struct node *node_times_number(const struct node *node, double *factor)
     return NULL;
 }
 
+bool iota_is_exact(const struct node *iota)
+{
+    int64_t count = 1;
+    for (int axis = 0; axis < iota->type.shape.rank; axis++)
+        if (iota->attributes->axes >> axis & 1)
+            count *= iota->type.shape.dimension[axis];
+    return iota->type.element != ELEMENT_U8 || count <= 256;
+}
+
 bool node_counts(const struct node *node)
 {
     while (node->op == OP_reshape && !movement_rounds(node))
         node = node->operands[0];
-    if (node->op != OP_iota)
+    if (node->op != OP_iota || !iota_is_exact(node))
         return false;
     for (int axis = 0; axis < node->type.shape.rank; axis++)
         if (node->type.shape.dimension[axis] > 1 && !(node->attributes->axes >> axis & 1))

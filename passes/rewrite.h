@@ -13,6 +13,9 @@ bool node_uniform(const struct node *node, double *value);
 /* x of x * factor, where that is a number; NULL for all else. */
 struct node *node_times_number(const struct node *node, double *factor);
 
+/* False for an iota in bytes that counts further than they do: there it stays at 255. */
+bool iota_is_exact(const struct node *iota);
+
 /* True for 0, 1, 2, … along the one axis that is longer than 1. */
 bool node_counts(const struct node *node);
 

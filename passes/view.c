@@ -191,6 +191,11 @@ static bool matrix_readable(const struct view *view)
     return (rows || columns) && view_join_axes(view, 0, rank - 2, &batch);
 }
 
+bool view_lies_unrounded(const struct node *node, const struct target *target)
+{
+    return op_is(node->op, CLASS_CONTRACTION) && target_emulates(target, node->type.element);
+}
+
 bool view_contraction_operand(const struct node *contraction, int i)
 {
     struct view view;

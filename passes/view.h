@@ -3,6 +3,7 @@
 #define CASTOR_PASSES_VIEW_H
 
 #include "ir/graph.h"
+#include "ir/target.h"
 
 /* Element i of the value is element offset + Σ i[axis] · stride[axis] of the memory of `base`. */
 struct view {
@@ -33,6 +34,10 @@ bool view_offset_aligned(const struct view *view, int64_t bytes);
 
 /* Joins the axes first … last - 1 into one; false when no single stride tells them. Axes of size 1 join with all. */
 bool view_join_axes(const struct view *view, int first, int last, int64_t *stride);
+
+/* True for the result of a contraction in a half type that the target emulates: it lies in f32, as its library added it
+ * up. Generated code rounds what it loads of it; libraries and loops can't. */
+bool view_lies_unrounded(const struct node *node, const struct target *target);
 
 /* True when operand number `i` of a contraction can be read by the library through view_find from where its base lies:
  * otherwise the operand itself must be stored. */

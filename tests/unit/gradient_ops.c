@@ -184,6 +184,13 @@ static void special_places(void)
     const char *relu = " %z = constant(0) : f32[]\n %r = reshape(%z) : f32[1]\n %b = broadcast(%r) : f32[3]\n"
                        " %y = max(%x, %b)\n";
     check_value(relu, (double[]){-1, 0, 1}, 3, (double[]){0, 0, 1});
+    /* a result in half lies beyond the bound that it is rounded from, or on one that it does not reach */
+    const char *bound = " %z = constant(0.3) : f32[]\n %r = reshape(%z) : f32[1]\n %b = broadcast(%r) : f32[3]\n";
+    char clipped[256];
+    snprintf(clipped, sizeof clipped, "%s %%y = max(%%x, %%b) : f16[3]\n", bound);
+    check_value(clipped, (double[]){0.2, 0.30001, 0.4}, 3, (double[]){0, 1, 1});
+    snprintf(clipped, sizeof clipped, "%s %%y = min(%%x, %%b) : bf16[3]\n", bound);
+    check_value(clipped, (double[]){0.2, 0.29999, 0.4}, 3, (double[]){1, 1, 0});
     check_value(" %y = reduce_max(%x, axes=[0])\n", (double[]){2, 3, 3}, 3, (double[]){0, 1, 0});
     check_value(" %y = reduce_min(%x, axes=[0])\n", (double[]){2, 2, 3}, 3, (double[]){1, 0, 0});
     check_value(" %y = prod(%x, axes=[0])\n", (double[]){2, 0, 3}, 3, (double[]){0, 6, 0});

@@ -44,6 +44,9 @@ static const char *const cases[] = {
     "h = x[:, 0]; n = argmax(x); repeat @ t in 0..4 { h = tanh(h + gather(w, n[:, t])) }; y = h",
     "h = x[:, 0]; repeat @ t in 0..4 { h = tanh(h + (reshape(x[:, t], [1, 9]) |> reshape([3, 3]) |> permute([1, 0])) @ "
     "w) }; y = h",
+    /* gradients that are sums of values of as many axes as there can be */
+    "h = x[:, 0]; p = reshape(w[0], [1, 1, 1, 1, 1, 1, 1, 3]); repeat @ t in 1..4 {\n"
+    "    h = tanh(reshape(p + reshape(h, [1, 1, 1, 1, 1, 1, batch, 3]), [batch, 3]) * x[:, t]) }; y = h",
     /* a turn alone, and turns that carry nothing */
     "h = x[:, 0]; repeat @ t in 3..4 { h = tanh(h + x[:, t]); collect s = h }; y = h + s[0]",
     "repeat @ t in 0..5 { collect y = tanh(x[:, t] @ w) }",
@@ -262,11 +265,9 @@ static void run_wrong(struct arena *arena, const char *body, const char *message
     net_case_close(&net);
 }
 
-/* The gradient of a gradient would be a loop over what a loop differentiated. */
-static void run_second_order(struct arena *arena)
+/* The gradient of a gradient would be a loop over what a loop differentiated; what is carried would be stacked. */
+static void run_without_gradient(struct arena *arena, const char *body)
 {
-    const char *body = "h = x[:, 0]; repeat rolled t in 0..5 { h = tanh(h + x[:, t]) }\n"
-                       "y = sum(grad(sum(h * h), x) ^ 2); loss = y";
     struct elaborate_request request = {.name = "case", .batch = BATCH, .outputs = true, .no_update = true};
     struct net_case net = net_case_open(arena_printf(arena, model, body), request, NULL, NULL);
     CHECK(net.module);
@@ -296,7 +297,10 @@ int main(void)
         run_case(arena, cases[i]);
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         run_wrong(arena, wrong[i].body, wrong[i].message);
-    run_second_order(arena);
+    run_without_gradient(arena, "h = x[:, 0]; repeat rolled t in 0..5 { h = tanh(h + x[:, t]) }\n"
+                                "y = sum(grad(sum(h * h), x) ^ 2); loss = y");
+    run_without_gradient(arena, "h = reshape(x[:, 0], [1, 1, 1, 1, 1, 1, batch, 3]); g = h\n"
+                                "repeat rolled t in 0..5 { h = h * tanh(g) }; y = sum(h); loss = y");
     arena_free(arena);
     return check_result();
 }

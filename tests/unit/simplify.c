@@ -117,6 +117,9 @@ static const char *const kept[] = {
     " %i = iota(axes=[0]) : i32[5]\n %g = gather(%x, %i, axis=0)\n %o = output(%g, \"o\", kind=value)\n",
     " %i = iota(axes=[1]) : i32[4,1]\n %r = reshape(%i) : i32[4]\n %g = gather(%x, %r, axis=0)\n"
     " %o = output(%g, \"o\", kind=value)\n",
+    /* bytes that do not count so far */
+    " %t = reshape(%x) : f32[24]\n %u = pad(%t, high=[276])\n %i = iota(axes=[0]) : u8[300]\n"
+    " %g = gather(%u, %i, axis=0)\n %o = output(%g, \"o\", kind=value)\n",
     /* sums round at every node */
     " %a = sum(%x, axes=[0])\n %b = sum(%a, axes=[1])\n %o = output(%b, \"o\", kind=value)\n",
 };

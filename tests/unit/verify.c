@@ -29,6 +29,22 @@ static const char good[] = "variable \"w\" : f32[3,4] parameter\n"
 
 enum { X, W, H, R, S, L, OUTPUT, N, WRITE, SEED, DRAW, DRAWN };
 
+static const char looped[] = "graph g {\n"
+                             " %x = input(\"x\") : f32[2,3]\n"
+                             " %s = input(\"s\") : f32[4,2,3]\n"
+                             " %l = loop(%x, %s, \"turn\", turns=4, carries=1, sequences=1)\n"
+                             " %r = result(%l, 0) : f32[2,3]\n"
+                             " %o = output(%r, \"o\")\n"
+                             "}\n"
+                             "body turn {\n"
+                             " %h = input(\"0\") : f32[2,3]\n"
+                             " %p = input(\"1\") : f32[2,3]\n"
+                             " %y = mul(%h, %p)\n"
+                             " %n = output(%y, \"0\")\n"
+                             "}\n";
+
+enum { LOOPED_S = 1, RESULT = 3, PLACE = 1, PUT_OUT = 3 };
+
 typedef void breaker(struct module *module, struct node **nodes);
 
 /* Breaks a good module and looks for the report. */
@@ -256,8 +272,54 @@ static void place_outside(struct module *module, struct node **nodes)
     nodes[H]->placement = (struct placement){SPACE_STATE, -64, "nothing"};
 }
 
+/* ---- the edges of loops ---- */
+
+static void swap_axes(struct node *node, int first)
+{
+    node->type.order[first] = (unsigned char)(first + 1);
+    node->type.order[first + 1] = (unsigned char)first;
+}
+
+static void operand_by_columns(struct module *module, struct node **nodes)
+{
+    (void)module;
+    swap_axes(nodes[LOOPED_S], 1);
+}
+
+static void result_by_columns(struct module *module, struct node **nodes)
+{
+    (void)module;
+    swap_axes(nodes[RESULT], 0);
+}
+
+static void input_by_columns(struct module *module, struct node **nodes)
+{
+    (void)nodes;
+    swap_axes(module->graphs[1]->nodes[PLACE], 0);
+}
+
+static void output_by_columns(struct module *module, struct node **nodes)
+{
+    (void)nodes;
+    swap_axes(module->graphs[1]->nodes[PUT_OUT], 0);
+}
+
+/* No kernel stores the output, so it can only lie where its operand does. */
+static void put_out_by_columns(struct module *module, struct node **nodes)
+{
+    (void)nodes;
+    module->graphs[1]->nodes[2]->kernel = 1;
+    swap_axes(module->graphs[1]->nodes[2], 0);
+}
+
 int main(void)
 {
+    finds(looped, NULL, NULL);
+    finds(looped, operand_by_columns, "operand 1 is not row-major");
+    finds(looped, result_by_columns, "it is not row-major");
+    finds(looped, input_by_columns, "its body's input \"1\" is not row-major");
+    finds(looped, output_by_columns, "its body's output \"0\" is not row-major");
+    finds(looped, put_out_by_columns, "a f32[2,3]{1,0} is put out as f32[2,3]");
     finds(good, NULL, NULL);
     finds("", NULL, NULL);
     finds(good, swap_nodes, "does not stand before it");
