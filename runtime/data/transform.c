@@ -59,18 +59,17 @@ static bool check_stages(struct transform *transform, struct error *error)
     return true;
 }
 
-bool transform_init(struct transform *transform, const struct data_field *field, const struct program_input *input,
-                    struct error *error)
+bool transform_init(struct transform *transform, const struct data_field *field, enum data_part part,
+                    const struct program_input *input, struct error *error)
 {
-    const struct data_array *array = &field->part[PART_TRAIN];
+    const struct data_array *array = &field->part[part];
     *transform = (struct transform){.line = field->line,
                                     .input = input,
                                     .asked = field_asked(field, input),
                                     .from = array->element,
                                     .rank = array->rank - 1,
                                     .elements = 1,
-                                    .mixup = -1,
-                                    .row = data_array_row(array)};
+                                    .mixup = -1};
     for (int i = 0; i < transform->rank; i++) {
         transform->dimension[i] = array->dimension[i + 1];
         transform->elements *= array->dimension[i + 1];
