@@ -113,7 +113,7 @@ struct transform {
     int rank; /* of an example */
     int64_t dimension[PROGRAM_RANK];
     int64_t elements, planes; /* planes of the last two axes */
-    bool label;               /* no stage but mixup acts on it */
+    bool label;               /* a class: stages move it, but none but mixup changes it */
     int64_t shares;           /* elements of the row that a class becomes; 0: none */
     int mixup;                /* number of that stage, -1: none */
     size_t scratch;           /* bytes of a scratch buffer */

@@ -11,10 +11,21 @@ static bool is_floating(enum program_element element)
     return element == PROGRAM_F16 || element == PROGRAM_BF16 || element == PROGRAM_F32;
 }
 
-/* Which stages make sense for a field; a label passes through all of them. Mixup stands between the stages. */
+/* Which stages make sense for a field. What moves pixels moves those of an image of labels, too, but no stage changes a
+ * label. Mixup stands between the stages. */
 static bool applies(const struct transform *transform, const struct data_stage *stage)
 {
-    return !transform->label && stage->kind != DATA_MIXUP && transform->rank >= (stage->kind == DATA_NORMALIZE ? 1 : 2);
+    switch (stage->kind) {
+    case DATA_RANDOM_CROP:
+    case DATA_RANDOM_FLIP:
+        return transform->rank >= 2;
+    case DATA_CUTOUT:
+        return transform->rank >= 2 && !transform->label;
+    case DATA_NORMALIZE:
+        return transform->rank >= 1 && !transform->label;
+    default:
+        return false;
+    }
 }
 
 static bool check_mixup(const struct transform *transform, struct error *error)
