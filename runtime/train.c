@@ -164,6 +164,15 @@ static bool choose_best(struct trainer *trainer, struct error *error)
            error_set(error, "no loss or metric is named %s, which is to choose the best weights", best);
 }
 
+/* Whether all evaluations to come are possible, so that none fails after hours. */
+static bool check_evaluations(const struct trainer *trainer, struct error *error)
+{
+    enum split best = trainer->best_split;
+    bool tests = best == SPLIT_VALIDATE && trainer->batches->examples[SPLIT_TEST]; /* at the end */
+    return (best == SPLIT_COUNT || evaluation_check(trainer->program, trainer->batches, best, error)) &&
+           (!tests || evaluation_check(trainer->program, trainer->batches, SPLIT_TEST, error));
+}
+
 static bool open_trainer(struct trainer *trainer, struct device *device, struct error *error)
 {
     const struct train_settings *settings = trainer->settings;
@@ -176,7 +185,7 @@ static bool open_trainer(struct trainer *trainer, struct device *device, struct 
     trainer->overflow = program_find_variable(trainer->program, "train/overflow");
     if (accumulates && trainer->update < 0)
         return error_set(error, "the program has no entry update");
-    if (!choose_best(trainer, error) ||
+    if (!choose_best(trainer, error) || !check_evaluations(trainer, error) ||
         !feeder_open(&trainer->feeder, trainer->executor, accumulates ? "micro" : "train", trainer->batches, error) ||
         !executor_initialise(trainer->executor, settings->seed, settings->weights, settings->weights_partial, error) ||
         (settings->resume && !trainer_resume(trainer, error)) || !plan_steps(trainer, error) ||
@@ -263,12 +272,26 @@ static bool launch_step(struct trainer *trainer, struct error *error)
     return trainer->update < 0 || trainer_launch(trainer, trainer->update, NULL, 0, true, error);
 }
 
+/* What was trained outlives an evaluation that fails: the checkpoint owes it, and a resumed run does it first. */
+static void save_unevaluated(struct trainer *trainer)
+{
+    struct error other = {0};
+    if (trainer_save_last(trainer, &other) && trainer->result->run[0])
+        fprintf(stderr, "castor: the evaluation after step %lld failed; %s/last.safetensors has what was trained\n",
+                (long long)trainer->finished, trainer->result->run);
+}
+
 /* False where it failed. An interrupted one leaves nothing behind: it is owed. */
 static bool try_evaluation(struct trainer *trainer, struct evaluation evaluations[2], bool *done, struct error *error)
 {
     *done = trainer_evaluate(trainer, evaluations, error);
-    if (*done || error->code != ERROR_INTERRUPTED)
-        return *done;
+    if (*done)
+        return true;
+    if (error->code != ERROR_INTERRUPTED) {
+        if (trainer->evaluated != trainer->finished) /* else it was the disk that failed */
+            save_unevaluated(trainer);
+        return false;
+    }
     *error = (struct error){0};
     return true;
 }

@@ -106,6 +106,11 @@ enum evaluated { EVALUATED_WEIGHTS, EVALUATED_AVERAGE };
 bool evaluate(struct executor *executor, const struct batches *batches, enum split split, enum evaluated evaluated,
               struct evaluation *evaluation, struct error *error);
 
+/* Whether the program can evaluate the set: which sizes of a last batch it takes is decided when it is compiled, for the
+ * data of that time. */
+bool evaluation_check(const struct program *program, const struct batches *batches, enum split split,
+                      struct error *error);
+
 /* Whether the program keeps averaged weights and has entries that evaluate them. */
 bool has_averages(const struct program *program);
 

@@ -146,7 +146,7 @@ static struct program *make_program(int behaviour, bool accumulates)
 struct source {
     int64_t at[SPLIT_COUNT], batch[SPLIT_COUNT];
     int64_t passes, interrupt_at, batches;
-    bool interrupt_tests;
+    bool interrupt_tests, fail_tests;
     _Alignas(64) float values[4];
 };
 
@@ -165,12 +165,13 @@ static bool next(void *own, enum split split, const void **fields, int64_t *coun
 {
     struct source *from = own;
     int64_t left = (split == SPLIT_TRAIN ? 10 : 6) - from->at[split];
-    (void)error;
     *count = left < from->batch[split] ? left : from->batch[split];
     if (split == SPLIT_TRAIN && ++from->batches == from->interrupt_at)
         raise(SIGINT);
     if (split == SPLIT_TEST && from->interrupt_tests)
         raise(SIGINT);
+    if (split == SPLIT_TEST && from->fail_tests)
+        return error_set(error, "the disk is on fire");
     for (int64_t i = 0; i < *count; i++)
         from->values[i] = split == SPLIT_TRAIN || from->at[split] + i >= 4 ? 1 : 0;
     from->at[split] += *count;
@@ -320,6 +321,30 @@ static void check_interrupted_evaluation(struct device *device)
     program_free(program);
 }
 
+/* An evaluation that fails takes nothing with it: the run goes on with it. */
+static void check_failed_evaluation(struct device *device)
+{
+    struct source own = {.fail_tests = true};
+    struct batches batches = make_batches(&own);
+    struct error error = {0};
+    struct train_result result;
+    struct program *program = make_program(NORMAL, false);
+    struct train_settings settings = {.name = "fire", .epochs = 2, .evaluate_epochs = 1, .quiet = true};
+    CHECK(!train(device, program, &batches, &settings, &result, &error) && error.code == ERROR_RUNTIME);
+    CHECK_TEXT(error.text, "the disk is on fire");
+    char run[sizeof result.run];
+    snprintf(run, sizeof run, "%s", result.run);
+    own = (struct source){.passes = 1};
+    settings.resume = run;
+    error = (struct error){0};
+    CHECK(train(device, program, &batches, &settings, &result, &error) && result.steps == 4);
+    char *log = log_without_rates(run);
+    const char *second = strstr(log, "\"step\":2"), *evaluation = strstr(log, "eval");
+    CHECK(second && evaluation && second < evaluation && evaluation < strstr(log, "\"step\":3"));
+    free(log);
+    program_free(program);
+}
+
 /* The second Ctrl-C leaves at once. */
 static void check_second_interrupt(void)
 {
@@ -361,7 +386,14 @@ static void check_evaluation(struct device *device)
     CHECK(evaluation.examples == 6 && evaluation.count == 2 && fabs(evaluation.scores[0].value - 0.58723958) < 1e-6);
     program->entries[program->entry_count - 1].name = "other";
     CHECK(!evaluate_weights(device, program, &batches, NULL, false, 1, &evaluation, &error));
-    CHECK_TEXT(error.text, "the program has no entry that evaluates the last 2 examples");
+    CHECK_TEXT(error.text,
+               "the test set has 6 examples, and the program has no entry that evaluates the last 2 of them");
+    own.batches = 0;
+    error = (struct error){0};
+    struct train_result result;
+    struct train_settings settings = {.name = "bad", .epochs = 1, .quiet = true, .no_files = true};
+    CHECK(!train(device, program, &batches, &settings, &result, &error) && own.batches == 0); /* before it trains */
+    CHECK(strstr(error.text, "no entry that evaluates the last 2"));
     program_free(program);
 }
 
@@ -400,6 +432,7 @@ int main(void)
     check_accumulation(device);
     check_interrupt(device);
     check_interrupted_evaluation(device);
+    check_failed_evaluation(device);
     check_second_interrupt();
     check_divergence(device, OVERFLOWS, "overflowed at scale 8");
     check_divergence(device, NOT_A_NUMBER, "NaN or infinite");
