@@ -142,8 +142,8 @@ bool evaluate(struct executor *executor, const struct batches *batches, enum spl
     bool ok = totals_open(&evaluator.totals, executor, error) && open_feeders(&evaluator, batches, error) &&
               (order_metrics(&evaluator) || error_set(error, "out of memory")) &&
               run_batches(&evaluator, batches, error) && totals_finish(&evaluator.totals, &evaluator.tally, error);
+    ok = ok && (tally_scores(&evaluator.tally, &evaluation->scores) || error_set(error, "out of memory"));
     if (ok) {
-        evaluation->count = tally_scores(&evaluator.tally, evaluation->scores);
         evaluation->examples = evaluator.examples;
         evaluation->seconds = clock_seconds() - begin;
     }

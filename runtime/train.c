@@ -296,20 +296,13 @@ static bool try_evaluation(struct trainer *trainer, struct evaluation evaluation
     return true;
 }
 
-/* What happens between steps: evaluation, checkpoint, the epoch's line. */
-static bool between_steps(struct trainer *trainer, struct error *error)
+static bool pause_with(struct trainer *trainer, bool evaluates, struct evaluation evaluations[2], struct error *error)
 {
     const struct train_settings *settings = trainer->settings;
-    struct evaluation evaluations[2];
-    bool evaluates = owes_evaluation(trainer), evaluated = false;
     bool saves = is_due_now(trainer, settings->checkpoint_steps, settings->checkpoint_epochs);
-    bool epoch_ends = is_due_now(trainer, 0, 1);
-    if (!evaluates && !saves && !epoch_ends)
-        return true;
-    if (!trainer_drain(trainer, error) || (evaluates && !try_evaluation(trainer, evaluations, &evaluated, error)))
-        return false;
-    if (evaluates && !evaluated)
-        return true;
+    bool epoch_ends = is_due_now(trainer, 0, 1), evaluated = false;
+    if (evaluates && (!try_evaluation(trainer, evaluations, &evaluated, error) || !evaluated))
+        return !error->code;
     if (saves && !trainer_save_last(trainer, error))
         return false;
     if (evaluates || epoch_ends) {
@@ -321,6 +314,21 @@ static bool between_steps(struct trainer *trainer, struct error *error)
         tally_reset(&trainer->epoch);
     trainer->clock = clock_seconds();
     return true;
+}
+
+/* What happens between steps: evaluation, checkpoint, the epoch's line. */
+static bool between_steps(struct trainer *trainer, struct error *error)
+{
+    const struct train_settings *settings = trainer->settings;
+    struct evaluation evaluations[2] = {0};
+    bool evaluates = owes_evaluation(trainer);
+    if (!evaluates && !is_due_now(trainer, settings->checkpoint_steps, settings->checkpoint_epochs) &&
+        !is_due_now(trainer, 0, 1))
+        return true;
+    bool ok = trainer_drain(trainer, error) && pause_with(trainer, evaluates, evaluations, error);
+    scores_free(&evaluations[0].scores);
+    scores_free(&evaluations[1].scores);
+    return ok;
 }
 
 static bool run_steps(struct trainer *trainer, struct error *error)
@@ -359,13 +367,15 @@ static bool report_interrupt(struct trainer *trainer, struct error *error)
 static bool judge_scores(const struct trainer *trainer, struct error *error)
 {
     const struct train_result *result = trainer->result;
-    for (int i = 0; i < result->score_count; i++)
-        if (result->scores[i].loss && !isfinite(result->scores[i].value)) {
-            error_set_code(error, ERROR_DIVERGED, "training diverged: `%s` is %s in the last evaluation",
-                           result->scores[i].name, isnan(result->scores[i].value) ? "NaN" : "infinite");
+    for (int i = 0; i < result->scores.count; i++) {
+        const struct score *score = &result->scores.list[i];
+        if (score->loss && !isfinite(score->value)) {
+            error_set_code(error, ERROR_DIVERGED, "training diverged: `%s` is %s in the last evaluation", score->name,
+                           isnan(score->value) ? "NaN" : "infinite");
             error_hint(error, "lower the learning rate");
             return false;
         }
+    }
     return true;
 }
 
@@ -388,7 +398,7 @@ static void conclude(const struct trainer *trainer)
     fputc('\n', stderr);
 }
 
-static void finish_result(struct trainer *trainer)
+static bool finish_result(struct trainer *trainer, struct error *error)
 {
     struct train_result *result = trainer->result;
     if (trainer->timed_steps && trainer->timed_seconds > 0) {
@@ -397,8 +407,7 @@ static void finish_result(struct trainer *trainer)
         result->wait_share = trainer->waited_seconds / trainer->timed_seconds;
     }
     result->scale = executor_get(trainer->executor, "train/scale");
-    if (!result->score_count)
-        result->score_count = tally_scores(&trainer->epoch, result->scores);
+    return result->scores.count || tally_scores(&trainer->epoch, &result->scores) || error_set(error, "out of memory");
 }
 
 static void close_trainer(struct trainer *trainer)
@@ -408,6 +417,7 @@ static void close_trainer(struct trainer *trainer)
     tally_free(&trainer->step);
     tally_free(&trainer->epoch);
     divergence_free(&trainer->divergence);
+    free(trainer->best_name);
     executor_free(trainer->executor);
 }
 
@@ -427,7 +437,7 @@ bool train(struct device *device, const struct program *program, const struct ba
             ok = trainer_save_last(&trainer, error) && divergence_end(&trainer.divergence, trainer.finished, error) &&
                  trainer_final_test(&trainer, error) && judge_scores(&trainer, error);
         interrupt_end();
-        finish_result(&trainer);
+        ok = finish_result(&trainer, error) && ok;
         if (ok)
             conclude(&trainer);
     }

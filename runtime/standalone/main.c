@@ -241,6 +241,8 @@ static bool train_on(struct device *device, const struct payload *payload, const
         struct batches batches = loader_batches(loader);
         ok = train(device, program, &batches, &payload->settings, result, error);
     }
+    if (result)
+        scores_free(&result->scores);
     free(result);
     loader_close(loader);
     data_close(dataset);
