@@ -173,6 +173,24 @@ static bool check_evaluations(const struct trainer *trainer, struct error *error
            (!tests || evaluation_check(trainer->program, trainer->batches, SPLIT_TEST, error));
 }
 
+/* How many overflows on end a rule of the scale lets pass before it lowers it: what its state `left`, which stands
+ * beside its `scale`, begins with. */
+static int64_t scale_patience(const struct trainer *trainer)
+{
+    double most = 0;
+    for (int i = 0; i < trainer->program->variable_count; i++) {
+        const char *name = trainer->program->variables[i].name;
+        size_t length = strlen(name);
+        if (length < strlen("train/left") || strcmp(name + length - strlen("left"), "left") != 0)
+            continue;
+        char *scale = file_text("%.*sscale", (int)(length - strlen("left")), name);
+        double left = program_find_variable(trainer->program, scale) ? executor_get(trainer->executor, name) : 0;
+        most = left - 1 > most && left < INT32_MAX ? left - 1 : most; /* the last of them lowers it */
+        free(scale);
+    }
+    return (int64_t)most;
+}
+
 static bool open_trainer(struct trainer *trainer, struct device *device, struct error *error)
 {
     const struct train_settings *settings = trainer->settings;
@@ -187,8 +205,10 @@ static bool open_trainer(struct trainer *trainer, struct device *device, struct 
         return error_set(error, "the program has no entry update");
     if (!choose_best(trainer, error) || !check_evaluations(trainer, error) ||
         !feeder_open(&trainer->feeder, trainer->executor, accumulates ? "micro" : "train", trainer->batches, error) ||
-        !executor_initialise(trainer->executor, settings->seed, settings->weights, settings->weights_partial, error) ||
-        (settings->resume && !trainer_resume(trainer, error)) || !plan_steps(trainer, error) ||
+        !executor_initialise(trainer->executor, settings->seed, settings->weights, settings->weights_partial, error))
+        return false;
+    trainer->divergence.patience = scale_patience(trainer);
+    if ((settings->resume && !trainer_resume(trainer, error)) || !plan_steps(trainer, error) ||
         !open_files(trainer, error))
         return false;
     trainer->progress = progress_begin(settings->quiet ? NULL : stderr, trainer->total, trainer->steps_per_epoch);
