@@ -10,6 +10,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- what is due ---- */
 
@@ -127,7 +128,7 @@ static bool open_files(struct trainer *trainer, struct error *error)
     char *log = file_text("%s/log.jsonl", run);
     bool ok = settings->resume ? log_reopen(&trainer->log, log, trainer->log.lines, copy, error)
                                : log_open(&trainer->log, log, copy, error);
-    ok = ok && write_texts(settings, run, error);
+    ok = ok && (settings->resume || run_folder_lock(run, &trainer->lock, error)) && write_texts(settings, run, error);
     free(log);
     free(run);
     return ok;
@@ -191,6 +192,12 @@ static int64_t scale_patience(const struct trainer *trainer)
     return (int64_t)most;
 }
 
+/* Two processes in one run folder would each remove what the other one has saved. */
+static bool take_up(struct trainer *trainer, struct error *error)
+{
+    return run_folder_lock(trainer->settings->resume, &trainer->lock, error) && trainer_resume(trainer, error);
+}
+
 static bool open_trainer(struct trainer *trainer, struct device *device, struct error *error)
 {
     const struct train_settings *settings = trainer->settings;
@@ -208,8 +215,7 @@ static bool open_trainer(struct trainer *trainer, struct device *device, struct 
         !executor_initialise(trainer->executor, settings->seed, settings->weights, settings->weights_partial, error))
         return false;
     trainer->divergence.patience = scale_patience(trainer);
-    if ((settings->resume && !trainer_resume(trainer, error)) || !plan_steps(trainer, error) ||
-        !open_files(trainer, error))
+    if ((settings->resume && !take_up(trainer, error)) || !plan_steps(trainer, error) || !open_files(trainer, error))
         return false;
     trainer->progress = progress_begin(settings->quiet ? NULL : stderr, trainer->total, trainer->steps_per_epoch);
     announce(trainer);
@@ -438,14 +444,21 @@ static void close_trainer(struct trainer *trainer)
     tally_free(&trainer->epoch);
     divergence_free(&trainer->divergence);
     free(trainer->best_name);
+    if (trainer->lock >= 0)
+        close(trainer->lock);
     executor_free(trainer->executor);
 }
 
 bool train(struct device *device, const struct program *program, const struct batches *batches,
            const struct train_settings *settings, struct train_result *result, struct error *error)
 {
-    struct trainer trainer = {
-        .settings = settings, .batches = batches, .program = program, .result = result, .pass = -1, .saved_step = -1};
+    struct trainer trainer = {.settings = settings,
+                              .batches = batches,
+                              .program = program,
+                              .result = result,
+                              .pass = -1,
+                              .saved_step = -1,
+                              .lock = -1};
     *result = (struct train_result){.scale = NAN, .best = NAN, .best_average = NAN};
     bool ok = open_trainer(&trainer, device, error);
     if (ok) {

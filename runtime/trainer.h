@@ -40,6 +40,7 @@ struct trainer {
     struct tally step, epoch; /* values of the present step and epoch */
     struct divergence divergence;
     struct log log;
+    int lock; /* of the run folder; -1: none */
     struct progress progress;
     double clock;          /* when the launch of the last step came back, or when the work on it began */
     double timed_seconds;  /* of timed_steps steps, the first apart */
