@@ -146,3 +146,11 @@ bool file_make_folders(const char *path)
     struct stat status;
     return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
 }
+
+void file_hold_standard(void)
+{
+    for (int i = STDIN_FILENO; i <= STDERR_FILENO; i++)
+        while (fcntl(i, F_GETFD) < 0)
+            if (open("/dev/null", i == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
+                return;
+}

@@ -298,6 +298,7 @@ int main(int argc, char **argv)
     struct words words = {0};
     struct payload payload;
     struct error error = {0};
+    file_hold_standard();
     signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes shows as a failed write */
     int code = 0;
     if (!payload_read(&payload, castor_payload, (size_t)(castor_payload_end - castor_payload), &error)) {
