@@ -74,9 +74,13 @@ static bool converts(enum program_element from, const struct program_input *inpu
 
 static bool check_type(const struct data_array *array, const struct program_input *input, struct error *error)
 {
-    if (converts(array->element, input))
-        return true;
     const char *wanted = program_element_name(input->tensor.element);
+    bool words = array->words && is_floating(input->tensor.element);
+    if (converts(array->element, input) && !words)
+        return true;
+    if (words)
+        return error_set(error, "%s, which is no number, but the model's input %s is %s", array->words, input->name,
+                         wanted);
     return error_set(error, "%s holds %s, but the model's input %s is %s", array->file,
                      program_element_name(array->element), input->name,
                      input->classes ? "a class: whole numbers are expected" : wanted);
