@@ -15,6 +15,8 @@ enum { RUNS_MAX = 1000000 };
 static char *make_named(const char *out, struct error *error)
 {
     char *path = file_text("%s", out);
+    for (size_t length = strlen(path); length > 1 && path[length - 1] == '/';)
+        path[--length] = '\0';
     char *slash = strrchr(path, '/');
     if (slash && slash != path) {
         *slash = '\0';
