@@ -5,10 +5,10 @@
  * given + slots - 2 may be filled. What is in a batch depends on (seed, pass, number of the example) and on nothing
  * that runs beside it, so the number of threads changes no byte; of the batches that fail, the first one's error is
  * told. */
+#include "runtime/cores.h"
 #include "runtime/data/dataset.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -296,8 +296,7 @@ static bool bind_all(struct loader *loader, const struct program_input *inputs, 
 /* Half of the cores that this process may use: the others compute. */
 static int usual_threads(void)
 {
-    cpu_set_t cores;
-    int count = sched_getaffinity(0, sizeof cores, &cores) == 0 ? CPU_COUNT(&cores) / 2 : 1;
+    int count = cores_available() / 2;
     return count < 1 ? 1 : count < THREADS_MOST ? count : THREADS_MOST;
 }
 
