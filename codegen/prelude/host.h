@@ -233,7 +233,8 @@ INLINE floats round_bf16(floats x)
 {
     ints bits = (ints)x;
     words rounded = ((words)bits + 0x7fffu + (((words)bits >> 16) & 1u)) & 0xffff0000u;
-    return choose(float_eq(x, x), (floats)rounded, x);
+    ints quiet = bits | 0x400000; /* a NaN that has only low bits would be cut to inf */
+    return choose(float_eq(x, x), (floats)rounded, (floats)quiet);
 }
 
 /* ---- memory: whole vectors, the first n lanes, one element for all lanes, single lanes by index ---- */

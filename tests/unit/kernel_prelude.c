@@ -118,6 +118,17 @@ static bool equals(float a, double b)
     return isnan(b) ? isnan(a) : (double)a == b;
 }
 
+/* A NaN stays one in memory, whichever of its bits are set. */
+static void test_narrow_nan(void)
+{
+    static const uint32_t nans[] = {0x7f800001, 0xff800001, 0x7f80ffff, 0x7f810000, 0x7fc00000, 0xffffffff};
+    for (size_t i = 0; i < sizeof nans / sizeof *nans; i++) {
+        float x;
+        memcpy(&x, &nans[i], sizeof x);
+        CHECK(isnan(widen_bf16(narrow_bf16(round_bf16(splat(x))))[i]));
+    }
+}
+
 /* Halfway cases, subnormals, overflow, NaN: bit patterns spread over all exponents with telling low bits. */
 static void test_rounding(void)
 {
@@ -300,6 +311,7 @@ int main(void)
         test_special(&functions[i]);
     }
     test_rounding();
+    test_narrow_nan();
     test_integers();
     test_selection();
     test_lanes();
