@@ -4,9 +4,8 @@
 
 #include "codegen/print.h"
 
-/* The part of an index that is equal in all lanes, as a long, and the part that differs, as ints (NULL: none). */
+/* The part of an index that is equal in all lanes, as a long. */
 const char *print_uniform(struct printer *printer, const struct affine *index);
-const char *print_varying(struct printer *printer, const struct affine *index);
 /* Random numbers that are made 64 at a time: `stock_NUMBER` keeps them, one for each block. */
 bool print_is_stocked(const struct printer *printer, int number);
 /* Statements. */

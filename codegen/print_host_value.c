@@ -19,42 +19,118 @@ const char *print_uniform(struct printer *printer, const struct affine *index)
     return print_add_constant(printer, sum, index->constant);
 }
 
-const char *print_varying(struct printer *printer, const struct affine *index)
+/* ---- indices of tensors with more elements than an int can count ---- */
+
+static bool fits_int(int64_t low, int64_t high)
+{
+    return low >= INT32_MIN && high <= INT32_MAX;
+}
+
+static bool is_varying(const struct index_variable *variable)
+{
+    return variable->vector && variable->kind != INDEX_MERGED;
+}
+
+/* Whether the variable is a vector of longs. */
+static bool is_long(const struct index_variable *variable)
+{
+    return is_varying(variable) && variable->kind != INDEX_LOOP && !fits_int(variable->low, variable->high);
+}
+
+/* Whether the part that differs from lane to lane, plus up to `more`, may leave the range of an int. */
+static bool varies_far(const struct lowered *lowered, const struct affine *index, int64_t more)
+{
+    int64_t low = 0, high = more;
+    for (int i = 0; i < index->count; i++) {
+        const struct index_variable *variable = &lowered->variables[index->terms[i].variable];
+        bool loop = variable->kind == INDEX_LOOP; /* of which `lane` alone differs */
+        int64_t a = index->terms[i].factor * (loop ? 0 : variable->low);
+        int64_t b = index->terms[i].factor * (loop ? LANES - 1 : variable->high);
+        if (!is_varying(variable))
+            continue;
+        low += a < b ? a : b;
+        high += a < b ? b : a;
+    }
+    return !fits_int(low, high);
+}
+
+/* Whether the whole index may. */
+static bool is_far(const struct lowered *lowered, const struct affine *index)
+{
+    int64_t low, high;
+    affine_range(lowered, index, &low, &high);
+    return !fits_int(low, high) || varies_far(lowered, index, 0);
+}
+
+/* ---- the part that differs from lane to lane ---- */
+
+/* As ints, or (far) as longs; NULL: there is none. */
+static const char *varying_sum(struct printer *printer, const struct affine *index, bool far)
 {
     const char *sum = "";
     for (int i = 0; i < index->count; i++) {
         const struct index_variable *variable = &printer->lowered->variables[index->terms[i].variable];
-        if (!variable->vector || variable->kind == INDEX_MERGED)
+        if (!is_varying(variable))
             continue;
         const char *name =
             variable->kind == INDEX_LOOP ? "lane" : arena_printf(printer->arena, "d%d", index->terms[i].variable);
+        if (far && !is_long(variable))
+            name = arena_printf(printer->arena, "int_to_long(%s)", name);
         sum = print_add_term(printer, sum, index->terms[i].factor, name);
     }
     return *sum ? sum : NULL;
 }
 
+static const char *longs_of(struct printer *printer, const struct affine *index)
+{
+    const char *varying = varying_sum(printer, index, true), *uniform = print_uniform(printer, index);
+    return varying ? arena_printf(printer->arena, "(%s) + %s", uniform, varying)
+                   : arena_printf(printer->arena, "splat_long(%s)", uniform);
+}
+
 static const char *ints_of(struct printer *printer, const struct affine *index)
 {
-    const char *varying = print_varying(printer, index), *uniform = print_uniform(printer, index);
+    if (is_far(printer->lowered, index))
+        return arena_printf(printer->arena, "low_ints(%s)", longs_of(printer, index));
+    const char *varying = varying_sum(printer, index, false), *uniform = print_uniform(printer, index);
     return varying ? arena_printf(printer->arena, "(int)(%s) + %s", uniform, varying)
                    : arena_printf(printer->arena, "splat_int((int)(%s))", uniform);
+}
+
+/* A derived index that differs from lane to lane. */
+static void print_vector_index(struct printer *printer, int number)
+{
+    const struct index_variable *variable = &printer->lowered->variables[number];
+    bool far = is_far(printer->lowered, variable->of), wide = is_long(variable);
+    const char *of = far ? longs_of(printer, variable->of) : ints_of(printer, variable->of), *value;
+    if (variable->kind == INDEX_CLAMP)
+        value = arena_printf(printer->arena, "%s(%s, %lld, %lld)", far ? "hold_longs" : "hold_ints", of,
+                             (long long)variable->low, (long long)variable->high);
+    else
+        value = arena_printf(printer->arena, "(%s) %c %lld", of, variable->kind == INDEX_QUOTIENT ? '/' : '%',
+                             (long long)variable->by);
+    if (far && !wide)
+        value = arena_printf(printer->arena, "low_ints(%s)", value);
+    text_line(&printer->text, "const %s d%d = %s;", wide ? "longs" : "ints", number, value);
 }
 
 void print_index(struct printer *printer, int number)
 {
     const struct index_variable *variable = &printer->lowered->variables[number];
-    bool clamp = variable->kind == INDEX_CLAMP;
     if (variable->kind == INDEX_GIVEN) {
         text_line(&printer->text, "const long d%d = integers[%d];", number, variable->integer);
         return;
     }
-    const char *type = variable->vector ? "ints" : "long";
-    const char *of = variable->vector ? ints_of(printer, variable->of) : print_uniform(printer, variable->of);
-    if (clamp)
-        text_line(&printer->text, "const %s d%d = %s(%s, %lld, %lld);", type, number,
-                  variable->vector ? "hold_ints" : "hold", of, (long long)variable->low, (long long)variable->high);
+    if (variable->vector) {
+        print_vector_index(printer, number);
+        return;
+    }
+    const char *of = print_uniform(printer, variable->of);
+    if (variable->kind == INDEX_CLAMP)
+        text_line(&printer->text, "const long d%d = hold(%s, %lld, %lld);", number, of, (long long)variable->low,
+                  (long long)variable->high);
     else
-        text_line(&printer->text, "const %s d%d = (%s) %c %lld;", type, number, of,
+        text_line(&printer->text, "const long d%d = (%s) %c %lld;", number, of,
                   variable->kind == INDEX_QUOTIENT ? '/' : '%', (long long)variable->by);
 }
 
@@ -69,14 +145,18 @@ static struct access access_of(struct printer *printer, const struct affine *ind
                                int64_t last)
 {
     struct access access = {.suffix = "", .at = print_uniform(printer, index)};
-    const char *varying = print_varying(printer, index);
+    bool vector_slice = slice >= 0 && printer->lowered->values[slice].vector;
+    bool far = varies_far(printer->lowered, index, vector_slice ? stride * last : 0);
+    const char *varying = varying_sum(printer, index, far);
     bool contiguous = print_is_contiguous(printer->lowered, index);
     if (slice >= 0) {
         const char *name = print_value_name(printer, slice);
-        if (printer->lowered->values[slice].vector) {
+        if (vector_slice) {
             contiguous = false;
-            varying = arena_printf(printer->arena, "%s%s%lld * hold_ints(%s, 0, %lld)", varying ? varying : "",
-                                   varying ? " + " : "", (long long)stride, name, (long long)last);
+            varying = arena_printf(
+                printer->arena,
+                far ? "%s%s%lld * int_to_long(hold_ints(%s, 0, %lld))" : "%s%s%lld * hold_ints(%s, 0, %lld)",
+                varying ? varying : "", varying ? " + " : "", (long long)stride, name, (long long)last);
         } else {
             access.at = arena_printf(printer->arena, "%s + %lld * hold(%s[0], 0, %lld)", access.at, (long long)stride,
                                      name, (long long)last);
@@ -85,7 +165,7 @@ static struct access access_of(struct printer *printer, const struct affine *ind
     if (!varying)
         access.suffix = "all_";
     else if (!contiguous) {
-        access.suffix = "at_";
+        access.suffix = far ? "far_" : "at_";
         access.lanes = varying;
     } else if (printer->lanes < LANES) {
         access.suffix = "part_";
@@ -100,7 +180,7 @@ static const char *print_load(struct printer *printer, const struct value *value
     const char *buffer = print_buffer_name(printer, value->buffer);
     const char *start = arena_printf(printer->arena, "load_%s%s(%s, %s", access.suffix, element_name(value->element),
                                      buffer, access.at);
-    if (access.lanes && value->element == ELEMENT_F32 && printer->lanes == LANES)
+    if (strcmp(access.suffix, "at_") == 0 && value->element == ELEMENT_F32 && printer->lanes == LANES)
         return arena_printf(printer->arena, "gather_f32(%s, %s, %s)", buffer, access.at, access.lanes);
     if (access.lanes)
         return arena_printf(printer->arena, "%s, %s, %d)", start, access.lanes, printer->lanes);
@@ -128,6 +208,11 @@ void print_store(struct printer *printer, const struct store *store)
 static const char *print_inside(struct printer *printer, const struct value *value)
 {
     long long low = value->low, high = value->high;
+    if (value->vector && is_far(printer->lowered, value->index)) {
+        const char *index = longs_of(printer, value->index);
+        return arena_printf(printer->arena, "long_ge(%s, splat_long(%lld)) & long_le(%s, splat_long(%lld))", index, low,
+                            index, high);
+    }
     if (value->vector) {
         const char *index = ints_of(printer, value->index);
         return arena_printf(printer->arena, "int_ge(%s, splat_int(%lld)) & int_le(%s, splat_int(%lld))", index, low,
@@ -155,7 +240,11 @@ static const char *print_random(struct printer *printer, const struct value *val
                             (int)(value - printer->lowered->values), print_value_name(printer, value->operands[0]),
                             print_value_name(printer, value->operands[1]), value->integer,
                             print_uniform(printer, value->index));
-    const char *varying = print_varying(printer, value->index);
+    if (varies_far(printer->lowered, value->index, 0))
+        return arena_printf(
+            printer->arena, "uniform_far(%s, %s, integers[%d], %s)", print_value_name(printer, value->operands[0]),
+            print_value_name(printer, value->operands[1]), value->integer, longs_of(printer, value->index));
+    const char *varying = varying_sum(printer, value->index, false);
     return arena_printf(printer->arena, "uniform_bits(%s, %s, integers[%d], %s, %s)",
                         print_value_name(printer, value->operands[0]), print_value_name(printer, value->operands[1]),
                         value->integer, print_uniform(printer, value->index), varying ? varying : "splat_int(0)");

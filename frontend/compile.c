@@ -292,6 +292,32 @@ static int measure_whole(struct compilation *compilation)
     return result.done ? 0 : pipeline_failure(compilation->invocation, &result);
 }
 
+/* Whether a node tells the place of an element among more than its i32 can count; a diagnostic then. */
+static bool places_overflow(const struct module *module, const struct node *node)
+{
+    double elements = 1;
+    if (node->op != OP_argmax && node->op != OP_argmin)
+        return false;
+    const struct shape *shape = &node->operands[0]->type.shape;
+    for (int axis = 0; axis < shape->rank; axis++)
+        elements *= node->attributes->axes >> axis & 1 ? (double)shape->dimension[axis] : 1;
+    if (elements <= INT32_MAX)
+        return false;
+    diagnostics_error(module->diagnostics, E0210, node->span, NULL,
+                      "`%s` over %.0f elements: the place of one is an i32, so %d are the most",
+                      op_info(node->op)->name, elements, INT32_MAX);
+    return true;
+}
+
+/* Tells of the first such node: other graphs have it, too. */
+static void check_places(const struct module *module)
+{
+    for (ptrdiff_t i = 0; module && i < arrlen(module->graphs); i++)
+        for (ptrdiff_t k = 0; k < arrlen(module->graphs[i]->nodes); k++)
+            if (places_overflow(module, module->graphs[i]->nodes[k]))
+                return;
+}
+
 int compilation_module(struct compilation *compilation, const struct compile_request *request)
 {
     double start = now();
@@ -310,6 +336,7 @@ int compilation_module(struct compilation *compilation, const struct compile_req
                                                   .only_fed = request->only_fed};
     elaborate_request.scale = scale_rule(compilation, &elaborate_request.scale_explicit);
     compilation->module = elaborate(compilation->unit, &elaborate_request);
+    check_places(compilation->module);
     size_t scope_count;
     const char *const *scopes = unit_scope_names(compilation->unit, &scope_count);
     if (!compilation->module || diagnostics_errors(compilation->diagnostics) ||

@@ -17,7 +17,13 @@
 
 static const char *const sets[] = {"avx512", "avx2", "baseline"};
 
-enum { SETS = sizeof sets / sizeof *sets, OBJECTS = SETS * UNITS_MAX + 1, LIBRARIES = 32, LINK_WORDS = 64 };
+enum {
+    SETS = sizeof sets / sizeof *sets,
+    OBJECTS = SETS * UNITS_MAX + 1,
+    LIBRARIES = 32,
+    OBJECT_WORDS = 6,
+    LINK_WORDS = 64
+};
 
 struct embedding {
     const struct embed_edition *editions;
@@ -77,16 +83,20 @@ static bool compiler_failed(struct embedding *embedding, const char *what, const
 /* Starts the compiler on NAME.c, which becomes the next object. */
 static bool start_object(struct embedding *embedding, const char *name, const char *isa)
 {
-    char buffer[COMPILE_BUFFER], *words[COMPILE_WORDS + 8];
-    int count = compile_words(isa, buffer, words);
+    struct compile_command command;
+    if (!compile_command_make(&command, isa, OBJECT_WORDS, embedding->error)) {
+        compile_command_free(&command);
+        return false;
+    }
     char *source = scratch(embedding, name, ".c"), *log = scratch(embedding, name, ".log");
     char *include = file_text("-Wa,-I,%s", embedding->folder.scratch);
     int at = embedding->object_count++;
     embedding->objects[at] = scratch(embedding, name, ".o");
     char *const own[] = {"-c", "-g0", include, "-o", embedding->objects[at], source, NULL};
-    memcpy(words + count, own, sizeof own);
-    embedding->processes[at] = process_start(words, log);
-    bool ok = embedding->processes[at] || no_compiler(embedding, words[0]);
+    memcpy(command.words + command.count, own, sizeof own);
+    embedding->processes[at] = process_start(command.words, log);
+    bool ok = embedding->processes[at] || no_compiler(embedding, command.words[0]);
+    compile_command_free(&command);
     free(source);
     free(log);
     free(include);
@@ -329,17 +339,18 @@ static char *find_archive(struct embedding *embedding)
 
 static bool link_trainer(struct embedding *embedding, const char *path)
 {
-    char buffer[COMPILE_BUFFER], *compiler[COMPILE_WORDS];
-    char *archive = find_archive(embedding), *words[OBJECTS + LIBRARIES + LINK_WORDS];
-    if (!archive)
+    struct compile_command command = {0};
+    char *archive = find_archive(embedding);
+    if (!archive || !compile_command_make(&command, "baseline", OBJECTS + LIBRARIES + LINK_WORDS, embedding->error)) {
+        compile_command_free(&command);
+        free(archive);
         return false;
-    compile_words("baseline", buffer, compiler);
+    }
     char *output = file_text("%s.%d.tmp", path, getpid()), *log = scratch(embedding, "link", ".log");
     char *place = file_text("-L%.*s", (int)(strrchr(archive, '/') - archive), archive);
     char *libraries = file_text("-Wl,-rpath-link,%s", embedding->library);
-    int count = 0;
-    for (int i = 0; compiler[i] && strcmp(compiler[i], "-std=gnu17") != 0; i++)
-        words[count++] = compiler[i];
+    char **words = command.words;
+    int count = command.compiler; /* the flags behind it are for compiling */
     char *const before[] = {"-fopenmp",
                             "-s",
                             "-Wl,--build-id=none",
@@ -370,6 +381,7 @@ static bool link_trainer(struct embedding *embedding, const char *path)
     char *const owned[] = {archive, output, log, place, libraries};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         free(owned[i]);
+    compile_command_free(&command);
     return ok;
 }
 

@@ -4,11 +4,19 @@
 #include "runtime/file.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
+
+#define SCRATCH_PREFIX "build-"
+
+enum { SCRATCH_NEW = 3600 }; /* seconds */
 
 /* The user's cache folder by the XDG rules; NULL where there is no home. */
 static char *default_folder(void)
@@ -20,53 +28,129 @@ static char *default_folder(void)
     return home && home[0] ? file_text("%s/.cache/castor", home) : NULL;
 }
 
+/* ---- scratch folders ---- */
+
 static char *make_scratch(const char *folder)
 {
-    char *path = file_text("%s/build-XXXXXX", folder);
+    char *path = file_text("%s/" SCRATCH_PREFIX "XXXXXX", folder);
     if (mkdtemp(path))
         return path;
     free(path);
     return NULL;
 }
 
-bool cache_open(struct cache *cache, const char *wanted, struct error *error)
+static void remove_folder(const char *path)
 {
-    bool off = wanted && strcmp(wanted, "off") == 0;
-    *cache = (struct cache){.folder = off ? NULL : wanted ? file_text("%s", wanted) : default_folder()};
-    if (cache->folder) {
-        if (file_make_folders(cache->folder))
-            cache->scratch = make_scratch(cache->folder);
-        if (cache->scratch)
-            return true;
-        fprintf(stderr, "castor: warning: the cache folder %s cannot be written; compiling without it\n",
-                cache->folder);
-        free(cache->folder);
-        cache->folder = NULL;
-    }
-    const char *temporary = getenv("TMPDIR");
-    cache->scratch = make_scratch(temporary && temporary[0] ? temporary : "/tmp");
-    return cache->scratch ||
-           error_set_system(error, temporary && temporary[0] ? temporary : "/tmp", "cannot make a temporary folder");
-}
-
-void cache_close(struct cache *cache)
-{
-    DIR *folder = cache->scratch ? opendir(cache->scratch) : NULL;
+    DIR *folder = opendir(path);
     for (struct dirent *entry; folder && (entry = readdir(folder));)
         unlinkat(dirfd(folder), entry->d_name, 0);
     if (folder)
         closedir(folder);
+    rmdir(path);
+}
+
+/* The folder's lock, -1 when another process has it, or there is none on this file system. */
+static int take_lock(const char *path)
+{
+    int lock = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) == 0)
+        return lock;
+    close(lock);
+    return -1;
+}
+
+/* A process takes its folder's lock just after it has made it: of a new one nothing is known. */
+static bool is_new(int folder)
+{
+    struct stat status;
+    return fstat(folder, &status) != 0 || time(NULL) - status.st_mtime < SCRATCH_NEW;
+}
+
+/* Removes the scratch folders of processes that live no more. */
+static void sweep(const char *path)
+{
+    DIR *folder = opendir(path);
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        if (strncmp(entry->d_name, SCRATCH_PREFIX, strlen(SCRATCH_PREFIX)) != 0)
+            continue;
+        char *scratch = file_text("%s/%s", path, entry->d_name);
+        int lock = take_lock(scratch);
+        if (lock >= 0 && !is_new(lock))
+            remove_folder(scratch);
+        if (lock >= 0)
+            close(lock);
+        free(scratch);
+    }
+    if (folder)
+        closedir(folder);
+}
+
+/* ---- the folder ---- */
+
+/* Says once that nothing is kept. */
+static void tell(struct cache *cache, const char *then)
+{
+    if (!cache->told)
+        fprintf(stderr, "castor: warning: the cache folder %s cannot be written; %s\n", cache->folder, then);
+    cache->told = true;
+}
+
+static void open_folder(struct cache *cache)
+{
+    if (file_make_folders(cache->folder)) {
+        sweep(cache->folder);
+        cache->scratch = make_scratch(cache->folder);
+    }
     if (cache->scratch)
-        rmdir(cache->scratch);
+        return;
+    cache->closed = access(cache->folder, R_OK | X_OK) == 0;
+    if (cache->closed)
+        return;
+    tell(cache, "compiling without it");
+    free(cache->folder);
+    cache->folder = NULL;
+}
+
+bool cache_open(struct cache *cache, const char *wanted, struct error *error)
+{
+    bool off = wanted && strcmp(wanted, "off") == 0;
+    const char *temporary = getenv("TMPDIR");
+    temporary = temporary && temporary[0] ? temporary : "/tmp";
+    *cache = (struct cache){.folder = off ? NULL : wanted ? file_text("%s", wanted) : default_folder(), .lock = -1};
+    if (cache->folder)
+        open_folder(cache);
+    if (!cache->scratch)
+        cache->scratch = make_scratch(temporary);
+    if (!cache->scratch)
+        return error_set_system(error, temporary, "cannot make a temporary folder");
+    cache->lock = take_lock(cache->scratch);
+    return true;
+}
+
+void cache_close(struct cache *cache)
+{
+    if (cache->scratch) {
+        remove_folder(cache->scratch);
+        if (cache->lock >= 0)
+            close(cache->lock);
+    }
     free(cache->scratch);
     free(cache->folder);
     *cache = (struct cache){0};
 }
 
-char *cache_path(const struct cache *cache, const char *name, const char *suffix)
+char *cache_path(struct cache *cache, const char *name, const char *suffix)
 {
-    return file_text("%s/%s.%s", cache->folder ? cache->folder : cache->scratch, name, suffix);
+    char *kept = cache->folder ? file_text("%s/%s.%s", cache->folder, name, suffix) : NULL;
+    if (kept && (!cache->closed || cache_holds(kept)))
+        return kept;
+    free(kept);
+    if (cache->closed)
+        tell(cache, "what it lacks is compiled without it");
+    return file_text("%s/%s.%s", cache->scratch, name, suffix);
 }
+
+/* ---- entries ---- */
 
 char *cache_read(const char *path, size_t *size)
 {

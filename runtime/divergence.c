@@ -72,12 +72,12 @@ static bool take_step(struct divergence *divergence, const struct tally *values,
     divergence->skipped += skipped != 0;
     line->before = line->scale;
     line->scale = scale;
-    if (line->stuck < DIVERGENCE_STEPS)
+    if (line->stuck < DIVERGENCE_STEPS + divergence->patience)
         return true;
     error_set_code(
         error, ERROR_DIVERGED,
-        "training diverged: %d steps on end overflowed at scale %g, which falls no further (step %lld%s%s)%s%s",
-        DIVERGENCE_STEPS, scale, (long long)step, *line->name ? ", minimize " : "", line->name,
+        "training diverged: %lld steps on end overflowed at scale %g, which falls no further (step %lld%s%s)%s%s",
+        (long long)line->stuck, scale, (long long)step, *line->name ? ", minimize " : "", line->name,
         origin ? ", first at " : "", origin ? origin : "");
     error_hint(
         error,

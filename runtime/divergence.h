@@ -25,12 +25,13 @@ struct divergence {
     int line_count;
     int64_t skipped;   /* over all lines */
     int64_t nonfinite; /* steps on end that were taken with a loss that is not finite */
+    int64_t patience;  /* overflows on end that a rule lets pass at one scale before it falls (`hysteresis`); 0: none */
 };
 
 /* Takes note of a step by its log values and losses; `origin` says where its overflow began, NULL: not known. False
  * with code 4 when a line overflowed DIVERGENCE_STEPS times on end although the scale could fall no further (each
- * overflow lowers it, unless it is at its minimum), or as many steps on end were taken with a loss that is NaN or
- * infinite. Steps that a line takes no part in do not count for it. */
+ * overflow beyond the rule's patience lowers it, unless it is at its minimum), or as many steps on end were taken with
+ * a loss that is NaN or infinite. Steps that a line takes no part in do not count for it. */
 bool divergence_step(struct divergence *divergence, int64_t step, const struct tally *values, const char *origin,
                      struct error *error);
 

@@ -36,18 +36,45 @@ bool has_averages(const struct program *program)
     return find_entry(program, EVALUATED_AVERAGE, 0) != NULL;
 }
 
+static const char *const set_names[] = {"training", "test", "validation"};
+
+/* The name of the entry for whole batches, and *tail, NULL when every batch is whole. False with an error set when no
+ * entry takes what is left. */
+static bool find_entries(const struct program *program, enum evaluated evaluated, const struct batches *batches,
+                         enum split split, const char **whole, const char **tail, struct error *error)
+{
+    *whole = find_entry(program, evaluated, 0);
+    *tail = NULL;
+    const struct program_entry *entry = *whole ? program_find_entry(program, *whole) : NULL;
+    long long batch = entry ? entry->batch : 0, examples = batches->examples[split];
+    long long rest = batch > 0 ? examples % batch : 0;
+    if (!rest || (*tail = find_entry(program, evaluated, rest)))
+        return true;
+    error_set(error, "the %s set has %lld examples, and the program has no entry that evaluates the last %lld of them",
+              set_names[split], examples, rest);
+    error_hint(error,
+               "it was compiled for a set of another size: compile it for these data, or let the set have a multiple "
+               "of %lld examples",
+               batch);
+    return false;
+}
+
+bool evaluation_check(const struct program *program, const struct batches *batches, enum split split,
+                      struct error *error)
+{
+    const char *whole, *tail;
+    return find_entries(program, EVALUATED_WEIGHTS, batches, split, &whole, &tail, error) &&
+           (!has_averages(program) || find_entries(program, EVALUATED_AVERAGE, batches, split, &whole, &tail, error));
+}
+
 static bool open_feeders(struct evaluator *evaluator, const struct batches *batches, struct error *error)
 {
     struct executor *executor = evaluator->executor;
-    const char *whole = find_entry(executor_program(executor), evaluator->evaluated, 0);
-    if (!feeder_open(&evaluator->whole, executor, whole ? whole : "eval", batches, error))
-        return false;
-    int64_t batch = evaluator->whole.program->batch;
-    int64_t rest = batch > 0 ? batches->examples[evaluator->split] % batch : 0;
-    const char *tail = rest ? find_entry(executor_program(executor), evaluator->evaluated, rest) : NULL;
-    if (rest && !tail)
-        return error_set(error, "the program has no entry that evaluates the last %lld examples", (long long)rest);
-    return !rest || feeder_open(&evaluator->tail, executor, tail, batches, error);
+    const char *whole, *tail;
+    return find_entries(executor_program(executor), evaluator->evaluated, batches, evaluator->split, &whole, &tail,
+                        error) &&
+           feeder_open(&evaluator->whole, executor, whole ? whole : "eval", batches, error) &&
+           (!tail || feeder_open(&evaluator->tail, executor, tail, batches, error));
 }
 
 /* Metrics are told in the order in which the model declares them, which that of the entry's outputs is. */
@@ -107,17 +134,16 @@ static bool run_batches(struct evaluator *evaluator, const struct batches *batch
 bool evaluate(struct executor *executor, const struct batches *batches, enum split split, enum evaluated evaluated,
               struct evaluation *evaluation, struct error *error)
 {
-    static const char *const names[] = {"training", "test", "validation"};
     struct evaluator evaluator = {.executor = executor, .split = split, .evaluated = evaluated};
     double begin = clock_seconds();
     *evaluation = (struct evaluation){0};
     if (!batches->examples[split])
-        return error_set(error, "the data has no %s set", names[split]);
+        return error_set(error, "the data has no %s set", set_names[split]);
     bool ok = totals_open(&evaluator.totals, executor, error) && open_feeders(&evaluator, batches, error) &&
               (order_metrics(&evaluator) || error_set(error, "out of memory")) &&
               run_batches(&evaluator, batches, error) && totals_finish(&evaluator.totals, &evaluator.tally, error);
+    ok = ok && (tally_scores(&evaluator.tally, &evaluation->scores) || error_set(error, "out of memory"));
     if (ok) {
-        evaluation->count = tally_scores(&evaluator.tally, evaluation->scores);
         evaluation->examples = evaluator.examples;
         evaluation->seconds = clock_seconds() - begin;
     }

@@ -146,3 +146,27 @@ bool file_make_folders(const char *path)
     struct stat status;
     return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
 }
+
+FILE *file_temporary(struct error *error)
+{
+    const char *folder = getenv("TMPDIR");
+    char *path = file_text("%s/castor-XXXXXX", folder && *folder ? folder : "/tmp");
+    int descriptor = mkostemp(path, O_CLOEXEC);
+    FILE *file = descriptor < 0 ? NULL : fdopen(descriptor, "w+b");
+    if (!file)
+        error_set_system(error, path, "cannot make a temporary file");
+    if (descriptor >= 0)
+        unlink(path);
+    if (descriptor >= 0 && !file)
+        close(descriptor);
+    free(path);
+    return file;
+}
+
+void file_hold_standard(void)
+{
+    for (int i = STDIN_FILENO; i <= STDERR_FILENO; i++)
+        while (fcntl(i, F_GETFD) < 0)
+            if (open("/dev/null", i == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
+                return;
+}

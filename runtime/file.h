@@ -23,6 +23,13 @@ bool file_write(const char *path, const void *bytes, size_t size, struct error *
 /* A malloced copy of the whole file with a NUL behind it; NULL with an error set on failure. */
 char *file_read(const char *path, size_t *size, struct error *error);
 
+/* A file without a name in the folder TMPDIR, or /tmp; NULL with an error set. */
+FILE *file_temporary(struct error *error);
+
+/* First of all in a program: where standard input, output or error is closed, its number goes to something that can
+ * neither be read nor written, so that no file which is opened later gets the messages. */
+void file_hold_standard(void);
+
 /* Syncs the folder that holds the name. */
 void file_sync_name(const char *path);
 

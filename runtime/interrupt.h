@@ -1,4 +1,5 @@
-/* Ctrl-C (and a polite kill): the first asks the loop to stop after its batch, the second leaves at once. */
+/* Ctrl-C (a polite kill and a terminal that is closed, too): the first asks the loop to stop after its batch, the
+ * second leaves at once. */
 #ifndef CASTOR_RUNTIME_INTERRUPT_H
 #define CASTOR_RUNTIME_INTERRUPT_H
 

@@ -257,8 +257,8 @@ void log_step(struct log *log, const struct log_step *step)
 static void put_scores(FILE *out, const char *key, const struct evaluation *evaluation)
 {
     fprintf(out, ",\"%s\":{", key);
-    for (int i = 0; i < evaluation->count; i++)
-        put_member(out, evaluation->scores[i].name, evaluation->scores[i].value, i == 0);
+    for (int i = 0; i < evaluation->scores.count; i++)
+        put_member(out, evaluation->scores.list[i].name, evaluation->scores.list[i].value, i == 0);
     fputc('}', out);
 }
 

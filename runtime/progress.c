@@ -8,7 +8,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { BAR = 20, LINE = 512, DEFAULT_WIDTH = 80 };
+enum { BAR = 20, LINE = 512, VALUE_TEXT = 32, DEFAULT_WIDTH = 80 };
 
 static const double redraw_seconds = 0.1;
 
@@ -65,12 +65,19 @@ static void put_logs(struct line *line, const struct tally *values, const char *
     }
 }
 
+static void put_kind(struct line *line, const struct tally *values, enum program_output_kind kind)
+{
+    for (int i = 0; i < values->count; i++) {
+        double value = tally_value(&values->items[i]);
+        if (values->items[i].kind == kind)
+            put(line, "  %s %.4g", values->items[i].name, isnan(value) ? NAN : value); /* no "-nan" */
+    }
+}
+
 static void put_values(struct line *line, const struct tally *values)
 {
-    struct score scores[RESULT_COUNT];
-    int count = tally_scores(values, scores);
-    for (int i = 0; i < count; i++)
-        put(line, "  %s %.4g", scores[i].name, scores[i].value);
+    put_kind(line, values, PROGRAM_LOSS);
+    put_kind(line, values, PROGRAM_METRIC);
     put_logs(line, values, "lr", "  %s %.3g");
     put_logs(line, values, "scale", "  %s %.6g");
 }
@@ -131,8 +138,17 @@ void progress_step(struct progress *progress, const struct progress_state *state
 static void put_evaluation(FILE *out, const char *what, const struct evaluation *evaluation)
 {
     fprintf(out, "  |  %s", what);
-    for (int i = 0; i < evaluation->count; i++)
-        fprintf(out, "  %s %.4g", evaluation->scores[i].name, evaluation->scores[i].value);
+    for (int i = 0; i < evaluation->scores.count; i++)
+        fprintf(out, "  %s %.4g", evaluation->scores.list[i].name, evaluation->scores.list[i].value);
+}
+
+/* More than enough for a line that is not cut. */
+static size_t whole_size(const struct tally *values)
+{
+    size_t size = LINE;
+    for (int i = 0; i < values->count; i++)
+        size += strlen(values->items[i].name) + VALUE_TEXT;
+    return size;
 }
 
 void progress_epoch(struct progress *progress, const struct progress_state *state, const struct evaluation *evaluation,
@@ -140,12 +156,16 @@ void progress_epoch(struct progress *progress, const struct progress_state *stat
 {
     if (!progress->out)
         return;
-    char text[LINE];
     struct progress plain = *progress;
+    size_t size = whole_size(state->values);
+    char *text = malloc(size);
     plain.terminal = false;
-    progress_text(&plain, state, text, sizeof text);
+    if (!text)
+        return;
+    progress_text(&plain, state, text, size);
     progress_clear(progress);
     fputs(text, progress->out);
+    free(text);
     if (evaluation)
         put_evaluation(progress->out, "eval", evaluation);
     if (average)

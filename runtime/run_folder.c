@@ -3,15 +3,20 @@
 #include "runtime/file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { RUNS_MAX = 1000000 };
 
 static char *make_named(const char *out, struct error *error)
 {
     char *path = file_text("%s", out);
+    for (size_t length = strlen(path); length > 1 && path[length - 1] == '/';)
+        path[--length] = '\0';
     char *slash = strrchr(path, '/');
     if (slash && slash != path) {
         *slash = '\0';
@@ -52,4 +57,21 @@ char *run_folder_make(const char *name, const char *out, struct error *error)
     }
     error_set(error, "runs/%s.*: too many runs", name);
     return NULL;
+}
+
+bool run_folder_lock(const char *run, int *lock, struct error *error)
+{
+    char *path = file_text("%s/log.jsonl", run);
+    *lock = open(path, O_RDWR | O_CLOEXEC);
+    free(path);
+    if (*lock < 0 || flock(*lock, LOCK_EX | LOCK_NB) == 0)
+        return true;
+    bool taken = errno == EWOULDBLOCK;
+    close(*lock);
+    *lock = -1;
+    if (!taken)
+        return true;
+    error_set(error, "%s: another process trains in this run", run);
+    error_hint(error, "wait until it has ended, or interrupt it");
+    return false;
 }

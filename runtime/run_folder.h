@@ -10,4 +10,8 @@
  * Gives its path, malloced; NULL with an error set. */
 char *run_folder_make(const char *name, const char *out, struct error *error);
 
+/* Takes the run for this process until the descriptor *lock is closed, by its log; -1 where there is no log, or a file
+ * system that knows no locks. False with an error set when another process has it. */
+bool run_folder_lock(const char *run, int *lock, struct error *error);
+
 #endif

@@ -111,22 +111,54 @@ const struct tally_item *tally_find(const struct tally *tally, const char *name,
     return NULL;
 }
 
-static int add_scores(const struct tally *tally, enum program_output_kind kind, struct score *scores, int count)
+/* ---- scores ---- */
+
+bool scores_add(struct scores *scores, const char *name, double value, bool loss)
 {
-    for (int i = 0; i < tally->count && count < RESULT_COUNT; i++) {
-        const struct tally_item *item = &tally->items[i];
-        if (item->kind != kind)
-            continue;
-        struct score *score = &scores[count++];
-        double value = tally_value(item);
-        *score = (struct score){.value = isnan(value) ? NAN : value, .loss = kind == PROGRAM_LOSS}; /* no "-nan" */
-        snprintf(score->name, sizeof score->name, "%s", item->name);
+    if (scores->count == scores->room) {
+        int room = scores->room ? 2 * scores->room : 8;
+        struct score *grown = realloc(scores->list, sizeof *grown * (size_t)room);
+        if (!grown)
+            return false;
+        scores->list = grown;
+        scores->room = room;
     }
-    return count;
+    char *own = strdup(name);
+    if (own)
+        scores->list[scores->count++] = (struct score){own, isnan(value) ? NAN : value, loss}; /* no "-nan" */
+    return own;
 }
 
-int tally_scores(const struct tally *tally, struct score scores[RESULT_COUNT])
+void scores_free(struct scores *scores)
 {
-    int count = add_scores(tally, PROGRAM_LOSS, scores, 0);
-    return add_scores(tally, PROGRAM_METRIC, scores, count);
+    for (int i = 0; i < scores->count; i++)
+        free(scores->list[i].name);
+    free(scores->list);
+    *scores = (struct scores){0};
+}
+
+bool scores_copy(struct scores *to, const struct scores *from)
+{
+    bool ok = true;
+    scores_free(to);
+    for (int i = 0; i < from->count && ok; i++)
+        ok = scores_add(to, from->list[i].name, from->list[i].value, from->list[i].loss);
+    return ok;
+}
+
+static bool add_scores(const struct tally *tally, enum program_output_kind kind, struct scores *scores)
+{
+    bool ok = true;
+    for (int i = 0; i < tally->count && ok; i++) {
+        const struct tally_item *item = &tally->items[i];
+        if (item->kind == kind)
+            ok = scores_add(scores, item->name, tally_value(item), kind == PROGRAM_LOSS);
+    }
+    return ok;
+}
+
+bool tally_scores(const struct tally *tally, struct scores *scores)
+{
+    scores_free(scores);
+    return add_scores(tally, PROGRAM_LOSS, scores) && add_scores(tally, PROGRAM_METRIC, scores);
 }

@@ -30,7 +30,7 @@ void tally_free(struct tally *tally);
 double tally_value(const struct tally_item *item);
 /* The item of this name and kind, or NULL. */
 const struct tally_item *tally_find(const struct tally *tally, const char *name, enum program_output_kind kind);
-/* Losses, then metrics; returns how many. */
-int tally_scores(const struct tally *tally, struct score scores[RESULT_COUNT]);
+/* Puts losses, then metrics in the place of what `scores` holds. False when out of memory. */
+bool tally_scores(const struct tally *tally, struct scores *scores);
 
 #endif

@@ -10,6 +10,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- what is due ---- */
 
@@ -127,7 +128,7 @@ static bool open_files(struct trainer *trainer, struct error *error)
     char *log = file_text("%s/log.jsonl", run);
     bool ok = settings->resume ? log_reopen(&trainer->log, log, trainer->log.lines, copy, error)
                                : log_open(&trainer->log, log, copy, error);
-    ok = ok && write_texts(settings, run, error);
+    ok = ok && (settings->resume || run_folder_lock(run, &trainer->lock, error)) && write_texts(settings, run, error);
     free(log);
     free(run);
     return ok;
@@ -164,6 +165,39 @@ static bool choose_best(struct trainer *trainer, struct error *error)
            error_set(error, "no loss or metric is named %s, which is to choose the best weights", best);
 }
 
+/* Whether all evaluations to come are possible, so that none fails after hours. */
+static bool check_evaluations(const struct trainer *trainer, struct error *error)
+{
+    enum split best = trainer->best_split;
+    bool tests = best == SPLIT_VALIDATE && trainer->batches->examples[SPLIT_TEST]; /* at the end */
+    return (best == SPLIT_COUNT || evaluation_check(trainer->program, trainer->batches, best, error)) &&
+           (!tests || evaluation_check(trainer->program, trainer->batches, SPLIT_TEST, error));
+}
+
+/* How many overflows on end a rule of the scale lets pass before it lowers it: what its state `left`, which stands
+ * beside its `scale`, begins with. */
+static int64_t scale_patience(const struct trainer *trainer)
+{
+    double most = 0;
+    for (int i = 0; i < trainer->program->variable_count; i++) {
+        const char *name = trainer->program->variables[i].name;
+        size_t length = strlen(name);
+        if (length < strlen("train/left") || strcmp(name + length - strlen("left"), "left") != 0)
+            continue;
+        char *scale = file_text("%.*sscale", (int)(length - strlen("left")), name);
+        double left = program_find_variable(trainer->program, scale) ? executor_get(trainer->executor, name) : 0;
+        most = left - 1 > most && left < INT32_MAX ? left - 1 : most; /* the last of them lowers it */
+        free(scale);
+    }
+    return (int64_t)most;
+}
+
+/* Two processes in one run folder would each remove what the other one has saved. */
+static bool take_up(struct trainer *trainer, struct error *error)
+{
+    return run_folder_lock(trainer->settings->resume, &trainer->lock, error) && trainer_resume(trainer, error);
+}
+
 static bool open_trainer(struct trainer *trainer, struct device *device, struct error *error)
 {
     const struct train_settings *settings = trainer->settings;
@@ -176,11 +210,12 @@ static bool open_trainer(struct trainer *trainer, struct device *device, struct 
     trainer->overflow = program_find_variable(trainer->program, "train/overflow");
     if (accumulates && trainer->update < 0)
         return error_set(error, "the program has no entry update");
-    if (!choose_best(trainer, error) ||
+    if (!choose_best(trainer, error) || !check_evaluations(trainer, error) ||
         !feeder_open(&trainer->feeder, trainer->executor, accumulates ? "micro" : "train", trainer->batches, error) ||
-        !executor_initialise(trainer->executor, settings->seed, settings->weights, settings->weights_partial, error) ||
-        (settings->resume && !trainer_resume(trainer, error)) || !plan_steps(trainer, error) ||
-        !open_files(trainer, error))
+        !executor_initialise(trainer->executor, settings->seed, settings->weights, settings->weights_partial, error))
+        return false;
+    trainer->divergence.patience = scale_patience(trainer);
+    if ((settings->resume && !take_up(trainer, error)) || !plan_steps(trainer, error) || !open_files(trainer, error))
         return false;
     trainer->progress = progress_begin(settings->quiet ? NULL : stderr, trainer->total, trainer->steps_per_epoch);
     announce(trainer);
@@ -263,30 +298,37 @@ static bool launch_step(struct trainer *trainer, struct error *error)
     return trainer->update < 0 || trainer_launch(trainer, trainer->update, NULL, 0, true, error);
 }
 
+/* What was trained outlives an evaluation that fails: the checkpoint owes it, and a resumed run does it first. */
+static void save_unevaluated(struct trainer *trainer)
+{
+    struct error other = {0};
+    if (trainer_save_last(trainer, &other) && trainer->result->run[0])
+        fprintf(stderr, "castor: the evaluation after step %lld failed; %s/last.safetensors has what was trained\n",
+                (long long)trainer->finished, trainer->result->run);
+}
+
 /* False where it failed. An interrupted one leaves nothing behind: it is owed. */
 static bool try_evaluation(struct trainer *trainer, struct evaluation evaluations[2], bool *done, struct error *error)
 {
     *done = trainer_evaluate(trainer, evaluations, error);
-    if (*done || error->code != ERROR_INTERRUPTED)
-        return *done;
+    if (*done)
+        return true;
+    if (error->code != ERROR_INTERRUPTED) {
+        if (trainer->evaluated != trainer->finished) /* else it was the disk that failed */
+            save_unevaluated(trainer);
+        return false;
+    }
     *error = (struct error){0};
     return true;
 }
 
-/* What happens between steps: evaluation, checkpoint, the epoch's line. */
-static bool between_steps(struct trainer *trainer, struct error *error)
+static bool pause_with(struct trainer *trainer, bool evaluates, struct evaluation evaluations[2], struct error *error)
 {
     const struct train_settings *settings = trainer->settings;
-    struct evaluation evaluations[2];
-    bool evaluates = owes_evaluation(trainer), evaluated = false;
     bool saves = is_due_now(trainer, settings->checkpoint_steps, settings->checkpoint_epochs);
-    bool epoch_ends = is_due_now(trainer, 0, 1);
-    if (!evaluates && !saves && !epoch_ends)
-        return true;
-    if (!trainer_drain(trainer, error) || (evaluates && !try_evaluation(trainer, evaluations, &evaluated, error)))
-        return false;
-    if (evaluates && !evaluated)
-        return true;
+    bool epoch_ends = is_due_now(trainer, 0, 1), evaluated = false;
+    if (evaluates && (!try_evaluation(trainer, evaluations, &evaluated, error) || !evaluated))
+        return !error->code;
     if (saves && !trainer_save_last(trainer, error))
         return false;
     if (evaluates || epoch_ends) {
@@ -298,6 +340,21 @@ static bool between_steps(struct trainer *trainer, struct error *error)
         tally_reset(&trainer->epoch);
     trainer->clock = clock_seconds();
     return true;
+}
+
+/* What happens between steps: evaluation, checkpoint, the epoch's line. */
+static bool between_steps(struct trainer *trainer, struct error *error)
+{
+    const struct train_settings *settings = trainer->settings;
+    struct evaluation evaluations[2] = {0};
+    bool evaluates = owes_evaluation(trainer);
+    if (!evaluates && !is_due_now(trainer, settings->checkpoint_steps, settings->checkpoint_epochs) &&
+        !is_due_now(trainer, 0, 1))
+        return true;
+    bool ok = trainer_drain(trainer, error) && pause_with(trainer, evaluates, evaluations, error);
+    scores_free(&evaluations[0].scores);
+    scores_free(&evaluations[1].scores);
+    return ok;
 }
 
 static bool run_steps(struct trainer *trainer, struct error *error)
@@ -336,13 +393,15 @@ static bool report_interrupt(struct trainer *trainer, struct error *error)
 static bool judge_scores(const struct trainer *trainer, struct error *error)
 {
     const struct train_result *result = trainer->result;
-    for (int i = 0; i < result->score_count; i++)
-        if (result->scores[i].loss && !isfinite(result->scores[i].value)) {
-            error_set_code(error, ERROR_DIVERGED, "training diverged: `%s` is %s in the last evaluation",
-                           result->scores[i].name, isnan(result->scores[i].value) ? "NaN" : "infinite");
+    for (int i = 0; i < result->scores.count; i++) {
+        const struct score *score = &result->scores.list[i];
+        if (score->loss && !isfinite(score->value)) {
+            error_set_code(error, ERROR_DIVERGED, "training diverged: `%s` is %s in the last evaluation", score->name,
+                           isnan(score->value) ? "NaN" : "infinite");
             error_hint(error, "lower the learning rate");
             return false;
         }
+    }
     return true;
 }
 
@@ -365,7 +424,7 @@ static void conclude(const struct trainer *trainer)
     fputc('\n', stderr);
 }
 
-static void finish_result(struct trainer *trainer)
+static bool finish_result(struct trainer *trainer, struct error *error)
 {
     struct train_result *result = trainer->result;
     if (trainer->timed_steps && trainer->timed_seconds > 0) {
@@ -374,8 +433,7 @@ static void finish_result(struct trainer *trainer)
         result->wait_share = trainer->waited_seconds / trainer->timed_seconds;
     }
     result->scale = executor_get(trainer->executor, "train/scale");
-    if (!result->score_count)
-        result->score_count = tally_scores(&trainer->epoch, result->scores);
+    return result->scores.count || tally_scores(&trainer->epoch, &result->scores) || error_set(error, "out of memory");
 }
 
 static void close_trainer(struct trainer *trainer)
@@ -385,14 +443,22 @@ static void close_trainer(struct trainer *trainer)
     tally_free(&trainer->step);
     tally_free(&trainer->epoch);
     divergence_free(&trainer->divergence);
+    free(trainer->best_name);
+    if (trainer->lock >= 0)
+        close(trainer->lock);
     executor_free(trainer->executor);
 }
 
 bool train(struct device *device, const struct program *program, const struct batches *batches,
            const struct train_settings *settings, struct train_result *result, struct error *error)
 {
-    struct trainer trainer = {
-        .settings = settings, .batches = batches, .program = program, .result = result, .pass = -1, .saved_step = -1};
+    struct trainer trainer = {.settings = settings,
+                              .batches = batches,
+                              .program = program,
+                              .result = result,
+                              .pass = -1,
+                              .saved_step = -1,
+                              .lock = -1};
     *result = (struct train_result){.scale = NAN, .best = NAN, .best_average = NAN};
     bool ok = open_trainer(&trainer, device, error);
     if (ok) {
@@ -404,7 +470,7 @@ bool train(struct device *device, const struct program *program, const struct ba
             ok = trainer_save_last(&trainer, error) && divergence_end(&trainer.divergence, trainer.finished, error) &&
                  trainer_final_test(&trainer, error) && judge_scores(&trainer, error);
         interrupt_end();
-        finish_result(&trainer);
+        ok = finish_result(&trainer, error) && ok;
         if (ok)
             conclude(&trainer);
     }

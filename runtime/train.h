@@ -61,14 +61,26 @@ struct train_settings {
     bool no_files;             /* leave nothing on disk (benchmarks) */
 };
 
-enum { RESULT_NAME = 64, RESULT_COUNT = 16, RESULT_PATH = 4096 };
+enum { RESULT_PATH = 4096 };
 
 /* A loss or metric by name. */
 struct score {
-    char name[RESULT_NAME];
+    char *name;
     double value;
     bool loss;
 };
+
+/* Losses, then metrics, in the order of the program; they own their names. */
+struct scores {
+    struct score *list;
+    int count, room;
+};
+
+/* Adds one under a copy of its name. False when out of memory. */
+bool scores_add(struct scores *scores, const char *name, double value, bool loss);
+/* Forgets what `to` holds, then adds all of `from`. False when out of memory. */
+bool scores_copy(struct scores *to, const struct scores *from);
+void scores_free(struct scores *scores);
 
 struct train_result {
     char run[RESULT_PATH]; /* the run folder, "" with no_files */
@@ -78,10 +90,10 @@ struct train_result {
     double step_seconds;        /* mean time of a training step, evaluation and first step apart */
     double examples_per_second; /* the same as a rate */
     double wait_share;          /* share of that time in which no batch was ready */
-    int score_count;            /* of the last evaluation, or of the last training step when there is no test set */
-    struct score scores[RESULT_COUNT];
-    double best;         /* value of the best evaluation so far; NaN when there was none */
-    double best_average; /* likewise of the averaged weights */
+    struct scores scores;       /* of the last evaluation, or of the last training step when there is no test set; to be
+                                   freed by the caller */
+    double best;                /* value of the best evaluation so far; NaN when there was none */
+    double best_average;        /* likewise of the averaged weights */
 };
 
 /* Trains: init, weights, steps with evaluation and checkpoints between, last and best weights at the end. The progress
@@ -92,8 +104,7 @@ bool train(struct device *device, const struct program *program, const struct ba
 
 /* Metrics of a set: every example exactly once. */
 struct evaluation {
-    int count;
-    struct score scores[RESULT_COUNT]; /* losses, then metrics, in the order of the program */
+    struct scores scores; /* to be freed by the caller */
     int64_t examples;
     double seconds;
 };
@@ -105,6 +116,11 @@ enum evaluated { EVALUATED_WEIGHTS, EVALUATED_AVERAGE };
  * for the examples that are left takes those; a set smaller than a batch needs only the latter. */
 bool evaluate(struct executor *executor, const struct batches *batches, enum split split, enum evaluated evaluated,
               struct evaluation *evaluation, struct error *error);
+
+/* Whether the program can evaluate the set: which sizes of a last batch it takes is decided when it is compiled, for
+ * the data of that time. */
+bool evaluation_check(const struct program *program, const struct batches *batches, enum split split,
+                      struct error *error);
 
 /* Whether the program keeps averaged weights and has entries that evaluate them. */
 bool has_averages(const struct program *program);

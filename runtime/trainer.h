@@ -40,6 +40,7 @@ struct trainer {
     struct tally step, epoch; /* values of the present step and epoch */
     struct divergence divergence;
     struct log log;
+    int lock; /* of the run folder; -1: none */
     struct progress progress;
     double clock;          /* when the launch of the last step came back, or when the work on it began */
     double timed_seconds;  /* of timed_steps steps, the first apart */
@@ -48,9 +49,10 @@ struct trainer {
     enum split best_split;                        /* SPLIT_COUNT when there is nothing to evaluate on */
     int64_t saved_step, saved_micro, saved_total; /* where the newest checkpoint stands; step -1: there is none */
     int64_t saved_evaluated;                      /* and the step of the last evaluation that it knows */
-    bool saved_apart;            /* it has its step's name alone: last.safetensors is damaged or gone */
-    bool saved_whole;            /* and what goes with it is done: older ones removed, averages written */
-    char best_name[RESULT_NAME]; /* the loss or metric that chooses the best weights, once evaluated */
+    bool saved_apart;   /* it has its step's name alone: last.safetensors is damaged or gone */
+    bool saved_whole;   /* and what goes with it is done: older ones removed, averages written */
+    char *best_name;    /* the loss or metric that chose the best weights so far, NULL: none did … */
+    int best_direction; /* … as the highest, 1, or the lowest, -1; 0: not known (older checkpoints) */
 };
 
 /* Launches an entry and looks at the results of the launch before it. */

@@ -61,7 +61,8 @@ void trainer_notes(const struct trainer *trainer, struct safetensors_note notes[
         {"policy", settings->precision ? settings->precision : ""},
         {"optimizer", settings->optimizer ? settings->optimizer : ""},
         {"entries", settings->entries},
-        {"best", trainer->best_name}};
+        {"best", trainer->best_name},
+        {"best_is", trainer->best_direction ? trainer->best_direction > 0 ? "highest" : "lowest" : NULL}};
     memcpy(notes, all, sizeof all);
     for (int i = 0; i < CHECKPOINT_NOTES; i++)
         notes[i].value = notes[i].value ? notes[i].value : "";
@@ -106,8 +107,8 @@ static bool add_result(struct collection *collection, const struct train_result 
 {
     bool ok = add_values(collection, file_text(CHECKPOINT_PREFIX "best"), PROGRAM_F64,
                          (double[]){result->best, result->best_average}, 2);
-    for (int i = 0; i < result->score_count && ok; i++) {
-        const struct score *score = &result->scores[i];
+    for (int i = 0; i < result->scores.count && ok; i++) {
+        const struct score *score = &result->scores.list[i];
         char *name = file_text(CHECKPOINT_PREFIX "score/%s", score->name);
         ok = add_values(collection, name, PROGRAM_F64, (double[]){score->value, score->loss}, 2);
     }

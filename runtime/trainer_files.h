@@ -10,7 +10,7 @@
 #define CHECKPOINT_VERSION "1"
 #define CHECKPOINT_PREFIX "train/run/" /* of what belongs to the loop */
 
-enum { CHECKPOINT_NAME = 512, CHECKPOINT_FIXED = 4, CHECKPOINT_NOTES = 9 };
+enum { CHECKPOINT_FIXED = 4, CHECKPOINT_NOTES = 10 };
 
 /* Number `number` of the integers that say where the loop stands, and its name; NULL past the last. */
 int64_t *trainer_position(struct trainer *trainer, int number, const char **name);

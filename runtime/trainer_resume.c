@@ -1,5 +1,6 @@
 /* Resuming: whether a checkpoint fits this program, data and settings; then its values back into executor and loop. */
 #include "runtime/entries.h"
+#include "runtime/file.h"
 #include "runtime/tensor.h"
 #include "runtime/trainer_files.h"
 
@@ -49,9 +50,9 @@ static void say(struct resuming *resuming, const char *format, ...)
 static const void *loop_values(const struct resuming *resuming, const char *name, enum program_element element,
                                int count)
 {
-    char path[CHECKPOINT_NAME];
-    snprintf(path, sizeof path, CHECKPOINT_PREFIX "%s", name);
+    char *path = file_text(CHECKPOINT_PREFIX "%s", name);
     const struct safetensors_tensor *tensor = safetensors_find(resuming->file, path);
+    free(path);
     bool fits = tensor && tensor->element == element && tensor->rank == 1 && tensor->dimension[0] == count;
     return fits ? tensor->data : NULL;
 }
@@ -123,13 +124,11 @@ static bool is_weight(const struct program_variable *variable)
 /* What hangs on one parameter: `train/fc1.weight.m`. */
 static bool is_state_of_parameter(const struct program *program, const char *name)
 {
-    char parameter[CHECKPOINT_NAME];
-    snprintf(parameter, sizeof parameter, "%s", strncmp(name, "train/", 6) == 0 ? name + 6 : "");
-    char *dot = strrchr(parameter, '.');
-    if (!dot)
-        return false;
-    *dot = '\0';
-    const struct program_variable *variable = program_find_variable(program, parameter);
+    char *parameter = file_text("%s", strncmp(name, "train/", 6) == 0 ? name + 6 : ""), *dot = strrchr(parameter, '.');
+    if (dot)
+        *dot = '\0';
+    const struct program_variable *variable = dot ? program_find_variable(program, parameter) : NULL;
+    free(parameter);
     return variable && variable->kind == PROGRAM_PARAMETER;
 }
 
@@ -241,10 +240,10 @@ static bool restore_item(struct resuming *resuming, struct tally *tally, const c
 
 static bool restore_line(struct resuming *resuming, const char *name, const double *values)
 {
-    char output[CHECKPOINT_NAME];
-    snprintf(output, sizeof output, "skipped%s%s", *name ? "/" : "", name);
+    char *output = file_text("skipped%s%s", *name ? "/" : "", name);
     const char *known = output_name(resuming->trainer->program, output);
-    const struct skip_line line = {.name = known ? known + strlen(output) - strlen(name) : NULL,
+    free(output);
+    const struct skip_line line = {.name = known ? known + strlen(known) - strlen(name) : NULL,
                                    .skipped = (int64_t)values[0],
                                    .stuck = (int64_t)values[1],
                                    .before = values[2],
@@ -252,16 +251,6 @@ static bool restore_line(struct resuming *resuming, const char *name, const doub
                                    .skips = values[4] != 0};
     return !known || divergence_restore(&resuming->trainer->divergence, &line) ||
            error_set(resuming->error, "out of memory");
-}
-
-static bool restore_score(struct train_result *result, const char *name, const double *values)
-{
-    if (result->score_count == RESULT_COUNT)
-        return true;
-    struct score *score = &result->scores[result->score_count++];
-    *score = (struct score){.value = values[0], .loss = values[1] != 0};
-    snprintf(score->name, sizeof score->name, "%s", name);
-    return true;
 }
 
 /* One of the loop's tensors of f64; `name` is what stands behind train/run/. */
@@ -278,14 +267,26 @@ static bool restore_values(struct resuming *resuming, const char *name, const do
     if (strncmp(name, "step_so_far/", 12) == 0 && count == 2)
         return restore_item(resuming, &trainer->step, name + 12, values);
     if (strncmp(name, "score/", 6) == 0 && count == 2)
-        return restore_score(trainer->result, name + 6, values);
+        return scores_add(&trainer->result->scores, name + 6, values[0], values[1] != 0) ||
+               error_set(resuming->error, "out of memory");
     return strncmp(name, "line/", 5) != 0 || count != VALUES || restore_line(resuming, name + 5, values);
+}
+
+/* By what the best weights so far were chosen. */
+static bool restore_choice(struct resuming *resuming)
+{
+    struct trainer *trainer = resuming->trainer;
+    const char *best = safetensors_note(resuming->file, "best"), *is = safetensors_note(resuming->file, "best_is");
+    trainer->best_direction = !is || !*is ? 0 : strcmp(is, "highest") == 0 ? 1 : -1;
+    if (!best || !*best)
+        return true;
+    trainer->best_name = strdup(best);
+    return trainer->best_name || error_set(resuming->error, "out of memory");
 }
 
 static bool restore_loop(struct resuming *resuming)
 {
     struct trainer *trainer = resuming->trainer;
-    const char *best = safetensors_note(resuming->file, "best");
     for (int i = 0; i < resuming->file->count; i++) {
         const struct safetensors_tensor *tensor = &resuming->file->tensors[i];
         double values[VALUES];
@@ -296,7 +297,8 @@ static bool restore_loop(struct resuming *resuming)
         if (!restore_values(resuming, tensor->name + PREFIX_BYTES, values, (int)tensor->dimension[0]))
             return false;
     }
-    snprintf(trainer->best_name, sizeof trainer->best_name, "%s", best ? best : "");
+    if (!restore_choice(resuming))
+        return false;
     trainer->begun = trainer->finished = trainer->result->steps = trainer->launched;
     trainer->result->skipped = trainer->divergence.skipped;
     trainer->saved_step = trainer->launched;

@@ -208,14 +208,35 @@ bool trainer_resume(struct trainer *trainer, struct error *error)
  * NULL when there is none. */
 static const struct score *choosing_score(const struct trainer *trainer, const struct evaluation *evaluation)
 {
+    const struct scores *scores = &evaluation->scores;
     const char *wanted = trainer->settings->best;
-    for (int i = 0; wanted && i < evaluation->count; i++)
-        if (strcmp(evaluation->scores[i].name, wanted) == 0)
-            return &evaluation->scores[i];
-    for (int i = 0; !wanted && i < evaluation->count; i++)
-        if (!evaluation->scores[i].loss)
-            return &evaluation->scores[i];
-    return !wanted && evaluation->count ? &evaluation->scores[0] : NULL;
+    for (int i = 0; wanted && i < scores->count; i++)
+        if (strcmp(scores->list[i].name, wanted) == 0)
+            return &scores->list[i];
+    for (int i = 0; !wanted && i < scores->count; i++)
+        if (!scores->list[i].loss)
+            return &scores->list[i];
+    return !wanted && scores->count ? &scores->list[0] : NULL;
+}
+
+/* Remembers by what the best weights are chosen. In a run that goes on with another choice, values that the old one
+ * gave say nothing of the new one: it begins anew. */
+static bool remember_choice(struct trainer *trainer, const struct score *score, struct error *error)
+{
+    static const char *const words[] = {"lowest ", "", "highest "};
+    int wished = trainer->settings->best_direction, before = trainer->best_direction;
+    const char *name = trainer->best_name;
+    trainer->best_direction = wished ? wished : score->loss ? -1 : 1;
+    if (name && strcmp(name, score->name) == 0 && (!before || before == trainer->best_direction))
+        return true;
+    if (name) {
+        fprintf(stderr, "castor: from now on the %s%s chooses the best weights; so far it was the %s%s\n",
+                words[trainer->best_direction + 1], score->name, words[before + 1], name);
+        trainer->result->best = trainer->result->best_average = NAN;
+    }
+    free(trainer->best_name);
+    trainer->best_name = strdup(score->name);
+    return trainer->best_name || error_set(error, "out of memory");
 }
 
 /* Keeps the weights, or the averages, when no evaluation of them was better; *best is the score of the best so far. */
@@ -225,18 +246,13 @@ static bool keep_best(struct trainer *trainer, enum evaluated evaluated, const s
     const struct score *score = choosing_score(trainer, evaluation);
     if (!score)
         return true;
-    memcpy(trainer->best_name, score->name, sizeof trainer->best_name);
-    int direction = trainer->settings->best_direction ? trainer->settings->best_direction : score->loss ? -1 : 1;
+    if (!remember_choice(trainer, score, error))
+        return false;
+    int direction = trainer->best_direction;
     if (isnan(score->value) || (!isnan(*best) && direction * score->value <= direction * *best))
         return true;
     *best = score->value;
     return save(trainer, "best", evaluated, error);
-}
-
-static void keep_scores(struct trainer *trainer, const struct evaluation *evaluation)
-{
-    trainer->result->score_count = evaluation->count;
-    memcpy(trainer->result->scores, evaluation->scores, sizeof evaluation->scores);
 }
 
 /* Evaluates the weights, then their averages where there are any, and logs both. */
@@ -247,7 +263,8 @@ static bool evaluate_on(struct trainer *trainer, enum split split, struct evalua
     for (int i = 0; i < (averages ? 2 : 1); i++)
         if (!evaluate(trainer->executor, trainer->batches, split, (enum evaluated)i, &evaluations[i], error))
             return false;
-    keep_scores(trainer, &evaluations[EVALUATED_WEIGHTS]);
+    if (!scores_copy(&trainer->result->scores, &evaluations[EVALUATED_WEIGHTS].scores))
+        return error_set(error, "out of memory");
     log_evaluation(&trainer->log, trainer->finished, trainer_state(trainer).epoch, &evaluations[EVALUATED_WEIGHTS],
                    averages ? &evaluations[EVALUATED_AVERAGE] : NULL, split_names[split],
                    split_names[trainer->best_split]);
@@ -268,8 +285,11 @@ bool trainer_evaluate(struct trainer *trainer, struct evaluation evaluations[2],
 
 bool trainer_final_test(struct trainer *trainer, struct error *error)
 {
-    struct evaluation evaluations[2];
+    struct evaluation evaluations[2] = {0};
     if (trainer->best_split != SPLIT_VALIDATE || !trainer->batches->examples[SPLIT_TEST])
         return true;
-    return evaluate_on(trainer, SPLIT_TEST, evaluations, error);
+    bool ok = evaluate_on(trainer, SPLIT_TEST, evaluations, error);
+    scores_free(&evaluations[0].scores);
+    scores_free(&evaluations[1].scores);
+    return ok;
 }

@@ -82,6 +82,8 @@ static void free_trainer(struct trainer *trainer)
     tally_free(&trainer->step);
     tally_free(&trainer->epoch);
     divergence_free(&trainer->divergence);
+    scores_free(&trainer->result->scores);
+    free(trainer->best_name);
 }
 
 unsigned char *checkpoint_file(size_t *size)
@@ -92,12 +94,11 @@ unsigned char *checkpoint_file(size_t *size)
     const struct program_entry *entry = trainer.feeder.program;
     const struct skip_line line = {.name = "a", .skipped = 3, .before = 8, .scale = 4};
     char folder[] = "/tmp/checkpoint-XXXXXX";
-    result.score_count = 1;
-    result.scores[0] = (struct score){.name = "a", .value = 0.5, .loss = true};
     trainer.launched = 9;
     trainer.micro = 2;
     char *path = mkdtemp(folder) ? file_text("%s/last.safetensors", folder) : NULL;
-    bool ok = path && tally_add(&trainer.epoch, entry, (double[]){1, 2, 0, 1}, 8) &&
+    bool ok = path && scores_add(&result.scores, "a", 0.5, true) &&
+              tally_add(&trainer.epoch, entry, (double[]){1, 2, 0, 1}, 8) &&
               tally_add(&trainer.step, entry, (double[]){1, 2, 0, 1}, 8) &&
               divergence_restore(&trainer.divergence, &line) && trainer_write_checkpoint(&trainer, path, &error);
     char *bytes = ok ? file_read(path, size, &error) : NULL;

@@ -509,16 +509,20 @@ INLINE floats bits_to_uniform(words bits)
 {
     return int_to_float((ints)(bits >> 8)) * 0x1p-24f;
 }
-/* Uniform in [0, 1) for the elements base + index: element i takes word i % 4 of block i / 4. */
-INLINE floats uniform_bits(longs seed, longs attempt, long long key, long long base, ints index)
+/* Uniform in [0, 1) for an element: number i takes word i % 4 of block i / 4. */
+INLINE floats uniform_far(longs seed, longs attempt, long long key, longs element)
 {
-    longs element = int_to_long(index) + base;
     blocks made = random_blocks(seed, attempt, key, element >> 2);
     ints word = low_ints(element & 3);
     masks odd = int_ne(word & 1, splat_int(0));
     ints low = choose_int(odd, (ints)made.word[1], (ints)made.word[0]);
     ints high = choose_int(odd, (ints)made.word[3], (ints)made.word[2]);
     return bits_to_uniform((words)choose_int(int_ne(word & 2, splat_int(0)), high, low));
+}
+/* … for the elements base + index. */
+INLINE floats uniform_bits(longs seed, longs attempt, long long key, long long base, ints index)
+{
+    return uniform_far(seed, attempt, key, int_to_long(index) + base);
 }
 
 #endif

@@ -105,6 +105,11 @@ INLINE ints hold_ints(ints index, int low, int high)
     index = choose_int(int_lt(index, splat_int(low)), splat_int(low), index);
     return choose_int(int_gt(index, splat_int(high)), splat_int(high), index);
 }
+INLINE longs hold_longs(longs index, long low, long high)
+{
+    index = choose_long(long_lt(index, splat_long(low)), splat_long(low), index);
+    return choose_long(long_gt(index, splat_long(high)), splat_long(high), index);
+}
 
 /* ---- conversions; masks are -1 or 0, truth values in memory 1 or 0 ---- */
 
@@ -228,7 +233,8 @@ INLINE floats round_bf16(floats x)
 {
     ints bits = (ints)x;
     words rounded = ((words)bits + 0x7fffu + (((words)bits >> 16) & 1u)) & 0xffff0000u;
-    return choose(float_eq(x, x), (floats)rounded, x);
+    ints quiet = bits | 0x400000; /* a NaN that has only low bits would be cut to inf */
+    return choose(float_eq(x, x), (floats)rounded, (floats)quiet);
 }
 
 /* ---- memory: whole vectors, the first n lanes, one element for all lanes, single lanes by index ---- */
@@ -257,6 +263,13 @@ INLINE floats round_bf16(floats x)
             raw[i] = ((const element *)base)[at + index[i]];                                                           \
         return from_memory(raw);                                                                                       \
     }                                                                                                                  \
+    INLINE vector load_far_##name(const char *base, long at, longs index, int n)                                       \
+    {                                                                                                                  \
+        stored raw = {0};                                                                                              \
+        for (int i = 0; i < n; i++)                                                                                    \
+            raw[i] = ((const element *)base)[at + index[i]];                                                           \
+        return from_memory(raw);                                                                                       \
+    }                                                                                                                  \
     INLINE void store_##name(char *base, long at, vector x)                                                            \
     {                                                                                                                  \
         enum { BYTES = sizeof(stored) < PART ? sizeof(stored) : PART };                                                \
@@ -277,6 +290,12 @@ INLINE floats round_bf16(floats x)
         ((element *)base)[at] = raw[0];                                                                                \
     }                                                                                                                  \
     INLINE void store_at_##name(char *base, long at, ints index, vector x, int n)                                      \
+    {                                                                                                                  \
+        stored raw = to_memory(x);                                                                                     \
+        for (int i = 0; i < n; i++)                                                                                    \
+            ((element *)base)[at + index[i]] = raw[i];                                                                 \
+    }                                                                                                                  \
+    INLINE void store_far_##name(char *base, long at, longs index, vector x, int n)                                    \
     {                                                                                                                  \
         stored raw = to_memory(x);                                                                                     \
         for (int i = 0; i < n; i++)                                                                                    \

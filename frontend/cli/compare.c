@@ -153,10 +153,11 @@ static int add_row(struct table *table, const char *policy)
 /* The metric that best weights are chosen by, else the loss. */
 static const struct score *main_score(const struct row *row)
 {
-    for (int i = 0; row->trained && i < row->result->score_count; i++)
-        if (!row->result->scores[i].loss)
-            return &row->result->scores[i];
-    return row->trained && row->result->score_count ? &row->result->scores[0] : NULL;
+    const struct scores *scores = row->trained ? &row->result->scores : NULL;
+    for (int i = 0; scores && i < scores->count; i++)
+        if (!scores->list[i].loss)
+            return &scores->list[i];
+    return scores && scores->count ? &scores->list[0] : NULL;
 }
 
 static double relative(const struct accuracy *accuracy)
@@ -254,6 +255,8 @@ int command_compare(const struct invocation *invocation)
         print_table(&table);
     for (ptrdiff_t i = 0; i < arrlen(table.rows); i++) {
         ledger_free(&table.rows[i].ledger);
+        if (table.rows[i].result)
+            scores_free(&table.rows[i].result->scores);
         free(table.rows[i].result);
     }
     arrfree(table.rows);

@@ -77,6 +77,7 @@ int command_train(const struct invocation *invocation)
             code = report_failure(&error);
         if (!code)
             code = record(&session, result->run);
+        scores_free(&result->scores);
         free(result);
         free(again);
     }
@@ -86,8 +87,8 @@ int command_train(const struct invocation *invocation)
 static void print_evaluation(const struct invocation *invocation, const struct evaluation *evaluation)
 {
     json_t *scores = json_object();
-    for (int i = 0; i < evaluation->count; i++) {
-        const struct score *score = &evaluation->scores[i];
+    for (int i = 0; i < evaluation->scores.count; i++) {
+        const struct score *score = &evaluation->scores.list[i];
         json_object_set_new(scores, score->name, json_real(score->value));
         if (!flag_given(invocation, FLAG_json))
             printf("%-12s %.6g\n", score->name, score->value);
@@ -111,7 +112,7 @@ int command_eval(const struct invocation *invocation)
                            "it needs --weights FILE: castor train leaves best.safetensors in its run folder");
     int code = session_open(&session, invocation, NULL, false, true);
     if (!code) {
-        struct evaluation evaluation;
+        struct evaluation evaluation = {0};
         struct error error = {0};
         if (evaluate_weights(session.compilation.device, session.compilation.program, &session.batches,
                              flag_text(invocation, FLAG_weights), flag_given(invocation, FLAG_weights_partial),
@@ -119,6 +120,7 @@ int command_eval(const struct invocation *invocation)
             print_evaluation(invocation, &evaluation);
         else
             code = report_failure(&error);
+        scores_free(&evaluation.scores);
     }
     return session_close(&session, code);
 }

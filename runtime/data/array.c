@@ -45,6 +45,7 @@ void data_array_free(struct data_array *array)
         array->rows->free(array->rows);
     free(array->memory);
     free(array->file);
+    free(array->words);
     *array = (struct data_array){0};
 }
 

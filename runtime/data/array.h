@@ -25,6 +25,7 @@ struct data_array {
     struct data_rows *rows;
     int64_t below; /* all values are known to be whole numbers from 0 to below - 1; 0: nothing is known */
     char *file;    /* for messages */
+    char *words;   /* the values number words, of which the first one stands so: "d.csv:3: column `a` holds `n/a`" */
 };
 
 /* Elements, or -1 when they are more than fit into memory. */
@@ -71,7 +72,7 @@ bool npy_read(const char *path, struct data_array *array, struct error *error);
 /* A CSV file. `columns` have i32, f64, or the numbers of words as classes. */
 struct csv_column {
     char *name;
-    bool words;
+    char *word; /* what data_array calls `words`; NULL: all cells are numbers */
     struct data_array array;
 };
 

@@ -4,15 +4,18 @@
  * to hold lies in a temporary file without a name. */
 #include "runtime/data/dataset.h"
 #include "runtime/file.h"
+#include "runtime/interrupt.h"
 #include "runtime/safetensors.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* A field while it grows: its array has the examples so far, in memory until `spill` is there. */
@@ -96,9 +99,9 @@ static bool append(struct gathered *gathered, struct data_array *array, const vo
     if (!size)
         return true;
     if (!gathered->spill && used + size > ARRAY_MEMORY) {
-        gathered->spill = tmpfile();
+        gathered->spill = file_temporary(error);
         if (!gathered->spill)
-            return error_set_system(error, "a temporary file", "cannot make it");
+            return false;
         if (!spill(gathered, array->memory, used, error))
             return false;
         free(array->memory);
@@ -161,10 +164,37 @@ static bool settle(struct gathered *gathered, struct data_array *array, struct e
 
 extern char **environ;
 
+/* The process, and the end of the pipe from which its output is read. */
+struct producer {
+    pid_t process;
+    int descriptor;
+    bool ended; /* and its status is here: */
+    int status;
+};
+
+enum { MILLISECOND = 1000000, DOZE = 10, GRACE = 1000, PIPE_BYTES = 1 << 16 };
+
+/* Waits for output no longer than until an interruption is asked for. */
+static ssize_t read_output(void *cookie, char *bytes, size_t size)
+{
+    const struct producer *producer = cookie;
+    struct pollfd from = {.fd = producer->descriptor, .events = POLLIN};
+    while (!interrupt_requested()) {
+        int ready = poll(&from, 1, 10 * DOZE);
+        if (ready > 0)
+            return read(producer->descriptor, bytes, size);
+        if (ready < 0 && errno != EINTR)
+            return -1;
+    }
+    errno = EINTR;
+    return -1;
+}
+
 /* A shell with this command line, in a process group of its own so that it can be ended with all that it started; its
  * standard output is the stream. NULL with an error set. */
-static FILE *start(const char *line, pid_t *process, struct error *error)
+static FILE *start(const char *line, struct producer *producer, struct error *error)
 {
+    static const cookie_io_functions_t functions = {.read = read_output};
     char *const words[] = {"sh", "-c", (char *)line, NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -178,28 +208,66 @@ static FILE *start(const char *line, pid_t *process, struct error *error)
     posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
     posix_spawnattr_init(&attributes);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
-    errno = posix_spawnp(process, words[0], &actions, &attributes, words, environ);
+    errno = posix_spawnp(&producer->process, words[0], &actions, &attributes, words, environ);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
-    FILE *output = errno ? NULL : fdopen(ends[0], "rb");
+    close(ends[1]);
+    producer->descriptor = ends[0];
+    FILE *output = errno ? NULL : fopencookie(producer, "rb", functions);
     if (!output) {
         error_set_system(error, line, "cannot be started");
         close(ends[0]);
+        return NULL;
     }
-    close(ends[1]);
+    setvbuf(output, NULL, _IOFBF, PIPE_BYTES);
     return output;
 }
 
-/* Closes the stream and waits; the status of waitpid. */
-static int finish(FILE *output, pid_t process, bool ended)
+static void doze(void)
 {
-    int status = 0;
-    if (!ended)
-        kill(-process, SIGTERM);
+    nanosleep(&(struct timespec){.tv_nsec = MILLISECOND * DOZE}, NULL);
+}
+
+/* Waits for the process to end by itself, or for an interruption. */
+static void await(struct producer *producer)
+{
+    while (!producer->ended && !interrupt_requested()) {
+        producer->ended = waitpid(producer->process, &producer->status, WNOHANG) == producer->process;
+        if (!producer->ended)
+            doze();
+    }
+}
+
+/* Ends what is left of the process and all that it started: politely, after a second by force. */
+static void end(struct producer *producer)
+{
+    pid_t process = producer->process;
+    sigset_t signals, before;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals, &before); /* a second Ctrl-C leaves at once, but not this behind */
+    kill(-process, SIGTERM);
+    for (int i = 0; i < GRACE / DOZE && (!producer->ended || kill(-process, 0) == 0); i++) {
+        if (!producer->ended)
+            producer->ended = waitpid(process, &producer->status, WNOHANG) == process;
+        doze();
+    }
+    kill(-process, SIGKILL);
+    while (!producer->ended && (waitpid(process, &producer->status, 0) == process || errno != EINTR))
+        producer->ended = true;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+/* Closes the stream, and waits for the process where its end is to be seen; the status of waitpid. */
+static int finish(FILE *output, struct producer *producer, bool ended)
+{
     fclose(output);
-    while (waitpid(process, &status, 0) < 0 && errno == EINTR)
-        continue;
-    return status;
+    close(producer->descriptor);
+    if (ended)
+        await(producer);
+    end(producer);
+    return producer->status;
 }
 
 static bool is_done(const struct gathering *gathering)
@@ -236,14 +304,18 @@ static bool check_status(const struct gathering *gathering, int status, struct e
 static bool run(struct gathering *gathering, struct error *error)
 {
     struct error own = {0};
-    pid_t process;
-    FILE *output = start(gathering->source->line->path, &process, error);
+    struct producer producer = {0};
+    const char *name = gathering->source->line->path;
+    FILE *output = start(name, &producer, error);
     if (!output)
         return false;
     gathering->error = &own;
     bool ok = take_all(gathering, output), ended = !is_done(gathering) && feof(output);
     gathering->error = NULL;
-    int status = finish(output, process, ended);
+    int status = finish(output, &producer, ended);
+    if (interrupt_requested())
+        return error_set_code(error, ERROR_INTERRUPTED, "%s: interrupted after %lld examples", name,
+                              (long long)gathering->examples);
     if (ended && (ok || status) && !check_status(gathering, status, error))
         return false;
     if (!ok)
@@ -254,7 +326,9 @@ static bool run(struct gathering *gathering, struct error *error)
 bool source_command(struct source *source, struct error *error)
 {
     struct gathering gathering = {.source = source};
+    interrupt_begin();
     bool ok = run(&gathering, error);
+    interrupt_end();
     for (int i = 0; gathering.fields && i < source->field_count; i++) {
         ok = ok && settle(&gathering.fields[i], &source->fields[i].part[PART_TRAIN], error);
         if (gathering.fields[i].spill)

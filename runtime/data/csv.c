@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { COLUMNS_MAX = 4096 };
+enum { COLUMNS_MAX = 4096, NUMBER_MAX = 1024, WORD_SHOWN = 40 };
 
 struct cell {
     const char *text; /* inside the file's text */
@@ -102,10 +102,12 @@ static int read_line(struct reader *reader, struct cell *cells, int wanted)
     return count;
 }
 
+/* Decimal ones: strtod would read `0x10`, too. */
 static bool cell_number(const struct cell *cell, double *value)
 {
-    char text[64], *end;
-    if (!cell->length || cell->length >= sizeof text)
+    char text[NUMBER_MAX], *end;
+    if (!cell->length || cell->length >= sizeof text || memchr(cell->text, 'x', cell->length) ||
+        memchr(cell->text, 'X', cell->length))
         return false;
     memcpy(text, cell->text, cell->length);
     text[cell->length] = 0;
@@ -181,8 +183,20 @@ static bool check_filled(const struct reader *reader, const struct cell *cells, 
     return true;
 }
 
+/* The column's first cell that is no number, for messages. */
+static bool note_word(const struct reader *reader, struct csv_column *column, const struct cell *cell)
+{
+    char *text = cell_text(cell);
+    if (!text)
+        return error_set(reader->error, "out of memory");
+    column->word = file_text("%s:%lld: column `%s` holds `%.*s%s`", reader->path, (long long)reader->line - 1,
+                             column->name, WORD_SHOWN, text, strlen(text) > WORD_SHOWN ? "…" : "");
+    free(text);
+    return true;
+}
+
 /* Counts the lines, each of which must fit the header, and finds what each column holds. */
-static bool survey_lines(struct reader reader, const struct csv *csv, struct survey *survey)
+static bool survey_lines(struct reader reader, struct csv *csv, struct survey *survey)
 {
     for (; more_lines(&reader); survey->rows++) {
         if (read_line(&reader, survey->cells, csv->count) < 0 || !check_filled(&reader, survey->cells, csv))
@@ -191,9 +205,11 @@ static bool survey_lines(struct reader reader, const struct csv *csv, struct sur
             double value;
             if (survey->kinds[i] == WORDS)
                 continue;
-            if (!cell_number(&survey->cells[i], &value))
+            if (!cell_number(&survey->cells[i], &value)) {
                 survey->kinds[i] = WORDS;
-            else if (value != floor(value) || fabs(value) > INT32_MAX)
+                if (!note_word(&reader, &csv->columns[i], &survey->cells[i]))
+                    return false;
+            } else if (value != floor(value) || fabs(value) > INT32_MAX)
                 survey->kinds[i] = REAL;
         }
     }
@@ -204,10 +220,13 @@ static bool make_columns(struct csv *csv, struct survey *survey)
 {
     for (int i = 0; i < csv->count; i++) {
         struct csv_column *column = &csv->columns[i];
-        column->words = survey->kinds[i] == WORDS;
         if (!allocate(&column->array, survey->kinds[i] == REAL ? PROGRAM_F64 : PROGRAM_I32, csv->path, survey->rows, 0))
             return false;
-        if (column->words && !(survey->words[i] = calloc((size_t)survey->rows, sizeof *survey->words[i])))
+        if (!column->word)
+            continue;
+        column->array.words = strdup(column->word);
+        survey->words[i] = calloc((size_t)survey->rows, sizeof *survey->words[i]);
+        if (!column->array.words || !survey->words[i])
             return false;
     }
     return true;
@@ -327,6 +346,7 @@ void csv_free(struct csv *csv)
     for (int i = 0; i < csv->count; i++) {
         data_array_free(&csv->columns[i].array);
         free(csv->columns[i].name);
+        free(csv->columns[i].word);
     }
     free(csv->columns);
     free(csv->path);
@@ -340,9 +360,8 @@ bool csv_features(const struct csv *csv, const char *label, struct data_array *a
         const struct csv_column *column = &csv->columns[i];
         if (label && strcmp(column->name, label) == 0)
             continue;
-        if (column->words) {
-            error_set(error, "%s: column `%s` holds words, which cannot stand among the features", csv->path,
-                      column->name);
+        if (column->word) {
+            error_set(error, "%s: words cannot stand among the features", column->word);
             error_hint(error, "a model may take columns one by one, each by its name, in place of `features`");
             return false;
         }

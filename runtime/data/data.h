@@ -44,8 +44,9 @@ struct data_rename {
     const char *field;
 };
 
-/* Applied in their order to every bound field that is no label: crop, flip and cutout (in training only) over the last
- * two axes, so to fields with two axes or more; normalize (always) to fields with one or more. Mixup (in training only)
+/* Applied in their order: crop and flip (in training only) over the last two axes of every bound field with two axes or
+ * more, an image of labels too; cutout (in training only) likewise, and normalize (always) to fields with one axis or
+ * more, but neither to labels. Mixup (in training only)
  * mixes each example with another of the set, in all fields; a whole number for which the model's input asks for a row
  * of numbers is a class, and becomes the row that is 1 at its place. */
 enum data_stage_kind { DATA_RANDOM_CROP, DATA_RANDOM_FLIP, DATA_NORMALIZE, DATA_CUTOUT, DATA_MIXUP };

@@ -99,7 +99,8 @@ bool field_check_example(const struct data_array *array, const struct program_in
 /* A thread's buffers: two for stages in turn, two for examples that are read, two for those that are mixed. */
 enum { SCRATCHES = 6, SCRATCH_OWN = 2, SCRATCH_OTHER, SCRATCH_MIXED, SCRATCH_ADDED };
 
-/* Examples on their way from the file's array to the batch. */
+/* Examples on their way from one part's array to the batch: a test set may have other element types, and axes of size 1
+ * elsewhere. */
 struct transform {
     const struct data_source *line;
     const struct program_input *input;
@@ -108,10 +109,10 @@ struct transform {
     int rank; /* of an example */
     int64_t dimension[PROGRAM_RANK];
     int64_t elements, planes; /* planes of the last two axes */
-    bool label;               /* no stage but mixup acts on it */
+    bool label;               /* a class: stages move it, but none but mixup changes it */
     int64_t shares;           /* elements of the row that a class becomes; 0: none */
     int mixup;                /* number of that stage, -1: none */
-    size_t row, scratch;      /* bytes of an example in the array; of a scratch buffer */
+    size_t scratch;           /* bytes of a scratch buffer */
 };
 
 /* An example as it was read; its row decides the random stages. */
@@ -120,8 +121,8 @@ struct example {
     int64_t row;
 };
 
-bool transform_init(struct transform *transform, const struct data_field *field, const struct program_input *input,
-                    struct error *error);
+bool transform_init(struct transform *transform, const struct data_field *field, enum data_part part,
+                    const struct program_input *input, struct error *error);
 /* Which example of `count` an example is mixed with; -1: none. */
 int64_t transform_partner(const struct transform *transform, uint64_t seed, int64_t row, int64_t count);
 /* Writes one example, mixed with another one where `other` is not NULL. `training` lets the random stages act. */

@@ -74,9 +74,13 @@ static bool converts(enum program_element from, const struct program_input *inpu
 
 static bool check_type(const struct data_array *array, const struct program_input *input, struct error *error)
 {
-    if (converts(array->element, input))
-        return true;
     const char *wanted = program_element_name(input->tensor.element);
+    bool words = array->words && is_floating(input->tensor.element);
+    if (converts(array->element, input) && !words)
+        return true;
+    if (words)
+        return error_set(error, "%s, which is no number, but the model's input %s is %s", array->words, input->name,
+                         wanted);
     return error_set(error, "%s holds %s, but the model's input %s is %s", array->file,
                      program_element_name(array->element), input->name,
                      input->classes ? "a class: whole numbers are expected" : wanted);
@@ -150,6 +154,19 @@ static bool check_integers(const struct data_array *array, const struct program_
     return true;
 }
 
+/* Other bytes would act as true in one place and as a number in another. */
+static bool check_bools(const struct data_array *array, const void *values, int64_t example, struct error *error)
+{
+    int64_t count = example_elements(array);
+    for (int64_t i = 0; i < count; i++) {
+        int byte = ((const unsigned char *)values)[i];
+        if (byte > 1)
+            return error_set(error, "%s: example %lld: element %lld is the byte %d, neither false (0) nor true (1)",
+                             array->file, (long long)example, (long long)i, byte);
+    }
+    return true;
+}
+
 static double largest(enum program_element element)
 {
     return element == PROGRAM_F16 ? 65504 : element == PROGRAM_F64 ? 1.7976931348623157e308 : 3.4028234663852886e38;
@@ -178,7 +195,7 @@ static bool check_floats(const struct data_array *array, const struct program_in
     return true;
 }
 
-/* Whatever the values are, they fit. */
+/* Whatever the values are, they fit: bools that are 0 or 1 do. */
 static bool always_fits(const struct data_array *array, const struct program_input *input)
 {
     int64_t below = array->element == PROGRAM_BOOL ? 2 : array->element == PROGRAM_U8 ? 256 : INT64_MAX;
@@ -194,6 +211,8 @@ static bool always_fits(const struct data_array *array, const struct program_inp
 bool field_check_example(const struct data_array *array, const struct program_input *input, const void *values,
                          int64_t example, struct error *error)
 {
+    if (array->element == PROGRAM_BOOL && !check_bools(array, values, example, error))
+        return false;
     return always_fits(array, input) ||
            (is_floating(array->element) ? check_floats(array, input, values, example, error)
                                         : check_integers(array, input, values, example, error));
@@ -225,7 +244,7 @@ bool field_check(const struct dataset *dataset, const struct data_field *field, 
             continue;
         if (!check_type(array, input, error) || !check_shape(array, input, error))
             return false;
-        if (array->rows || always_fits(array, input))
+        if (array->rows || (always_fits(array, input) && array->element != PROGRAM_BOOL))
             continue;
         for (int64_t i = 0; i < examples; i++)
             if (!field_check_example(array, input, data_array_example(array, i, NULL, error), i, error))

@@ -5,10 +5,10 @@
  * given + slots - 2 may be filled. What is in a batch depends on (seed, pass, number of the example) and on nothing
  * that runs beside it, so the number of threads changes no byte; of the batches that fail, the first one's error is
  * told. */
+#include "runtime/cores.h"
 #include "runtime/data/dataset.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,9 +16,9 @@ enum { ALIGNMENT = 64, THREADS_MOST = 8 };
 
 struct bound {
     const struct data_field *field;
-    struct data_field drawn; /* of synthetic data */
-    struct transform transform;
-    size_t bytes; /* of one example in a batch */
+    struct data_field drawn;                /* of synthetic data */
+    struct transform transform[PART_COUNT]; /* of the parts that have examples */
+    size_t bytes;                           /* of one example in a batch */
 };
 
 /* A pass over a set, or none. */
@@ -68,7 +68,7 @@ static bool read_example(const struct stream *stream, const struct bound *bound,
     const struct data_array *array = &bound->field->part[part];
     *example = (struct example){data_array_example(array, row, scratch, error), row};
     return example->values &&
-           (!array->rows || field_check_example(array, &bound->transform.asked, example->values, row, error));
+           (!array->rows || field_check_example(array, &bound->transform[part].asked, example->values, row, error));
 }
 
 static bool fill_example(const struct stream *stream, const struct bound *bound, int64_t row, void *scratch[SCRATCHES],
@@ -78,13 +78,14 @@ static bool fill_example(const struct stream *stream, const struct bound *bound,
     bool training = stream->split == SPLIT_TRAIN;
     struct example own, other;
     uint64_t seed = data_hash(stream->loader->seed, STREAM_AUGMENT, (uint64_t)stream->pass, 0);
-    int64_t partner = training ? transform_partner(&bound->transform, seed, row, split->count) : -1;
+    const struct transform *transform = &bound->transform[split->part];
+    int64_t partner = training ? transform_partner(transform, seed, row, split->count) : -1;
     if (partner >= 0 && split->rows)
         partner = split->rows[partner];
     if (!read_example(stream, bound, row, scratch[SCRATCH_OWN], &own, error) ||
         (partner >= 0 && !read_example(stream, bound, partner, scratch[SCRATCH_OTHER], &other, error)))
         return false;
-    transform_apply(&bound->transform, &own, partner >= 0 ? &other : NULL, training, seed, scratch, out);
+    transform_apply(transform, &own, partner >= 0 ? &other : NULL, training, seed, scratch, out);
     return true;
 }
 
@@ -234,6 +235,21 @@ static bool next(void *source, enum split split, const void **fields, int64_t *c
 
 /* ---- opening ---- */
 
+/* What an example becomes has the same size in every part: field_check has compared both with the input. */
+static bool bind_part(struct loader *loader, struct bound *bound, enum data_part part,
+                      const struct program_input *input, struct error *error)
+{
+    struct transform *transform = &bound->transform[part];
+    if (!transform_init(transform, bound->field, part, input, error))
+        return false;
+    int64_t elements = transform->shares ? transform->shares : transform->elements;
+    bound->bytes = (size_t)elements * program_element_bytes(input->tensor.storage);
+    size_t scratch = (transform->scratch + ALIGNMENT) / ALIGNMENT * ALIGNMENT;
+    if (scratch > loader->scratch)
+        loader->scratch = scratch;
+    return true;
+}
+
 static bool bind(struct loader *loader, int index, struct error *error)
 {
     const struct dataset *dataset = loader->dataset;
@@ -249,13 +265,11 @@ static bool bind(struct loader *loader, int index, struct error *error)
     }
     bound->drawn.line = source->line;
     struct program_input asked = field_asked(bound->field, input);
-    if (!field_check(dataset, bound->field, &asked, error) ||
-        !transform_init(&bound->transform, bound->field, input, error))
+    if (!field_check(dataset, bound->field, &asked, error))
         return false;
-    int64_t elements = bound->transform.shares ? bound->transform.shares : bound->transform.elements;
-    bound->bytes = (size_t)elements * program_element_bytes(input->tensor.storage);
-    if (bound->transform.scratch > loader->scratch)
-        loader->scratch = (bound->transform.scratch + ALIGNMENT) / ALIGNMENT * ALIGNMENT;
+    for (int part = 0; part < PART_COUNT; part++)
+        if (dataset->examples[part] && !bind_part(loader, bound, (enum data_part)part, input, error))
+            return false;
     return true;
 }
 
@@ -282,8 +296,7 @@ static bool bind_all(struct loader *loader, const struct program_input *inputs, 
 /* Half of the cores that this process may use: the others compute. */
 static int usual_threads(void)
 {
-    cpu_set_t cores;
-    int count = sched_getaffinity(0, sizeof cores, &cores) == 0 ? CPU_COUNT(&cores) / 2 : 1;
+    int count = cores_available() / 2;
     return count < 1 ? 1 : count < THREADS_MOST ? count : THREADS_MOST;
 }
 

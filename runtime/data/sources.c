@@ -217,9 +217,10 @@ static bool copy_array(const struct data_array *from, struct data_array *to)
     *to = *from;
     to->memory = to->bytes = malloc(bytes + 1);
     to->file = strdup(from->file);
+    to->words = from->words ? strdup(from->words) : NULL;
     if (to->memory)
         memcpy(to->memory, from->bytes, bytes);
-    return to->memory && to->file;
+    return to->memory && to->file && (to->words || !from->words);
 }
 
 static struct csv_column *find_column(const struct csv *csv, const char *name)

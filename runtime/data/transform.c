@@ -11,10 +11,21 @@ static bool is_floating(enum program_element element)
     return element == PROGRAM_F16 || element == PROGRAM_BF16 || element == PROGRAM_F32;
 }
 
-/* Which stages make sense for a field; a label passes through all of them. Mixup stands between the stages. */
+/* Which stages make sense for a field. What moves pixels moves those of an image of labels, too, but no stage changes a
+ * label. Mixup stands between the stages. */
 static bool applies(const struct transform *transform, const struct data_stage *stage)
 {
-    return !transform->label && stage->kind != DATA_MIXUP && transform->rank >= (stage->kind == DATA_NORMALIZE ? 1 : 2);
+    switch (stage->kind) {
+    case DATA_RANDOM_CROP:
+    case DATA_RANDOM_FLIP:
+        return transform->rank >= 2;
+    case DATA_CUTOUT:
+        return transform->rank >= 2 && !transform->label;
+    case DATA_NORMALIZE:
+        return transform->rank >= 1 && !transform->label;
+    default:
+        return false;
+    }
 }
 
 static bool check_mixup(const struct transform *transform, struct error *error)
@@ -59,18 +70,17 @@ static bool check_stages(struct transform *transform, struct error *error)
     return true;
 }
 
-bool transform_init(struct transform *transform, const struct data_field *field, const struct program_input *input,
-                    struct error *error)
+bool transform_init(struct transform *transform, const struct data_field *field, enum data_part part,
+                    const struct program_input *input, struct error *error)
 {
-    const struct data_array *array = &field->part[PART_TRAIN];
+    const struct data_array *array = &field->part[part];
     *transform = (struct transform){.line = field->line,
                                     .input = input,
                                     .asked = field_asked(field, input),
                                     .from = array->element,
                                     .rank = array->rank - 1,
                                     .elements = 1,
-                                    .mixup = -1,
-                                    .row = data_array_row(array)};
+                                    .mixup = -1};
     for (int i = 0; i < transform->rank; i++) {
         transform->dimension[i] = array->dimension[i + 1];
         transform->elements *= array->dimension[i + 1];

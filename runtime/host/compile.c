@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ARGUMENT_MAX = COMPILE_WORDS + 6 };
+enum { OWN_WORDS = 6 }; /* -shared -o OBJECT SOURCE -lm */
 
 struct unit {
     int first, last; /* kernels first … last - 1 */
@@ -25,74 +25,97 @@ struct build {
     const struct compile_settings *settings;
     const struct program *program;
     struct cache cache;
-    char command[COMPILE_BUFFER]; /* its words are arguments[0 …] */
-    char *arguments[ARGUMENT_MAX];
-    int argument_count;
+    struct compile_command command;
     char *identity; /* what the compiler says of itself, flags, processor */
     int unit_count, compiled;
     struct unit units[UNITS_MAX];
 };
 
-int compile_words(const char *isa, char buffer[COMPILE_BUFFER], char *words[COMPILE_WORDS])
+bool compile_command_make(struct compile_command *command, const char *isa, int room, struct error *error)
 {
     static const char *const flags[] = {
         "-std=gnu17",         "-O3",        "-fopenmp", "-ffp-contract=off", "-fno-math-errno",
         "-fno-trapping-math", "-Wno-psabi", "-fPIC"};
     enum { FLAGS = sizeof flags / sizeof *flags };
+    static const char spaces[] = " \t\n";
     const char *wanted = getenv("CC");
-    int count = 0;
     char *rest = NULL;
-    snprintf(buffer, COMPILE_BUFFER, "%s", wanted && wanted[0] ? wanted : "cc");
-    for (char *word = strtok_r(buffer, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
-        if (count < COMPILE_WORDS - FLAGS - 2)
-            words[count++] = word;
+    wanted = wanted && wanted[strspn(wanted, spaces)] ? wanted : "cc";
+    size_t most = strlen(wanted) / 2 + 1 + FLAGS + 1 + (size_t)room + 1;
+    *command = (struct compile_command){.text = strdup(wanted), .words = calloc(most, sizeof *command->words)};
+    if (!command->text || !command->words)
+        return error_set(error, "out of memory");
+    for (char *word = strtok_r(command->text, spaces, &rest); word; word = strtok_r(NULL, spaces, &rest))
+        command->words[command->count++] = word;
+    command->compiler = command->count;
     for (int i = 0; i < FLAGS; i++)
-        words[count++] = (char *)flags[i];
+        command->words[command->count++] = (char *)flags[i];
     if (isa_find(isa)->flags)
-        words[count++] = (char *)isa_find(isa)->flags;
-    words[count] = NULL;
-    return count;
+        command->words[command->count++] = (char *)isa_find(isa)->flags;
+    return true;
+}
+
+void compile_command_free(struct compile_command *command)
+{
+    free(command->text);
+    free(command->words);
+    *command = (struct compile_command){0};
 }
 
 /* The words that all units share. */
-static void set_command(struct build *build)
+static bool set_command(struct build *build, struct error *error)
 {
-    build->argument_count = compile_words(build->settings->isa, build->command, build->arguments);
-    build->arguments[build->argument_count++] = (char *)"-shared";
+    if (!compile_command_make(&build->command, build->settings->isa, OWN_WORDS, error))
+        return false;
+    build->command.words[build->command.count++] = (char *)"-shared";
+    return true;
 }
 
 static bool no_compiler(const struct build *build, const char *reason, struct error *error)
 {
-    error_set(error, "cannot run the C compiler `%s`: %s", build->arguments[0], reason);
+    error_set(error, "cannot run the C compiler `%s`: %s", build->command.words[0], reason);
     error_hint(error,
                "kernels are compiled on this machine: install gcc (Debian: apt install gcc), or name a C compiler "
                "in the variable CC");
     return false;
 }
 
-/* Asks the compiler for its version and puts all that changes its output into one text. */
-static bool set_identity(struct build *build, struct error *error)
+/* What the compiler says when asked for its version, malloced. All words of $CC are asked: the first one may be a
+ * launcher, whose version says nothing of the compiler behind it. */
+static char *compiler_version(struct build *build, struct error *error)
 {
-    char *output = file_text("%s/version", build->cache.scratch);
-    char *arguments[] = {build->arguments[0], "--version", NULL};
+    const struct compile_command *command = &build->command;
+    char *output = file_text("%s/version", build->cache.scratch), *version = NULL;
+    char **arguments = calloc((size_t)command->compiler + 2, sizeof *arguments);
     size_t size = 0;
-    char *version = NULL;
-    pid_t process = process_start(arguments, output);
+    for (int i = 0; arguments && i < command->compiler; i++)
+        arguments[i] = command->words[i];
+    if (arguments)
+        arguments[command->compiler] = (char *)"--version";
+    pid_t process = arguments ? process_start(arguments, output) : 0;
     if (!process)
         no_compiler(build, strerror(errno), error);
     else if (!process_wait(process))
         no_compiler(build, "it fails when asked for its version", error);
     else
         version = file_read(output, &size, error);
+    free(arguments);
     free(output);
+    return version;
+}
+
+/* Puts all that changes the compiler's output into one text. */
+static bool set_identity(struct build *build, struct error *error)
+{
+    char *version = compiler_version(build, error);
     if (!version)
         return false;
     char processor[4096] = "";
     if (strcmp(build->settings->isa, "native") == 0)
         isa_processor(processor, sizeof processor);
     char *identity = file_text("%s\n%s\n", version, processor);
-    for (int i = 0; i < build->argument_count; i++) {
-        char *longer = file_text("%s %s", identity, build->arguments[i]);
+    for (int i = 0; i < build->command.count; i++) {
+        char *longer = file_text("%s %s", identity, build->command.words[i]);
         free(identity);
         identity = longer;
     }
@@ -124,18 +147,15 @@ static bool start_unit(struct build *build, struct unit *unit, struct error *err
 {
     char *source = scratch_file(build, unit, "c"), *object = scratch_file(build, unit, "o");
     char *output = scratch_file(build, unit, "log");
-    char *arguments[ARGUMENT_MAX];
-    int count = build->argument_count;
-    memcpy(arguments, build->arguments, sizeof *arguments * (size_t)count);
     char *const own[] = {"-o", object, source, "-lm", NULL};
-    memcpy(arguments + count, own, sizeof own);
+    memcpy(build->command.words + build->command.count, own, sizeof own);
     FILE *stream = fopen(source, "w");
     bool ok = stream && fputs(unit->text, stream) >= 0;
     if (stream)
         ok = fclose(stream) == 0 && ok;
     if (!ok)
         error_set_system(error, source, "cannot write");
-    else if (!(unit->process = process_start(arguments, output)))
+    else if (!(unit->process = process_start(build->command.words, output)))
         ok = no_compiler(build, strerror(errno), error);
     free(source);
     free(object);
@@ -155,7 +175,7 @@ static void report_failure(const struct build *build, const struct unit *unit, s
         line--;
     if (!line)
         line = log ? log : "";
-    error_set(error, "the C compiler `%s` failed on generated kernels: %.*s", build->arguments[0],
+    error_set(error, "the C compiler `%s` failed on generated kernels: %.*s", build->command.words[0],
               (int)strcspn(line, "\n"), line);
     free(log);
     free(path);
@@ -218,8 +238,7 @@ static bool build_library(struct build *build, struct kernel_library *library, s
 {
     if (!cache_open(&build->cache, build->settings->cache, error))
         return false;
-    set_command(build);
-    if (!build->argument_count || !set_identity(build, error))
+    if (!set_command(build, error) || !set_identity(build, error))
         return false;
     split(build);
     if (!compile_missing(build, error))
@@ -267,6 +286,7 @@ struct kernel_library *compile_kernels(const struct compile_settings *settings, 
             free(build->units[i].path);
         }
         free(build->identity);
+        compile_command_free(&build->command);
         cache_close(&build->cache);
     }
     free(build);

@@ -25,10 +25,16 @@ struct kernel_library {
 
 struct kernel_library *compile_kernels(const struct compile_settings *settings, const struct program *program,
                                        struct error *error);
-/* The compiler and what it needs to know of all kernels, as words into `words` and ended by NULL; $CC is copied into
- * `buffer`. `isa` gives the last of them. How many. */
-enum { COMPILE_WORDS = 32, COMPILE_BUFFER = 256 };
-int compile_words(const char *isa, char buffer[COMPILE_BUFFER], char *words[COMPILE_WORDS]);
+/* The compiler ($CC: one with flags of its own, perhaps behind a launcher) and what it needs to know of all kernels. */
+struct compile_command {
+    char *text;   /* that of $CC, which the first words are parts of */
+    char **words; /* ended by NULL, with room for more */
+    int compiler, count;
+};
+
+/* `isa` gives the last words; `room`: words that the caller adds. False with an error set. */
+bool compile_command_make(struct compile_command *command, const char *isa, int room, struct error *error);
+void compile_command_free(struct compile_command *command);
 
 void kernel_library_free(struct kernel_library *library);
 

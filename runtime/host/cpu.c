@@ -1,8 +1,8 @@
 /* What the CPU is: read from the kernel's /proc and sysconf, the same way for every compiler. */
+#include "runtime/cores.h"
 #include "runtime/host/host.h"
 #include "runtime/host/isa.h"
 
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -87,13 +87,6 @@ const char *host_unit_isa(const struct host_unit *units)
     return NULL;
 }
 
-static int count_cores(void)
-{
-    cpu_set_t set;
-    int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
-    return cores > 0 ? cores : 1;
-}
-
 static uint64_t positive(long value)
 {
     return value > 0 ? (uint64_t)value : 0;
@@ -103,7 +96,7 @@ bool host_describe(const struct host_settings *settings, struct device_facts *fa
 {
     char flags[4096];
     isa_processor(flags, sizeof flags);
-    *facts = (struct device_facts){.device = "host", .cores = count_cores()};
+    *facts = (struct device_facts){.device = "host", .cores = cores_available()};
     const char *environment = getenv("CASTOR_ISA");
     const char *name = settings->isa ? settings->isa : environment && environment[0] ? environment : "native";
     const struct isa *isa = isa_find(name);
@@ -117,7 +110,8 @@ bool host_describe(const struct host_settings *settings, struct device_facts *fa
     if (settings->threads < 0 || settings->threads > 4096)
         return error_set(error, "%d threads: give a number from 1 to 4096", settings->threads);
     read_processor_line("model name", facts->processor, sizeof facts->processor);
-    facts->threads = settings->threads ? settings->threads : facts->cores;
+    int wanted = cores_wanted();
+    facts->threads = settings->threads ? settings->threads : wanted ? wanted : facts->cores;
     facts->bf16 = strcmp(name, "native") == 0 && has_flag(flags, "avx512_bf16");
     facts->cache_bytes = positive(sysconf(_SC_LEVEL3_CACHE_SIZE));
     if (!facts->cache_bytes)

@@ -18,7 +18,7 @@ struct host_unit {
 const char *host_unit_isa(const struct host_unit *units);
 
 struct host_settings {
-    int threads;                   /* 0: as many as cores */
+    int threads;                   /* 0: OMP_NUM_THREADS, or as many as cores (runtime/cores.h) */
     const char *isa;               /* native, avx512, avx2, baseline; NULL: the variable CASTOR_ISA, else native */
     const char *cache;             /* folder, "off", or NULL: $XDG_CACHE_HOME/castor, ~/.cache/castor */
     bool plain_convolutions;       /* none Winograd's way (winograd.h) */

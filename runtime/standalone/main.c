@@ -240,6 +240,8 @@ static bool train_on(struct device *device, const struct payload *payload, const
         struct batches batches = loader_batches(loader);
         ok = train(device, program, &batches, &payload->settings, result, error);
     }
+    if (result)
+        scores_free(&result->scores);
     free(result);
     loader_close(loader);
     data_close(dataset);
@@ -295,6 +297,7 @@ int main(int argc, char **argv)
     struct words words = {0};
     struct payload payload;
     struct error error = {0};
+    file_hold_standard();
     signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes shows as a failed write */
     int code = 0;
     if (!payload_read(&payload, castor_payload, (size_t)(castor_payload_end - castor_payload), &error)) {

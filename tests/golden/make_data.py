@@ -16,8 +16,8 @@ import sys
 import zipfile
 import zlib
 
-FORMATS = {"f4": "f", "f8": "d", "i4": "i", "i8": "q", "u1": "B", "b1": "?",
-           "F32": "f", "F64": "d", "I32": "i", "I64": "q", "U8": "B", "BOOL": "?"}
+FORMATS = {"f4": "f", "f8": "d", "i4": "i", "i8": "q", "u1": "B", "b1": "B",
+           "F32": "f", "F64": "d", "I32": "i", "I64": "q", "U8": "B", "BOOL": "B"}
 BIG_ENDIAN_U32, NPY_VERSION_1 = ">I", b"\x93NUMPY\x01\x00"
 
 

@@ -27,7 +27,7 @@ static void check_columns(const struct csv *csv)
     for (int i = 0; i < 4; i++) {
         const struct data_array *array = &csv->columns[i].array;
         CHECK_TEXT(csv->columns[i].name, names[i]);
-        CHECK(csv->columns[i].words == (i == 2) && array->element == (i == 1 ? PROGRAM_F64 : PROGRAM_I32));
+        CHECK(!csv->columns[i].word == (i != 2) && array->element == (i == 1 ? PROGRAM_F64 : PROGRAM_I32));
         CHECK(array->rank == 1 && array->dimension[0] == 3);
         CHECK(memcmp(array->bytes, values[i], 3 * program_element_bytes(array->element)) == 0);
     }
@@ -60,7 +60,7 @@ int main(void)
     if (csv.count == 4)
         check_columns(&csv);
     CHECK(!csv_features(&csv, "y", &array, &error));
-    CHECK_TEXT(error.text, "f.csv: column `kind, of` holds words, which cannot stand among the features");
+    CHECK_TEXT(error.text, "f.csv:2: column `kind, of` holds `b \"x\"`: words cannot stand among the features");
     csv_free(&csv);
     error = (struct error){0};
     static const char late[] = "a,b\n1,2\n\n3,\"4\n5\"\n6\n"; /* lines are counted as an editor does */

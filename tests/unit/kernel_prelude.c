@@ -118,6 +118,17 @@ static bool equals(float a, double b)
     return isnan(b) ? isnan(a) : (double)a == b;
 }
 
+/* A NaN stays one in memory, whichever of its bits are set. */
+static void test_narrow_nan(void)
+{
+    static const uint32_t nans[] = {0x7f800001, 0xff800001, 0x7f80ffff, 0x7f810000, 0x7fc00000, 0xffffffff};
+    for (size_t i = 0; i < sizeof nans / sizeof *nans; i++) {
+        float x;
+        memcpy(&x, &nans[i], sizeof x);
+        CHECK(isnan(widen_bf16(narrow_bf16(round_bf16(splat(x))))[i]));
+    }
+}
+
 /* Halfway cases, subnormals, overflow, NaN: bit patterns spread over all exponents with telling low bits. */
 static void test_rounding(void)
 {
@@ -271,6 +282,24 @@ static void test_random_bits(void)
     CHECK((double)far[11] == philox_uniform(-3, 1LL << 40, (uint64_t)key, 5000000033u));
 }
 
+/* Offsets that no int holds: relative to a place as far away, they lead into memory that is there. */
+static void test_far(void)
+{
+    float memory[32];
+    const long away = 3L << 30;
+    longs index = 2 * int_to_long(lane) + away;
+    for (int k = 0; k < 32; k++)
+        memory[k] = (float)k;
+    floats x = load_far_f32((const char *)memory, -away, index, 16);
+    for (int k = 0; k < 16; k++)
+        CHECK(x[k] == (float)(2 * k));
+    store_far_f32((char *)memory, -away, index, x + 0.5f, 15);
+    for (int k = 0; k < 32; k++)
+        CHECK(memory[k] == (float)k + (k % 2 || k == 30 ? 0 : 0.5f));
+    longs held = hold_longs(index, away + 4, away + 8);
+    CHECK(held[0] == away + 4 && held[3] == away + 6 && held[15] == away + 8);
+}
+
 int main(void)
 {
 #ifdef __AVX2__
@@ -282,9 +311,11 @@ int main(void)
         test_special(&functions[i]);
     }
     test_rounding();
+    test_narrow_nan();
     test_integers();
     test_selection();
     test_lanes();
+    test_far();
     test_accumulators();
     test_random_bits();
     return check_result();

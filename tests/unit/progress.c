@@ -41,9 +41,10 @@ static void check_tally(const struct tally *tally)
     CHECK(tally_value(tally_find(tally, "hits", PROGRAM_METRIC)) == 4 / 8.0);
     CHECK(tally_value(tally_find(tally, "scale", PROGRAM_LOG)) == 32768);
     CHECK(!tally_find(tally, "logits", PROGRAM_VALUE));
-    struct score scores[RESULT_COUNT];
-    CHECK(tally_scores(tally, scores) == 4 && scores[1].loss && !scores[2].loss);
-    CHECK_TEXT(scores[3].name, "hits");
+    struct scores scores = {0};
+    CHECK(tally_scores(tally, &scores) && scores.count == 4 && scores.list[1].loss && !scores.list[2].loss);
+    CHECK_TEXT(scores.list[3].name, "hits");
+    scores_free(&scores);
 }
 
 static void check_log(const struct tally *tally)
@@ -55,7 +56,8 @@ static void check_log(const struct tally *tally)
     struct log log;
     CHECK(log_open(&log, NULL, stream, &error));
     log_step(&log, &(struct log_step){120, 1, 81230.4, tally, &(struct divergence){.skipped = 7}, NULL});
-    const struct evaluation evaluation = {2, {{"loss", 0.39f, true}, {"accuracy", 0.861f, false}}, 10, 1};
+    struct score list[] = {{"loss", 0.39f, true}, {"accuracy", 0.861f, false}};
+    const struct evaluation evaluation = {{list, 2, 2}, 10, 1};
     log_evaluation(&log, 468, 1, &evaluation, NULL, "test", "test");
     CHECK(log_close(&log, &error));
     fclose(stream);

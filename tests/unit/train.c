@@ -146,7 +146,7 @@ static struct program *make_program(int behaviour, bool accumulates)
 struct source {
     int64_t at[SPLIT_COUNT], batch[SPLIT_COUNT];
     int64_t passes, interrupt_at, batches;
-    bool interrupt_tests;
+    bool interrupt_tests, fail_tests;
     _Alignas(64) float values[4];
 };
 
@@ -165,18 +165,27 @@ static bool next(void *own, enum split split, const void **fields, int64_t *coun
 {
     struct source *from = own;
     int64_t left = (split == SPLIT_TRAIN ? 10 : 6) - from->at[split];
-    (void)error;
     *count = left < from->batch[split] ? left : from->batch[split];
     if (split == SPLIT_TRAIN && ++from->batches == from->interrupt_at)
         raise(SIGINT);
     if (split == SPLIT_TEST && from->interrupt_tests)
         raise(SIGINT);
+    if (split == SPLIT_TEST && from->fail_tests)
+        return error_set(error, "the disk is on fire");
     for (int64_t i = 0; i < *count; i++)
         from->values[i] = split == SPLIT_TRAIN || from->at[split] + i >= 4 ? 1 : 0;
     from->at[split] += *count;
     fields[0] = NULL;
     fields[1] = from->values;
     return true;
+}
+
+/* Trains again with the same result. */
+static bool trains(struct device *device, const struct program *program, const struct batches *batches,
+                   const struct train_settings *settings, struct train_result *result, struct error *error)
+{
+    scores_free(&result->scores);
+    return train(device, program, batches, settings, result, error);
 }
 
 static const char *const fields[] = {"unused", "t"};
@@ -223,19 +232,20 @@ static void check_training(struct device *device)
     struct source own = {0};
     struct batches batches = make_batches(&own);
     struct error error = {0};
-    struct train_result result;
+    struct train_result result = {0};
     struct program *program = make_program(NORMAL, false);
     const struct run_file files[] = {{"model.net", "model\n", false}, {"imports/a.net", "module\n", false}};
     struct train_settings settings = {
         .name = "line", .files = files, .file_count = 2, .epochs = 2, .seed = 7, .evaluate_epochs = 1, .quiet = true};
-    CHECK(train(device, program, &batches, &settings, &result, &error));
+    CHECK(trains(device, program, &batches, &settings, &result, &error));
     CHECK_TEXT(error.text, "");
     CHECK_TEXT(result.run, "runs/line.1");
     CHECK(result.steps == 4 && result.skipped == 0 && own.passes == 2);
     CHECK(saved_weight(result.run, "last.safetensors") == 0.9375f);
     double w = 0.9375, wanted = (4 * w * w + 2 * (1 - w) * (1 - w)) / 6;
-    CHECK(result.score_count == 2 && fabs(result.scores[0].value - wanted) < 1e-6);
-    CHECK(result.scores[1].value == 2.0 / 6 && strcmp(result.scores[1].name, "ones") == 0 && !result.scores[1].loss);
+    CHECK(result.scores.count == 2 && fabs(result.scores.list[0].value - wanted) < 1e-6);
+    CHECK(result.scores.list[1].value == 2.0 / 6 && strcmp(result.scores.list[1].name, "ones") == 0 &&
+          !result.scores.list[1].loss);
     char *log = log_without_rates(result.run);
     CHECK_TEXT(
         log, "{\"step\":1,\"epoch\":1,\"loss\":1,\"lr\":0.25,\"scale\":8,\"skipped\":0,\"examples_per_s\":}\n"
@@ -254,12 +264,13 @@ static void check_training(struct device *device)
     own = (struct source){0};
     settings = (struct train_settings){
         .name = "line", .steps = 1, .weights = "runs/line.1/last.safetensors", .best = "loss", .quiet = true};
-    CHECK(train(device, program, &batches, &settings, &result, &error));
+    CHECK(trains(device, program, &batches, &settings, &result, &error));
     CHECK_TEXT(result.run, "runs/line.2");
-    CHECK(saved_weight(result.run, "last.safetensors") == 0.96875f && result.scores[0].value == result.best);
+    CHECK(saved_weight(result.run, "last.safetensors") == 0.96875f && result.scores.list[0].value == result.best);
     settings.out = "runs/line.1";
-    CHECK(!train(device, program, &batches, &settings, &result, &error) && error.code == ERROR_RUNTIME);
+    CHECK(!trains(device, program, &batches, &settings, &result, &error) && error.code == ERROR_RUNTIME);
     CHECK(strstr(error.text, "never overwritten"));
+    scores_free(&result.scores);
     program_free(program);
 }
 
@@ -268,14 +279,15 @@ static void check_accumulation(struct device *device)
     struct source own = {0};
     struct batches batches = make_batches(&own);
     struct error error = {0};
-    struct train_result result;
+    struct train_result result = {0};
     struct program *program = make_program(NORMAL, true);
     struct train_settings settings = {.name = "micro", .epochs = 1, .quiet = true};
-    CHECK(train(device, program, &batches, &settings, &result, &error));
+    CHECK(trains(device, program, &batches, &settings, &result, &error));
     char *log = log_without_rates(result.run);
     CHECK(strstr(log, "{\"step\":2,\"epoch\":1,\"loss\":0.25,\"lr\":0.25,\"scale\":1,\"skipped\":0,"));
     free(log);
     CHECK(result.steps == 2 && saved_weight(result.run, "last.safetensors") == 0.75f);
+    scores_free(&result.scores);
     program_free(program);
 }
 
@@ -284,13 +296,14 @@ static void check_interrupt(struct device *device)
     struct source own = {.interrupt_at = 3};
     struct batches batches = make_batches(&own);
     struct error error = {0};
-    struct train_result result;
+    struct train_result result = {0};
     struct program *program = make_program(NORMAL, false);
     struct train_settings settings = {.name = "stop", .epochs = 5, .quiet = true};
-    CHECK(!train(device, program, &batches, &settings, &result, &error) && error.code == ERROR_INTERRUPTED);
+    CHECK(!trains(device, program, &batches, &settings, &result, &error) && error.code == ERROR_INTERRUPTED);
     CHECK_TEXT(error.text, "interrupted after step 3 of 10");
     CHECK_TEXT(error.hint, "go on with --resume runs/stop.1");
     CHECK(saved_weight(result.run, "last.safetensors") == 0.875f);
+    scores_free(&result.scores);
     program_free(program);
 }
 
@@ -300,10 +313,10 @@ static void check_interrupted_evaluation(struct device *device)
     struct source own = {.interrupt_tests = true};
     struct batches batches = make_batches(&own);
     struct error error = {0};
-    struct train_result result;
+    struct train_result result = {0};
     struct program *program = make_program(NORMAL, false);
     struct train_settings settings = {.name = "stop", .epochs = 2, .evaluate_epochs = 1, .quiet = true};
-    CHECK(!train(device, program, &batches, &settings, &result, &error) && error.code == ERROR_INTERRUPTED);
+    CHECK(!trains(device, program, &batches, &settings, &result, &error) && error.code == ERROR_INTERRUPTED);
     CHECK_TEXT(error.text, "interrupted after step 2 of 4, in the evaluation behind it");
     char *log = log_without_rates(result.run), run[sizeof result.run];
     CHECK(strstr(log, "\"step\":2") && !strstr(log, "eval"));
@@ -312,11 +325,37 @@ static void check_interrupted_evaluation(struct device *device)
     own = (struct source){.passes = 1};
     settings.resume = run;
     error = (struct error){0};
-    CHECK(train(device, program, &batches, &settings, &result, &error) && result.steps == 4);
+    CHECK(trains(device, program, &batches, &settings, &result, &error) && result.steps == 4);
     log = log_without_rates(run);
     const char *second = strstr(log, "\"step\":2"), *evaluation = strstr(log, "eval");
     CHECK(second && evaluation && second < evaluation && evaluation < strstr(log, "\"step\":3"));
     free(log);
+    scores_free(&result.scores);
+    program_free(program);
+}
+
+/* An evaluation that fails takes nothing with it: the run goes on with it. */
+static void check_failed_evaluation(struct device *device)
+{
+    struct source own = {.fail_tests = true};
+    struct batches batches = make_batches(&own);
+    struct error error = {0};
+    struct train_result result = {0};
+    struct program *program = make_program(NORMAL, false);
+    struct train_settings settings = {.name = "fire", .epochs = 2, .evaluate_epochs = 1, .quiet = true};
+    CHECK(!trains(device, program, &batches, &settings, &result, &error) && error.code == ERROR_RUNTIME);
+    CHECK_TEXT(error.text, "the disk is on fire");
+    char run[sizeof result.run];
+    snprintf(run, sizeof run, "%s", result.run);
+    own = (struct source){.passes = 1};
+    settings.resume = run;
+    error = (struct error){0};
+    CHECK(trains(device, program, &batches, &settings, &result, &error) && result.steps == 4);
+    char *log = log_without_rates(run);
+    const char *second = strstr(log, "\"step\":2"), *evaluation = strstr(log, "eval");
+    CHECK(second && evaluation && second < evaluation && evaluation < strstr(log, "\"step\":3"));
+    free(log);
+    scores_free(&result.scores);
     program_free(program);
 }
 
@@ -341,12 +380,13 @@ static void check_divergence(struct device *device, int behaviour, const char *w
     struct source own = {0};
     struct batches batches = make_batches(&own);
     struct error error = {0};
-    struct train_result result;
+    struct train_result result = {0};
     struct program *program = make_program(behaviour, false);
     struct train_settings settings = {.name = "bad", .epochs = 100, .quiet = true, .no_files = true};
-    CHECK(!train(device, program, &batches, &settings, &result, &error) && error.code == ERROR_DIVERGED);
+    CHECK(!trains(device, program, &batches, &settings, &result, &error) && error.code == ERROR_DIVERGED);
     CHECK(strstr(error.text, wanted) && strstr(error.text, "(step 50)"));
     CHECK(result.skipped == (behaviour == OVERFLOWS ? 50 : 0));
+    scores_free(&result.scores);
     program_free(program);
 }
 
@@ -358,10 +398,20 @@ static void check_evaluation(struct device *device)
     struct evaluation evaluation;
     struct program *program = make_program(NORMAL, false);
     CHECK(evaluate_weights(device, program, &batches, "runs/line.1/last.safetensors", false, 1, &evaluation, &error));
-    CHECK(evaluation.examples == 6 && evaluation.count == 2 && fabs(evaluation.scores[0].value - 0.58723958) < 1e-6);
+    CHECK(evaluation.examples == 6 && evaluation.scores.count == 2 &&
+          fabs(evaluation.scores.list[0].value - 0.58723958) < 1e-6);
+    scores_free(&evaluation.scores);
     program->entries[program->entry_count - 1].name = "other";
     CHECK(!evaluate_weights(device, program, &batches, NULL, false, 1, &evaluation, &error));
-    CHECK_TEXT(error.text, "the program has no entry that evaluates the last 2 examples");
+    CHECK_TEXT(error.text,
+               "the test set has 6 examples, and the program has no entry that evaluates the last 2 of them");
+    own.batches = 0;
+    error = (struct error){0};
+    struct train_result result = {0};
+    struct train_settings settings = {.name = "bad", .epochs = 1, .quiet = true, .no_files = true};
+    CHECK(!trains(device, program, &batches, &settings, &result, &error) && own.batches == 0); /* before it trains */
+    CHECK(strstr(error.text, "no entry that evaluates the last 2"));
+    scores_free(&result.scores);
     program_free(program);
 }
 
@@ -371,22 +421,23 @@ static void check_errors(struct device *device)
     struct source own = {0};
     struct batches batches = make_batches(&own);
     struct error error = {0};
-    struct train_result result;
+    struct train_result result = {0};
     struct program *program = make_program(NORMAL, false);
     struct train_settings settings = {.name = "bad", .epochs = 1, .quiet = true, .no_files = true};
     settings.best = "acuracy";
-    CHECK(!train(device, program, &batches, &settings, &result, &error));
+    CHECK(!trains(device, program, &batches, &settings, &result, &error));
     CHECK_TEXT(error.text, "no loss or metric is named acuracy, which is to choose the best weights");
     settings.best = NULL;
     error = (struct error){0};
     batches.examples[SPLIT_TRAIN] = 3;
-    CHECK(!train(device, program, &batches, &settings, &result, &error));
+    CHECK(!trains(device, program, &batches, &settings, &result, &error));
     CHECK_TEXT(error.text, "the training set has 3 examples, fewer than the 4 of one step");
     batches.field_count = 1;
     batches.fields = wrong;
     error = (struct error){0};
-    CHECK(!train(device, program, &batches, &settings, &result, &error));
+    CHECK(!trains(device, program, &batches, &settings, &result, &error));
     CHECK_TEXT(error.text, "the data has no field t, which the network takes as input");
+    scores_free(&result.scores);
     program_free(program);
 }
 
@@ -400,6 +451,7 @@ int main(void)
     check_accumulation(device);
     check_interrupt(device);
     check_interrupted_evaluation(device);
+    check_failed_evaluation(device);
     check_second_interrupt();
     check_divergence(device, OVERFLOWS, "overflowed at scale 8");
     check_divergence(device, NOT_A_NUMBER, "NaN or infinite");

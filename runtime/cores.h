@@ -1,0 +1,14 @@
+/* How many cores this process may use. */
+#ifndef CASTOR_RUNTIME_CORES_H
+#define CASTOR_RUNTIME_CORES_H
+
+/* Those that it may run on, but no more than its control group is given time for; at least 1. */
+int cores_available(void);
+/* Threads that the user's environment asks OpenMP programs to take, OMP_NUM_THREADS; 0 where it says nothing. */
+int cores_wanted(void);
+
+/* The cores' worth of time that control groups grant, rounded up: /proc/self/cgroup is below `root`, as is
+ * /sys/fs/cgroup ("" but in tests). 0: no limit. */
+int cores_granted(const char *root);
+
+#endif
