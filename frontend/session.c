@@ -128,9 +128,9 @@ int session_close(struct session *session, int code)
 static void set_interval(const struct interval *interval, int64_t *steps, int64_t *epochs)
 {
     if (interval->unit == INTERVAL_STEPS)
-        *steps = (int64_t)interval->count;
+        *steps = interval->count;
     else
-        *epochs = interval->unit == INTERVAL_EPOCHS ? (int64_t)interval->count : 1;
+        *epochs = interval->unit == INTERVAL_EPOCHS ? interval->count : 1;
 }
 
 struct train_settings session_train_settings(const struct session *session)
@@ -141,7 +141,7 @@ struct train_settings session_train_settings(const struct session *session)
     struct train_settings result = {.name = compilation->module->name,
                                     .out = flag_text(invocation, FLAG_out),
                                     .precision = compilation_policy_text(compilation),
-                                    .epochs = (int64_t)settings->epochs,
+                                    .epochs = settings->epochs,
                                     .steps = settings->steps,
                                     .seed = (uint64_t)settings->seed,
                                     .weights = flag_text(invocation, FLAG_weights),
