@@ -86,6 +86,9 @@ bool flag_choice(const struct invocation *invocation, enum flag flag);
 bool flag_integer(const struct invocation *invocation, enum flag flag, int64_t least, int64_t *value);
 /* A number above 0 and below 1, likewise. */
 bool flag_share(const struct invocation *invocation, enum flag flag, double *value);
+/* Whether the file that a flag names can be what is written: not stdout, and none of the files that the command reads.
+ * False after a message. */
+bool flag_output(const struct invocation *invocation, enum flag flag);
 /* A size in memory: bytes (2000000, 512M, 1.5Gi, share 0) or, in per cent, a share between 0 and 1 (bytes 0). */
 bool flag_bytes(const struct invocation *invocation, enum flag flag, int64_t *bytes, double *share);
 const char *flag_spelling(enum flag flag);

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { KEY = 256 };
 
@@ -292,6 +293,32 @@ bool flag_share(const struct invocation *invocation, enum flag flag, double *val
     }
     *value = number;
     return true;
+}
+
+static bool is_same_file(const char *one, const char *other)
+{
+    struct stat a, b;
+    return one && other && stat(one, &a) == 0 && stat(other, &b) == 0 && S_ISREG(a.st_mode) && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino;
+}
+
+bool flag_output(const struct invocation *invocation, enum flag flag)
+{
+    static const enum flag read[] = {FLAG_weights, FLAG_feed, FLAG_policy};
+    const char *path = flag_text(invocation, flag), *input = NULL;
+    if (path && (!*path || strcmp(path, "-") == 0)) {
+        usage_error(invocation, "--%s needs a file's name, not '%s'", flags[flag].spelling, path);
+        return false;
+    }
+    for (int i = 0; i < invocation->word_count; i++)
+        if (is_same_file(path, invocation->words[i]))
+            input = invocation->words[i];
+    for (size_t i = 0; i < sizeof read / sizeof *read; i++)
+        if (is_same_file(path, flag_text(invocation, read[i])))
+            input = flag_text(invocation, read[i]);
+    if (input)
+        usage_error(invocation, "--%s %s would overwrite %s, which is read", flags[flag].spelling, path, input);
+    return !input;
 }
 
 /* The unit behind a number of bytes: K, M, G, T by thousands, Ki, Mi, … by 1024, a B behind them or not. 0 for none. */

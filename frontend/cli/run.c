@@ -147,7 +147,8 @@ int command_run(const struct invocation *invocation)
                                     .weights = flag_text(invocation, FLAG_weights),
                                     .partial = flag_given(invocation, FLAG_weights_partial),
                                     .check = flag_given(invocation, FLAG_check)};
-    if (!flag_choice(invocation, FLAG_graph) || !flag_integer(invocation, FLAG_steps, 1, &settings.steps))
+    if (!flag_output(invocation, FLAG_fetch) || !flag_choice(invocation, FLAG_graph) ||
+        !flag_integer(invocation, FLAG_steps, 1, &settings.steps))
         return EXIT_USAGE;
     if (settings.steps && strcmp(settings.entry, "train") != 0)
         return usage_error(invocation, "--steps goes with --graph train");
