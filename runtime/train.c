@@ -4,6 +4,7 @@
 #include "runtime/file.h"
 #include "runtime/interrupt.h"
 #include "runtime/run_folder.h"
+#include "runtime/shell.h"
 #include "runtime/tensor.h"
 #include "runtime/trainer.h"
 
@@ -325,10 +326,12 @@ static bool report_interrupt(struct trainer *trainer, struct error *error)
                  trainer->program->accumulate);
     error_set_code(error, ERROR_INTERRUPTED, "interrupted after step %lld of %lld%s%s", (long long)trainer->finished,
                    (long long)trainer->total, batches, owes_evaluation(trainer) ? ", in the evaluation behind it" : "");
+    char *quoted = shell_word(run);
     if (run[0] && command)
-        error_hint(error, "go on with `%s --resume %s`", command, run);
+        error_hint(error, "go on with `%s --resume %s`", command, quoted);
     else if (run[0])
-        error_hint(error, "go on with --resume %s", run);
+        error_hint(error, "go on with --resume %s", quoted);
+    free(quoted);
     return false;
 }
 

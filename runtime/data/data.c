@@ -11,7 +11,12 @@ static bool open_source(struct source *source, struct error *error)
         [DATA_IDX] = source_idx,     [DATA_CSV] = source_csv,        [DATA_TENSORS] = source_tensors,
         [DATA_NUMPY] = source_numpy, [DATA_SYNTHETIC] = NULL,        [DATA_IMAGES] = source_images,
         [DATA_TEXT] = source_text,   [DATA_COMMAND] = source_command};
-    return !open[source->line->kind] || open[source->line->kind](source, error);
+    if (!open[source->line->kind])
+        return synthetic_check_renames(source, error);
+    source->renamed = calloc((size_t)source->line->rename_count + 1, sizeof *source->renamed);
+    if (!source->renamed)
+        return error_set(error, "out of memory");
+    return open[source->line->kind](source, error) && source_check_renames(source, error);
 }
 
 const char *data_name(const struct data_description *description)
@@ -162,6 +167,7 @@ static void close_source(struct source *source)
         free(source->fields[i].name);
     }
     free(source->fields);
+    free(source->renamed);
     free(source->no_features);
 }
 

@@ -16,9 +16,28 @@ enum { PATH_BYTES = 4096 };
 static const char *renamed(const struct source *source, const char *field)
 {
     for (int i = 0; i < source->line->rename_count; i++)
-        if (strcmp(source->line->renames[i].field, field) == 0)
+        if (strcmp(source->line->renames[i].field, field) == 0) {
+            source->renamed[i] = true;
             return source->line->renames[i].name;
+        }
     return field;
+}
+
+bool source_check_renames(const struct source *source, struct error *error)
+{
+    for (int i = 0; i < source->line->rename_count; i++) {
+        const struct data_rename *rename = &source->line->renames[i];
+        if (source->renamed[i])
+            continue;
+        error_set(error, "%s: rename(%s = %s): there is no field %s", source->line->path, rename->name, rename->field,
+                  rename->field);
+        if (source->no_features && strcmp(rename->field, "features") == 0)
+            error_hint(error, "%s", source->no_features);
+        else
+            error_hint(error, "rename(new = old) gives the field old the name new");
+        return false;
+    }
+    return true;
 }
 
 struct data_field *source_add(struct source *source, const char *name, struct error *error)
