@@ -3,7 +3,22 @@
 #include "frontend/data.h"
 #include "frontend/run_files.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+/* Paths of data are those of the current folder; one that only the file's own folder has is explained. */
+static void hint_beside(const struct session *session, const struct data_description *description, struct error *error)
+{
+    for (int i = 0; i < description->source_count; i++) {
+        const char *path = description->sources[i].path;
+        char *beside = path ? compilation_beside(&session->compilation, path) : NULL;
+        if (beside) {
+            error->hint[0] = '\0';
+            error_hint(error, "there is %s: paths in a file are relative to the folder where castor runs", beside);
+        }
+        free(beside);
+    }
+}
 
 static int open_data(struct session *session)
 {
@@ -19,6 +34,8 @@ static int open_data(struct session *session)
     if (!flag_share(invocation, FLAG_validate, &description->validate_share))
         return EXIT_USAGE;
     session->dataset = data_open(description, &error);
+    if (!session->dataset)
+        hint_beside(session, description, &error);
     return session->dataset ? 0 : report_failure(&error);
 }
 

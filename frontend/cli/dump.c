@@ -103,6 +103,8 @@ int command_dump(const struct invocation *invocation)
         emit = "ir";
     if (after && !emits_graph(emit))
         return usage_error(invocation, "--after goes with --emit ir, dot and svg");
+    if (flag_given(invocation, FLAG_only) && !emits_graph(emit))
+        return usage_error(invocation, "--only goes with --emit ir, dot and svg");
     struct compilation compilation;
     int code = compilation_open(&compilation, invocation);
     if (!code && !emit_fits(emit, compilation.choice.kind))

@@ -4,6 +4,7 @@
 
 #include <argp.h>
 #include <errno.h>
+#include <math.h>
 #include <stb/stb_ds.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -30,6 +31,7 @@ enum { KEY = 256 };
 #define BUILD GROUP_BUILD
 #define REPORT GROUP_REPORT
 #define EXPORT GROUP_EXPORT
+#define AFTER GROUP_AFTER
 
 static const struct flag_info flags[FLAG_COUNT] = {
 #define FLAG(identifier, spelling, argument, groups, help) {spelling, argument, groups, help},
@@ -204,7 +206,7 @@ int invocation_parse(struct invocation *invocation, const struct command *comman
     struct argp argp = {.options = options, .parser = take, .args_doc = command->words};
     int code = -1;
     for (int i = 1; i < argc; i++) /* the one short flag that everybody's fingers know */
-        if (strcmp(argv[i], "-o") == 0 && command_takes(command, FLAG_output))
+        if (strcmp(argv[i], "-o") == 0 && find_flag(command, "output") != FLAG_COUNT)
             argv[i] = (char *)"--output";
     for (int i = 1; i < argc; i++)
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
@@ -278,6 +280,43 @@ bool flag_integer(const struct invocation *invocation, enum flag flag, int64_t l
     }
     *value = number;
     return true;
+}
+
+bool flag_number(const struct invocation *invocation, enum flag flag, int64_t least)
+{
+    const char *text = flag_text(invocation, flag);
+    char *end;
+    double number = text ? strtod(text, &end) : 0;
+    if (!text || end == text || *end || (number == floor(number) && number >= (double)least))
+        return true;
+    usage_error(invocation, "--%s needs a whole number of at least %lld, not '%s'", flags[flag].spelling,
+                (long long)least, text);
+    return false;
+}
+
+const char *interval_text(const char *text)
+{
+    return strncmp(text, "every ", 6) == 0 ? text + 6 : text;
+}
+
+bool flag_interval(const struct invocation *invocation, enum flag flag)
+{
+    static const char *const units[] = {" epochs", " epoch", " steps", " step"};
+    const char *text = flag_text(invocation, flag);
+    if (!text)
+        return true;
+    char *end;
+    double number = strtod(interval_text(text), &end);
+    bool whole = number >= 1 && number == floor(number), unit = false;
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        size_t length = strlen(units[i]);
+        unit |= strncmp(end, units[i], length) == 0 && strchr(" ", end[length]);
+    }
+    if (end == interval_text(text) ? *end != 0 : whole && unit)
+        return true;
+    usage_error(invocation, "--%s needs a whole number and its unit, '1 epoch' or '500 steps', not '%s'",
+                flags[flag].spelling, text);
+    return false;
 }
 
 bool flag_share(const struct invocation *invocation, enum flag flag, double *value)

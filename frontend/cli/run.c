@@ -79,6 +79,10 @@ static int execute(struct compilation *compilation, const struct run_settings *s
 {
     struct error error = {0};
     int code = compilation_program(compilation);
+    const struct program_entry *entry = code ? NULL : program_find_entry(compilation->program, settings->entry);
+    if (entry && entry->input_count && !settings->feed)
+        return usage_error(compilation->invocation, "it needs --feed FILE: the graph %s takes %s", settings->entry,
+                           entry->inputs[0].name);
     if (!code)
         code = compilation_device(compilation);
     if (!code && !run_program(compilation->device, compilation->program, settings, &error)) {
