@@ -64,6 +64,12 @@ static bool plan_steps(struct trainer *trainer, struct error *error)
     return true;
 }
 
+/* "1 step", "2 steps" */
+static void say_count(int64_t count, const char *what)
+{
+    fprintf(stderr, "%lld %s%s", (long long)count, what, count == 1 ? "" : "s");
+}
+
 static void announce(const struct trainer *trainer)
 {
     const struct train_settings *settings = trainer->settings;
@@ -71,11 +77,15 @@ static void announce(const struct trainer *trainer)
     int64_t left_out = examples - trainer->steps_per_epoch * trainer->step_examples;
     if (settings->quiet)
         return;
-    fprintf(stderr, "%s: %lld examples, %lld a step, %lld steps an epoch, %lld in all", settings->name,
-            (long long)examples, (long long)trainer->step_examples, (long long)trainer->steps_per_epoch,
-            (long long)trainer->total);
-    if (left_out)
-        fprintf(stderr, "; each pass leaves out %lld examples", (long long)left_out);
+    fprintf(stderr, "%s: ", settings->name);
+    say_count(examples, "example");
+    fprintf(stderr, ", %lld a step, ", (long long)trainer->step_examples);
+    say_count(trainer->steps_per_epoch, "step");
+    fprintf(stderr, " an epoch, %lld in all", (long long)trainer->total);
+    if (left_out) {
+        fputs("; each pass leaves out ", stderr);
+        say_count(left_out, "example");
+    }
     if (settings->resume && trainer->saved_total != trainer->total)
         fprintf(stderr, " (%lld when it was saved)", (long long)trainer->saved_total);
     if (trainer->result->run[0])

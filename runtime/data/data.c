@@ -112,8 +112,10 @@ static bool divide(struct dataset *dataset, struct error *error)
     splits[SPLIT_TRAIN] = (struct data_split){PART_TRAIN, train, NULL};
     splits[SPLIT_TEST] = (struct data_split){PART_TEST, dataset->examples[PART_TEST], NULL};
     splits[SPLIT_VALIDATE] = (struct data_split){PART_TRAIN, validate, NULL};
-    if (!test && !validate && !(description->validate_share > 0))
+    if (!(share > 0) && !(description->validate_share > 0))
         return true;
+    if (share > 0 && !test)
+        return error_set(error, "a share of %g of %lld examples leaves none for testing", share, (long long)all);
     if (description->validate_share > 0 && !validate)
         return error_set(error, "a share of %g of %lld examples leaves none for validation",
                          description->validate_share, (long long)(all - test));

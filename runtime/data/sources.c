@@ -4,8 +4,10 @@
 #include "runtime/file.h"
 #include "runtime/safetensors.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { PATH_BYTES = 4096 };
@@ -221,6 +223,10 @@ static bool npz_open(struct source *source, struct error *error)
 bool source_numpy(struct source *source, struct error *error)
 {
     const char *path = source->line->path;
+    struct stat status;
+    errno = EISDIR;
+    if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
+        return error_set_system(error, path, "cannot read");
     if (!ends_in(path, ".npy"))
         return npz_open(source, error);
     char buffer[PATH_BYTES];
