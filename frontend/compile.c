@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static double now(void)
 {
@@ -77,7 +78,7 @@ static void add_interval(struct compilation *compilation, struct name_text **lis
 {
     const char *text = flag_text(compilation->invocation, flag);
     if (text)
-        arrput(*list, ((struct name_text){entry, arena_printf(compilation->arena, "every %s", text)}));
+        arrput(*list, ((struct name_text){entry, arena_printf(compilation->arena, "every %s", interval_text(text))}));
 }
 
 /* `--set a=b` as pairs; false after a usage error. */
@@ -127,6 +128,28 @@ static bool read_ranges(struct compilation *compilation, struct policy *policy)
     return compilation->ranges != NULL;
 }
 
+char *compilation_beside(const struct compilation *compilation, const char *path)
+{
+    const char *file = compilation->file, *slash = strrchr(file, '/');
+    if (!slash || *path == '/' || access(path, F_OK) == 0)
+        return NULL;
+    char *beside = file_text("%.*s%s", (int)(slash + 1 - file), file, path);
+    if (access(beside, F_OK) == 0)
+        return beside;
+    free(beside);
+    return NULL;
+}
+
+/* A policy of the train block that only the file's own folder has. */
+static void note_beside(const struct compilation *compilation, const char *name)
+{
+    char *beside = compilation_beside(compilation, name);
+    if (beside && strchr(name, '.'))
+        diagnostics_note(compilation->diagnostics, (struct span){0},
+                         "there is %s: paths in a file are relative to the folder where castor runs", beside);
+    free(beside);
+}
+
 /* `name` NULL: the train block's policy, else f32. */
 static int load_policy(struct compilation *compilation, const char *name)
 {
@@ -147,6 +170,10 @@ static int load_policy(struct compilation *compilation, const char *name)
     struct policy *policy = plugins_policy(&compilation->plugins, compilation->arena, compilation->diagnostics,
                                            name ? name : "f32", element, where);
     compilation->policy = policy;
+    if (!policy && name)
+        note_beside(compilation, name);
+    if (policy && policy->algorithm == ALGORITHM_RANGES && !flag_given(compilation->invocation, FLAG_ranges))
+        return usage_error(compilation->invocation, "policy %s needs recorded ranges: --ranges FILE", policy->name);
     return policy && read_ranges(compilation, policy) ? 0 : EXIT_TEXT;
 }
 
@@ -170,6 +197,29 @@ static int open_language(struct compilation *compilation)
     return code ? code : compilation->unit ? 0 : EXIT_TEXT;
 }
 
+/* Flags of which it is plain, without the file, that they are wrong. */
+static int check_block_flags(const struct invocation *invocation)
+{
+    static const struct {
+        enum flag flag;
+        int64_t least;
+    } numbers[] = {{FLAG_batch, 1}, {FLAG_epochs, 1}, {FLAG_steps, 1}, {FLAG_accumulate, 1}, {FLAG_seed, 0}};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (!flag_number(invocation, numbers[i].flag, numbers[i].least))
+            return EXIT_USAGE;
+    if (!flag_interval(invocation, FLAG_eval_every) || !flag_interval(invocation, FLAG_checkpoint_every))
+        return EXIT_USAGE;
+    static const enum flag same[][2] = {{FLAG_epochs, FLAG_steps},
+                                        {FLAG_policy, FLAG_precision},
+                                        {FLAG_evaluate, FLAG_eval_every},
+                                        {FLAG_checkpoint, FLAG_checkpoint_every}};
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+        if (flag_given(invocation, same[i][0]) && flag_given(invocation, same[i][1]))
+            return usage_error(invocation, "it takes --%s or --%s, not both", flag_spelling(same[i][0]),
+                               flag_spelling(same[i][1]));
+    return 0;
+}
+
 int compilation_open(struct compilation *compilation, const struct invocation *invocation)
 {
     return compilation_open_with(compilation, invocation, NULL);
@@ -180,7 +230,8 @@ int compilation_open_with(struct compilation *compilation, const struct invocati
     double start = now();
     *compilation = (struct compilation){.invocation = invocation, .arena = arena_new()};
     compilation->diagnostics = diagnostics_new(compilation->arena);
-    int code = open_language(compilation);
+    int code = check_block_flags(invocation);
+    code = code ? code : open_language(compilation);
     if (code || !(invocation->command->groups & GROUP_BLOCK))
         return code;
     struct name_text *overrides = overrides_of(invocation);

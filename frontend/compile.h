@@ -75,6 +75,9 @@ int compilation_program(struct compilation *compilation);
 int compilation_device(struct compilation *compilation);
 int compilation_close(struct compilation *compilation, int code);
 
+/* Of a path that is not there, the same beside the .net file, where it is there; malloced, else NULL. */
+char *compilation_beside(const struct compilation *compilation, const char *path);
+
 /* The parts that other commands need on their own. */
 
 /* The whole file ("-": stdin) in the arena; NULL after a message. */

@@ -72,6 +72,8 @@ int device_choose(const struct invocation *invocation, struct device_choice *cho
     *choice = (struct device_choice){.tf32 = flag_given(invocation, FLAG_tf32)};
     if (!flag_integer(invocation, FLAG_threads, 1, &threads))
         return EXIT_USAGE;
+    if (threads > HOST_THREADS_MAX)
+        return usage_error(invocation, "--threads takes up to %d, not %lld", HOST_THREADS_MAX, (long long)threads);
     choice->host = (struct host_settings){
         .threads = (int)threads, .isa = flag_text(invocation, FLAG_isa), .cache = flag_text(invocation, FLAG_cache)};
     choice->host.plain_convolutions = flag_given(invocation, FLAG_plain_convolutions);

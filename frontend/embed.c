@@ -13,6 +13,7 @@
 #include <link.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char *const sets[] = {"avx512", "avx2", "baseline"};
@@ -414,7 +415,12 @@ bool embed_trainer(const char *path, const struct embed_edition *editions, int c
     embedding->editions = editions;
     embedding->edition_count = count;
     embedding->error = error;
-    bool ok = embed(embedding, path, payload, jobs);
+    struct stat status;
+    bool special = stat(path, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode);
+    char *target = file_resolve(path);
+    bool ok = special ? error_set(error, "%s: is no regular file, which a trainer is", path)
+                      : embed(embedding, target, payload, jobs);
+    free(target);
     for (int i = 0; i < embedding->object_count; i++)
         free(embedding->objects[i]);
     for (int i = 0; i < embedding->library_count; i++)

@@ -77,11 +77,11 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         print_commands(stdout);
-        return 0;
+        return output_written() ? 0 : EXIT_DEVICE;
     }
     if (strcmp(argv[1], "--version") == 0) {
         printf("castor %s\n", CASTOR_VERSION);
-        return 0;
+        return output_written() ? 0 : EXIT_DEVICE;
     }
     const struct command *command = find_command(argv[1]);
     return command ? run_command(command, argc - 1, argv + 1) : unknown_command(argv[1]);

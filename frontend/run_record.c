@@ -119,6 +119,10 @@ bool run_record_open(struct run_record *record, const char *run, struct error *e
     else if (there)
         take_flags(record, run);
     free(path);
+    if (error->code) {
+        json_decref(record->facts);
+        record->facts = NULL;
+    }
     return !error->code;
 }
 

@@ -3,7 +3,22 @@
 #include "frontend/data.h"
 #include "frontend/run_files.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+/* Paths of data are those of the current folder; one that only the file's own folder has is explained. */
+static void hint_beside(const struct session *session, const struct data_description *description, struct error *error)
+{
+    for (int i = 0; i < description->source_count; i++) {
+        const char *path = description->sources[i].path;
+        char *beside = path ? compilation_beside(&session->compilation, path) : NULL;
+        if (beside) {
+            error->hint[0] = '\0';
+            error_hint(error, "there is %s: paths in a file are relative to the folder where castor runs", beside);
+        }
+        free(beside);
+    }
+}
 
 static int open_data(struct session *session)
 {
@@ -19,6 +34,8 @@ static int open_data(struct session *session)
     if (!flag_share(invocation, FLAG_validate, &description->validate_share))
         return EXIT_USAGE;
     session->dataset = data_open(description, &error);
+    if (!session->dataset)
+        hint_beside(session, description, &error);
     return session->dataset ? 0 : report_failure(&error);
 }
 
@@ -128,9 +145,9 @@ int session_close(struct session *session, int code)
 static void set_interval(const struct interval *interval, int64_t *steps, int64_t *epochs)
 {
     if (interval->unit == INTERVAL_STEPS)
-        *steps = (int64_t)interval->count;
+        *steps = interval->count;
     else
-        *epochs = interval->unit == INTERVAL_EPOCHS ? (int64_t)interval->count : 1;
+        *epochs = interval->unit == INTERVAL_EPOCHS ? interval->count : 1;
 }
 
 struct train_settings session_train_settings(const struct session *session)
@@ -141,7 +158,7 @@ struct train_settings session_train_settings(const struct session *session)
     struct train_settings result = {.name = compilation->module->name,
                                     .out = flag_text(invocation, FLAG_out),
                                     .precision = compilation_policy_text(compilation),
-                                    .epochs = (int64_t)settings->epochs,
+                                    .epochs = settings->epochs,
                                     .steps = settings->steps,
                                     .seed = (uint64_t)settings->seed,
                                     .weights = flag_text(invocation, FLAG_weights),

@@ -20,24 +20,56 @@ char *file_text(const char *format, ...)
     return text;
 }
 
-/* Devices and pipes are written as they are: a rename would put a file in their place. */
-static bool is_special(const char *path)
+/* Devices and pipes are written as they are, for a rename would put a file in their place; so are a link in /dev such
+ * as stdout, which stands for what is open, and one that stands for nothing yet. */
+static bool is_in_place(const char *path)
 {
     struct stat status;
-    return stat(path, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode);
+    bool link = lstat(path, &status) == 0 && S_ISLNK(status.st_mode);
+    if (link && (strncmp(path, "/dev/", 5) == 0 || strncmp(path, "/proc/", 6) == 0))
+        return true;
+    if (stat(path, &status) != 0)
+        return link;
+    return !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode);
+}
+
+char *file_resolve(const char *path)
+{
+    struct stat status;
+    char *target = lstat(path, &status) == 0 && S_ISLNK(status.st_mode) ? realpath(path, NULL) : NULL;
+    return target ? target : file_text("%s", path);
+}
+
+static bool is_folder(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
 }
 
 bool file_begin(struct file_writer *writer, const char *path, struct error *error)
 {
-    *writer = (struct file_writer){.path = file_text("%s", path)};
-    writer->temporary = is_special(path) ? file_text("%s", path) : file_text("%s.%d.tmp", path, getpid());
-    writer->stream = fopen(writer->temporary, "wb");
+    bool in_place = is_in_place(path);
+    *writer = (struct file_writer){.path = in_place ? file_text("%s", path) : file_resolve(path)};
+    writer->temporary = in_place ? file_text("%s", path) : file_text("%s.%d.tmp", writer->path, getpid());
+    errno = EISDIR;
+    writer->stream = is_folder(path) ? NULL : fopen(writer->temporary, "wb");
     if (writer->stream)
         return true;
     error_set_system(error, path, "cannot write");
     free(writer->path);
     free(writer->temporary);
     return false;
+}
+
+bool file_try(const char *path, struct error *error)
+{
+    struct file_writer writer;
+    if (is_in_place(path))
+        return access(path, W_OK) == 0 || errno == ENOENT || error_set_system(error, path, "cannot write");
+    if (!file_begin(&writer, path, error))
+        return false;
+    file_abandon(&writer);
+    return true;
 }
 
 void file_abandon(struct file_writer *writer)
@@ -136,15 +168,20 @@ char *file_read(const char *path, size_t *size, struct error *error)
 bool file_make_folders(const char *path)
 {
     char *copy = file_text("%s", path);
+    int problem = 0; /* of the first that could not be made: those below it fail for want of it */
     for (char *slash = copy + 1; *copy && (slash = strchr(slash, '/')); slash++) {
         *slash = '\0';
-        mkdir(copy, 0777);
+        if (mkdir(copy, 0777) != 0 && errno != EEXIST && !problem)
+            problem = errno;
         *slash = '/';
     }
-    mkdir(copy, 0777);
+    if (mkdir(copy, 0777) != 0 && errno != EEXIST && !problem)
+        problem = errno;
     free(copy);
-    struct stat status;
-    return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+    if (is_folder(path))
+        return true;
+    errno = problem ? problem : ENOTDIR;
+    return false;
 }
 
 FILE *file_temporary(struct error *error)

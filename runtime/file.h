@@ -6,7 +6,8 @@
 
 #include <stddef.h>
 
-/* A file being written under a temporary name in the folder of its own; a device or a pipe is written in place. */
+/* A file being written under a temporary name in the folder of its own; a device or a pipe is written in place, and of
+ * a symbolic link what it stands for. */
 struct file_writer {
     FILE *stream; /* write here; errors are seen at the commit */
     char *path, *temporary;
@@ -17,6 +18,12 @@ bool file_begin(struct file_writer *writer, const char *path, struct error *erro
  * stood under the wanted name is as it was. */
 bool file_commit(struct file_writer *writer, struct error *error);
 void file_abandon(struct file_writer *writer);
+/* Whether file_begin would succeed now, for what is written only after long work. */
+bool file_try(const char *path, struct error *error);
+
+/* Of a symbolic link the name of what it stands for, to write that and leave the link; else the name itself; malloced.
+ */
+char *file_resolve(const char *path);
 
 /* The three together for bytes in memory. */
 bool file_write(const char *path, const void *bytes, size_t size, struct error *error);
@@ -33,7 +40,7 @@ void file_hold_standard(void);
 /* Syncs the folder that holds the name. */
 void file_sync_name(const char *path);
 
-/* Makes the folder and those above it; true when it is there afterwards. */
+/* Makes the folder and those above it; true when it is there afterwards, else errno tells why not. */
 bool file_make_folders(const char *path);
 /* printf into malloced memory; never NULL (out of memory ends the process). */
 char *file_text(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -25,6 +25,10 @@ struct progress progress_begin(FILE *out, int64_t steps, int64_t steps_per_epoch
     return progress;
 }
 
+/* What a narrow terminal does without, one after the other, until the line fits. What tells whether training goes well
+ * (loss, scale, skipped steps) and the time left stay longest. */
+enum detail { SHORT_BAR, NO_BAR, SHORT_RATE, NO_RATE, NO_WORD, NO_LR, NO_METRICS, NO_SCALE, NO_TIME, DETAIL_COUNT };
+
 /* A text of limited size that grows at its end. */
 struct line {
     char *text;
@@ -43,15 +47,15 @@ static void put(struct line *line, const char *format, ...)
     line->used += length < 0 ? 0 : (size_t)length < room ? (size_t)length : room;
 }
 
-static void put_bar(struct line *line, const struct progress *progress, const struct progress_state *state)
+static void put_bar(struct line *line, const struct progress *progress, const struct progress_state *state, int bar)
 {
     int64_t in_epoch = progress->steps_per_epoch ? (state->step - 1) % progress->steps_per_epoch + 1 : 0;
     int64_t length = progress->steps_per_epoch < progress->steps ? progress->steps_per_epoch : progress->steps;
-    int full = length > 0 ? (int)(BAR * in_epoch / length) : 0;
-    put(line, " [");
-    for (int i = 0; i < BAR; i++)
+    int full = length > 0 ? (int)(bar * in_epoch / length) : 0;
+    put(line, bar ? " [" : "");
+    for (int i = 0; i < bar; i++)
         put(line, "%c", i < full ? '=' : i == full ? '>' : ' ');
-    put(line, "] %lld/%lld", (long long)in_epoch, (long long)length);
+    put(line, bar ? "] %lld/%lld" : " %lld/%lld", (long long)in_epoch, (long long)length);
 }
 
 /* The log values called NAME, or NAME/LOSS where lines have their own. */
@@ -74,12 +78,16 @@ static void put_kind(struct line *line, const struct tally *values, enum program
     }
 }
 
-static void put_values(struct line *line, const struct tally *values)
+/* `left_out`: that many details of the list. */
+static void put_values(struct line *line, const struct tally *values, int left_out)
 {
     put_kind(line, values, PROGRAM_LOSS);
-    put_kind(line, values, PROGRAM_METRIC);
-    put_logs(line, values, "lr", "  %s %.3g");
-    put_logs(line, values, "scale", "  %s %.6g");
+    if (left_out <= NO_METRICS)
+        put_kind(line, values, PROGRAM_METRIC);
+    if (left_out <= NO_LR)
+        put_logs(line, values, "lr", "  %s %.3g");
+    if (left_out <= NO_SCALE)
+        put_logs(line, values, "scale", "  %s %.6g");
 }
 
 static void put_duration(struct line *line, double seconds)
@@ -91,24 +99,41 @@ static void put_duration(struct line *line, double seconds)
         put(line, "%lld:%02lld", whole / 60, whole % 60);
 }
 
+static void put_rate(struct line *line, double examples_per_second, int left_out)
+{
+    if (examples_per_second > 0 && left_out <= NO_RATE) /* unknown before the second step */
+        put(line, left_out <= SHORT_RATE ? "  %.0f examples/s" : "  %.0f/s", examples_per_second);
+}
+
+static void put_all(struct line *line, const struct progress *progress, const struct progress_state *state,
+                    int left_out)
+{
+    put(line, left_out <= NO_WORD ? "epoch %lld/%lld" : "%lld/%lld", (long long)state->epoch,
+        (long long)progress->epochs);
+    if (progress->terminal)
+        put_bar(line, progress, state, left_out <= SHORT_BAR ? BAR : left_out <= NO_BAR ? BAR / 2 : 0);
+    else
+        put(line, "  step %lld", (long long)state->step);
+    put_values(line, state->values, left_out);
+    if (state->skipped)
+        put(line, "  skipped %lld", (long long)state->skipped);
+    put_rate(line, state->examples_per_second, left_out);
+    if (progress->terminal && left_out <= NO_TIME) {
+        put(line, "  ");
+        put_duration(line, state->seconds_left);
+        put(line, " left");
+    }
+}
+
 void progress_text(const struct progress *progress, const struct progress_state *state, char *text, size_t size)
 {
-    struct line line = {text, size, 0};
-    text[0] = '\0';
-    put(&line, "epoch %lld/%lld", (long long)state->epoch, (long long)progress->epochs);
-    if (progress->terminal)
-        put_bar(&line, progress, state);
-    else
-        put(&line, "  step %lld", (long long)state->step);
-    put_values(&line, state->values);
-    if (state->skipped)
-        put(&line, "  skipped %lld", (long long)state->skipped);
-    if (state->examples_per_second > 0) /* unknown before the second step */
-        put(&line, "  %.0f examples/s", state->examples_per_second);
-    if (progress->terminal) {
-        put(&line, "  ");
-        put_duration(&line, state->seconds_left);
-        put(&line, " left");
+    for (int left_out = 0; left_out <= DETAIL_COUNT; left_out++) {
+        char whole[LINE] = "";
+        struct line line = {whole, sizeof whole, 0};
+        put_all(&line, progress, state, left_out);
+        snprintf(text, size, "%s", whole);
+        if (line.used < size || !progress->terminal)
+            return;
     }
 }
 

@@ -31,7 +31,7 @@ void progress_epoch(struct progress *progress, const struct progress_state *stat
 /* Removes the line that updates in place, for a message to follow. */
 void progress_clear(struct progress *progress);
 
-/* The text of the line, cut to `size`; the terminal's has a bar. */
+/* The text of the line, cut to `size`; the terminal's has a bar, and leaves out what matters least before it is cut. */
 void progress_text(const struct progress *progress, const struct progress_state *state, char *text, size_t size);
 
 #endif

@@ -20,7 +20,11 @@ static char *make_named(const char *out, struct error *error)
     char *slash = strrchr(path, '/');
     if (slash && slash != path) {
         *slash = '\0';
-        file_make_folders(path);
+        if (!file_make_folders(path)) {
+            error_set_system(error, path, "cannot make the folder");
+            free(path);
+            return NULL;
+        }
         *slash = '/';
     }
     if (mkdir(path, 0777) == 0) {
@@ -41,7 +45,10 @@ char *run_folder_make(const char *name, const char *out, struct error *error)
 {
     if (out)
         return make_named(out, error);
-    file_make_folders("runs");
+    if (!file_make_folders("runs")) {
+        error_set_system(error, "runs", "cannot make the folder");
+        return NULL;
+    }
     for (int i = 1; i < RUNS_MAX; i++) {
         char *path = file_text("runs/%s.%d", name, i);
         if (mkdir(path, 0777) == 0) {

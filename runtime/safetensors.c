@@ -82,7 +82,7 @@ static bool map_file(struct safetensors *file, struct error *error)
     if (descriptor < 0 || fstat(descriptor, &status) != 0) {
         error_set_system(error, file->path, "cannot read");
     } else if (!S_ISREG(status.st_mode)) {
-        error_set(error, "%s: is no file", file->path);
+        error_set(error, "%s: is no regular file", file->path);
     } else if (status.st_size < LENGTH_BYTES + 2) {
         error_set(error, "%s: %lld bytes are too few for a safetensors file", file->path, (long long)status.st_size);
     } else {

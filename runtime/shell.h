@@ -6,5 +6,7 @@
 
 /* Quoted where it must be. */
 void shell_put_word(FILE *out, const char *word);
+/* The same, malloced. */
+char *shell_word(const char *word);
 
 #endif

@@ -4,6 +4,7 @@
 #include "runtime/file.h"
 #include "runtime/interrupt.h"
 #include "runtime/run_folder.h"
+#include "runtime/shell.h"
 #include "runtime/tensor.h"
 #include "runtime/trainer.h"
 
@@ -64,6 +65,12 @@ static bool plan_steps(struct trainer *trainer, struct error *error)
     return true;
 }
 
+/* "1 step", "2 steps" */
+static void say_count(int64_t count, const char *what)
+{
+    fprintf(stderr, "%lld %s%s", (long long)count, what, count == 1 ? "" : "s");
+}
+
 static void announce(const struct trainer *trainer)
 {
     const struct train_settings *settings = trainer->settings;
@@ -71,11 +78,15 @@ static void announce(const struct trainer *trainer)
     int64_t left_out = examples - trainer->steps_per_epoch * trainer->step_examples;
     if (settings->quiet)
         return;
-    fprintf(stderr, "%s: %lld examples, %lld a step, %lld steps an epoch, %lld in all", settings->name,
-            (long long)examples, (long long)trainer->step_examples, (long long)trainer->steps_per_epoch,
-            (long long)trainer->total);
-    if (left_out)
-        fprintf(stderr, "; each pass leaves out %lld examples", (long long)left_out);
+    fprintf(stderr, "%s: ", settings->name);
+    say_count(examples, "example");
+    fprintf(stderr, ", %lld a step, ", (long long)trainer->step_examples);
+    say_count(trainer->steps_per_epoch, "step");
+    fprintf(stderr, " an epoch, %lld in all", (long long)trainer->total);
+    if (left_out) {
+        fputs("; each pass leaves out ", stderr);
+        say_count(left_out, "example");
+    }
     if (settings->resume && trainer->saved_total != trainer->total)
         fprintf(stderr, " (%lld when it was saved)", (long long)trainer->saved_total);
     if (trainer->result->run[0])
@@ -382,10 +393,12 @@ static bool report_interrupt(struct trainer *trainer, struct error *error)
                  trainer->program->accumulate);
     error_set_code(error, ERROR_INTERRUPTED, "interrupted after step %lld of %lld%s%s", (long long)trainer->finished,
                    (long long)trainer->total, batches, owes_evaluation(trainer) ? ", in the evaluation behind it" : "");
+    char *quoted = shell_word(run);
     if (run[0] && command)
-        error_hint(error, "go on with `%s --resume %s`", command, run);
+        error_hint(error, "go on with `%s --resume %s`", command, quoted);
     else if (run[0])
-        error_hint(error, "go on with --resume %s", run);
+        error_hint(error, "go on with --resume %s", quoted);
+    free(quoted);
     return false;
 }
 

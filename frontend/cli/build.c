@@ -159,6 +159,8 @@ int command_build(const struct invocation *invocation)
     const char *path = flag_text(invocation, FLAG_output);
     if (!path)
         return usage_error(invocation, "it needs -o FILE, the trainer's name");
+    if (!flag_output(invocation, FLAG_output))
+        return EXIT_USAGE;
     const char *device = flag_text(invocation, FLAG_device), *architecture = flag_text(invocation, FLAG_arch);
     char *device_text = file_text("%s", device ? device : "host"),
          *text = file_text("%s", architecture ? architecture : "");

@@ -4,6 +4,7 @@
 #include "frontend/language/format.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -19,11 +20,16 @@ int command_check(const struct invocation *invocation)
     return compilation_close(&compilation, code);
 }
 
-/* Replaces the file by the text: a temporary file beside it, synced, renamed, with the same mode. */
-static int replace_file(const char *path, const char *text, size_t length)
+/* Replaces the file by the text: a temporary file beside it (of a link: beside what it stands for), synced, renamed,
+ * with the same mode. */
+static int replace_file(const char *name, const char *text, size_t length)
 {
     struct stat status;
-    char temporary[4096];
+    char temporary[4096], path[PATH_MAX];
+    if (!realpath(name, path)) {
+        fprintf(stderr, "castor: %s: %s\n", name, strerror(errno));
+        return EXIT_DEVICE;
+    }
     if (snprintf(temporary, sizeof temporary, "%s.XXXXXX", path) >= (int)sizeof temporary)
         return EXIT_DEVICE;
     int descriptor = stat(path, &status) == 0 ? mkstemp(temporary) : -1;

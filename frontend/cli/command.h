@@ -27,7 +27,8 @@ enum flag_group {
     GROUP_LEDGER = 1 << 14,
     GROUP_BUILD = 1 << 15,
     GROUP_REPORT = 1 << 16,
-    GROUP_EXPORT = 1 << 17
+    GROUP_EXPORT = 1 << 17,
+    GROUP_AFTER = 1 << 18
 };
 
 enum flag {
@@ -84,8 +85,19 @@ bool flag_choice(const struct invocation *invocation, enum flag flag);
 /* An integer of at least `least`. False after a message when the text is no such number; *value stays when the flag
  * was not given. */
 bool flag_integer(const struct invocation *invocation, enum flag flag, int64_t least, int64_t *value);
+/* Whether the flag's argument, where it is one number and no other expression of the language, is whole and at least
+ * `least`; false after a message otherwise. */
+bool flag_number(const struct invocation *invocation, enum flag flag, int64_t least);
+/* Whether it is "1 epoch" or "500 steps", `every` before it or not, or no number at all; false after a message
+ * otherwise. */
+bool flag_interval(const struct invocation *invocation, enum flag flag);
+/* An interval without `every`. */
+const char *interval_text(const char *text);
 /* A number above 0 and below 1, likewise. */
 bool flag_share(const struct invocation *invocation, enum flag flag, double *value);
+/* Whether the file that a flag names can be what is written: not stdout, and none of the files that the command reads.
+ * False after a message. */
+bool flag_output(const struct invocation *invocation, enum flag flag);
 /* A size in memory: bytes (2000000, 512M, 1.5Gi, share 0) or, in per cent, a share between 0 and 1 (bytes 0). */
 bool flag_bytes(const struct invocation *invocation, enum flag flag, int64_t *bytes, double *share);
 const char *flag_spelling(enum flag flag);

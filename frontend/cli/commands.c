@@ -24,7 +24,7 @@ static const struct command commands[] = {
      "run model.net --graph eval --feed in.safetensors --fetch out.safetensors\n"
      "run model.net --graph train --feed in.safetensors --fetch out.safetensors --steps 10",
      command_run},
-    {"dump", "FILE", 1, 1, COMPILES | GROUP_DUMP, "Print what a .net file compiles to.",
+    {"dump", "FILE", 1, 1, COMPILES | GROUP_DUMP | GROUP_AFTER, "Print what a .net file compiles to.",
      "dump model.net --emit ir --after precision\ndump model.net --emit svg --after casts --only train >model.svg\n"
      "dump model.net --emit c",
      command_dump},

@@ -103,6 +103,8 @@ int command_dump(const struct invocation *invocation)
         emit = "ir";
     if (after && !emits_graph(emit))
         return usage_error(invocation, "--after goes with --emit ir, dot and svg");
+    if (flag_given(invocation, FLAG_only) && !emits_graph(emit))
+        return usage_error(invocation, "--only goes with --emit ir, dot and svg");
     struct compilation compilation;
     int code = compilation_open(&compilation, invocation);
     if (!code && !emit_fits(emit, compilation.choice.kind))
@@ -120,6 +122,16 @@ int command_dump(const struct invocation *invocation)
     return compilation_close(&compilation, code);
 }
 
+/* Whether values have places in memory, which no pass expects. */
+static bool is_planned(const struct module *module)
+{
+    for (ptrdiff_t i = 0; i < arrlen(module->graphs); i++)
+        for (ptrdiff_t k = 0; k < arrlen(module->graphs[i]->nodes); k++)
+            if (module->graphs[i]->nodes[k]->placement.space != SPACE_NONE)
+                return true;
+    return false;
+}
+
 /* Passes over IR text: the policy that pass precision needs comes from --policy. */
 static int run_passes(const struct invocation *invocation, struct module *module, const struct policy *policy)
 {
@@ -135,6 +147,9 @@ static int run_passes(const struct invocation *invocation, struct module *module
         return EXIT_USAGE;
     if (!verify_module(module, module->diagnostics))
         return EXIT_TEXT;
+    if ((!options.passes || *options.passes) && is_planned(module))
+        return usage_error(invocation, "%s has been through pass memory: no pass can follow (--passes \"\" prints it)",
+                           invocation->words[0]);
     context.policy = policy_choose(policy, module, &target);
     struct pipeline_result result = pipeline_run(module, &context, &options);
     if (!result.done)

@@ -19,6 +19,8 @@ int command_export(const struct invocation *invocation)
     const char *path = flag_text(invocation, FLAG_onnx);
     if (!path)
         return usage_error(invocation, "it needs --onnx FILE, the model to write");
+    if (!flag_output(invocation, FLAG_onnx))
+        return EXIT_USAGE;
     struct compilation compilation;
     int code = compilation_open(&compilation, invocation);
     if (!code && !compilation.settings->batch) {

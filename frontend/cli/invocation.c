@@ -4,10 +4,12 @@
 
 #include <argp.h>
 #include <errno.h>
+#include <math.h>
 #include <stb/stb_ds.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { KEY = 256 };
 
@@ -29,6 +31,7 @@ enum { KEY = 256 };
 #define BUILD GROUP_BUILD
 #define REPORT GROUP_REPORT
 #define EXPORT GROUP_EXPORT
+#define AFTER GROUP_AFTER
 
 static const struct flag_info flags[FLAG_COUNT] = {
 #define FLAG(identifier, spelling, argument, groups, help) {spelling, argument, groups, help},
@@ -203,7 +206,7 @@ int invocation_parse(struct invocation *invocation, const struct command *comman
     struct argp argp = {.options = options, .parser = take, .args_doc = command->words};
     int code = -1;
     for (int i = 1; i < argc; i++) /* the one short flag that everybody's fingers know */
-        if (strcmp(argv[i], "-o") == 0 && command_takes(command, FLAG_output))
+        if (strcmp(argv[i], "-o") == 0 && find_flag(command, "output") != FLAG_COUNT)
             argv[i] = (char *)"--output";
     for (int i = 1; i < argc; i++)
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
@@ -279,6 +282,43 @@ bool flag_integer(const struct invocation *invocation, enum flag flag, int64_t l
     return true;
 }
 
+bool flag_number(const struct invocation *invocation, enum flag flag, int64_t least)
+{
+    const char *text = flag_text(invocation, flag);
+    char *end;
+    double number = text ? strtod(text, &end) : 0;
+    if (!text || end == text || *end || (number == floor(number) && number >= (double)least))
+        return true;
+    usage_error(invocation, "--%s needs a whole number of at least %lld, not '%s'", flags[flag].spelling,
+                (long long)least, text);
+    return false;
+}
+
+const char *interval_text(const char *text)
+{
+    return strncmp(text, "every ", 6) == 0 ? text + 6 : text;
+}
+
+bool flag_interval(const struct invocation *invocation, enum flag flag)
+{
+    static const char *const units[] = {" epochs", " epoch", " steps", " step"};
+    const char *text = flag_text(invocation, flag);
+    if (!text)
+        return true;
+    char *end;
+    double number = strtod(interval_text(text), &end);
+    bool whole = number >= 1 && number == floor(number), unit = false;
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        size_t length = strlen(units[i]);
+        unit |= strncmp(end, units[i], length) == 0 && strchr(" ", end[length]);
+    }
+    if (end == interval_text(text) ? *end != 0 : whole && unit)
+        return true;
+    usage_error(invocation, "--%s needs a whole number and its unit, '1 epoch' or '500 steps', not '%s'",
+                flags[flag].spelling, text);
+    return false;
+}
+
 bool flag_share(const struct invocation *invocation, enum flag flag, double *value)
 {
     const char *text = flag_text(invocation, flag);
@@ -292,6 +332,32 @@ bool flag_share(const struct invocation *invocation, enum flag flag, double *val
     }
     *value = number;
     return true;
+}
+
+static bool is_same_file(const char *one, const char *other)
+{
+    struct stat a, b;
+    return one && other && stat(one, &a) == 0 && stat(other, &b) == 0 && S_ISREG(a.st_mode) && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino;
+}
+
+bool flag_output(const struct invocation *invocation, enum flag flag)
+{
+    static const enum flag read[] = {FLAG_weights, FLAG_feed, FLAG_policy};
+    const char *path = flag_text(invocation, flag), *input = NULL;
+    if (path && (!*path || strcmp(path, "-") == 0)) {
+        usage_error(invocation, "--%s needs a file's name, not '%s'", flags[flag].spelling, path);
+        return false;
+    }
+    for (int i = 0; i < invocation->word_count; i++)
+        if (is_same_file(path, invocation->words[i]))
+            input = invocation->words[i];
+    for (size_t i = 0; i < sizeof read / sizeof *read; i++)
+        if (is_same_file(path, flag_text(invocation, read[i])))
+            input = flag_text(invocation, read[i]);
+    if (input)
+        usage_error(invocation, "--%s %s would overwrite %s, which is read", flags[flag].spelling, path, input);
+    return !input;
 }
 
 /* The unit behind a number of bytes: K, M, G, T by thousands, Ki, Mi, … by 1024, a B behind them or not. 0 for none. */

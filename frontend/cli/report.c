@@ -7,7 +7,9 @@
 
 int command_report(const struct invocation *invocation)
 {
-    const char *output = flag_text(invocation, FLAG_output);
+    const char *output = flag_text(invocation, FLAG_page);
+    if (!flag_output(invocation, FLAG_page))
+        return EXIT_USAGE;
     char *path = output ? file_text("%s", output) : file_text("%s/report.html", invocation->words[0]);
     struct error error = {0};
     if (report_write(invocation->words, invocation->word_count, path, &error))

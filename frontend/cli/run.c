@@ -79,6 +79,10 @@ static int execute(struct compilation *compilation, const struct run_settings *s
 {
     struct error error = {0};
     int code = compilation_program(compilation);
+    const struct program_entry *entry = code ? NULL : program_find_entry(compilation->program, settings->entry);
+    if (entry && entry->input_count && !settings->feed)
+        return usage_error(compilation->invocation, "it needs --feed FILE: the graph %s takes %s", settings->entry,
+                           entry->inputs[0].name);
     if (!code)
         code = compilation_device(compilation);
     if (!code && !run_program(compilation->device, compilation->program, settings, &error)) {
@@ -147,7 +151,8 @@ int command_run(const struct invocation *invocation)
                                     .weights = flag_text(invocation, FLAG_weights),
                                     .partial = flag_given(invocation, FLAG_weights_partial),
                                     .check = flag_given(invocation, FLAG_check)};
-    if (!flag_choice(invocation, FLAG_graph) || !flag_integer(invocation, FLAG_steps, 1, &settings.steps))
+    if (!flag_output(invocation, FLAG_fetch) || !flag_choice(invocation, FLAG_graph) ||
+        !flag_integer(invocation, FLAG_steps, 1, &settings.steps))
         return EXIT_USAGE;
     if (settings.steps && strcmp(settings.entry, "train") != 0)
         return usage_error(invocation, "--steps goes with --graph train");

@@ -57,10 +57,22 @@ static int check_resume(const struct invocation *invocation)
     return 0;
 }
 
+/* What is written after the training is tried before it. */
+static int check_outputs(const struct invocation *invocation)
+{
+    const char *ranges = flag_text(invocation, FLAG_record_ranges);
+    struct error error = {0};
+    if (!flag_output(invocation, FLAG_record_ranges))
+        return EXIT_USAGE;
+    return !ranges || file_try(ranges, &error) ? 0 : report_failure(&error);
+}
+
 int command_train(const struct invocation *invocation)
 {
     struct session session;
     int code = check_resume(invocation);
+    if (!code)
+        code = check_outputs(invocation);
     if (code)
         return code;
     code = session_open(&session, invocation, NULL, true, true);

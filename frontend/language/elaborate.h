@@ -83,7 +83,7 @@ enum interval_unit { INTERVAL_NONE, INTERVAL_EPOCHS, INTERVAL_STEPS };
 
 struct interval {
     enum interval_unit unit;
-    double count;
+    int64_t count;
 };
 
 /* Which value chooses best.safetensors: a metric or loss by name, NULL when the block does not say. */
@@ -96,8 +96,8 @@ struct keep_setting {
 struct settings {
     const struct data_setting *data; /* NULL: no data line */
     int64_t batch;
-    double epochs; /* 0 when `steps` is given instead */
-    int64_t steps; /* 0 when `epochs` is given instead */
+    int64_t epochs; /* 0 when `steps` is given instead */
+    int64_t steps;  /* 0 when `epochs` is given instead */
     int accumulate;
     int64_t seed;
     const char *policy; /* "autocast", or a path that ends in .policy; NULL: nothing said */

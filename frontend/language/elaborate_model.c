@@ -40,6 +40,10 @@ static bool input_element(struct elaborator *e, const struct ast_parameter *inpu
     *element = name ? element_find(name) : ELEMENT_F32;
     if (name && strcmp(name, "class") == 0) {
         *element = ELEMENT_I32;
+        if (!input->type->classes) {
+            report(e, E0210, input->type->span, NULL, "class(n) needs a number of classes");
+            return false;
+        }
         struct value count = evaluate_expression(e, input->type->classes);
         if (!want_size(e, &count, input->type->classes->span, "the number of classes", classes))
             return false;

@@ -2,6 +2,7 @@
 #include "frontend/language/elaborate_internal.h"
 #include "ir/wildcard.h"
 
+#include <stb/stb_ds.h>
 #include <string.h>
 
 static bool refuse(struct elaborator *e, const struct ast_expression *predicate)
@@ -36,10 +37,25 @@ static bool matches(struct elaborator *e, const struct ast_expression *predicate
     return number_binary(e, operator, & rank, &limit, predicate->span).number != 0;
 }
 
+/* Said for one parameter already: it would be the same error for each. */
+static bool was_wrong(const struct elaborator *e, const struct ast_expression *predicate)
+{
+    for (ptrdiff_t i = 0; i < arrlen(e->wrong_predicates); i++)
+        if (e->wrong_predicates[i] == predicate)
+            return true;
+    return false;
+}
+
 bool override_matches(struct elaborator *e, const struct ast_expressions *predicates, const struct variable *variable)
 {
-    for (int i = 0; i < predicates->count; i++)
+    for (int i = 0; i < predicates->count; i++) {
+        int errors = diagnostics_errors(e->diagnostics);
+        if (was_wrong(e, predicates->items[i]))
+            continue;
         if (matches(e, predicates->items[i], variable))
             return true;
+        if (diagnostics_errors(e->diagnostics) > errors)
+            arrput(e->wrong_predicates, predicates->items[i]);
+    }
     return false;
 }

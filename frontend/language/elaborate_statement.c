@@ -78,6 +78,11 @@ static void declare_output(struct elaborator *e, const struct ast_statement *sta
         report(e, E0408, statement->span, NULL, "`%s` stands in the model", ast_declaration_text(what));
         return;
     }
+    if (what != AST_DECLARE_LOSS && strcmp(name->name, "loss") == 0) {
+        report(e, E0302, name->span, NULL, "`loss` is what is minimised: the %s needs another name",
+               ast_declaration_text(what));
+        return;
+    }
     for (ptrdiff_t i = 0; i < arrlen(e->outputs); i++)
         if (strcmp(e->outputs[i].name, name->name) == 0) {
             report(e, E0302, name->span, NULL, "`%s` is declared already", name->name);

@@ -24,12 +24,13 @@ static void freeze(struct elaborator *e)
         if (entry->kind != AST_SETTING || strcmp(entry->setting.word.name, "freeze") != 0)
             continue;
         bool matched = false;
+        int errors = diagnostics_errors(e->diagnostics);
         for (ptrdiff_t k = 0; k < arrlen(e->module->variables); k++) {
             struct variable *variable = e->module->variables[k];
             if (variable->kind == VARIABLE_PARAMETER && override_matches(e, &entry->setting.values, variable))
                 variable->frozen = matched = true;
         }
-        if (!matched)
+        if (!matched && diagnostics_errors(e->diagnostics) == errors)
             report(e, E0506, entry->span, NULL, "`freeze` matches no parameter");
     }
 }
@@ -311,4 +312,5 @@ void elaborate_update(struct elaborator *e)
     }
     arrfree(lines);
     arrfree(e->trained);
+    arrfree(e->wrong_predicates);
 }

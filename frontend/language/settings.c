@@ -64,6 +64,8 @@ static bool entry_integer(struct reading *reading, int64_t low, int64_t high, in
 
 /* ---- the entries ---- */
 
+enum { COUNT_MAX = 1000000000 }; /* of epochs; times the steps of one it is still far from overflow */
+
 static bool read_batch(struct reading *reading)
 {
     return entry_integer(reading, 1, 1 << 24, &reading->settings->batch);
@@ -90,12 +92,7 @@ static bool read_accumulate(struct reading *reading)
 
 static bool read_epochs(struct reading *reading)
 {
-    struct value value;
-    if (!entry_value(reading, &value) ||
-        !want_number(&reading->e, &value, reading->statement->span, "`epochs`", &reading->settings->epochs))
-        return false;
-    return (reading->settings->epochs > 0 && reading->settings->epochs <= 1e9) ||
-           refuse(reading, "`epochs` must be above 0");
+    return entry_integer(reading, 1, COUNT_MAX, &reading->settings->epochs);
 }
 
 static bool read_precision(struct reading *reading)
@@ -266,18 +263,17 @@ static bool read_interval(struct reading *reading, struct interval *interval)
     struct value count = evaluate_expression(&reading->e, statement->every.count);
     const char *unit = statement->every.unit.name ? statement->every.unit.name : "";
     if (!known_now(reading, &count, statement->every.count, "every") ||
-        !want_number(&reading->e, &count, statement->every.count->span, "the interval", &interval->count))
+        !want_integer(&reading->e, &count, statement->every.count->span, "the interval", &interval->count))
         return false;
-    if (interval->count <= 0)
-        return refuse(reading, "the interval must be above 0");
+    if (interval->count <= 0 || interval->count > COUNT_MAX)
+        return refuse(reading, "the interval must be from 1 to 1000000000");
     if (strcmp(unit, "epoch") == 0 || strcmp(unit, "epochs") == 0)
         interval->unit = INTERVAL_EPOCHS;
     else if (strcmp(unit, "step") == 0 || strcmp(unit, "steps") == 0)
         interval->unit = INTERVAL_STEPS;
     else
         return refuse(reading, "the unit of an interval is epochs or steps");
-    return interval->unit == INTERVAL_EPOCHS || value_is_integer(&count) ||
-           refuse(reading, "an interval in steps is a whole number");
+    return true;
 }
 
 static bool read_evaluate(struct reading *reading)

@@ -22,7 +22,7 @@ static void put_words(FILE *out, const struct flag_values *values)
 static void bash_values(FILE *out)
 {
     for (int flag = 0; flag < FLAG_COUNT; flag++) {
-        if (!flag_info((enum flag)flag)->argument)
+        if (!flag_info((enum flag)flag)->argument || flag == FLAG_page) /* --output, too */
             continue;
         struct flag_values values = flag_values((enum flag)flag);
         fprintf(out, "        --%s%s) words='", flag_spelling((enum flag)flag), flag == FLAG_output ? " | -o" : "");

@@ -26,6 +26,9 @@ static const struct {
 } variables[] = {{"CC", "The C compiler for kernels on the host; default: cc."},
                  {"XDG_CACHE_HOME", "Where kernels are kept; default: ~/.cache."},
                  {"CUDA_HOME", "Where CUDA's toolkit is, for the devices cuda and sim."},
+                 {"OMP_WAIT_POLICY", "passive lets threads sleep between kernels, also those of a trainer: where other "
+                                     "programs keep cores busy, waiting that keeps them busy, too, can make a step ten "
+                                     "times as long."},
                  {"NO_COLOR", "Whatever its value: no colours."}};
 
 /* One character of UTF-8 as its number; gives its length. */
@@ -126,7 +129,9 @@ void manual_overview(FILE *out)
     fputs(".SH OPTIONS\n", out);
     put_item(out, "--help", "Print the commands.");
     put_item(out, "--version", "Print the version.");
-    fputs(".SH FILES\n", out);
+    fputs(".SH FILES\nPaths of data and policies, in a .net file too, are those of the folder where castor runs; an "
+          "import is beside its file.\n",
+          out);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         put_item(out, files[i].name, files[i].meaning);
     fputs(".SH ENVIRONMENT\n", out);

@@ -14,6 +14,7 @@ struct run {
     const char *folder;
     struct report_log log;
     struct run_record record;
+    bool broken; /* there is a run.json, but it cannot be used */
     struct report_graph graph;
     json_t *data;
 };
@@ -95,7 +96,7 @@ static void add_text(json_t *object, const char *key, const char *text)
 static void add_graph(struct run *run)
 {
     report_graph_make(&run->graph, &run->record);
-    if (!run->record.facts)
+    if (!run->record.facts && !run->broken)
         add_warning(run,
                     "the folder has no run.json: graph and ledger are of model.net as it stands, without the flags "
                     "that the run may have had");
@@ -120,11 +121,13 @@ static bool read_run(struct run *run, struct error *error)
     char *path = file_text("%s/log.jsonl", run->folder);
     if (access(run->folder, F_OK) != 0)
         error_set_system(error, run->folder, "no such run");
-    else if (report_log_read(&run->log, path, error))
-        run_record_open(&run->record, run->folder, error);
+    else
+        report_log_read(&run->log, path, error);
     free(path);
     if (error->code)
         return false;
+    struct error problem = {0};
+    run->broken = !run_record_open(&run->record, run->folder, &problem);
     size_t length;
     const char *name = name_of(run->folder, &length);
     run->data = report_log_json(&run->log);
@@ -132,6 +135,11 @@ static bool read_run(struct run *run, struct error *error)
     json_object_set_new(run->data, "name", text ? text : json_string("run")); /* a name may be no UTF-8 */
     add_text(run->data, "folder", run->folder);
     json_object_set(run->data, "record", run->record.facts ? run->record.facts : json_null());
+    if (run->broken) {
+        char *warning = file_text("%s: graph and ledger are of model.net as it stands", problem.text);
+        add_warning(run, warning);
+        free(warning);
+    }
     add_ranges(run);
     add_graph(run);
     print_warnings(run);

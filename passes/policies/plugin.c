@@ -7,8 +7,10 @@
 #include "passes/precision.h"
 
 #include <dlfcn.h>
+#include <limits.h>
 #include <stb/stb_ds.h>
 #include <string.h>
+#include <unistd.h>
 
 struct plugin {
     const char *path;
@@ -44,9 +46,20 @@ static bool check_plugin(struct plugin *plugin, struct diagnostics *diagnostics,
     return false;
 }
 
+/* A name without a slash is looked for where libraries are; a file of this name here comes first, as for other flags.
+ */
+static void *open_object(const char *path)
+{
+    char here[PATH_MAX];
+    bool plain = !strchr(path, '/') && access(path, F_OK) == 0;
+    if (plain && snprintf(here, sizeof here, "./%s", path) < (int)sizeof here)
+        path = here;
+    return dlopen(path, RTLD_NOW | RTLD_LOCAL);
+}
+
 bool plugins_open(struct plugins *plugins, struct diagnostics *diagnostics, const char *path, struct span where)
 {
-    struct plugin plugin = {.path = path, .handle = dlopen(path, RTLD_NOW | RTLD_LOCAL)};
+    struct plugin plugin = {.path = path, .handle = open_object(path)};
     if (!plugin.handle)
         return refuse(diagnostics, where, path, dlerror());
     arrput(plugins->opened, plugin);

@@ -11,7 +11,12 @@ static bool open_source(struct source *source, struct error *error)
         [DATA_IDX] = source_idx,     [DATA_CSV] = source_csv,        [DATA_TENSORS] = source_tensors,
         [DATA_NUMPY] = source_numpy, [DATA_SYNTHETIC] = NULL,        [DATA_IMAGES] = source_images,
         [DATA_TEXT] = source_text,   [DATA_COMMAND] = source_command};
-    return !open[source->line->kind] || open[source->line->kind](source, error);
+    if (!open[source->line->kind])
+        return synthetic_check_renames(source, error);
+    source->renamed = calloc((size_t)source->line->rename_count + 1, sizeof *source->renamed);
+    if (!source->renamed)
+        return error_set(error, "out of memory");
+    return open[source->line->kind](source, error) && source_check_renames(source, error);
 }
 
 const char *data_name(const struct data_description *description)
@@ -107,8 +112,10 @@ static bool divide(struct dataset *dataset, struct error *error)
     splits[SPLIT_TRAIN] = (struct data_split){PART_TRAIN, train, NULL};
     splits[SPLIT_TEST] = (struct data_split){PART_TEST, dataset->examples[PART_TEST], NULL};
     splits[SPLIT_VALIDATE] = (struct data_split){PART_TRAIN, validate, NULL};
-    if (!test && !validate && !(description->validate_share > 0))
+    if (!(share > 0) && !(description->validate_share > 0))
         return true;
+    if (share > 0 && !test)
+        return error_set(error, "a share of %g of %lld examples leaves none for testing", share, (long long)all);
     if (description->validate_share > 0 && !validate)
         return error_set(error, "a share of %g of %lld examples leaves none for validation",
                          description->validate_share, (long long)(all - test));
@@ -162,6 +169,7 @@ static void close_source(struct source *source)
         free(source->fields[i].name);
     }
     free(source->fields);
+    free(source->renamed);
     free(source->no_features);
 }
 

@@ -20,6 +20,7 @@ struct source {
     const struct data_source *line;
     struct data_field *fields;
     int field_count;
+    bool *renamed;     /* for each rename of the line whether there is such a field */
     char *no_features; /* why a CSV file gives no field features; NULL: it does, or it is none */
     int64_t examples[PART_COUNT];
 };
@@ -44,6 +45,8 @@ struct dataset {
 
 /* False with an error set; what was made stays with the source. */
 
+/* Whether each field that a rename names was there, once the source is open. */
+bool source_check_renames(const struct source *source, struct error *error);
 bool source_idx(struct source *source, struct error *error);
 bool source_numpy(struct source *source, struct error *error);
 bool source_csv(struct source *source, struct error *error);
@@ -75,6 +78,8 @@ enum data_stream { STREAM_SPLIT = 1, STREAM_ORDER, STREAM_AUGMENT, STREAM_SYNTHE
 
 /* Whether the source is synthetic and has a field of this name. */
 bool synthetic_has(const struct source *source, const char *name);
+/* Whether each field that a rename names is there. */
+bool synthetic_check_renames(const struct source *source, struct error *error);
 /* Draws both parts of the field of that name, which it has, in the type that the input asks for. */
 bool synthetic_draw(const struct source *source, const struct program_input *input, struct data_field *field,
                     struct error *error);

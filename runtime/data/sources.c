@@ -4,8 +4,10 @@
 #include "runtime/file.h"
 #include "runtime/safetensors.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { PATH_BYTES = 4096 };
@@ -16,9 +18,28 @@ enum { PATH_BYTES = 4096 };
 static const char *renamed(const struct source *source, const char *field)
 {
     for (int i = 0; i < source->line->rename_count; i++)
-        if (strcmp(source->line->renames[i].field, field) == 0)
+        if (strcmp(source->line->renames[i].field, field) == 0) {
+            source->renamed[i] = true;
             return source->line->renames[i].name;
+        }
     return field;
+}
+
+bool source_check_renames(const struct source *source, struct error *error)
+{
+    for (int i = 0; i < source->line->rename_count; i++) {
+        const struct data_rename *rename = &source->line->renames[i];
+        if (source->renamed[i])
+            continue;
+        error_set(error, "%s: rename(%s = %s): there is no field %s", source->line->path, rename->name, rename->field,
+                  rename->field);
+        if (source->no_features && strcmp(rename->field, "features") == 0)
+            error_hint(error, "%s", source->no_features);
+        else
+            error_hint(error, "rename(new = old) gives the field old the name new");
+        return false;
+    }
+    return true;
 }
 
 struct data_field *source_add(struct source *source, const char *name, struct error *error)
@@ -202,6 +223,10 @@ static bool npz_open(struct source *source, struct error *error)
 bool source_numpy(struct source *source, struct error *error)
 {
     const char *path = source->line->path;
+    struct stat status;
+    errno = EISDIR;
+    if (stat(path, &status) == 0 && S_ISDIR(status.st_mode))
+        return error_set_system(error, path, "cannot read");
     if (!ends_in(path, ".npy"))
         return npz_open(source, error);
     char buffer[PATH_BYTES];

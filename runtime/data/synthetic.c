@@ -92,12 +92,35 @@ static bool draw_part(struct data_array *array, const struct data_synthetic_fiel
     return true;
 }
 
+/* The name that rename gives a field, else its own. */
+static const char *seen_as(const struct data_source *line, const char *field)
+{
+    for (int i = 0; i < line->rename_count; i++)
+        if (strcmp(line->renames[i].field, field) == 0)
+            return line->renames[i].name;
+    return field;
+}
+
 static const struct data_synthetic_field *find(const struct data_source *line, const char *name)
 {
     for (int i = 0; i < line->synthetic_count; i++)
-        if (strcmp(line->synthetic[i].name, name) == 0)
+        if (strcmp(seen_as(line, line->synthetic[i].name), name) == 0)
             return &line->synthetic[i];
     return NULL;
+}
+
+bool synthetic_check_renames(const struct source *source, struct error *error)
+{
+    const struct data_source *line = source->line;
+    for (int i = 0; i < line->rename_count; i++) {
+        bool there = false;
+        for (int k = 0; k < line->synthetic_count; k++)
+            there |= strcmp(line->synthetic[k].name, line->renames[i].field) == 0;
+        if (!there)
+            return error_set(error, "synthetic data: rename(%s = %s): there is no field %s", line->renames[i].name,
+                             line->renames[i].field, line->renames[i].field);
+    }
+    return true;
 }
 
 bool synthetic_has(const struct source *source, const char *name)

@@ -59,7 +59,7 @@ static bool open_bytes(struct text *text, struct data_field *field)
     if (stat(text->line->path, &status) != 0)
         return error_set_system(text->error, text->line->path, "cannot read");
     if (!S_ISREG(status.st_mode))
-        return error_set(text->error, "%s: is no file", text->line->path);
+        return error_set(text->error, "%s: is no regular file", text->line->path);
     text->tokens = status.st_size;
     if (!check_length(text))
         return false;

@@ -107,8 +107,8 @@ bool host_describe(const struct host_settings *settings, struct device_facts *fa
     }
     if (isa->needs && !has_flag(flags, isa->needs))
         return error_set(error, "this processor has no %s", name);
-    if (settings->threads < 0 || settings->threads > 4096)
-        return error_set(error, "%d threads: give a number from 1 to 4096", settings->threads);
+    if (settings->threads < 0 || settings->threads > HOST_THREADS_MAX)
+        return error_set(error, "%d threads: give a number from 1 to %d", settings->threads, HOST_THREADS_MAX);
     read_processor_line("model name", facts->processor, sizeof facts->processor);
     int wanted = cores_wanted();
     facts->threads = settings->threads ? settings->threads : wanted ? wanted : facts->cores;

@@ -17,6 +17,8 @@ struct host_unit {
 /* The widest instruction set of the list that this processor has; NULL: none of them. */
 const char *host_unit_isa(const struct host_unit *units);
 
+enum { HOST_THREADS_MAX = 4096 };
+
 struct host_settings {
     int threads;                   /* 0: OMP_NUM_THREADS, or as many as cores (runtime/cores.h) */
     const char *isa;               /* native, avx512, avx2, baseline; NULL: the variable CASTOR_ISA, else native */

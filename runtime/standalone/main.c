@@ -129,16 +129,22 @@ static char *command_again(const struct words *words)
 
 /* ---- settings ---- */
 
-static bool take_number(const struct words *words, enum flag flag, int64_t least, int64_t *value)
+enum { COUNT_MAX = 1000000000 }; /* of epochs and in intervals */
+static const int64_t seed_max = (int64_t)1 << 53;
+
+/* The limits are those of `castor train`. */
+static bool take_number(const struct words *words, enum flag flag, int64_t least, int64_t most, int64_t *value)
 {
     const char *text = words->given[flag];
-    char *end;
+    char *end, needed[128];
     if (!text)
         return true;
     errno = 0;
     long long number = strtoll(text, &end, 10);
-    if (!*text || *end || errno || number < least) {
-        usage(words, "a whole number is needed after --", flags[flag].spelling);
+    if (!*text || *end || errno || number < least || number > most) {
+        snprintf(needed, sizeof needed, "--%s needs a whole number from %lld to %lld, not ", flags[flag].spelling,
+                 (long long)least, (long long)most);
+        usage(words, needed, *text ? text : "''");
         return false;
     }
     *value = number;
@@ -149,15 +155,19 @@ static bool take_number(const struct words *words, enum flag flag, int64_t least
 static bool take_interval(const struct words *words, enum flag flag, int64_t *steps, int64_t *epochs)
 {
     const char *text = words->given[flag];
-    char *unit;
+    char *unit, needed[128];
     if (!text)
         return true;
     if (strncmp(text, "every ", 6) == 0)
         text += 6;
+    errno = 0;
     long long count = strtoll(text, &unit, 10);
     bool of_steps = strcmp(unit, " step") == 0 || strcmp(unit, " steps") == 0;
-    if (count < 1 || (!of_steps && strcmp(unit, " epoch") != 0 && strcmp(unit, " epochs") != 0)) {
-        usage(words, "'1 epoch' or '500 steps' is needed after --", flags[flag].spelling);
+    if (errno || count < 1 || count > COUNT_MAX ||
+        (!of_steps && strcmp(unit, " epoch") != 0 && strcmp(unit, " epochs") != 0)) {
+        snprintf(needed, sizeof needed, "--%s needs a whole number and its unit, '1 epoch' or '500 steps', not ",
+                 flags[flag].spelling);
+        usage(words, needed, *text ? text : "''");
         return false;
     }
     *steps = of_steps ? count : 0;
@@ -209,9 +219,10 @@ static bool take_settings(const struct words *words, struct payload *payload, in
     settings->quiet = words->given[FLAG_quiet];
     settings->json = words->given[FLAG_json];
     settings->check = words->given[FLAG_check];
-    bool ok = take_number(words, FLAG_epochs, 1, &settings->epochs) &&
-              take_number(words, FLAG_steps, 1, &settings->steps) && take_number(words, FLAG_seed, 0, &seed) &&
-              take_number(words, FLAG_threads, 1, threads) &&
+    bool ok = take_number(words, FLAG_epochs, 1, COUNT_MAX, &settings->epochs) &&
+              take_number(words, FLAG_steps, 1, INT32_MAX, &settings->steps) &&
+              take_number(words, FLAG_seed, 0, seed_max, &seed) &&
+              take_number(words, FLAG_threads, 1, HOST_THREADS_MAX, threads) &&
               take_interval(words, FLAG_eval_every, &settings->evaluate_steps, &settings->evaluate_epochs) &&
               take_interval(words, FLAG_checkpoint_every, &settings->checkpoint_steps, &settings->checkpoint_epochs);
     settings->seed = (uint64_t)seed;
@@ -260,9 +271,10 @@ static bool train_edition(const struct trainer_edition *edition, struct device *
     return ok;
 }
 
-static bool is_device(const char *name)
+/* Or not given at all. */
+static bool is_among(const char *word, const char *one, const char *two, const char *three)
 {
-    return !name || strcmp(name, "host") == 0 || strcmp(name, "cuda") == 0 || strcmp(name, "sim") == 0;
+    return !word || strcmp(word, one) == 0 || strcmp(word, two) == 0 || strcmp(word, three) == 0;
 }
 
 static int run(const struct words *words, struct payload *payload)
@@ -271,8 +283,10 @@ static int run(const struct words *words, struct payload *payload)
     struct trainer_wish wish = {words->given[FLAG_device], words->given[FLAG_isa], 0};
     struct device *device = NULL;
     int64_t threads = 0;
-    if (!is_device(wish.device))
-        return usage(words, "host, cuda or sim is needed after --", flags[FLAG_device].spelling);
+    if (!is_among(wish.device, "host", "cuda", "sim"))
+        return usage(words, "--device takes host, cuda or sim, not ", wish.device);
+    if (!is_among(wish.isa, "avx512", "avx2", "baseline"))
+        return usage(words, "--isa takes avx512, avx2 or baseline, not ", wish.isa);
     if (!take_settings(words, payload, &threads))
         return EXIT_USAGE;
     wish.threads = (int)threads;
@@ -292,6 +306,14 @@ static int run(const struct words *words, struct payload *payload)
     return ok ? 0 : error.code ? error.code : ERROR_RUNTIME;
 }
 
+static bool asks_for_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return true;
+    return false;
+}
+
 int main(int argc, char **argv)
 {
     struct words words = {0};
@@ -303,7 +325,7 @@ int main(int argc, char **argv)
     if (!payload_read(&payload, castor_payload, (size_t)(castor_payload_end - castor_payload), &error)) {
         error_print(&error, stderr);
         code = error.code;
-    } else if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+    } else if (asks_for_help(argc, argv)) {
         print_help(&payload, argv[0]);
     } else {
         code = read_words(&words, argc, argv);

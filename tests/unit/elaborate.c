@@ -336,19 +336,19 @@ static void check_keys(void)
 
 static void check_settings(void)
 {
-    struct name_text flag = {"epochs", "2.5"}, set = {"size", "16"};
+    struct name_text flag = {"epochs", "3"}, set = {"size", "16"};
     struct net_case net = net_case_open(
         "option size = 8\n" INPUT "loss = mean(linear(x, size)); metric good = mean(x)\n}\n"
         "train { data idx(\"folder\") |> rename(x = features) |> normalize([0.5, 0.25], 2) |> random_crop(2)\n"
         "batch 2 * size; steps 100; seed 7; accumulate 4; minimize loss with sgd(lr = 1)\n"
-        "precision autocast(bf16); evaluate every 0.5 epochs; checkpoint every 10 steps keep best good }",
+        "precision autocast(bf16); evaluate every 2 epochs; checkpoint every 10 steps keep best good }",
         (struct elaborate_request){0}, &set, &flag);
     const struct settings *s = net.settings;
     CHECK(net.module != NULL && s != NULL);
     if (s) {
-        CHECK(s->batch == 32 && s->epochs == 2.5 && s->steps == 0 && s->seed == 7 && s->accumulate == 4 && s->trains);
+        CHECK(s->batch == 32 && s->epochs == 3 && s->steps == 0 && s->seed == 7 && s->accumulate == 4 && s->trains);
         CHECK(strcmp(s->policy, "autocast") == 0 && s->half == ELEMENT_BF16);
-        CHECK(s->evaluate.unit == INTERVAL_EPOCHS && s->evaluate.count == 0.5);
+        CHECK(s->evaluate.unit == INTERVAL_EPOCHS && s->evaluate.count == 2);
         CHECK(s->checkpoint.unit == INTERVAL_STEPS && s->keep.highest && strcmp(s->keep.name, "good") == 0);
         CHECK(strcmp(s->data->lines[0].source.name, "idx") == 0 && s->data->lines[0].stage_count == 3);
         CHECK(strcmp(s->data->lines[0].source.arguments[0].text, "folder") == 0);
