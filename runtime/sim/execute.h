@@ -111,7 +111,7 @@ struct pending_copy {
     uint32_t mask; /* lanes whose copies are under way */
     uint64_t to[LANES], from[LANES];
     int bytes[LANES]; /* read; the rest is zero */
-    int64_t group; /* the number of the warp's commits when it was issued */
+    int64_t group;    /* the number of the warp's commits when it was issued */
 };
 
 struct barrier {

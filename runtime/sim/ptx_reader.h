@@ -30,9 +30,9 @@ struct ptx_reader {
     struct error *error;
     int line; /* of the last token */
     struct ptx_place place;
-    struct ptx_symbol **scopes; /* hash maps, innermost last; the first holds the module's variables */
+    struct ptx_symbol **scopes;    /* hash maps, innermost last; the first holds the module's variables */
     struct ptx_forward **forwards; /* hash maps by scope: labels that it or one around it may yet define */
-    struct ptx_kernel kernel; /* under construction */
+    struct ptx_kernel kernel;      /* under construction */
     bool in_kernel, external, in_function;
     struct ptx_instruction instruction; /* under construction, with its operands */
     struct ptx_operand operands[PTX_OPERANDS_MAX];
