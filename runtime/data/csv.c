@@ -225,7 +225,7 @@ static bool make_columns(struct csv *csv, struct survey *survey)
         if (!column->word)
             continue;
         column->array.words = strdup(column->word);
-        survey->words[i] = calloc((size_t)survey->rows, sizeof *survey->words[i]);
+        survey->words[i] = calloc((size_t)survey->rows + 1, sizeof *survey->words[i]);
         if (!column->array.words || !survey->words[i])
             return false;
     }
