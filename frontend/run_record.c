@@ -83,10 +83,12 @@ static void take_flags(struct run_record *record, const char *run)
     }
     if (!flag_given(&record->invocation, FLAG_device))
         arrput(record->invocation.given[FLAG_device], json_string_value(json_object_get(record->facts, "device")));
-    if (!json_object_get(record->facts, "policy_file"))
-        return;
-    record->policy = file_text("%s/run.policy(%s)", run, json_string_value(json_object_get(record->facts, "half")));
-    arrput(record->invocation.given[FLAG_policy], record->policy);
+    if (json_object_get(record->facts, "policy_file")) {
+        record->policy = file_text("%s/run.policy(%s)", run, json_string_value(json_object_get(record->facts, "half")));
+        arrput(record->invocation.given[FLAG_policy], record->policy);
+    }
+    if (flag_given(&record->invocation, FLAG_policy)) /* which says the same, and is refused beside it */
+        arrfree(record->invocation.given[FLAG_precision]);
 }
 
 static bool is_record(json_t *facts)
