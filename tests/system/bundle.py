@@ -31,14 +31,15 @@ with tempfile.TemporaryDirectory() as folder:
     shutil.copy(os.path.join(ROOT, "tests", "bundle", "run.sh"), folder)
     for name in ["bin/castor"] + [f"tests/test_{test}" for test in TESTS]:
         write(os.path.join(folder, name), NOTE)
-    environment = {**os.environ, "NOTES": notes, "LIMIT": "1", "CUDA_HOME": "/a/toolkit"}
+    toolkit = os.path.join(folder, "toolkit")
+    environment = {**os.environ, "NOTES": notes, "LIMIT": "1", "CUDA_HOME": toolkit}
     done = subprocess.run([os.path.join(folder, "run.sh"), "cuda"], capture_output=True, text=True, env=environment,
                           timeout=300)
     with open(notes, encoding="utf-8") as file:
         calls = file.read().splitlines()
     gate = next(call for call in calls if "bin/castor profile" in call)
     check('--data idx("data")' in gate, f"the gate needs the data that came along: {gate}")
-    check(all("/a/toolkit/lib:" in call for call in calls), "wheels have their libraries in lib")
+    check(all(f"{toolkit}/lib:" in call for call in calls), "wheels have their libraries in lib")
     check("FAILED: test_sim_first (no end within 1 s)" in done.stdout, f"what hangs is ended:\n{done.stdout}")
     check("FAILED: test_sim_opcodes (exit 1)" in done.stdout and "skipped: test_sim_matrix" in done.stdout,
           f"what fails and what is skipped:\n{done.stdout}")
