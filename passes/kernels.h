@@ -55,8 +55,8 @@ struct node *kernel_part(const struct node *concat, int i, bool (*stop)(const vo
 /* True where the parts of the concat follow each other in memory, each at an offset that suits any device. */
 bool kernel_parts_follow(const struct node *concat);
 
-/* What the tail of a convolution's kernel may have: sums over all axes but the channels' (the template's buffers have as
- * many), values of channels that it finishes, and what it loads for each of these, for the result and for a check. */
+/* What the tail of a convolution's kernel may have: sums over all axes but the channels' (the template's buffers have
+ * as many), values of channels that it finishes, what it loads for each of these, for the result and for a check. */
 enum {
     TAIL_TOTALS_MAX = 4,
     TAIL_FINISHED_MAX = 8,

@@ -235,13 +235,13 @@ struct elaborator {
     struct named_entry *named;       /* stb_ds hash: values of this graph by path */
     struct counter *draws;           /* stb_ds hash: random draws by path */
     struct declared_output *outputs; /* stb_ds array */
-    struct node **totals;            /* stb_ds array: of this graph, values that metrics take summed over the data set */
-    struct span loss_span;           /* of the name in the model's last `loss = …` */
-    struct value model_loss;         /* of this graph */
-    struct variable **trained;       /* stb_ds array: parameters that lines of earlier phases train */
-    bool again;                      /* the model is elaborated for a later phase: it writes nothing */
-    bool averaged;                   /* parameters are read as their averages */
-    struct rolled *rolled;           /* the innermost rolled repeat that is being elaborated; NULL: none */
+    struct node **totals;      /* stb_ds array: of this graph, values that metrics take summed over the data set */
+    struct span loss_span;     /* of the name in the model's last `loss = …` */
+    struct value model_loss;   /* of this graph */
+    struct variable **trained; /* stb_ds array: parameters that lines of earlier phases train */
+    bool again;                /* the model is elaborated for a later phase: it writes nothing */
+    bool averaged;             /* parameters are read as their averages */
+    struct rolled *rolled;     /* the innermost rolled repeat that is being elaborated; NULL: none */
     const struct ast_expression **wrong_predicates; /* stb_ds array: patterns that are in error, which was reported */
 };
 
