@@ -683,7 +683,7 @@ static void print_scatter(struct printer *printer)
 /* Several loads under way at a time, but not all of them: each would have registers of its own. */
 static void open_merging(struct printer *printer, const char *first, long long count, int step)
 {
-    text_add(&printer->text, "#pragma unroll 8\n");
+    text_add(&printer->text, "#pragma unroll 4\n");
     text_open(&printer->text, "for (int part = %s; part < %lld; part += %d)", first, count, step);
 }
 
