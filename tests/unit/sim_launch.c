@@ -134,68 +134,6 @@ int main(void)
     return check_result();
 }
 #else
-static CUfunction function_of(const struct machine *machine, const char *kernel)
-{
-    CUfunction function = NULL;
-    CHECK(machine->driver->ModuleGetFunction(machine->driver, &function, machine->module, kernel) == CUDA_SUCCESS);
-    return function;
-}
-
-/* Static and dynamic memory have 48 KiB together until more is asked for. */
-static void check_shared(const struct machine *machine)
-{
-    struct driver *driver = machine->driver;
-    CUfunction both = function_of(machine, "both");
-    int value = 0;
-    CHECK(driver->FuncGetAttribute(driver, &value, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, both) == 0 && value == 1024);
-    CHECK(driver->FuncGetAttribute(driver, &value, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, both) == 0 &&
-          value == 47 * 1024);
-    check_good(machine, "both", 32, 1, 47 * 1024);
-    check_bad(machine, "both", 32, 1, 47 * 1024 + 1, "48129 bytes of dynamic shared memory, where it may have 48128");
-    check_good(machine, "plain", 32, 1, 48 * 1024);
-    check_bad(machine, "plain", 32, 1, 48 * 1024 + 1, "where it may have 49152");
-    CHECK(driver->FuncSetAttribute(driver, both, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 162 * 1024) == 0);
-    check_good(machine, "both", 32, 1, 162 * 1024);
-    CHECK(driver->FuncSetAttribute(driver, both, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 162 * 1024 + 1) ==
-          CUDA_ERROR_INVALID_VALUE);
-    CUmodule module;
-    CHECK(driver->ModuleLoadData(driver, &module,
-                                 ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry large()\n{\n"
-                                 ".shared .align 16 .b8 words[49156];\n.reg .b32 %r;\nmov.u32 %r, words;\nret;\n}\n") ==
-          CUDA_ERROR_INVALID_PTX);
-    CHECK(driver->problem(driver) && strstr(driver->problem(driver), "49156 of shared memory are too many"));
-}
-
-/* A text is that of the last call, and of no call before it. */
-static void check_problems(const struct machine *machine)
-{
-    struct driver *driver = machine->driver;
-    CUfunction plain = function_of(machine, "plain");
-    CUdevice device;
-    CUstream stream;
-    CUevent event;
-    int value;
-#define AFTER_A_FAILURE(call, wanted)                                                                                  \
-    do {                                                                                                               \
-        check_bad(machine, "plain", 1024, 2, 0, "threads a block");                                                    \
-        CHECK((call) == (wanted));                                                                                     \
-        CHECK(driver->problem(driver) == NULL);                                                                        \
-    } while (0)
-    AFTER_A_FAILURE(driver->Init(driver, 1), CUDA_ERROR_INVALID_VALUE);
-    AFTER_A_FAILURE(driver->DeviceGet(driver, &device, 1), CUDA_ERROR_INVALID_DEVICE);
-    AFTER_A_FAILURE(driver->DeviceGetAttribute(driver, &value, CU_DEVICE_ATTRIBUTE_WARP_SIZE, 0), CUDA_SUCCESS);
-    AFTER_A_FAILURE(driver->FuncGetAttribute(driver, &value, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, plain),
-                    CUDA_SUCCESS);
-    AFTER_A_FAILURE(driver->OccupancyMaxActiveBlocksPerMultiprocessor(driver, &value, plain, 64, 0), CUDA_SUCCESS);
-    AFTER_A_FAILURE(driver->StreamCreate(driver, &stream, 0), CUDA_SUCCESS);
-    AFTER_A_FAILURE(driver->StreamDestroy(driver, stream), CUDA_SUCCESS);
-    AFTER_A_FAILURE(driver->EventCreate(driver, &event, 0), CUDA_SUCCESS);
-    AFTER_A_FAILURE(driver->EventDestroy(driver, event), CUDA_SUCCESS);
-    AFTER_A_FAILURE(driver->CtxSetCurrent(driver, NULL), CUDA_SUCCESS);
-    CHECK(driver->OccupancyMaxActiveBlocksPerMultiprocessor(driver, &value, plain, 0, 0) == CUDA_ERROR_INVALID_VALUE);
-    CHECK(driver->problem(driver) && strstr(driver->problem(driver), "0 threads a block"));
-}
-
 int main(void)
 {
     return 77;
