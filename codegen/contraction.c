@@ -100,35 +100,19 @@ static void make_matmul(struct contraction *contraction, const struct node *node
 
 /* ---- epilogues ---- */
 
-/* A vector along the result's channels, equal everywhere else. */
-static bool is_bias(const struct view *view, int channel)
-{
-    for (int i = 0; i < view->type.shape.rank; i++)
-        if (view->type.shape.dimension[i] > 1 && view->stride[i] != (i == channel ? 1 : 0))
-            return false;
-    return true;
-}
-
-static bool is_relu(const struct node *node)
-{
-    double value;
-    return node->op == OP_max && ((node_uniform(node->operands[0], &value) && value == 0) ||
-                                  (node_uniform(node->operands[1], &value) && value == 0));
-}
-
 /* Adds what `node` appends to the chain whose present end is `chain`. */
 static unsigned append(struct contraction *contraction, const struct node *node, const struct node *chain,
                        unsigned epilogue, const struct target *target)
 {
     struct view view;
-    if (is_relu(node) && !(epilogue & ~(unsigned)PROGRAM_EPILOGUE_BIAS))
+    if (node_is_relu(node) && !(epilogue & ~(unsigned)PROGRAM_EPILOGUE_BIAS))
         return PROGRAM_EPILOGUE_RELU;
     struct node *other = node->operands[node->operands[0] == chain ? 1 : 0];
     if (node->op != OP_add || !view_find(other, &view))
         castor_bug("%s is no epilogue", op_info(node->op)->name);
     int channel = contraction->step.kind == PROGRAM_CONV_STEP ? 1 : node->type.shape.rank - 1;
     unsigned kind = PROGRAM_EPILOGUE_ADD;
-    if (is_bias(&view, channel) && !epilogue) {
+    if (view_is_vector(&view, channel) && !epilogue) {
         kind = PROGRAM_EPILOGUE_BIAS;
         enum program_element element = (enum program_element)target->storage[other->type.element];
         if (contraction->step.kind == PROGRAM_CONV_STEP)

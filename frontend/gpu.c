@@ -10,16 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void free_tables(const struct cuda_tables *tables)
-{
-    if (tables->cublaslt)
-        tables->cublaslt->free(tables->cublaslt);
-    if (tables->nvrtc)
-        tables->nvrtc->free(tables->nvrtc);
-    if (tables->driver)
-        tables->driver->free(tables->driver);
-}
-
 /* The simulated GPU of the architecture. */
 static struct driver *open_sim(const struct device_choice *choice, struct error *error)
 {
@@ -54,7 +44,7 @@ static bool open_tables(const struct device_choice *choice, struct cuda_tables *
 {
     if (fill_tables(choice, tables, error))
         return true;
-    free_tables(tables);
+    cuda_tables_free(tables);
     return false;
 }
 
@@ -169,7 +159,7 @@ bool gpu_ready(const struct device_choice *choice, struct device_facts *facts, b
     bool ok = fill_tables(choice, &tables, error);
     *there = tables.driver;
     ok = ok && cuda_ready(&tables, facts, error);
-    free_tables(&tables);
+    cuda_tables_free(&tables);
     return ok;
 }
 

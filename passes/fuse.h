@@ -13,6 +13,7 @@
 enum {
     GROUP_NONE = -1,
     GROUP_MANY = -2,
+    LEVEL_NONE = 1 << 30, /* of what needs a group: nothing does */
     FACT_LOADS = 8,
     NESTS_MAX = 64 /* of a group that is no update */
 };

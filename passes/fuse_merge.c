@@ -58,7 +58,7 @@ void fuse_float(struct fuser *fuser)
     struct at_level *latest = NULL;
     for (int i = 0; i < arrlen(fuser->groups); i++) {
         struct group *group = &fuser->groups[i];
-        if (!group->floating || group->consumer == 1 << 30)
+        if (!group->floating || group->consumer == LEVEL_NONE)
             continue;
         group->level = group->consumer - 1;
         ptrdiff_t found = hmgeti(latest, group->level);

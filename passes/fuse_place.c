@@ -120,9 +120,9 @@ int fuse_new_group(struct fuser *fuser, int level, bool library)
     struct group group = {.level = level,
                           .library = library,
                           .merged = GROUP_NONE,
-                          .consumer = 1 << 30,
+                          .consumer = LEVEL_NONE,
                           .consumer_nest = -1,
-                          .next = 1 << 30,
+                          .next = LEVEL_NONE,
                           .places = -1,
                           .finish = -1};
     arrput(fuser->groups, group);

@@ -141,19 +141,7 @@ static bool is_bias(const struct node *contraction, const struct node *node, str
 {
     struct view view;
     int channel = contraction->op == OP_matmul ? node->type.shape.rank - 1 : 1;
-    if (node->op != OP_add || !view_find(other, &view) || !fuse_is_leaf(view.base))
-        return false;
-    for (int i = 0; i < view.type.shape.rank; i++)
-        if (view.type.shape.dimension[i] > 1 && view.stride[i] != (i == channel ? 1 : 0))
-            return false;
-    return true;
-}
-
-static bool is_relu(const struct node *node)
-{
-    double value;
-    return node->op == OP_max && ((node_uniform(node->operands[0], &value) && value == 0) ||
-                                  (node_uniform(node->operands[1], &value) && value == 0));
+    return node->op == OP_add && view_find(other, &view) && fuse_is_leaf(view.base) && view_is_vector(&view, channel);
 }
 
 /* Inner values of the chain are f32, the last may be rounded; each must lie as it is typed. */
@@ -198,7 +186,7 @@ static void append_epilogue(struct fuser *fuser, struct node *const *user, struc
         last = next;
         next = fact_of(fuser, last)->required ? NULL : only_user(user, fuser, last);
     }
-    if (next && (epilogues & EPILOGUE_RELU) && may_append(fuser, last, next) && is_relu(next) &&
+    if (next && (epilogues & EPILOGUE_RELU) && may_append(fuser, last, next) && node_is_relu(next) &&
         pass_may_rewrite(fuser->context))
         last = next;
     fact_of(fuser, contraction)->contraction = NULL;

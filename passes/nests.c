@@ -52,7 +52,7 @@ enum reduction_kind reduction_kind(const struct node *node)
     return changes == 1 && first == 1 ? REDUCTION_COLUMN : REDUCTION_ROW;
 }
 
-/* 64 blocks keep a CPU busy; of a large tensor (the gradient of an embedding, say) a GPU wants more. */
+/* So many blocks keep a GPU busy; of a large tensor (the gradient of an embedding, say) it takes more. */
 enum { BLOCKS = 256, BLOCK_MIN = 32, BLOCK_MAX = 16384 };
 
 int64_t reduction_block(int64_t count)

@@ -105,3 +105,10 @@ void graph_apply_replacements(struct graph *graph)
     arrfree(nodes);
     graph_number(graph);
 }
+
+bool node_is_relu(const struct node *node)
+{
+    double value;
+    return node->op == OP_max && ((node_uniform(node->operands[0], &value) && value == 0) ||
+                                  (node_uniform(node->operands[1], &value) && value == 0));
+}

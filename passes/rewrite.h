@@ -9,6 +9,8 @@ bool movement_rounds(const struct node *movement);
 
 /* True when all elements are one number known at compile time, a constant seen through movement; sets *value. */
 bool node_uniform(const struct node *node, double *value);
+/* The larger one of a value and zero. */
+bool node_is_relu(const struct node *node);
 
 /* x of x * factor, where that is a number; NULL for all else. */
 struct node *node_times_number(const struct node *node, double *factor);

@@ -122,6 +122,14 @@ bool view_find(struct node *node, struct view *view)
     return length < CHAIN_MAX;
 }
 
+bool view_is_vector(const struct view *view, int axis)
+{
+    for (int i = 0; i < view->type.shape.rank; i++)
+        if (view->type.shape.dimension[i] > 1 && view->stride[i] != (i == axis ? 1 : 0))
+            return false;
+    return true;
+}
+
 bool view_offset_aligned(const struct view *view, int64_t bytes)
 {
     return view->offset * (int64_t)element_bytes(view->base->type.element) % bytes == 0;

@@ -29,6 +29,9 @@ bool view_part(const struct node *concat, int part, struct view *view);
 /* True when the view is the whole of its base's memory in the base's order: the same bytes under another shape. */
 bool view_is_alias(const struct view *view);
 
+/* True for a vector along axis `axis` that all other axes repeat. */
+bool view_is_vector(const struct view *view, int axis);
+
 /* True when the value begins at a multiple of so many bytes in its base's memory. */
 bool view_offset_aligned(const struct view *view, int64_t bytes);
 

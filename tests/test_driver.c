@@ -12,6 +12,17 @@ bool test_on_gpu(void)
     return device && strcmp(device, "cuda") == 0;
 }
 
+bool test_has_nvrtc(void)
+{
+    struct error error = {0};
+    struct nvrtc *nvrtc = nvrtc_open(0, &error);
+    if (nvrtc)
+        nvrtc->free(nvrtc);
+    else
+        error_print(&error, stderr);
+    return nvrtc;
+}
+
 struct driver *test_driver(const struct sim_settings *settings, struct error *error)
 {
     struct driver *driver = test_on_gpu() ? driver_open(error) : sim_driver_new(settings, error);

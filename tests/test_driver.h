@@ -9,6 +9,8 @@
 #include "runtime/sim/sim.h"
 
 bool test_on_gpu(void);
+/* Whether there is an NVRTC; says why not. */
+bool test_has_nvrtc(void);
 /* With a current context. NULL with the error set. */
 struct driver *test_driver(const struct sim_settings *settings, struct error *error);
 struct cublaslt *test_cublaslt(struct driver *driver, struct error *error);

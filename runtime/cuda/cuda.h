@@ -29,6 +29,9 @@ struct cuda_tables {
     struct cublaslt *cublaslt;
 };
 
+/* Frees those that are there. */
+void cuda_tables_free(const struct cuda_tables *tables);
+
 /* Takes the tables, which are freed with the device, or at once when it cannot be made: then NULL with an error set.
  * NVRTC's may be missing where kernels are built.
  * The settings' strings are copied, but for the name. */

@@ -264,7 +264,7 @@ static void take_down(struct cuda *cuda)
         driver->DevicePrimaryCtxRelease(driver, cuda->gpu);
 }
 
-static void free_tables(const struct cuda_tables *tables)
+void cuda_tables_free(const struct cuda_tables *tables)
 {
     if (tables->cublaslt)
         tables->cublaslt->free(tables->cublaslt);
@@ -278,7 +278,7 @@ static void free_device(struct device *device)
 {
     struct cuda *cuda = device->own;
     take_down(cuda);
-    free_tables(&cuda->tables);
+    cuda_tables_free(&cuda->tables);
     free(cuda->cache);
     free(cuda);
 }
@@ -321,7 +321,7 @@ struct device *cuda_device_new(const struct cuda_tables *tables, const struct cu
     struct cuda *cuda = calloc(1, sizeof *cuda);
     if (!cuda || (settings->cache && !(cuda->cache = strdup(settings->cache)))) {
         free(cuda);
-        free_tables(tables);
+        cuda_tables_free(tables);
         error_set(error, "out of memory");
         return NULL;
     }

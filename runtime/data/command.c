@@ -254,8 +254,8 @@ static void end(struct producer *producer)
         doze();
     }
     kill(-process, SIGKILL);
-    while (!producer->ended && (waitpid(process, &producer->status, 0) == process || errno != EINTR))
-        producer->ended = true;
+    while (!producer->ended)
+        producer->ended = waitpid(process, &producer->status, 0) == process || errno != EINTR;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 

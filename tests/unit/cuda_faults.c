@@ -8,6 +8,7 @@
 #include "cuda_faults.h"
 #include "cuda_hand.h"
 #include "runtime/file.h"
+#include "test_driver.h"
 
 #include <stdlib.h>
 
@@ -84,12 +85,8 @@ int main(void)
 {
     char folder[] = "/tmp/castor-test-XXXXXX";
     struct error error = {0};
-    struct nvrtc *nvrtc = nvrtc_open(0, &error);
-    if (!nvrtc) {
-        error_print(&error, stderr);
+    if (!test_has_nvrtc())
         return 77;
-    }
-    nvrtc->free(nvrtc);
     CHECK(mkdtemp(folder));
     struct program *program = hand_program();
     struct faults none = {0};

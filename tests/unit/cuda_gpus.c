@@ -9,6 +9,7 @@
 #include "frontend/device.h"
 #include "runtime/sim/cublaslt.h"
 #include "runtime/sim/sim.h"
+#include "test_driver.h"
 
 #include <stdlib.h>
 
@@ -212,13 +213,8 @@ static void check_target(void)
 
 int main(void)
 {
-    struct error error = {0};
-    struct nvrtc *nvrtc = nvrtc_open(0, &error);
-    if (!nvrtc) {
-        error_print(&error, stderr);
+    if (!test_has_nvrtc())
         return 77;
-    }
-    nvrtc->free(nvrtc);
     check_old();
     check_unready();
     check_loading();
