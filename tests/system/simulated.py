@@ -54,7 +54,8 @@ train {
 
 def train(folder, name, model, device, *flags):
     out = os.path.join(folder, name)
-    castor("train", f"models/{model}.net", "--device", device, "--out", out, "--quiet", "--cache",
+    where = () if "--resume" in flags else ("--out", out)
+    castor("train", f"models/{model}.net", "--device", device, *where, "--quiet", "--cache",
            os.path.join(folder, "cache"), *flags)
     with open(os.path.join(out, "log.jsonl")) as log:
         rows = [json.loads(line) for line in log]
