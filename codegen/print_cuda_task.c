@@ -470,7 +470,7 @@ static void print_rows(struct printer *printer)
         text_open(&printer->text, "for (%s row = begin + team; row < end; row += LANES)", type);
     } else if (arrlen(nest->totals)) {
         text_open(&printer->text, "for (%s row = (%s)block * LANES + team; row < %lld; row += %lld)", type, type,
-                  (long long)nest->rows, (long long)(LANES * printer->task->blocks));
+                  (long long)nest->rows, LANES * (long long)printer->task->blocks);
     } else {
         text_line(&printer->text, "const %s row = (%s)block * LANES + team;", type, type);
         text_open(&printer->text, "if (row < %lld)", (long long)nest->rows);
@@ -487,7 +487,7 @@ static void open_items(struct printer *printer, const char *name)
     const char *type = cuda_integer(task->items + CUDA_THREADS * task->blocks);
     if (task->blocks * CUDA_THREADS < task->items) {
         text_open(&printer->text, "for (%s %s = (%s)block * %d + thread; %s < %lld; %s += %lld)", type, name, type,
-                  CUDA_THREADS, name, (long long)task->items, name, (long long)(CUDA_THREADS * task->blocks));
+                  CUDA_THREADS, name, (long long)task->items, name, CUDA_THREADS * (long long)task->blocks);
         return;
     }
     text_line(&printer->text, "const %s %s = (%s)block * %d + thread;", type, name, type, CUDA_THREADS);

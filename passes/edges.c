@@ -151,7 +151,7 @@ static void retype_output(struct edges *edges, struct node *output, enum element
 
 static ptrdiff_t results_of(const struct edges *edges, int number)
 {
-    return number < arrlen(edges->results) ? arrlen(edges->results[number]) : 0;
+    return edges->results && number < arrlen(edges->results) ? arrlen(edges->results[number]) : 0;
 }
 
 static void retype_results(struct edges *edges, int number, enum element half)

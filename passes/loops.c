@@ -76,9 +76,9 @@ struct loop_parts loop_parts_of(const struct node *loop, const struct graph *bod
     arrsetlen(parts.outputs, (size_t)loop_outputs(body));
     for (ptrdiff_t i = 0; i < arrlen(body->nodes); i++) {
         struct node *node = body->nodes[i];
-        if (node->op == OP_input)
+        if (node->op == OP_input && parts.inputs)
             parts.inputs[loop_number(node)] = node;
-        else if (node->op == OP_output)
+        else if (node->op == OP_output && parts.outputs)
             parts.outputs[loop_number(node)] = node;
     }
     return parts;

@@ -396,8 +396,8 @@ MEMORY(bool, unsigned char, bool, TRUTH, (unsigned char))
 #define WHOLE(scalar, a) (a)
 
 /* One accumulator a team, given by its first lane, goes to the lane of that number in the first team, which merges
- * them. All threads of the block come here; what the first team gets is the result. And what `_lanes` comes to where one
- * thread has the accumulators of the first `count` lanes, and the others have nothing. */
+ * them. All threads of the block come here; what the first team gets is the result. And what `_lanes` comes to where
+ * one thread has the accumulators of the first `count` lanes, and the others have nothing. */
 #define TEAMS(name)                                                                                                    \
     INLINE name name##_teams(name a)                                                                                   \
     {                                                                                                                  \

@@ -151,7 +151,7 @@ static int occupancy(const struct gpu *gpu, const struct sim_kernel *kernel, int
     int all_threads = fact(gpu, CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR);
     int all_blocks = fact(gpu, CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR);
     int all_shared = fact(gpu, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR);
-    int warps = (threads + LANES - 1) / LANES, blocks = all_threads / LANES / warps;
+    int warps = threads > 0 ? (threads + LANES - 1) / LANES : 1, blocks = all_threads / LANES / warps;
     size_t shared = (size_t)kernel->shared_bytes + dynamic + 1024; /* 1 KiB a block is the system's */
     int by_shared = (int)((size_t)all_shared / shared);
     blocks = blocks < all_blocks ? blocks : all_blocks;

@@ -262,10 +262,12 @@ static bool read_buffer(struct executor *executor, struct sim_case *own, int i, 
     return good;
 }
 
-/* Normalised mean squared error within what one rounding to the type gives. */
+/* Normalised mean squared error within what one rounding to the type gives; got NULL: there is no such buffer. */
 static bool close(const double *got, const double *wanted, int64_t count, enum program_element element)
 {
     double error = 0, power = 0, bound = element == PROGRAM_F32 ? 1e-12 : element == PROGRAM_F16 ? 2e-7 : 1e-5;
+    if (!got)
+        return false;
     for (int64_t i = 0; i < count; i++) {
         error += (got[i] - wanted[i]) * (got[i] - wanted[i]);
         power += wanted[i] * wanted[i];

@@ -147,6 +147,9 @@ static bool open_result(struct result *result, const char *text, bool hoist)
         if (node->op == OP_output && strcmp(node->attributes->symbol, "y") == 0)
             y = node->operands[0];
     }
+    CHECK(y);
+    if (!y)
+        return false;
     struct builder builder = {.graph = graph, .scope = ""};
     struct node *loss = gradient_weigh(&result->check, &builder, y, "weights of y");
     build_output(&builder, "first", loss, OUTPUT_VALUE);

@@ -51,7 +51,7 @@ static char *copy_text(int bits, int count)
 static void check_copy(int bits, int count, int lanes, int stride)
 {
     uint8_t in[LANES * STRIDE_MAX * 32], out[sizeof in] = {0}, wanted[sizeof in] = {0};
-    size_t bytes = (size_t)(bits / 8 * count);
+    size_t bytes = (size_t)bits / 8 * (size_t)count;
     for (size_t i = 0; i < sizeof in; i++)
         in[i] = (uint8_t)(i * 37 % 251 + 1);
     for (size_t l = 0; l < (size_t)lanes; l++)
