@@ -1,6 +1,7 @@
 /* castor: finds the command and runs it. */
 #include "frontend/cli/command.h"
 #include "ir/diagnostic.h"
+#include "runtime/cores.h"
 #include "runtime/file.h"
 
 #include <errno.h>
@@ -65,6 +66,7 @@ static int run_command(const struct command *command, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    cores_sleep_while_waiting(argv);
     file_hold_standard();
     signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes shows as a failed write, not as a signal that ends the process */
     if (argc < 2) {

@@ -116,3 +116,15 @@ int cores_wanted(void)
     long wanted = text ? strtol(text, &end, 10) : 0;
     return wanted > 0 && wanted <= 4096 && strchr(", ", *end) ? (int)wanted : 0;
 }
+
+/* By default libgomp's threads look for milliseconds whether they may go on, and keep the core meanwhile: where other
+ * programs keep the cores busy, too, the thread that all wait for does not get one, and a step takes ten times as long.
+ * A thousand looks, some microseconds, cost a step on idle cores nothing. Libraries read the variable when they are
+ * loaded, which is before main. */
+void cores_sleep_while_waiting(char **words)
+{
+    static const char name[] = "GOMP_SPINCOUNT";
+    if (getenv("OMP_WAIT_POLICY") || getenv(name) || setenv(name, "1000", 1) != 0)
+        return;
+    execv("/proc/self/exe", words); /* comes back where it cannot: then all is as it was */
+}

@@ -1,5 +1,6 @@
 /* A trainer that stands alone: the main function of what `castor build` links, around program, kernels and train block
  * that it puts beside it. It trains by the same loop as `castor train`, and needs neither castor nor a compiler. */
+#include "runtime/cores.h"
 #include "runtime/entries.h"
 #include "runtime/file.h"
 #include "runtime/shell.h"
@@ -319,6 +320,7 @@ int main(int argc, char **argv)
     struct words words = {0};
     struct payload payload;
     struct error error = {0};
+    cores_sleep_while_waiting(argv);
     file_hold_standard();
     signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes shows as a failed write */
     int code = 0;
