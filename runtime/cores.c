@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 static double read_number(const char *root, const char *group, const char *name)
@@ -124,7 +125,8 @@ int cores_wanted(void)
 void cores_sleep_while_waiting(char **words)
 {
     static const char name[] = "GOMP_SPINCOUNT";
-    if (getenv("OMP_WAIT_POLICY") || getenv(name) || setenv(name, "1000", 1) != 0)
+    bool loader = getauxval(AT_BASE) == 0; /* was started with the program as its operand; it alone could begin anew */
+    if (loader || getenv("OMP_WAIT_POLICY") || getenv(name) || setenv(name, "1000", 1) != 0)
         return;
     execv("/proc/self/exe", words); /* comes back where it cannot: then all is as it was */
 }
