@@ -160,14 +160,14 @@ static int run_passes(const struct invocation *invocation, struct module *module
 
 int command_opt(const struct invocation *invocation)
 {
-    struct arena *arena = arena_new();
-    struct diagnostics *diagnostics = diagnostics_new(arena);
     const char *path = invocation->words[0], *name = flag_text(invocation, FLAG_policy);
     const char *half = flag_text(invocation, FLAG_half), *emit = flag_text(invocation, FLAG_emit);
     if (!flag_choice(invocation, FLAG_half) || !flag_choice(invocation, FLAG_emit))
         return EXIT_USAGE;
     if (emit && !emits_graph(emit))
         return usage_error(invocation, "--emit takes ir, dot or svg here");
+    struct arena *arena = arena_new();
+    struct diagnostics *diagnostics = diagnostics_new(arena);
     size_t length;
     char *text = read_text(arena, path, &length);
     int code = text ? 0 : EXIT_DEVICE;
