@@ -119,14 +119,16 @@ int cores_wanted(void)
 }
 
 /* By default libgomp's threads look for milliseconds whether they may go on, and keep the core meanwhile: where other
- * programs keep the cores busy, too, the thread that all wait for does not get one, and a step takes ten times as long.
- * A thousand looks, some microseconds, cost a step on idle cores nothing. Libraries read the variable when they are
- * loaded, which is before main. */
+ * programs keep the cores busy, too, the thread that all wait for does not get one, and a step of many short kernels
+ * takes three times as long. A thousand looks, some microseconds, are enough where cores are idle. libgomp reads the
+ * variable when it is loaded, which is before main. */
 void cores_sleep_while_waiting(char **words)
 {
     static const char name[] = "GOMP_SPINCOUNT";
-    bool loader = getauxval(AT_BASE) == 0; /* was started with the program as its operand; it alone could begin anew */
-    if (loader || getenv("OMP_WAIT_POLICY") || getenv(name) || setenv(name, "1000", 1) != 0)
+    /* Started as `ld.so castor …`, this process is the loader's, and /proc/self/exe too. The kernel gives an address of
+     * a loader only where it was the kernel that added one. */
+    bool is_loader = getauxval(AT_BASE) == 0;
+    if (is_loader || getenv("OMP_WAIT_POLICY") || getenv(name) || setenv(name, "1000", 1) != 0)
         return;
-    execv("/proc/self/exe", words); /* comes back where it cannot: then all is as it was */
+    execv("/proc/self/exe", words); /* comes back where it cannot: then threads wait as they did */
 }

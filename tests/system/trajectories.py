@@ -86,8 +86,8 @@ def go_on(folder, name, model, device, steps, *flags):
 
 
 def compare_warm(folder, model):
-    _, steps, *batch, _, _ = RUNS[model]
-    flags = ("--policy", "f32", "--plain-convolutions", *batch, "--data", f'idx("{folder}")')
+    _, steps, _, batch, *_ = RUNS[model]
+    flags = ("--policy", "f32", "--plain-convolutions", "--batch", batch, "--data", f'idx("{folder}")')
     train(folder, f"{model}-warm", model, "host", "--steps", str(WARM), *flags)
     host = go_on(folder, f"{model}-warm-host", model, "host", int(steps), *flags)
     sim = go_on(folder, f"{model}-warm-sim", model, "sim", int(steps), *flags)
