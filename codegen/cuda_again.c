@@ -5,6 +5,7 @@
  * of elements takes, the later one walks them the same way: the thread that loaded or made a value keeps it in shared
  * memory and takes it from there. That goes for a block's first share of the work alone, the only one where the GPU
  * holds all blocks at a time; what a further share needs is loaded again. */
+#include "codegen/cuda_places.h"
 #include "codegen/cuda_plan.h"
 
 #include <stb/stb_ds.h>
@@ -21,75 +22,27 @@ static bool is_plain(const struct loop_nest *nest)
            !arrlen(nest->phases[0].reductions);
 }
 
-static bool is_row_loop(const struct loop_nest *nest, int variable)
+static int count_loads(const struct lowered *lowered, const struct item *items)
 {
-    for (int i = 0; i < nest->row_count; i++)
-        if (nest->row_loops[i] == variable)
-            return true;
-    return false;
-}
-
-/* Does the index count the elements of the nest's space one by one, row after row? */
-static bool is_identity(const struct lowered *lowered, const struct loop_nest *nest, const struct affine *index)
-{
-    int64_t stride = nest->vector_extent;
-    if (index->constant || (nest->vector_extent > 1 && affine_factor(index, nest->vector) != 1))
-        return false;
-    for (int i = nest->row_count - 1; i >= 0; i--) {
-        int64_t extent = lowered->variables[nest->row_loops[i]].high + 1;
-        if (extent > 1 && affine_factor(index, nest->row_loops[i]) != stride)
-            return false;
-        stride *= extent;
-    }
-    for (int i = 0; i < index->count; i++) {
-        int variable = index->terms[i].variable;
-        if (variable != nest->vector && !is_row_loop(nest, variable) &&
-            lowered->variables[variable].kind != INDEX_MERGED)
-            return false;
-    }
-    return true;
-}
-
-/* The nest's load of the buffer, element by element; -1. */
-static int find_load(const struct lowered *lowered, const struct loop_nest *nest, int buffer)
-{
-    const struct item *items = nest->phases[0].items;
-    for (ptrdiff_t i = 0; i < arrlen(items); i++) {
-        const struct value *value = &lowered->values[items[i].number];
-        if (items[i].kind == ITEM_VALUE && value->kind == VALUE_LOAD && value->buffer == buffer &&
-            !value->operand_count && is_identity(lowered, nest, value->index))
-            return items[i].number;
-    }
-    return -1;
-}
-
-static int find_store(const struct lowered *lowered, const struct loop_nest *nest, int buffer)
-{
-    const struct item *items = nest->phases[0].items;
-    for (ptrdiff_t i = 0; i < arrlen(items); i++) {
-        const struct store *store = &lowered->stores[items[i].number];
-        if (items[i].kind == ITEM_STORE && store->buffer == buffer && store->slice < 0 &&
-            is_identity(lowered, nest, store->index))
-            return items[i].number;
-    }
-    return -1;
+    int loads = 0;
+    for (ptrdiff_t i = 0; i < arrlen(items); i++)
+        loads += items[i].kind == ITEM_VALUE && lowered->values[items[i].number].kind == VALUE_LOAD;
+    return loads;
 }
 
 /* For how many blocks there are registers, whichever body of the kernel they run, told from its loads. Of the networks'
  * kernels those of up to 11 loads take at most 56 registers a thread (but where one block is alone and takes more),
- * those of up to 14 at most 79, and one of 22 takes 89; four blocks have 64 for each thread, three have 85. */
+ * those of up to 18 at most 79, and one of 22 takes 89; four blocks have 64 for each thread, three have 85. */
 static int most_residents(const struct lowered *lowered)
 {
     int most = 0;
     for (ptrdiff_t i = 0; i < arrlen(lowered->nests); i++) {
         const struct phase *phases = lowered->nests[i].phases;
-        const struct item *items = arrlen(phases) ? arrlast(phases).items : NULL;
-        int loads = 0;
-        for (ptrdiff_t j = 0; j < arrlen(items); j++)
-            loads += items[j].kind == ITEM_VALUE && lowered->values[items[j].number].kind == VALUE_LOAD;
+        int loads = count_loads(lowered, lowered->nests[i].bodies[BODY_OUTER]) +
+                    (arrlen(phases) ? count_loads(lowered, arrlast(phases).items) : 0);
         most = loads > most ? loads : most;
     }
-    return most <= 11 ? RESIDENTS_MAX : most <= 16 ? 3 : 2;
+    return most <= 11 ? RESIDENTS_MAX : most <= 18 ? 3 : 2;
 }
 
 /* Blocks that a multiprocessor must hold at a time so that all are held. */
@@ -107,60 +60,144 @@ static int64_t room_of(const struct target *target, int residents)
     return room < KEPT_BYTES ? room : KEPT_BYTES;
 }
 
-/* Lists what `task`, walking like `model`, finds kept. */
-static void list_kept(struct cuda_plan *plan, const struct lowered *lowered, const struct cuda_task *model,
-                      const struct cuda_task *task)
+/* What the second walk loads once, and the first one loads or stores at the same rows and columns. */
+struct candidate {
+    struct cuda_kept kept;
+    int64_t spared; /* bytes of memory that are not read */
+};
+
+static bool is_load_of(const struct lowered *lowered, const struct item *item, int buffer)
 {
-    const struct loop_nest *first = &lowered->nests[model->nest], *second = &lowered->nests[task->nest];
-    int residents = residents_of(lowered, model->blocks);
-    int64_t room = room_of(lowered->target, residents);
+    const struct value *value = &lowered->values[item->number];
+    return item->kind == ITEM_VALUE && value->kind == VALUE_LOAD && value->buffer == buffer;
+}
+
+/* The nest's only load of the buffer; -1: there is none, there are several, or a value tells where. */
+static int only_load(const struct lowered *lowered, const struct loop_nest *nest, int buffer)
+{
+    const struct item *items = nest->phases[0].items;
+    int found = -1;
+    for (ptrdiff_t i = 0; i < arrlen(items); i++) {
+        if (!is_load_of(lowered, &items[i], buffer))
+            continue;
+        if (found >= 0 || lowered->values[items[i].number].operand_count)
+            return -1;
+        found = items[i].number;
+    }
+    return found;
+}
+
+static bool meets(const struct lowered *lowered, const struct loop_nest *nest, const struct places *places,
+                  const struct affine *index, const struct place_form *form)
+{
+    struct place_form own;
+    return place_form(lowered, nest, places, index, &own) && place_form_equal(places, &own, form);
+}
+
+/* The load or store of the first walk that meets the same element; false: there is none. */
+static bool find_source(const struct lowered *lowered, const struct loop_nest *nest, const struct places *places,
+                        int buffer, const struct place_form *form, struct cuda_kept *kept)
+{
+    const struct item *items = nest->phases[0].items;
+    kept->from_load = kept->from_store = -1;
+    for (ptrdiff_t i = 0; i < arrlen(items) && kept->from_load < 0; i++) {
+        const struct store *store = items[i].kind == ITEM_STORE ? &lowered->stores[items[i].number] : NULL;
+        if (is_load_of(lowered, &items[i], buffer) && !lowered->values[items[i].number].operand_count &&
+            meets(lowered, nest, places, lowered->values[items[i].number].index, form))
+            kept->from_load = items[i].number;
+        if (store && store->buffer == buffer && store->slice < 0 && meets(lowered, nest, places, store->index, form))
+            kept->from_store = items[i].number;
+    }
+    if (kept->from_load >= 0)
+        kept->from_store = -1;
+    return kept->from_load >= 0 || kept->from_store >= 0;
+}
+
+static struct candidate *find_candidates(const struct lowered *lowered, const struct loop_nest *first,
+                                         const struct loop_nest *second, const struct places *places)
+{
+    struct candidate *candidates = NULL;
     for (int buffer = 0; buffer < arrlen(lowered->buffers); buffer++) {
-        struct cuda_kept kept = {.to = find_load(lowered, second, buffer)};
-        if (kept.to < 0)
+        struct candidate found = {.kept.to = only_load(lowered, second, buffer)};
+        const struct value *value = found.kept.to < 0 ? NULL : &lowered->values[found.kept.to];
+        struct place_form form;
+        if (!value || !place_form(lowered, second, places, value->index, &form) ||
+            !find_source(lowered, first, places, buffer, &form, &found.kept))
             continue;
-        kept.from_load = find_load(lowered, first, buffer);
-        kept.from_store = kept.from_load < 0 ? find_store(lowered, first, buffer) : -1;
-        kept.bytes = first->block * CUDA_THREADS * (int64_t)element_bytes(lowered->values[kept.to].element);
-        if ((kept.from_load < 0 && kept.from_store < 0) || kept.bytes > room)
-            continue;
-        room -= kept.bytes;
-        arrput(plan->kept, kept);
-        plan->residents = residents;
+        int64_t bytes = (int64_t)element_bytes(value->element);
+        found.kept.bytes = first->block * CUDA_THREADS * bytes;
+        found.spared = place_form_elements(places, &form) * bytes;
+        if (found.spared >= first->rows * bytes) /* not what the cache near the threads holds anyway */
+            arrput(candidates, found);
     }
+    return candidates;
 }
 
-/* Bytes that the second walk does not load. */
-static void count_spared(struct cuda_plan *plan, const struct lowered *lowered, int64_t blocks)
+static int64_t rows_spared(const struct candidate *candidate)
 {
-    int64_t held = (int64_t)lowered->target->processors * plan->residents;
+    return candidate->spared / (candidate->kept.bytes + 1);
+}
+
+/* Keeps what spares most for its room first. */
+static void keep(struct cuda_plan *plan, const struct lowered *lowered, struct candidate *candidates, int64_t blocks)
+{
+    int residents = residents_of(lowered, blocks);
+    int64_t room = room_of(lowered->target, residents), held = (int64_t)lowered->target->processors * residents;
     double share = held && held < blocks ? (double)held / (double)blocks : 1;
-    for (ptrdiff_t i = 0; i < arrlen(plan->kept); i++) {
-        const struct value *value = &lowered->values[plan->kept[i].to];
-        int64_t elements = shape_elements(&lowered->buffers[value->buffer].node->type.shape);
-        plan->spared += (uint64_t)(share * (double)elements * (double)element_bytes(value->element));
+    while (arrlen(candidates)) {
+        ptrdiff_t best = 0;
+        for (ptrdiff_t i = 1; i < arrlen(candidates); i++)
+            if (rows_spared(&candidates[i]) > rows_spared(&candidates[best]))
+                best = i;
+        struct candidate next = candidates[best];
+        arrdel(candidates, best);
+        if (next.kept.bytes > room)
+            continue;
+        room -= next.kept.bytes;
+        arrput(plan->kept, next.kept);
+        plan->residents = residents;
+        plan->spared += (uint64_t)(share * (double)next.spared);
     }
 }
 
-static bool try_pair(struct cuda_plan *plan, const struct lowered *lowered, int model, int task)
+/* Does the task walk as the columns of `first` do, or could it? */
+static bool walks_alike(const struct lowered *lowered, const struct cuda_task *first, const struct cuda_task *second)
 {
-    struct cuda_task *first = &plan->tasks[model], *second = &plan->tasks[task];
     const struct loop_nest *a = &lowered->nests[first->nest], *b = &lowered->nests[second->nest];
-    if (first->scheme != CUDA_COLUMNS || second->scheme != CUDA_ELEMENTS || !is_plain(a) || !is_plain(b) ||
-        a->rows != b->rows || a->vector_extent != b->vector_extent)
+    if (first->scheme != CUDA_COLUMNS || !is_plain(a) || !is_plain(b))
         return false;
-    list_kept(plan, lowered, first, second);
-    if (!arrlen(plan->kept))
-        return false;
-    count_spared(plan, lowered, first->blocks);
+    return second->scheme == CUDA_ELEMENTS || (second->scheme == CUDA_COLUMNS && a->block == b->block);
+}
+
+static void walk_again(struct cuda_plan *plan, struct cuda_task *first, struct cuda_task *second)
+{
     first->keeps = true;
-    second->scheme = CUDA_AGAIN;
+    second->again = true;
     second->model = first->nest;
+    if (second->scheme == CUDA_COLUMNS)
+        return;
+    second->scheme = CUDA_AGAIN;
     second->width = 1;
     second->items = first->items;
     second->blocks = second->parts = first->blocks;
     for (ptrdiff_t i = 0; i < arrlen(plan->tasks); i++)
         if (plan->tasks[i].nest == second->nest && plan->tasks[i].scheme == CUDA_TOTAL)
             plan->tasks[i].parts = first->blocks;
+}
+
+static bool try_pair(struct cuda_plan *plan, const struct lowered *lowered, int model, int task)
+{
+    struct cuda_task *first = &plan->tasks[model], *second = &plan->tasks[task];
+    const struct loop_nest *a = &lowered->nests[first->nest], *b = &lowered->nests[second->nest];
+    struct places places;
+    if (!walks_alike(lowered, first, second) || !places_find(lowered, a, b, &places))
+        return false;
+    struct candidate *candidates = find_candidates(lowered, a, b, &places);
+    keep(plan, lowered, candidates, first->blocks);
+    arrfree(candidates);
+    if (!arrlen(plan->kept))
+        return false;
+    walk_again(plan, first, second);
     return true;
 }
 

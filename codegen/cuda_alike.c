@@ -289,7 +289,7 @@ static bool same_nests(struct pair *pair, const struct cuda_task *task, const st
 /* What a second walk over the same rows finds on the chip is not the same for all. */
 static bool may_share(const struct cuda_task *task)
 {
-    return task->blocks && !task->keeps && task->scheme != CUDA_AGAIN;
+    return task->blocks && !task->keeps && !task->again;
 }
 
 static struct pair pair_new(const struct lowered *lowered, const struct cuda_plan *plan)

@@ -32,7 +32,8 @@ struct cuda_task {
     int width;      /* CUDA_ELEMENTS */
     bool apart;     /* CUDA_ROWS: rows are taken one by one, not by blocks */
     bool keeps;     /* CUDA_COLUMNS: what a later task loads again */
-    int model;      /* CUDA_AGAIN: the nest whose rows and columns it walks alike */
+    bool again;     /* CUDA_AGAIN or CUDA_COLUMNS: takes what an earlier task kept … */
+    int model;      /* … whose nest, which is walked alike, this is */
     int64_t parts;  /* CUDA_SCATTER; for others: results of each FULL reduction, to be merged */
     int64_t items;  /* pieces of work, where a thread takes one */
     int64_t blocks; /* 0: nothing to do */

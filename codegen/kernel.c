@@ -4,6 +4,7 @@
 #include "codegen/nest.h"
 #include "codegen/print_cuda.h"
 #include "codegen/text.h"
+#include "passes/cost.h"
 #include "passes/strips.h"
 
 #include "codegen/prelude.inc"
@@ -174,7 +175,7 @@ static void count_work(struct kernel *kernel, const struct kernel_use *use)
         if (class == CLASS_POINTWISE)
             kernel->flops += elements * (uint64_t)op_info(node->op)->flops;
         else if (class == CLASS_REDUCE || class == CLASS_SCAN || class == CLASS_FOLD)
-            kernel->flops += (uint64_t)shape_elements(&node->operands[0]->type.shape);
+            kernel->flops += (uint64_t)node_flops(node);
         others += node->op != OP_cast && class != CLASS_MOVEMENT && class != CLASS_EFFECT && class != CLASS_LEAF;
     }
     kernel->only_casts = kernel->casts > 0 && others == 0;

@@ -29,10 +29,11 @@ static bool is_source(const struct node *node)
 }
 
 /* Of a fused graph, those that attention computes inside of a kernel are none that memory must hold, nor are operands
- * that it computes inside. */
+ * that it computes inside. A contraction that is added up where its operand is computed is still one: the bound tells
+ * what the step takes before anything is fused. */
 static bool is_contraction(const struct bounds *bounds, const struct node *node)
 {
-    return op_is(node->op, CLASS_CONTRACTION) && !bounds->inside[node->id];
+    return (op_is(node->op, CLASS_CONTRACTION) && !bounds->inside[node->id]) || node->op == OP_tap_sums;
 }
 
 static void find_inside(struct bounds *bounds, struct arena *arena)
@@ -76,7 +77,7 @@ static void count_contractions(struct bounds *bounds)
         bounds->bytes += bytes_of(bounds, node);
         for (int j = 0; j < node->operand_count; j++) {
             const struct node *operand = behind_views(node->operands[j]);
-            if (is_inside(bounds, operand))
+            if (is_inside(bounds, operand) && node->op != OP_tap_sums)
                 continue;
             bounds->resident[operand->id] = true;
             bounds->bytes += bytes_of(bounds, operand);

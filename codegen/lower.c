@@ -200,8 +200,8 @@ static bool is_outer_level(const struct walk *walk, const struct nest_member *me
            axes == walk->nest->outer && axes != nest_axes(walk->nest);
 }
 
-/* Evaluates what is reduced and makes the reduction; its number. */
-static int add_reduction(struct walk *walk, const struct nest_member *member)
+/* Evaluates what is reduced and makes the reduction, of several (tap_sums) number `tap`; its number. */
+static int add_reduction(struct walk *walk, const struct nest_member *member, int64_t tap)
 {
     struct lowerer *lowerer = walk->lowerer;
     const struct node *node = member->node;
@@ -212,8 +212,9 @@ static int add_reduction(struct walk *walk, const struct nest_member *member)
     if (member->base)
         lower_split(lowerer, &node->operands[0]->type.shape, lower_linear(lowerer, &space.shape, indices), indices);
     struct reduction reduction = {.node = node, .kind = member->reduction, .position = -1};
-    int value = node->op == OP_fold ? lower_fold_operand(lowerer, node, indices)
-                                    : lower_value(lowerer, node->operands[0], indices);
+    int value = node->op == OP_fold       ? lower_fold_operand(lowerer, node, indices)
+                : node->op == OP_tap_sums ? lower_tap(lowerer, node, indices, tap)
+                                          : lower_value(lowerer, node->operands[0], indices);
     bool is_float = element_is_float(node->operands[0]->type.element) || node->op == OP_m2;
     bool narrow =
         lowerer->out.values[value].lane != LANE_LONG && (node->op == OP_reduce_max || node->op == OP_reduce_min);
@@ -262,7 +263,7 @@ static int lower_row_phase(struct walk *walk, int done)
     for (ptrdiff_t i = 0; i < arrlen(nest->members); i++)
         if (nest->members[i].reduction == REDUCTION_ROW &&
             lower_place(lowerer, nest->members[i].node)->depth == depth) {
-            int number = add_reduction(walk, &nest->members[i]);
+            int number = add_reduction(walk, &nest->members[i], 0);
             lower_append_item(lowerer, BODY_INNER, ITEM_STEP, number);
             arrput(phase.reductions, number);
         }
@@ -324,10 +325,12 @@ static void append_stores(struct lowerer *lowerer, const struct store *stores, i
 static void lower_total(struct walk *walk, const struct nest_member *member)
 {
     struct lowerer *lowerer = walk->lowerer;
-    int number = add_reduction(walk, member);
     int depth = is_outer_level(walk, member) ? row_depth(lowerer) : BODY_INNER;
-    lower_append_item(lowerer, depth, ITEM_STEP, number);
-    arrput(lowerer->loops.totals, number);
+    for (int64_t tap = 0; tap < tap_count(member->node); tap++) {
+        int number = add_reduction(walk, member, tap);
+        lower_append_item(lowerer, depth, ITEM_STEP, number);
+        arrput(lowerer->loops.totals, number);
+    }
 }
 
 /* Everything but the reductions over rows, which are done: stores, and reductions over the rows. */
@@ -363,19 +366,38 @@ static int scratch_buffer(struct lowerer *lowerer, struct node *node)
     return (int)arrlen(lowerer->out.buffers) - 1;
 }
 
-static void store_total(struct walk *walk, const struct nest_member *member, int reduction)
+/* Where in the result the number `tap` of a filter of tap_sums is. */
+static void tap_indices(struct walk *walk, const struct nest_member *member, int64_t tap, const struct affine **indices)
+{
+    const struct shape *shape = &member->node->type.shape;
+    const struct affine *space[RANK_MAX];
+    member_indices(walk, member, shape->rank, space);
+    indices[0] = space[1];
+    for (int i = shape->rank - 1; i > 0; tap /= shape->dimension[i--])
+        indices[i] = affine_constant(walk->lowerer->out.arena, tap % shape->dimension[i]);
+}
+
+static void total_indices(struct walk *walk, const struct nest_member *member, const struct affine **indices)
+{
+    int rank = member->node->type.shape.rank;
+    if (member->reduction == REDUCTION_COLUMN)
+        member_indices(walk, member, rank, indices);
+    for (int i = 0; i < rank; i++)
+        if (member->reduction == REDUCTION_FULL || member->node->attributes->axes >> i & 1)
+            indices[i] = affine_constant(walk->lowerer->out.arena, 0);
+}
+
+static void store_total(struct walk *walk, const struct nest_member *member, int reduction, int64_t tap)
 {
     struct lowerer *lowerer = walk->lowerer;
     const struct affine *indices[RANK_MAX];
     struct place *place = lower_place(lowerer, member->node);
     if (place->buffer < 0)
         place->buffer = scratch_buffer(lowerer, member->node);
-    int rank = member->node->type.shape.rank;
-    if (member->reduction == REDUCTION_COLUMN)
-        member_indices(walk, member, rank, indices);
-    for (int i = 0; i < rank; i++)
-        if (member->reduction == REDUCTION_FULL || member->node->attributes->axes >> i & 1)
-            indices[i] = affine_constant(lowerer->out.arena, 0);
+    if (member->node->op == OP_tap_sums)
+        tap_indices(walk, member, tap, indices);
+    else
+        total_indices(walk, member, indices);
     struct store store = {.buffer = place->buffer, .slice = -1};
     store.value = lower_result(lowerer, member->node, reduction);
     store.element = lowerer->out.target->storage[member->node->type.element];
@@ -393,9 +415,11 @@ static void lower_totals(struct walk *walk, enum reduction_kind kind, int body)
         const struct nest_member *member = &walk->nest->members[i];
         if (member->reduction != REDUCTION_COLUMN && member->reduction != REDUCTION_FULL)
             continue;
-        int number = lowerer->loops.totals[next++];
-        if (member->reduction == kind)
-            store_total(walk, member, number);
+        for (int64_t tap = 0; tap < tap_count(member->node); tap++) {
+            int number = lowerer->loops.totals[next++];
+            if (member->reduction == kind)
+                store_total(walk, member, number, tap);
+        }
     }
     lowerer->loops.bodies[body] = lowerer->inner;
     lowerer->inner = NULL;

@@ -53,6 +53,9 @@ int lower_value(struct lowerer *lowerer, const struct node *node, const struct a
 int lower_movement(struct lowerer *lowerer, const struct node *node, const struct affine *const *indices);
 /* The operand of a fold at the given kernel indices, 0 where the window does not touch the place. */
 int lower_fold_operand(struct lowerer *lowerer, const struct node *node, const struct affine *const *indices);
+/* What tap_sums adds up for element `tap` of its filters (in row-major order): dy at the indices, times the x that the
+ * element meets there. */
+int lower_tap(struct lowerer *lowerer, const struct node *node, const struct affine *const *indices, int64_t tap);
 
 /* Building blocks (lower_value.c). */
 int lower_append(struct lowerer *lowerer, struct value value);

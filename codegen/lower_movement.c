@@ -91,6 +91,40 @@ int lower_fold_operand(struct lowerer *lowerer, const struct node *node, const s
     return value;
 }
 
+/* The channel of x that filters of dy's channel `output` meet with their own channel `input`. */
+static const struct affine *met_channel(struct lowerer *lowerer, const struct node *node, const struct affine *output,
+                                        int64_t input)
+{
+    struct arena *arena = lowerer->out.arena;
+    const struct shape *weight = &node->type.shape;
+    const struct affine *group = lower_quotient(lowerer, output, weight->dimension[0] / node->attributes->groups);
+    return affine_add(arena, affine_constant(arena, input), group, weight->dimension[1]);
+}
+
+int lower_tap(struct lowerer *lowerer, const struct node *node, const struct affine *const *indices, int64_t tap)
+{
+    struct arena *arena = lowerer->out.arena;
+    const struct node *dy = node->operands[0], *x = node->operands[1];
+    const struct window *window = &node->attributes->window;
+    const struct affine *wanted[RANK_MAX] = {indices[0]}, *held[RANK_MAX];
+    for (int i = window->rank - 1; i >= 0; i--) {
+        int64_t size = node->type.shape.dimension[2 + i];
+        wanted[2 + i] = window_index(lowerer, window, i, indices[2 + i], affine_constant(arena, tap % size));
+        tap /= size;
+    }
+    wanted[1] = met_channel(lowerer, node, indices[1], tap);
+    for (int i = 0; i < x->type.shape.rank; i++)
+        held[i] = lower_clamp(lowerer, wanted[i], 0, x->type.shape.dimension[i] - 1);
+    int met = lower_value(lowerer, x, held);
+    for (int i = 0; i < window->rank; i++)
+        met = guard(lowerer, met, wanted[2 + i], 0, x->type.shape.dimension[2 + i] - 1, 0, x);
+    struct value product = {.kind = VALUE_POINTWISE, .op = OP_mul, .node = node, .operand_count = 2};
+    product.lane = product.domain = LANE_FLOAT;
+    product.operands[0] = lower_float(lowerer, lower_value(lowerer, dy, indices));
+    product.operands[1] = lower_float(lowerer, met);
+    return lower_append(lowerer, product);
+}
+
 /* Only the parts that the index can reach are looked at. */
 static int lower_concat(struct lowerer *lowerer, const struct node *node, const struct affine *const *indices)
 {

@@ -37,7 +37,8 @@ static bool can_begin(const struct kernel_use *use, const struct value *value)
         return value->node->op == OP_input || (value->node->kernel > 0 && use->libraries[value->node->kernel - 1] &&
                                                !op_is(value->node->op, CLASS_REDUCE));
     case VALUE_RESULT:
-        return value->node->op == OP_sum || value->node->op == OP_m2 || value->node->op == OP_prod;
+        return value->node->op == OP_sum || value->node->op == OP_m2 || value->node->op == OP_prod ||
+               value->node->op == OP_tap_sums;
     default:
         return false;
     }

@@ -123,7 +123,7 @@ static void print_stage(struct printer *printer, int stage, bool joint)
     for (ptrdiff_t i = 0; i < 2 * count; i++) {
         const struct cuda_task *task = &plan->tasks[i < count ? i : i - count];
         const struct cuda_group *group = cuda_group_of(plan, task);
-        bool leads = task->keeps || task->scheme == CUDA_AGAIN;
+        bool leads = task->keeps || task->again;
         if (task->stage != stage || !task->blocks || leads != (i < count) ||
             (group && &plan->tasks[group->leader] != task))
             continue;

@@ -286,8 +286,7 @@ static void print_column_indices(struct printer *printer)
 /* Begin and end of a block of rows or elements. */
 static void print_block_bounds(struct printer *printer, const char *number)
 {
-    bool again = printer->task->scheme == CUDA_AGAIN;
-    const struct loop_nest *nest = again ? &printer->lowered->nests[printer->task->model] : printer->nest;
+    const struct loop_nest *nest = printer->task->again ? &printer->lowered->nests[printer->task->model] : printer->nest;
     long long length = nest->rows ? loop_nest_length(nest) : 0, block = nest->block;
     const char *type = cuda_integer(length + block);
     text_line(&printer->text, "const %s begin = (%s)%s * %lld;", type, type, number, block);
@@ -510,7 +509,7 @@ static void print_columns(struct printer *printer)
     const struct loop_nest *nest = printer->nest;
     long long columns = cuda_columns(printer->lowered, nest), items = printer->task->items;
     start_totals(printer, REDUCTION_FULL);
-    if (printer->task->keeps || printer->task->scheme == CUDA_AGAIN)
+    if (printer->task->keeps || printer->task->again)
         text_line(&printer->text, "const bool mine = block == blockIdx.x;");
     const char *type = cuda_integer(items + CUDA_THREADS);
     text_line(&printer->text, "const %s item = (%s)block * %d + thread;", type, type, CUDA_THREADS);

@@ -44,7 +44,7 @@ const char *print_integer(struct printer *printer, int integer)
 const char *print_accumulator(struct printer *printer, const struct reduction *reduction)
 {
     const char *name = op_info(reduction->node->op)->name;
-    if (reduction->node->op == OP_fold || reduction->node->op == OP_cumsum)
+    if (reduction->node->op == OP_fold || reduction->node->op == OP_cumsum || reduction->node->op == OP_tap_sums)
         name = "sum";
     if (reduction->node->op == OP_reduce_max || reduction->node->op == OP_reduce_min)
         name = reduction->node->op == OP_reduce_max ? "max" : "min";

@@ -265,7 +265,7 @@ static void evaluate_node(const struct evaluate_call *call, const struct environ
         evaluate_movement(call);
         break;
     case CLASS_FOLD:
-        evaluate_fold(call);
+        (call->node->op == OP_fold ? evaluate_fold : evaluate_tap_sums)(call);
         break;
     case CLASS_GATHER:
         (call->node->op == OP_gather ? evaluate_gather : evaluate_scatter_add)(call);

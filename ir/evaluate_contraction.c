@@ -126,14 +126,10 @@ static void convolve_planes(const struct convolution *c, double *x, double *weig
     }
 }
 
-void evaluate_convolution(const struct evaluate_call *call)
+static void convolve(const struct node *node, enum op op, const struct tensor *x, const struct tensor *weight,
+                     const struct tensor *y)
 {
-    const struct node *node = call->node;
-    const struct tensor *first = call->operands[0], *second = call->operands[1];
-    const struct tensor *x = node->op == OP_conv_data ? call->result : first;
-    const struct tensor *weight = node->op == OP_conv ? second : node->op == OP_conv_weight ? call->result : first;
-    const struct tensor *y = node->op == OP_conv ? call->result : second;
-    struct convolution c = {.x = x->values, .weight = weight->values, .y = y->values, .op = node->op};
+    struct convolution c = {.x = x->values, .weight = weight->values, .y = y->values, .op = op};
     c.batch = x->shape.dimension[0];
     c.outputs = weight->shape.dimension[0];
     c.groups = node->attributes->groups;
@@ -149,4 +145,20 @@ void evaluate_convolution(const struct evaluate_call *call)
                 convolve_planes(&c, c.x + (n * c.inputs_each * c.groups + channel) * x_plane,
                                 c.weight + (o * c.inputs_each + i) * kernel, c.y + (n * c.outputs + o) * y_plane);
             }
+}
+
+void evaluate_convolution(const struct evaluate_call *call)
+{
+    const struct tensor *first = call->operands[0], *second = call->operands[1], *result = call->result;
+    if (call->node->op == OP_conv)
+        convolve(call->node, OP_conv, first, second, result);
+    else if (call->node->op == OP_conv_data)
+        convolve(call->node, OP_conv_data, result, first, second);
+    else
+        convolve(call->node, OP_conv_weight, first, result, second);
+}
+
+void evaluate_tap_sums(const struct evaluate_call *call)
+{
+    convolve(call->node, OP_conv_weight, call->operands[1], call->result, call->operands[0]);
 }

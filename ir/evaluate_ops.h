@@ -20,6 +20,7 @@ void evaluate_gather(const struct evaluate_call *call);
 void evaluate_scatter_add(const struct evaluate_call *call);
 void evaluate_matmul(const struct evaluate_call *call);
 void evaluate_convolution(const struct evaluate_call *call);
+void evaluate_tap_sums(const struct evaluate_call *call);
 
 /* What a loop leaves, by the number of the body's output, in the arena. */
 struct tensor **evaluate_loop(const struct module *module, const struct node *loop,

@@ -181,6 +181,19 @@ static const char *infer_conv_gradient(const struct request *request)
     return NULL;
 }
 
+/* tap_sums (dy, x): what conv_weight (x, dy) would be. */
+static const char *infer_tap_sums(const struct request *request)
+{
+    struct node *operands[] = {request->operands[1], request->operands[0]};
+    struct request product = {request->arena, OP_conv_weight, operands, 2, request->attributes, request->type};
+    const char *problem = infer_conv_gradient(&product);
+    if (problem)
+        return problem;
+    const struct shape *dy = operand_shape(request, 0);
+    bool several = dy->dimension[1] > 1 && shape_elements(dy) > dy->dimension[1];
+    return several ? NULL : "tap_sums wants several channels, and several places of each";
+}
+
 static const char *infer_broadcast(const struct request *request)
 {
     const struct shape *from = operand_shape(request, 0), *to = &request->type->shape;
@@ -337,6 +350,8 @@ static const char *infer_other(const struct request *request)
         return infer_suppressed(request);
     case OP_fold:
         return infer_fold(request);
+    case OP_tap_sums:
+        return infer_tap_sums(request);
     case OP_grad:
         if (request->count < 2)
             return "grad needs y and x";

@@ -24,7 +24,8 @@ double node_bytes(const struct node *node)
 /* Multiplications and additions: each element of x meets (conv) o / groups * kernel weights at every output place. */
 static double contraction_flops(const struct node *node)
 {
-    const struct shape *a = &node->operands[0]->type.shape, *b = &node->operands[1]->type.shape;
+    const struct shape *a = &node->operands[node->op == OP_tap_sums]->type.shape;
+    const struct shape *b = &node->operands[node->op != OP_tap_sums]->type.shape;
     const struct shape *weight = node->op == OP_conv ? b : node->op == OP_conv_data ? a : &node->type.shape;
     const struct shape *output = node->op == OP_conv ? &node->type.shape : b;
     double each = 1;
@@ -47,8 +48,10 @@ double node_flops(const struct node *node)
         return elements * op_info(node->op)->flops;
     case CLASS_REDUCE:
     case CLASS_SCAN:
-    case CLASS_FOLD:
         return (double)shape_elements(&node->operands[0]->type.shape);
+    case CLASS_FOLD:
+        return node->op == OP_tap_sums ? contraction_flops(node)
+                                       : (double)shape_elements(&node->operands[0]->type.shape);
     default:
         return 0;
     }

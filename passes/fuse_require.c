@@ -23,10 +23,19 @@ static bool of_pattern(struct fuser *fuser, const struct node *node)
     return fact_of(fuser, node)->inside || fact_of(fuser, node)->pattern;
 }
 
+static struct node *behind_reshapes(struct node *node)
+{
+    while (node->op == OP_reshape)
+        node = node->operands[0];
+    return node;
+}
+
 static void require_operands(struct fuser *fuser, struct node *node)
 {
     if (node->op == OP_gather)
         require(fuser, node->operands[0]);
+    if (node->op == OP_tap_sums)
+        require(fuser, behind_reshapes(node->operands[1]));
     if ((!op_is(node->op, CLASS_CONTRACTION) && node->op != OP_loop) || of_pattern(fuser, node))
         return;
     for (int i = 0; i < node->operand_count; i++) {

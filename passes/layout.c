@@ -49,12 +49,11 @@ static bool is_flexible(const struct node *node)
     case CLASS_POINTWISE:
     case CLASS_REDUCE:
     case CLASS_MOVEMENT:
-    case CLASS_FOLD:
         return true;
     case CLASS_SCAN:
         return node->op == OP_cumsum;
     default:
-        return node->op == OP_conv || node->op == OP_conv_data;
+        return node->op == OP_conv || node->op == OP_conv_data || node->op == OP_fold;
     }
 }
 

@@ -6,13 +6,36 @@
 
 /* ---- reductions ---- */
 
+enum { CHANNEL_AXIS = 1 };
+
 static bool is_fold(const struct node *node)
 {
     return node->op == OP_fold;
 }
 
+int64_t tap_count(const struct node *node)
+{
+    return node->op == OP_tap_sums ? shape_elements(&node->type.shape) / node->type.shape.dimension[0] : 1;
+}
+
+/* Of dy, the channels innermost however it lies. */
+static struct type tap_space(const struct node *node)
+{
+    struct type space = node->operands[0]->type;
+    int rank = space.shape.rank, place = 0;
+    for (int i = 0; i < rank; i++)
+        if (node->operands[0]->type.order[i] != CHANNEL_AXIS)
+            space.order[place++] = node->operands[0]->type.order[i];
+    space.order[rank - 1] = CHANNEL_AXIS;
+    return space;
+}
+
 struct type reduction_space(const struct node *node, uint32_t *reduced)
 {
+    if (node->op == OP_tap_sums) {
+        *reduced = ~(1u << CHANNEL_AXIS) & ((1u << node->operands[0]->type.shape.rank) - 1);
+        return tap_space(node);
+    }
     if (!is_fold(node)) {
         *reduced = node->attributes->axes;
         return node->operands[0]->type;
@@ -33,6 +56,8 @@ enum reduction_kind reduction_kind(const struct node *node)
 {
     if (is_fold(node))
         return REDUCTION_ROW;
+    if (node->op == OP_tap_sums)
+        return REDUCTION_COLUMN;
     if (!op_is(node->op, CLASS_REDUCE))
         return REDUCTION_NONE;
     const struct type *type = &node->operands[0]->type;
@@ -77,19 +102,20 @@ enum { COLUMN_SUMS = 65536, COLUMN_ROWS = 12 };
  * a GPU busy. */
 static int64_t column_block(const struct node *node)
 {
-    const struct type *type = &node->operands[0]->type;
+    uint32_t reduced;
+    struct type type = reduction_space(node, &reduced);
     int64_t outermost = 1, rows = 1;
-    for (int i = 0; i < type->shape.rank; i++) {
-        int axis = type->order[i];
-        if (!(node->attributes->axes >> axis & 1))
+    for (int i = 0; i < type.shape.rank; i++) {
+        int axis = type.order[i];
+        if (!(reduced >> axis & 1))
             continue;
-        outermost = outermost == 1 ? type->shape.dimension[axis] : outermost;
-        rows *= type->shape.dimension[axis];
+        outermost = outermost == 1 ? type.shape.dimension[axis] : outermost;
+        rows *= type.shape.dimension[axis];
     }
     if (rows <= 0 || rows == outermost || outermost / reduction_items(outermost) < 8)
         return reduction_block(rows);
     int64_t share = rows / outermost * reduction_items(outermost);
-    int64_t block = shape_elements(&type->shape) / COLUMN_SUMS;
+    int64_t block = shape_elements(&type.shape) / COLUMN_SUMS;
     block = block < COLUMN_ROWS ? COLUMN_ROWS : block;
     while (block < share && share % block)
         block++;
@@ -98,7 +124,7 @@ static int64_t column_block(const struct node *node)
 
 bool reduction_ordered(const struct node *node)
 {
-    bool adds = node->op == OP_sum || node->op == OP_prod || node->op == OP_fold;
+    bool adds = node->op == OP_sum || node->op == OP_prod || node->op == OP_fold || node->op == OP_tap_sums;
     return node->op == OP_m2 || (adds && element_is_float(node->operands[0]->type.element));
 }
 
@@ -269,7 +295,7 @@ static bool would_walk_parts(const struct nest *nest, const struct nest_member *
     return false;
 }
 
-bool nest_join(struct nest *nest, struct node *node, const struct alignment *alignment)
+static bool join(struct nest *nest, struct node *node, const struct alignment *alignment)
 {
     struct nest_member member = {.node = node, .reduction = reduction_kind(node)};
     uint32_t reduced = 0;
@@ -287,6 +313,15 @@ bool nest_join(struct nest *nest, struct node *node, const struct alignment *ali
     if (fits)
         arrput(nest->members, member);
     return fits;
+}
+
+/* What takes its elements in any order may walk them as they are, too, where the nest does not walk the base. */
+bool nest_join(struct nest *nest, struct node *node, const struct alignment *alignment)
+{
+    struct alignment plain = alignment_none();
+    plain.after = alignment->after;
+    return join(nest, node, alignment) ||
+           (alignment->base && alignment->nest < 0 && any_order(node) && join(nest, node, &plain));
 }
 
 struct nest nest_make(const struct node *node, const struct alignment *alignment)
@@ -401,11 +436,12 @@ struct alignment alignment_of(const struct node *node, const struct alignment *c
 {
     struct alignment result = alignment_none();
     enum op_class class = op_info(node->op)->class;
-    bool pointwise = class == CLASS_POINTWISE || class == CLASS_EFFECT || class == CLASS_REDUCE;
+    bool reduces = class == CLASS_REDUCE || node->op == OP_tap_sums;
+    bool pointwise = class == CLASS_POINTWISE || class == CLASS_EFFECT || reduces;
     for (int i = 0; i < node->operand_count; i++) {
         struct alignment operand = *operands[i];
-        bool carried = class == CLASS_MOVEMENT ? carry_movement(node, &operand) : pointwise;
-        if (!carried || (class == CLASS_REDUCE && operand.base && !any_order(node)))
+        bool carried = class == CLASS_MOVEMENT ? carry_movement(node, &operand) : pointwise && !(reduces && i > 0);
+        if (!carried || (reduces && operand.base && !any_order(node)))
             lose(&operand);
         meet(&result, &operand);
     }

@@ -29,16 +29,21 @@ enum { MERGE_ORDERED = 64, MERGE_WAYS = 256 };
 
 enum reduction_kind { REDUCTION_NONE, REDUCTION_ROW, REDUCTION_COLUMN, REDUCTION_FULL };
 
-/* `fold` counts as a ROW reduction over its kernel axes; a reduction over axes of size 1 reduces nothing: NONE. */
+/* `fold` counts as a ROW reduction over its kernel axes, `tap_sums` as COLUMN reductions over all but the channels of
+ * dy, one for each of tap_count; a reduction over axes of size 1 reduces nothing: NONE. */
 enum reduction_kind reduction_kind(const struct node *node);
 /* Elements (FULL) or rows (COLUMN) in a block, for `count` of them; a multiple of 16. */
 int64_t reduction_block(int64_t count);
 /* The smallest divisor of `count` that is at least a 64th of it: so many slices of the outermost axis are one share. */
 int64_t reduction_items(int64_t count);
-/* The space of what is reduced: the operand's, or a fold's result and kernel axes; and the mask of reduced axes. */
+/* The space of what is reduced: the (first) operand's, channels innermost for tap_sums, or a fold's result and kernel
+ * axes; and the mask of reduced axes. */
 struct type reduction_space(const struct node *node, uint32_t *reduced);
 /* False for reductions whose result does not depend on the order: largest, smallest, where they stand, integers. */
 bool reduction_ordered(const struct node *node);
+/* How many results a reduction has for each place of what is not reduced: of tap_sums the elements of a filter, else 1.
+ */
+int64_t tap_count(const struct node *node);
 
 struct nest_member {
     struct node *node;

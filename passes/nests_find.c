@@ -3,6 +3,7 @@
 #include "passes/nests.h"
 
 #include <stb/stb_ds.h>
+#include <string.h>
 
 enum { SHARED_LOADS = 8 };
 
@@ -137,6 +138,8 @@ static void settle(struct finder *finder, struct node *node, int nest, struct st
     standing->alignment = alignment_none();
     if (kind == REDUCTION_COLUMN || kind == REDUCTION_FULL || alone) {
         standing->alignment.after = nest;
+        memset(standing->loads, 0, sizeof standing->loads); /* who needs the result reads that alone */
+        add_load(standing, node);
         return;
     }
     const struct shape *shape = base ? &base->type.shape : &node->type.shape;

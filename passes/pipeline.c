@@ -16,6 +16,7 @@
  *   masks         of rectified values ask what lies in memory anyway
  *   attention     what layout and fuse are to see as one kernel
  *   layout        memory orders; fuse needs them to see which accesses are contiguous
+ *   taps          products that fuse is to see as sums
  *   fuse          what is stored, and by which kernel
  *   schedule      the order of kernels
  *   remat         what is computed again instead of being kept, where a memory budget asks for it
@@ -32,7 +33,7 @@
 static const char *const default_sequence[] = {
     "join",       "hoist",  "gradients", "join",     "hoist",    "dce",    "precision", "accumulate",
     "loss_scale", "gelu",   "casts",     "edges",    "simplify", "cse",    "dce",       "masks",
-    "attention",  "layout", "fuse",      "schedule", "remat",    "memory",
+    "attention",  "layout", "taps",      "fuse",     "schedule", "remat",    "memory",
 };
 
 /* Processor time: passes run on one thread, and other work on the machine does not count. */

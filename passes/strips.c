@@ -64,6 +64,8 @@ static bool movement_keeps(const struct node *node, int64_t items)
         return node->operands[0]->type.shape.rank > attributes->window.rank;
     case OP_fold:
         return node->type.shape.rank > attributes->window.rank;
+    case OP_tap_sums:
+        return false;
     default:
         return true;
     }

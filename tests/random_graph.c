@@ -504,21 +504,53 @@ static struct node *go_on(struct generator *g, struct node *y)
 }
 
 /* A convolution of one to three spatial axes, and from it, where wanted, one of its gradients. */
-static struct node *add_convolution(struct generator *g, enum op op)
+/* What a convolution might look like, but for the sizes of its kernel; false where there is no room for a window. */
+static bool draw_convolution(struct generator *g, struct shape *x, struct shape *weight, struct attributes *attributes)
 {
     int spatial = 1 + below(g, 3), groups = 1 + below(g, 2);
-    struct shape x = {.rank = spatial + 2}, weight = {.rank = spatial + 2};
-    x.dimension[0] = 1 + below(g, 2);
-    weight.dimension[1] = 1 + below(g, 3);
-    weight.dimension[0] = groups * (1 + below(g, 3));
-    x.dimension[1] = groups * weight.dimension[1];
+    *x = (struct shape){.rank = spatial + 2};
+    *weight = (struct shape){.rank = spatial + 2};
+    x->dimension[0] = 1 + below(g, 2);
+    weight->dimension[1] = 1 + below(g, 3);
+    weight->dimension[0] = groups * (1 + below(g, 3));
+    x->dimension[1] = groups * weight->dimension[1];
     for (int i = 0; i < spatial; i++)
-        x.dimension[2 + i] = 3 + below(g, spatial == 3 ? 2 : 5);
-    struct attributes attributes = {.groups = groups};
-    if (!draw_window(g, &x, spatial, &attributes.window))
+        x->dimension[2 + i] = 3 + below(g, spatial == 3 ? 2 : 5);
+    *attributes = (struct attributes){.groups = groups};
+    if (!draw_window(g, x, spatial, &attributes->window))
+        return false;
+    for (int i = 0; i < spatial; i++)
+        weight->dimension[2 + i] = attributes->window.kernel[i];
+    return true;
+}
+
+static struct node *add_tap_sums(struct generator *g)
+{
+    struct shape x, weight;
+    struct attributes attributes;
+    if (!draw_convolution(g, &x, &weight, &attributes))
         return pick(g, accept_float);
-    for (int i = 0; i < spatial; i++)
-        weight.dimension[2 + i] = attributes.window.kernel[i];
+    struct shape dy = x;
+    dy.dimension[1] = weight.dimension[0];
+    for (int i = 0; i < attributes.window.rank; i++) {
+        const struct window *window = &attributes.window;
+        int64_t room = x.dimension[2 + i] + window->pad_low[i] + window->pad_high[i];
+        dy.dimension[2 + i] = (room - (window->kernel[i] - 1) * window->dilation[i] - 1) / window->stride[i] + 1;
+    }
+    memset(attributes.window.kernel, 0, sizeof attributes.window.kernel);
+    if (dy.dimension[1] < 2 || shape_elements(&dy) == dy.dimension[1])
+        return pick(g, accept_float);
+    struct node *operands[] = {fit(g, pick(g, accept_float), &dy), fit(g, pick(g, accept_float), &x)};
+    struct type type = type_make(operands[0]->type.element, weight);
+    return build(&g->builder, OP_tap_sums, operands, 2, &attributes, &type);
+}
+
+static struct node *add_convolution(struct generator *g, enum op op)
+{
+    struct shape x, weight;
+    struct attributes attributes;
+    if (!draw_convolution(g, &x, &weight, &attributes))
+        return pick(g, accept_float);
     memset(attributes.window.kernel, 0, sizeof attributes.window.kernel);
     enum element element = draw_half(g, 40);
     struct node *operands[] = {cast_to(g, fit(g, pick(g, accept_float), &x), element),
@@ -570,7 +602,7 @@ static struct node *add_op(struct generator *g, enum op op)
     case CLASS_MOVEMENT:
         return add_movement(g, op);
     case CLASS_FOLD:
-        return add_fold(g);
+        return op == OP_fold ? add_fold(g) : add_tap_sums(g);
     case CLASS_GATHER:
         return add_gather(g, op);
     case CLASS_CONTRACTION:

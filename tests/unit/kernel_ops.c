@@ -151,6 +151,35 @@ static void add_window(struct suite *suite, enum op op, enum element element, st
     finish(&builder, windows);
 }
 
+/* dy of this shape: depthwise where it has five channels, two groups of filters of two channels where it has 16. */
+static void add_tap_sums(struct suite *suite, enum element element, struct shape shape)
+{
+    int rank = shape.rank;
+    if (rank < 3 || shape.dimension[1] < 2 || !element_is_float(element))
+        return;
+    int64_t channels = shape.dimension[1], groups = channels == 5 ? 5 : channels % 2 ? 1 : 2;
+    for (int turned = 0; turned < 2; turned++) {
+        struct builder builder = start(suite);
+        struct shape x = shape, weight = shape;
+        struct attributes attributes = {.groups = groups, .window.rank = rank - 2};
+        weight.dimension[0] = channels;
+        weight.dimension[1] = groups == 5 ? 1 : 2;
+        x.dimension[1] = groups * weight.dimension[1];
+        for (int i = 0; i < rank - 2; i++) {
+            struct window *window = &attributes.window;
+            window->stride[i] = 1 + turned;
+            window->dilation[i] = i ? 1 : 2;
+            window->pad_low[i] = window->pad_high[i] = 1;
+            weight.dimension[2 + i] = 2 + i;
+            x.dimension[2 + i] = (shape.dimension[2 + i] - 1) * (1 + turned) + (1 + i) * window->dilation[i] - 1;
+        }
+        struct node *dy = add_input(&builder, element, shape);
+        struct node *operands[] = {turned ? reordered(&builder, dy) : dy, add_input(&builder, element, x)};
+        struct type type = type_make(element, weight);
+        finish(&builder, build(&builder, OP_tap_sums, operands, 2, &attributes, &type));
+    }
+}
+
 static void add_movement(struct suite *suite, enum op op, enum element element, struct shape shape)
 {
     int rank = shape.rank;
@@ -225,7 +254,10 @@ static bool add_case(struct suite *suite, enum op op, enum element element, stru
             add_suppressed(suite, element, shape);
         return true;
     case CLASS_FOLD:
-        add_window(suite, op, element, shape);
+        if (op == OP_fold)
+            add_window(suite, op, element, shape);
+        else
+            add_tap_sums(suite, element, shape);
         return true;
     case CLASS_MOVEMENT:
         if (op == OP_window)
