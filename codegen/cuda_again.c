@@ -127,7 +127,7 @@ static struct candidate *find_candidates(const struct lowered *lowered, const st
         int64_t bytes = (int64_t)element_bytes(value->element);
         found.kept.bytes = first->block * CUDA_THREADS * bytes;
         found.spared = place_form_elements(places, &form) * bytes;
-        if (found.spared >= first->rows * bytes) /* not what the cache near the threads holds anyway */
+        if (found.spared >= first->rows * bytes) /* no channel's values and the like, which caches hold anyway */
             arrput(candidates, found);
     }
     return candidates;

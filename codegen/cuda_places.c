@@ -39,11 +39,18 @@ static bool add_stride(struct places *places, int64_t stride)
     return true;
 }
 
-static bool add_strides(struct places *places, const struct lowered *lowered, const struct loop_nest *nest)
+static bool add_loops(struct places *places, const struct lowered *lowered, const struct loop_nest *nest)
 {
     bool room = true;
     for (int i = 0; i < nest->row_count; i++)
         room &= add_stride(places, loop_stride(lowered, nest, nest->row_loops[i]));
+    return room;
+}
+
+/* Where quotients and remainders split loops. */
+static bool add_splits(struct places *places, const struct lowered *lowered, const struct loop_nest *nest)
+{
+    bool room = true;
     for (ptrdiff_t i = 0; i < arrlen(lowered->variables); i++) {
         const struct index_variable *variable = &lowered->variables[i];
         bool divides = variable->kind == INDEX_QUOTIENT || variable->kind == INDEX_REMAINDER;
@@ -56,21 +63,32 @@ static bool add_strides(struct places *places, const struct lowered *lowered, co
     return room;
 }
 
+/* False where one digit does not hold a whole number of the next finer one's ranges. */
+static bool set_extents(struct places *places, int64_t rows, int64_t columns)
+{
+    for (int i = 0; i < places->count; i++) {
+        int64_t next = i + 1 < places->count ? places->stride[i + 1] : rows;
+        if (next % places->stride[i])
+            return false;
+        places->extent[i] = next / places->stride[i];
+    }
+    places->extent[places->count] = columns;
+    return true;
+}
+
 bool places_find(const struct lowered *lowered, const struct loop_nest *a, const struct loop_nest *b,
                  struct places *places)
 {
     *places = (struct places){.count = 1, .stride = {1}};
     if (a->rows != b->rows || a->vector_extent != b->vector_extent || a->inner_count || b->inner_count ||
-        !add_strides(places, lowered, a) || !add_strides(places, lowered, b))
+        !add_loops(places, lowered, a) || !add_loops(places, lowered, b))
         return false;
-    for (int i = 0; i < places->count; i++) {
-        int64_t next = i + 1 < places->count ? places->stride[i + 1] : a->rows;
-        if (next % places->stride[i])
-            return false;
-        places->extent[i] = next / places->stride[i];
-    }
-    places->extent[places->count] = a->vector_extent;
-    return true;
+    struct places loops = *places;
+    if (add_splits(places, lowered, a) && add_splits(places, lowered, b) &&
+        set_extents(places, a->rows, a->vector_extent))
+        return true;
+    *places = loops;
+    return set_extents(places, a->rows, a->vector_extent);
 }
 
 /* ---- forms ---- */

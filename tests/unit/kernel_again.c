@@ -1,0 +1,150 @@
+/* What a thread keeps on the chip from one walk to the next (codegen/cuda_again.c): which values those are, and that
+ * the second walk finds what the first one had. A grid of few blocks has shares in both ways. */
+#include "tests/kernel_run.h"
+#include "tests/random_graph.h"
+#include "tests/unit/check.h"
+
+#include "ir/parse.h"
+#include "passes/pass.h"
+
+#include <math.h>
+#include <stb/stb_ds.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The gradient behind a pooled normalisation: %g from the gradient %d of what was pooled and the place %at of the
+ * largest in each window of four, its sums over all but the channels, and what is computed of these and it again. */
+#define FIRST_WALK                                                                                                     \
+    "graph train {\n"                                                                                                  \
+    " %y = input(\"y\") : f16[24,32,12,12]{0,2,3,1}\n"                                                                 \
+    " %d = input(\"d\") : f16[24,32,6,1,6,1]{0,2,3,4,5,1}\n"                                                           \
+    " %at = input(\"at\", classes=4) : u8[24,32,6,1,6,1]{0,2,3,4,5,1}\n"                                               \
+    " %x = input(\"x\") : f16[24,1,12,12]\n"                                                                           \
+    " %zero = constant(0) : f32[]\n"                                                                                   \
+    " %zero1 = reshape(%zero) : f32[1,1,1,1,1,1]\n"                                                                    \
+    " %zeros = broadcast(%zero1) : f32[24,32,6,2,6,2]\n"                                                               \
+    " %place = iota(axes=[3,5]) : i32[24,32,6,2,6,2]\n"                                                                \
+    " %each = broadcast(%at) : u8[24,32,6,2,6,2]{0,2,3,4,5,1}\n"                                                       \
+    " %here = eq(%place, %each) : bool[24,32,6,2,6,2]{0,2,3,4,5,1}\n"                                                  \
+    " %wide = broadcast(%d) : f16[24,32,6,2,6,2]{0,2,3,4,5,1}\n"                                                       \
+    " %spread = where(%here, %wide, %zeros) : f16[24,32,6,2,6,2]{0,2,3,4,5,1}\n"                                       \
+    " %g = reshape(%spread) : f16[24,32,12,12]{0,2,3,1}\n"                                                             \
+    " %gy = mul(%g, %y) : f32[24,32,12,12]{0,2,3,1}\n"                                                                 \
+    " %s = sum(%gy, axes=[0,2,3]) : f32[1,32,1,1]\n"                                                                   \
+    " %all = broadcast(%s) : f32[24,32,12,12]{0,2,3,1}\n"                                                              \
+    " %ys = mul(%y, %all) : f32[24,32,12,12]{0,2,3,1}\n"                                                               \
+    " %dy = add(%g, %ys) : f16[24,32,12,12]{0,2,3,1}\n"
+#define CHECK_IT                                                                                                       \
+    " %finite = isfinite(%dy) : bool[24,32,12,12]{0,2,3,1}\n"                                                          \
+    " %ok = reduce_min(%finite, axes=[0,1,2,3])\n"                                                                     \
+    " %o1 = output(%ok, \"ok\")\n"
+/* Behind %dy, as pass taps puts them: what finds no such walk takes one of its own. */
+#define SUMS "tap_sums(%dy, %x, kernel=[3,3], pad_low=[1,1], pad_high=[1,1]) : f32[32,1,3,3]\n"
+
+enum {
+    ELEMENTS = 24 * 32 * 12 * 12,
+    FIRST_READS = 2 * ELEMENTS + 2 * ELEMENTS / 4 + ELEMENTS / 4, /* y, d and at */
+    X_BYTES = 2 * 24 * 12 * 12
+};
+
+/* `bytes` of memory, of which the second walk reads none but what is told. */
+static const struct {
+    const char *text;
+    int bytes;
+} cases[] = {
+    {FIRST_WALK CHECK_IT " %o2 = output(%dy, \"dy\")\n}\n", FIRST_READS + 2 * ELEMENTS + 1},
+    {FIRST_WALK " %dw = " SUMS " %o2 = output(%dw, \"dw\")\n" CHECK_IT "}\n", FIRST_READS + X_BYTES + 4 * 32 * 9 + 1},
+    /* y at other places besides: it is not kept, since the second walk loads all of it in any case. */
+    {FIRST_WALK " %f = flip(%y, axes=[2]) : f16[24,32,12,12]{0,2,3,1}\n"
+                " %more = add(%f, %dy) : f16[24,32,12,12]{0,2,3,1}\n"
+                " %o2 = output(%more, \"more\") : f16[24,32,12,12]{0,2,3,1}\n" CHECK_IT "}\n",
+     FIRST_READS + 2 * ELEMENTS + 2 * ELEMENTS + 1},
+    /* y at other places alone, of which there are as many in a row. */
+    {FIRST_WALK " %t = permute(%y, permutation=[0,1,3,2]) : f16[24,32,12,12]{0,2,3,1}\n"
+                " %more = mul(%all, %t) : f16[24,32,12,12]{0,2,3,1}\n"
+                " %o2 = output(%more, \"more\") : f16[24,32,12,12]{0,2,3,1}\n}\n",
+     FIRST_READS + 2 * ELEMENTS + 2 * ELEMENTS},
+};
+
+static struct module *read_module(struct arena *arena, const char *text)
+{
+    struct diagnostics *diagnostics = diagnostics_new(arena);
+    struct module *module = parse_module(arena, diagnostics, "again.ir", text);
+    diagnostics_print(diagnostics, stderr);
+    if (!module)
+        exit(1);
+    return module;
+}
+
+static struct graph *fused(const struct module *module, const struct target *target, bool unfused)
+{
+    struct pass_context context = {.target = target, .limit = -1, .debug_unfused = unfused};
+    struct graph *graph = module_copy(module, module->arena)->graphs[0];
+    pass_fuse(graph, &context);
+    return graph;
+}
+
+static const struct node *output(const struct graph *graph, const char *name)
+{
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++)
+        if (graph->nodes[i]->op == OP_output && strcmp(graph->nodes[i]->attributes->symbol, name) == 0)
+            return graph->nodes[i];
+    return NULL;
+}
+
+/* Every output has the bits of the host's unfused kernels, and is near the evaluator's. */
+static void compare(struct kernel_batch *on_gpu, const struct graph *graph, struct kernel_batch *on_host,
+                    const struct graph *unfused, const struct evaluation *evaluation, const struct graph *original)
+{
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
+        const struct node *node = graph->nodes[i];
+        if (node->op != OP_output)
+            continue;
+        const char *name = node->attributes->symbol;
+        CHECK(kernel_batch_different(on_gpu, node, on_host, output(unfused, name)) == 0);
+        const struct tensor *wanted = evaluation_value(evaluation, output(original, name));
+        double *got = kernel_batch_value(on_gpu, node), worst = 0, largest = 0;
+        for (int64_t k = 0; k < shape_elements(&wanted->shape); k++) {
+            worst = fmax(worst, fabs(got[k] - wanted->values[k]));
+            largest = fmax(largest, fabs(wanted->values[k]));
+        }
+        CHECK(largest > 0 && worst < 1e-3 * largest);
+        free(got);
+    }
+}
+
+static void check_case(int number)
+{
+    struct arena *arena = arena_new();
+    struct target host = kernel_run_target(), gpu = kernel_cuda_target();
+    struct module *module = read_module(arena, cases[number].text);
+    struct graph *a = fused(module, &gpu, false), *b = fused(module, &host, true);
+    struct kernel_batch *on_gpu = kernel_batch_new(&gpu), *on_host = kernel_batch_new(&host);
+    kernel_batch_add(on_gpu, a);
+    kernel_batch_add(on_host, b);
+    CHECK(kernel_batch_compile(on_gpu, "") && kernel_batch_compile(on_host, "-O0 '-DINLINE=static inline'"));
+    CHECK(kernel_batch_bytes(on_gpu, 0) == (uint64_t)cases[number].bytes);
+    struct environment *environment = environment_new();
+    random_fill(environment, module, 5);
+    graph_number(module->graphs[0]);
+    struct evaluation *evaluation = evaluate_graph(module->graphs[0], environment, EVALUATE_ROUNDED);
+    CHECK(kernel_batch_run(on_gpu, 0, environment) && kernel_batch_run(on_host, 0, environment));
+    compare(on_gpu, a, on_host, b, evaluation, module->graphs[0]);
+    evaluation_free(evaluation);
+    environment_free(environment);
+    kernel_batch_free(on_gpu);
+    kernel_batch_free(on_host);
+    module_free(a->module);
+    module_free(b->module);
+    module_free(module);
+    arena_free(arena);
+}
+
+int main(void)
+{
+    if (!kernel_cuda_possible() || !kernel_run_possible())
+        return 77;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        check_case((int)i);
+    return check_result();
+}
