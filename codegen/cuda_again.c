@@ -60,10 +60,11 @@ static int64_t room_of(const struct target *target, int residents)
     return room < KEPT_BYTES ? room : KEPT_BYTES;
 }
 
-/* What the second walk loads once, and the first one loads or stores at the same rows and columns. */
+/* What a later walk loads once, and an earlier one loads or stores at the same rows and columns. */
 struct candidate {
     struct cuda_kept kept;
-    int64_t spared; /* bytes of memory that are not read */
+    int model, task; /* the tasks of these walks */
+    int64_t spared;  /* bytes of memory that are not read */
 };
 
 static bool is_load_of(const struct lowered *lowered, const struct item *item, int buffer)
@@ -113,53 +114,6 @@ static bool find_source(const struct lowered *lowered, const struct loop_nest *n
     return kept->from_load >= 0 || kept->from_store >= 0;
 }
 
-static struct candidate *find_candidates(const struct lowered *lowered, const struct loop_nest *first,
-                                         const struct loop_nest *second, const struct places *places)
-{
-    struct candidate *candidates = NULL;
-    for (int buffer = 0; buffer < arrlen(lowered->buffers); buffer++) {
-        struct candidate found = {.kept.to = only_load(lowered, second, buffer)};
-        const struct value *value = found.kept.to < 0 ? NULL : &lowered->values[found.kept.to];
-        struct place_form form;
-        if (!value || !place_form(lowered, second, places, value->index, &form) ||
-            !find_source(lowered, first, places, buffer, &form, &found.kept))
-            continue;
-        int64_t bytes = (int64_t)element_bytes(value->element);
-        found.kept.bytes = first->block * CUDA_THREADS * bytes;
-        found.spared = place_form_elements(places, &form) * bytes;
-        if (found.spared >= first->rows * bytes) /* no channel's values and the like, which caches hold anyway */
-            arrput(candidates, found);
-    }
-    return candidates;
-}
-
-static int64_t rows_spared(const struct candidate *candidate)
-{
-    return candidate->spared / (candidate->kept.bytes + 1);
-}
-
-/* Keeps what spares most for its room first. */
-static void keep(struct cuda_plan *plan, const struct lowered *lowered, struct candidate *candidates, int64_t blocks)
-{
-    int residents = residents_of(lowered, blocks);
-    int64_t room = room_of(lowered->target, residents), held = (int64_t)lowered->target->processors * residents;
-    double share = held && held < blocks ? (double)held / (double)blocks : 1;
-    while (arrlen(candidates)) {
-        ptrdiff_t best = 0;
-        for (ptrdiff_t i = 1; i < arrlen(candidates); i++)
-            if (rows_spared(&candidates[i]) > rows_spared(&candidates[best]))
-                best = i;
-        struct candidate next = candidates[best];
-        arrdel(candidates, best);
-        if (next.kept.bytes > room)
-            continue;
-        room -= next.kept.bytes;
-        arrput(plan->kept, next.kept);
-        plan->residents = residents;
-        plan->spared += (uint64_t)(share * (double)next.spared);
-    }
-}
-
 /* Does the task walk as the columns of `first` do, or could it? */
 static bool walks_alike(const struct lowered *lowered, const struct cuda_task *first, const struct cuda_task *second)
 {
@@ -169,12 +123,86 @@ static bool walks_alike(const struct lowered *lowered, const struct cuda_task *f
     return second->scheme == CUDA_ELEMENTS || (second->scheme == CUDA_COLUMNS && a->block == b->block);
 }
 
+static struct candidate *candidates_of(const struct cuda_plan *plan, const struct lowered *lowered, int model, int task)
+{
+    struct candidate *candidates = NULL;
+    const struct loop_nest *first = &lowered->nests[plan->tasks[model].nest];
+    const struct loop_nest *second = &lowered->nests[plan->tasks[task].nest];
+    struct places places;
+    if (!walks_alike(lowered, &plan->tasks[model], &plan->tasks[task]) || !places_find(lowered, first, second, &places))
+        return NULL;
+    for (int buffer = 0; buffer < arrlen(lowered->buffers); buffer++) {
+        struct candidate found = {.kept.to = only_load(lowered, second, buffer), .model = model, .task = task};
+        const struct value *value = found.kept.to < 0 ? NULL : &lowered->values[found.kept.to];
+        struct place_form form;
+        if (!value || !place_form(lowered, second, &places, value->index, &form) ||
+            !find_source(lowered, first, &places, buffer, &form, &found.kept))
+            continue;
+        int64_t bytes = (int64_t)element_bytes(value->element);
+        found.kept.slot = found.kept.to;
+        found.kept.bytes = first->block * CUDA_THREADS * bytes;
+        found.spared = place_form_elements(&places, &form) * bytes;
+        if (found.spared >= first->rows * bytes) /* no channel's values and the like, which caches hold anyway */
+            arrput(candidates, found);
+    }
+    return candidates;
+}
+
+static int64_t all_spared(const struct candidate *candidates)
+{
+    int64_t bytes = 0;
+    for (ptrdiff_t i = 0; i < arrlen(candidates); i++)
+        bytes += candidates[i].spared;
+    return bytes;
+}
+
+/* Of a task, which walks like one other: like the one that can keep most for it. */
+static struct candidate *best_candidates(const struct cuda_plan *plan, const struct lowered *lowered, int task)
+{
+    struct candidate *best = NULL;
+    for (int model = 0; model < task; model++) {
+        struct candidate *next = candidates_of(plan, lowered, model, task);
+        struct candidate *worse = all_spared(next) > all_spared(best) ? best : next;
+        best = worse == best ? next : best;
+        arrfree(worse);
+    }
+    return best;
+}
+
+static int64_t spared_each(const struct candidate *candidate)
+{
+    return candidate->spared / (candidate->kept.bytes + 1);
+}
+
+/* Where it lies already: for another walk, or for the very one that it is to be kept by. */
+static bool find_slot(const struct cuda_plan *plan, struct cuda_kept *kept)
+{
+    for (ptrdiff_t i = 0; i < arrlen(plan->kept); i++) {
+        const struct cuda_kept *other = &plan->kept[i];
+        bool same = other->from_load == kept->from_load && other->from_store == kept->from_store;
+        if (same || (kept->from_load >= 0 && other->to == kept->from_load)) {
+            kept->slot = other->slot;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Does a later walk count on it that this one keeps the value in a place of its own? */
+static bool gives(const struct cuda_plan *plan, int value)
+{
+    for (ptrdiff_t i = 0; i < arrlen(plan->kept); i++)
+        if (plan->kept[i].from_load == value)
+            return true;
+    return false;
+}
+
 static void walk_again(struct cuda_plan *plan, struct cuda_task *first, struct cuda_task *second)
 {
     first->keeps = true;
     second->again = true;
     second->model = first->nest;
-    if (second->scheme == CUDA_COLUMNS)
+    if (second->scheme != CUDA_ELEMENTS)
         return;
     second->scheme = CUDA_AGAIN;
     second->width = 1;
@@ -185,36 +213,56 @@ static void walk_again(struct cuda_plan *plan, struct cuda_task *first, struct c
             plan->tasks[i].parts = first->blocks;
 }
 
-static bool try_pair(struct cuda_plan *plan, const struct lowered *lowered, int model, int task)
+/* Keeps what spares most for its room first. */
+static void keep(struct cuda_plan *plan, const struct lowered *lowered, struct candidate *candidates)
 {
-    struct cuda_task *first = &plan->tasks[model], *second = &plan->tasks[task];
-    const struct loop_nest *a = &lowered->nests[first->nest], *b = &lowered->nests[second->nest];
-    struct places places;
-    if (!walks_alike(lowered, first, second) || !places_find(lowered, a, b, &places))
-        return false;
-    struct candidate *candidates = find_candidates(lowered, a, b, &places);
-    keep(plan, lowered, candidates, first->blocks);
-    arrfree(candidates);
-    if (!arrlen(plan->kept))
-        return false;
-    walk_again(plan, first, second);
-    return true;
+    int64_t blocks = 1;
+    for (ptrdiff_t i = 0; i < arrlen(candidates); i++)
+        if (plan->tasks[candidates[i].model].blocks > blocks)
+            blocks = plan->tasks[candidates[i].model].blocks;
+    int residents = residents_of(lowered, blocks);
+    int64_t room = room_of(lowered->target, residents), held = (int64_t)lowered->target->processors * residents;
+    while (arrlen(candidates)) {
+        ptrdiff_t best = 0;
+        for (ptrdiff_t i = 1; i < arrlen(candidates); i++)
+            if (spared_each(&candidates[i]) > spared_each(&candidates[best]))
+                best = i;
+        struct candidate next = candidates[best];
+        arrdel(candidates, best);
+        int64_t shares = plan->tasks[next.model].blocks;
+        if (gives(plan, next.kept.to) || (!find_slot(plan, &next.kept) && next.kept.bytes > room))
+            continue;
+        room -= next.kept.slot == next.kept.to ? next.kept.bytes : 0;
+        arrput(plan->kept, next.kept);
+        plan->residents = residents;
+        plan->spared += (uint64_t)((held && held < shares ? (double)held / (double)shares : 1) * (double)next.spared);
+        walk_again(plan, &plan->tasks[next.model], &plan->tasks[next.task]);
+    }
 }
 
 void cuda_plan_again(struct cuda_plan *plan, const struct lowered *lowered)
 {
-    for (int task = 0; task < arrlen(plan->tasks); task++)
-        for (int model = 0; model < task; model++)
-            if (try_pair(plan, lowered, model, task))
-                return;
+    struct candidate *candidates = NULL;
+    for (int task = 0; task < arrlen(plan->tasks); task++) {
+        struct candidate *own = best_candidates(plan, lowered, task);
+        for (ptrdiff_t i = 0; i < arrlen(own); i++)
+            arrput(candidates, own[i]);
+        arrfree(own);
+    }
+    if (arrlen(candidates))
+        keep(plan, lowered, candidates);
+    arrfree(candidates);
 }
 
 const struct cuda_kept *cuda_kept_load(const struct cuda_plan *plan, int value)
 {
-    for (ptrdiff_t i = 0; i < arrlen(plan->kept); i++)
-        if (plan->kept[i].to == value || plan->kept[i].from_load == value)
+    const struct cuda_kept *from = NULL;
+    for (ptrdiff_t i = 0; i < arrlen(plan->kept); i++) {
+        if (plan->kept[i].to == value)
             return &plan->kept[i];
-    return NULL;
+        from = !from && plan->kept[i].from_load == value ? &plan->kept[i] : from;
+    }
+    return from;
 }
 
 const struct cuda_kept *cuda_kept_store(const struct cuda_plan *plan, int store)

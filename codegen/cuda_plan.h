@@ -72,6 +72,7 @@ struct cuda_saved {
 struct cuda_kept {
     int from_load, from_store; /* the first walk's value that is loaded, or store; the other one is -1 */
     int to;                    /* the value that the second walk loads */
+    int slot;                  /* names where it lies: `to` of the first walk that takes it */
     int64_t bytes;             /* of a block */
 };
 

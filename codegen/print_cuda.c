@@ -109,9 +109,9 @@ static void print_task(struct printer *printer, const struct cuda_task *task, in
     text_close(&printer->text);
 }
 
-/* The tasks of a stage one after the other, those first that keep values or take them, so that block b of the grid does
- * their block b. `next` numbers the blocks of all of them, and each task counts `block` from its own first one. A loop
- * a task, so that the compiler holds the addresses of no other in registers. */
+/* The tasks of a stage one after the other, those first that keep values or take them: of each of these, block b of the
+ * grid does block b. `next` numbers the blocks of the last of them and all others, and each task counts `block` from
+ * its own first one. A loop a task, so that the compiler holds the addresses of no other in registers. */
 static void print_stage(struct printer *printer, int stage, bool joint)
 {
     const struct cuda_plan *plan = printer->plan;
@@ -127,6 +127,10 @@ static void print_stage(struct printer *printer, int stage, bool joint)
         if (task->stage != stage || !task->blocks || leads != (i < count) ||
             (group && &plan->tasks[group->leader] != task))
             continue;
+        if (leads && first) {
+            text_line(&printer->text, joint ? "next = blockIdx.x;" : "next = 0;");
+            first = 0;
+        }
         int64_t end = first + (group ? group->blocks : task->blocks);
         print_task(printer, task, first, end, joint);
         first = end;
@@ -163,8 +167,9 @@ static void print_stages(struct printer *printer)
 {
     const struct cuda_plan *plan = printer->plan;
     for (ptrdiff_t i = 0; i < arrlen(plan->kept); i++)
-        text_line(&printer->text, "__shared__ alignas(16) char again%d[%lld];", plan->kept[i].to,
-                  (long long)plan->kept[i].bytes);
+        if (plan->kept[i].slot == plan->kept[i].to)
+            text_line(&printer->text, "__shared__ alignas(16) char again%d[%lld];", plan->kept[i].to,
+                      (long long)plan->kept[i].bytes);
     print_tables(printer);
     if (plan->joint && plan->stages > 1)
         text_line(&printer->text, "static __device__ unsigned grid[2];");

@@ -56,12 +56,12 @@ static void print_again(struct printer *printer, const struct cuda_kept *kept, i
     const char *element = element_name(value->element), *name = print_value_name(printer, number);
     if (number != kept->to) {
         cuda_print_value(printer, number);
-        text_line(&printer->text, "if (mine) store_%s(again%d, %s, %s);", element, kept->to, again_place(printer),
+        text_line(&printer->text, "if (mine) store_%s(again%d, %s, %s);", element, kept->slot, again_place(printer),
                   name);
         return;
     }
     text_line(&printer->text, "%s %s;", print_lane_type(printer, value->lane), name);
-    text_line(&printer->text, "if (mine) %s = load_%s(again%d, %s);", name, element, kept->to, again_place(printer));
+    text_line(&printer->text, "if (mine) %s = load_%s(again%d, %s);", name, element, kept->slot, again_place(printer));
     text_line(&printer->text, "else %s = %s;", name, cuda_print_load(printer, number));
 }
 
@@ -70,7 +70,7 @@ static void print_again_store(struct printer *printer, int number)
     const struct store *store = &printer->lowered->stores[number];
     const struct cuda_kept *kept = cuda_kept_store(printer->plan, number);
     if (kept)
-        text_line(&printer->text, "if (mine) store_%s(again%d, %s, %s);", element_name(store->element), kept->to,
+        text_line(&printer->text, "if (mine) store_%s(again%d, %s, %s);", element_name(store->element), kept->slot,
                   again_place(printer), print_value_name(printer, store->value));
 }
 
@@ -286,7 +286,8 @@ static void print_column_indices(struct printer *printer)
 /* Begin and end of a block of rows or elements. */
 static void print_block_bounds(struct printer *printer, const char *number)
 {
-    const struct loop_nest *nest = printer->task->again ? &printer->lowered->nests[printer->task->model] : printer->nest;
+    const struct loop_nest *nest =
+        printer->task->again ? &printer->lowered->nests[printer->task->model] : printer->nest;
     long long length = nest->rows ? loop_nest_length(nest) : 0, block = nest->block;
     const char *type = cuda_integer(length + block);
     text_line(&printer->text, "const %s begin = (%s)%s * %lld;", type, type, number, block);

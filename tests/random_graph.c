@@ -612,7 +612,7 @@ static struct node *add_op(struct generator *g, enum op op)
     }
 }
 
-/* An op of a class that is drawn first, so that the many pointwise ops do not crowd out the others. One fold of four is
+/* An op of a class that is drawn first, so that the many pointwise ops do not crowd out the others. One fold of eight is
  * tap_sums instead, which takes no draw of its own: graphs that tests know by their seeds stay what they were. */
 static enum op draw_op(struct generator *g)
 {
@@ -636,7 +636,7 @@ static enum op draw_op(struct generator *g)
         op = (enum op)below(g, OP_COUNT - 1);
         op = op < OP_tap_sums ? op : (enum op)(op + 1);
     } while (op_info(op)->class != class);
-    return op == OP_fold && g->state >> 62 == 3 ? OP_tap_sums : op;
+    return op == OP_fold && g->state >> 61 == 0 ? OP_tap_sums : op;
 }
 
 /* Rounds some new results to a half, as a policy would: what is used already keeps its type, movement its operand's. */

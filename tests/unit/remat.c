@@ -139,6 +139,47 @@ static void check_refusal(void)
     arena_free(arena);
 }
 
+/* What a kernel cannot compute inside, the table of a gather or a running sum, must have been stored: what was made along
+ * with it cannot be made again alone. */
+static void check_alone(void)
+{
+    static const struct {
+        const char *name;
+        bool possible;
+    } wanted[] = {{"plain", true}, {"picked", false}, {"run", true}, {"behind", false}, {"sums", true}};
+    struct arena *arena = arena_new();
+    struct target target = plain_target();
+    struct module *module = read_module(arena, "graph train {\n"
+                                               " %x = input(\"x\") : f32[8,8]\n"
+                                               " %i = input(\"i\", classes=8) : i32[4]\n"
+                                               " %table = exp(%x) kernel 1\n"
+                                               " %plain = neg(%table) kernel 1\n"
+                                               " %rows = gather(%table, %i, axis=0) : f32[4,8]\n"
+                                               " %picked = neg(%rows) kernel 1\n"
+                                               " %run = cumsum(%x, axis=1) kernel 2\n"
+                                               " %behind = neg(%run) kernel 2\n"
+                                               " %dy = input(\"dy\") : f32[2,4,8]\n"
+                                               " %in = input(\"in\") : f32[2,1,10]\n"
+                                               " %met = exp(%in) kernel 3\n"
+                                               " %sums = tap_sums(%dy, %met) : f32[4,1,3] kernel 3\n"
+                                               " %o1 = output(%plain, \"o1\") kernel 4\n"
+                                               " %o2 = output(%picked, \"o2\") kernel 5\n"
+                                               " %o3 = output(%behind, \"o3\") kernel 6\n"
+                                               " %o4 = output(%run, \"o4\") kernel 7\n"
+                                               " %o5 = output(%sums, \"o5\") kernel 8\n"
+                                               " %o6 = output(%met, \"o6\") kernel 9\n"
+                                               "}\n");
+    graph_number(module->graphs[0]);
+    struct remat_problem *problem = remat_problem_new(module->graphs[0], &target, arena);
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        int value = problem->value_of[find(module->graphs[0], wanted[i].name, 0)->id];
+        CHECK(value >= 0 && remat_recipe(problem, value)->possible == wanted[i].possible);
+    }
+    remat_problem_free(problem);
+    module_free(module);
+    arena_free(arena);
+}
+
 /* ---- random graphs ---- */
 
 static const struct node *by_origin(const struct graph *graph, uint32_t origin)
@@ -346,6 +387,7 @@ int main(void)
     struct totals totals = {0};
     check_by_hand();
     check_refusal();
+    check_alone();
     for (uint64_t seed = 1; seed <= GRAPHS; seed++)
         check_random(seed, &totals);
     printf("%d plans, %d values made again\n", totals.plans, totals.recomputed);
