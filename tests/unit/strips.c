@@ -52,6 +52,21 @@ static const struct {
                           " %y = conv(%x, %u, kernel=[3,3], pad_low=[1,1], pad_high=[1,1]) : f32[64,64,8,8]{0,2,3,1}\n"
                           " %o = output(%y, \"y\")\n %p = output(%u, \"u\")\n",
      1, 2},
+    {"windows that reach other examples",
+     INPUT("x", "f32[64,5,8]")
+         INPUT("w", "f32[5,5,3]") " %y = conv(%x, %w, kernel=[3], pad_low=[1], pad_high=[1]) : f32[64,5,8]\n"
+                                  " %v = window(%y, kernel=[3,1,1], pad_low=[1,0,0], pad_high=[1,0,0])\n"
+                                  " %s = sum(%v, axes=[3,4,5])\n %r = reshape(%s) : f32[64,5,8]\n"
+                                  " %z = mul(%r, %y)\n %o = output(%z, \"z\")\n",
+     0, 0},
+    {"folded over other examples",
+     INPUT("x", "f32[64,5,8]") INPUT("u", "f32[64,5,8,3,1,1]")
+         INPUT("w", "f32[5,5,3]") " %y = conv(%x, %w, kernel=[3], pad_low=[1], pad_high=[1]) : f32[64,5,8]\n"
+                                  " %v = reshape(%y) : f32[64,5,8,1,1,1]\n %e = broadcast(%v) : f32[64,5,8,3,1,1]\n"
+                                  " %m = mul(%u, %e)\n"
+                                  " %z = fold(%m, kernel=[3,1,1], pad_low=[1,0,0], pad_high=[1,0,0]) : f32[64,5,8]\n"
+                                  " %o = output(%z, \"z\")\n",
+     0, 0},
 };
 
 static void check_found(size_t number)
