@@ -17,19 +17,6 @@ static int64_t divide_up(int64_t a, int64_t b)
     return (a + b - 1) / b;
 }
 
-static int64_t extent_of(const struct lowered *lowered, int variable)
-{
-    return lowered->variables[variable].high + 1;
-}
-
-int64_t cuda_columns(const struct lowered *lowered, const struct loop_nest *nest)
-{
-    int64_t columns = nest->vector_extent;
-    for (int i = 0; i < nest->inner_count; i++)
-        columns *= extent_of(lowered, nest->inner_loops[i]);
-    return columns;
-}
-
 int cuda_parameter(const struct lowered *lowered, int buffer)
 {
     int parameter = 0;
@@ -228,8 +215,9 @@ static struct cuda_task main_task(const struct lowered *lowered, int number)
             task.blocks = TOTAL_BLOCKS;
         break;
     case CUDA_COLUMNS:
-        task.items = loop_nest_blocks(nest) * cuda_columns(lowered, nest);
+        task.items = loop_nest_blocks(nest) * loop_nest_columns(lowered, nest);
         task.blocks = divide_up(task.items, CUDA_THREADS);
+        task.merges = loop_nest_neighbours(lowered, nest);
         break;
     case CUDA_SCATTER:
         size_scatter(&task, lowered, nest);
@@ -257,8 +245,9 @@ static void add_tasks(struct cuda_plan *plan, const struct lowered *lowered, int
     arrput(plan->tasks, task);
     if (arrlen(nest->bodies[BODY_FINISH])) {
         end.scheme = loop_nest_blocks(nest) > MERGE_ORDERED ? CUDA_FINISH_WAYS : CUDA_FINISH;
-        end.items = cuda_columns(lowered, nest);
+        end.items = loop_nest_columns(lowered, nest);
         end.blocks = end.scheme == CUDA_FINISH ? divide_up(end.items, CUDA_THREADS) : end.items;
+        end.merges = task.merges;
         arrput(plan->tasks, end);
     }
     if (arrlen(nest->bodies[BODY_TOTAL])) {
@@ -491,7 +480,7 @@ static uint64_t reserve(struct cuda_plan *plan, int64_t bytes)
     return offset;
 }
 
-static int64_t accumulator_bytes(const struct reduction *reduction)
+int64_t cuda_accumulator_bytes(const struct reduction *reduction)
 {
     if (reduction->node->op == OP_m2)
         return 12;
@@ -511,8 +500,9 @@ static void reserve_totals(struct cuda_plan *plan, const struct lowered *lowered
         for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++) {
             const struct reduction *reduction = &lowered->reductions[nest->totals[i]];
             bool column = reduction->kind == REDUCTION_COLUMN;
-            int64_t count = column ? loop_nest_blocks(nest) * cuda_columns(lowered, nest) : task->parts;
-            plan->totals[nest->totals[i]] = reserve(plan, count * accumulator_bytes(reduction));
+            int64_t shares = task->merges > 1 ? loop_nest_blocks(nest) / task->merges : loop_nest_blocks(nest);
+            int64_t count = column ? shares * loop_nest_columns(lowered, nest) : task->parts;
+            plan->totals[nest->totals[i]] = reserve(plan, count * cuda_accumulator_bytes(reduction));
         }
     }
 }

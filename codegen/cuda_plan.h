@@ -34,6 +34,7 @@ struct cuda_task {
     bool keeps;     /* CUDA_COLUMNS: what a later task loads again */
     bool again;     /* CUDA_AGAIN or CUDA_COLUMNS: takes what an earlier task kept … */
     int model;      /* … whose nest, which is walked alike, this is */
+    int64_t merges; /* CUDA_COLUMNS and its end: above 1, so many parts of a column are merged by the block */
     int64_t parts;  /* CUDA_SCATTER; for others: results of each FULL reduction, to be merged */
     int64_t items;  /* pieces of work, where a thread takes one */
     int64_t blocks; /* 0: nothing to do */
@@ -112,8 +113,8 @@ int cuda_parameter(const struct lowered *lowered, int buffer);
 
 /* Is the task what is left when all blocks of its nest are done? */
 bool cuda_is_end(const struct cuda_task *task);
-/* Columns of a nest: places of the inner loops and the vector. */
-int64_t cuda_columns(const struct lowered *lowered, const struct loop_nest *nest);
+/* Of a reduction's accumulator on a GPU. */
+int64_t cuda_accumulator_bytes(const struct reduction *reduction);
 /* The offset of a value that the columns need, -1 for one that they do not. */
 int64_t cuda_saved_offset(const struct cuda_plan *plan, int value);
 /* Is the index, in elements, a multiple of `width` wherever the vector variable is? */

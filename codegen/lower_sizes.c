@@ -8,6 +8,19 @@ static int64_t extent_of(const struct lowerer *lowerer, int variable)
     return lowerer->out.variables[variable].high + 1;
 }
 
+int64_t loop_nest_columns(const struct lowered *lowered, const struct loop_nest *nest)
+{
+    int64_t columns = nest->vector_extent;
+    for (int i = 0; i < nest->inner_count; i++)
+        columns *= lowered->variables[nest->inner_loops[i]].high + 1;
+    return columns;
+}
+
+int64_t loop_nest_neighbours(const struct lowered *lowered, const struct loop_nest *nest)
+{
+    return merge_neighbours(loop_nest_blocks(nest), loop_nest_columns(lowered, nest));
+}
+
 static size_t accumulator_bytes(const struct reduction *reduction)
 {
     size_t vector = reduction->lane == LANE_LONG ? 128 : 64;

@@ -215,6 +215,11 @@ bool affine_vector(const struct lowered *lowered, const struct affine *a);
 struct lowered lower_kernel(const struct kernel_use *use, const struct target *target, struct arena *arena);
 void lowered_free(struct lowered *lowered);
 
+/* Columns of a nest: places of the inner loops and the vector (lower_sizes.c). */
+int64_t loop_nest_columns(const struct lowered *lowered, const struct loop_nest *nest);
+/* merge_neighbours of the nest's COLUMN reductions. */
+int64_t loop_nest_neighbours(const struct lowered *lowered, const struct loop_nest *nest);
+
 /* ---- printing (print_host.c) ---- */
 
 /* The function from its parameter list on; in the arena. */

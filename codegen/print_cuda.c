@@ -163,9 +163,28 @@ static void print_tables(struct printer *printer)
     }
 }
 
+/* Shared memory through which blocks merge their parts of columns, one reduction after the other. */
+static int64_t merging_bytes(const struct printer *printer)
+{
+    const struct lowered *lowered = printer->lowered;
+    int64_t most = 0;
+    for (ptrdiff_t i = 0; i < arrlen(printer->plan->tasks); i++) {
+        const struct cuda_task *task = &printer->plan->tasks[i];
+        const int *totals = lowered->nests[task->nest].totals;
+        for (ptrdiff_t k = 0; k < arrlen(totals) && task->merges > 1; k++) {
+            int64_t bytes = CUDA_THREADS * cuda_accumulator_bytes(&lowered->reductions[totals[k]]);
+            most = bytes > most ? bytes : most;
+        }
+    }
+    return most;
+}
+
 static void print_stages(struct printer *printer)
 {
     const struct cuda_plan *plan = printer->plan;
+    long long merging = merging_bytes(printer);
+    if (merging)
+        text_line(&printer->text, "__shared__ alignas(16) char merging[%lld];", merging);
     for (ptrdiff_t i = 0; i < arrlen(plan->kept); i++)
         if (plan->kept[i].slot == plan->kept[i].to)
             text_line(&printer->text, "__shared__ alignas(16) char again%d[%lld];", plan->kept[i].to,

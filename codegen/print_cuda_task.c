@@ -280,7 +280,7 @@ static void print_column_indices(struct printer *printer)
         loops[count++] = nest->inner_loops[i];
     if (nest->vector >= 0)
         loops[count++] = nest->vector;
-    print_split(printer, "column", cuda_columns(printer->lowered, nest), loops, count);
+    print_split(printer, "column", loop_nest_columns(printer->lowered, nest), loops, count);
 }
 
 /* Begin and end of a block of rows or elements. */
@@ -326,14 +326,37 @@ static void declare_results(struct printer *printer, enum reduction_kind kind)
     }
 }
 
+/* The block's parts of a column become one, which the first of their threads stores. */
+static void store_merged(struct printer *printer, int number, long long columns)
+{
+    const char *type = print_accumulator(printer, reduction_of(printer, number));
+    struct text *text = &printer->text;
+    text_line(text, "((%s *)merging)[thread] = a%d;", type, number);
+    text_line(text, "__syncthreads();");
+    text_open(text, "if (thread < %lld)", columns);
+    text_open(text, "for (int other = 1; other < %lld; other++)", (long long)printer->task->merges);
+    text_line(text, "a%d = %s_merge(a%d, ((%s *)merging)[other * %lld + thread]);", number, type, number, type,
+              columns);
+    text_close(text);
+    text_line(text, "t%d[block * %lld + thread] = a%d;", number, columns, number);
+    text_close(text);
+    text_line(text, "__syncthreads();");
+}
+
 static void store_columns(struct printer *printer, const char *part)
 {
     const struct loop_nest *nest = printer->nest;
+    long long columns = loop_nest_columns(printer->lowered, nest);
     declare_results(printer, REDUCTION_COLUMN);
-    for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++)
-        if (reduction_of(printer, nest->totals[i])->kind == REDUCTION_COLUMN)
-            text_line(&printer->text, "t%d[%s * %lld + column] = a%d;", nest->totals[i], part,
-                      (long long)cuda_columns(printer->lowered, nest), nest->totals[i]);
+    for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++) {
+        int number = nest->totals[i];
+        if (reduction_of(printer, number)->kind != REDUCTION_COLUMN)
+            continue;
+        if (printer->task->merges > 1)
+            store_merged(printer, number, columns);
+        else
+            text_line(&printer->text, "t%d[%s * %lld + column] = a%d;", number, part, columns, number);
+    }
 }
 
 /* FULL reductions: one result a block. All threads come here. */
@@ -508,7 +531,7 @@ static void print_short_rows(struct printer *printer)
 static void print_columns(struct printer *printer)
 {
     const struct loop_nest *nest = printer->nest;
-    long long columns = cuda_columns(printer->lowered, nest), items = printer->task->items;
+    long long columns = loop_nest_columns(printer->lowered, nest), items = printer->task->items;
     start_totals(printer, REDUCTION_FULL);
     if (printer->task->keeps || printer->task->again)
         text_line(&printer->text, "const bool mine = block == blockIdx.x;");
@@ -565,7 +588,7 @@ static void print_saved(struct printer *printer, bool store)
 static void print_rows_columns(struct printer *printer)
 {
     const struct loop_nest *nest = printer->nest;
-    long long columns = cuda_columns(printer->lowered, nest);
+    long long columns = loop_nest_columns(printer->lowered, nest);
     const char *type = cuda_integer(nest->rows + LANES);
     print_block_bounds(printer, "block");
     declare_saved(printer);
@@ -690,7 +713,7 @@ static void open_merging(struct printer *printer, const char *first, long long c
 static void print_finish(struct printer *printer)
 {
     const struct loop_nest *nest = printer->nest;
-    long long blocks = loop_nest_blocks(nest), columns = cuda_columns(printer->lowered, nest);
+    long long blocks = loop_nest_blocks(nest), columns = loop_nest_columns(printer->lowered, nest);
     open_items(printer, "column");
     print_column_indices(printer);
     declare_results(printer, REDUCTION_COLUMN);
@@ -712,10 +735,31 @@ static void print_finish(struct printer *printer)
     text_close(&printer->text);
 }
 
+/* The shares of a way: what the blocks merged already, or neighbours that are merged here. */
+static void merge_way(struct printer *printer, int number)
+{
+    const struct loop_nest *nest = printer->nest;
+    const char *type = print_accumulator(printer, reduction_of(printer, number));
+    long long columns = loop_nest_columns(printer->lowered, nest);
+    long long neighbours = loop_nest_neighbours(printer->lowered, nest), shares = loop_nest_blocks(nest) / neighbours;
+    struct text *text = &printer->text;
+    if (printer->task->merges > 1 || neighbours == 1) {
+        open_merging(printer, "thread", shares, MERGE_WAYS);
+        text_line(text, "a%d = %s_merge(a%d, t%d[part * %lld + column]);", number, type, number, number, columns);
+    } else {
+        text_open(text, "for (int share = thread; share < %lld; share += %d)", shares, MERGE_WAYS);
+        text_line(text, "%s s%d = t%d[share * %lld + column];", type, number, number, neighbours * columns);
+        text_open(text, "for (int part = share * %lld + 1; part < (share + 1) * %lld; part++)", neighbours, neighbours);
+        text_line(text, "s%d = %s_merge(s%d, t%d[part * %lld + column]);", number, type, number, number, columns);
+        text_close(text);
+        text_line(text, "a%d = %s_merge(a%d, s%d);", number, type, number, number);
+    }
+    text_close(text);
+}
+
 static void print_finish_ways(struct printer *printer)
 {
     const struct loop_nest *nest = printer->nest;
-    long long blocks = loop_nest_blocks(nest), columns = cuda_columns(printer->lowered, nest);
     text_line(&printer->text, "const int column = block;");
     print_column_indices(printer);
     declare_results(printer, REDUCTION_COLUMN);
@@ -725,10 +769,7 @@ static void print_finish_ways(struct printer *printer)
         if (reduction_of(printer, number)->kind != REDUCTION_COLUMN)
             continue;
         text_line(&printer->text, "%s a%d = %s_start();", type, number, type);
-        open_merging(printer, "thread", blocks, MERGE_WAYS);
-        text_line(&printer->text, "a%d = %s_merge(a%d, t%d[part * %lld + column]);", number, type, number, number,
-                  columns);
-        text_close(&printer->text);
+        merge_way(printer, number);
         text_line(&printer->text, "a%d = %s_teams(%s_lanes(a%d));", number, type, type, number);
     }
     text_open(&printer->text, "if (thread == 0)");

@@ -307,6 +307,29 @@ static void declare_totals(struct printer *printer)
     }
 }
 
+/* The blocks' results into the ways "m5": neighbours first among each other. */
+static void fill_ways(struct printer *printer, int number, const char *slot)
+{
+    const struct reduction *reduction = reduction_of(printer, number);
+    const char *type = print_accumulator(printer, reduction);
+    struct text *text = &printer->text;
+    long long blocks = loop_nest_blocks(printer->nest), slots = reduction->slots;
+    long long neighbours = loop_nest_neighbours(printer->lowered, printer->nest);
+    text_open(text, "for (long share = 0; share < %lld; share++)", blocks / neighbours);
+    if (neighbours == 1) {
+        text_line(text, "%s s%d = t%d[share * %lld + (%s)];", type, number, number, slots, slot);
+    } else {
+        text_line(text, "%s s%d = t%d[share * %lld + (%s)];", type, number, number, neighbours * slots, slot);
+        text_open(text, "for (long block = share * %lld + 1; block < (share + 1) * %lld; block++)", neighbours,
+                  neighbours);
+        text_line(text, "s%d = %s_merge(s%d, t%d[block * %lld + (%s)]);", number, type, number, number, slots, slot);
+        text_close(text);
+    }
+    text_line(text, "m%d[share %% %d] = %s_merge(m%d[share %% %d], s%d);", number, MERGE_WAYS, type, number, MERGE_WAYS,
+              number);
+    text_close(text);
+}
+
 /* "a5", from the results of more blocks than are merged in order (passes/nests.h). */
 static void merge_ways(struct printer *printer, int number, const char *slot)
 {
@@ -317,10 +340,7 @@ static void merge_ways(struct printer *printer, int number, const char *slot)
     text_open(text, "for (int way = 0; way < %d; way++)", MERGE_WAYS);
     text_line(text, "m%d[way] = %s_start();", number, type);
     text_close(text);
-    text_open(text, "for (long block = 0; block < %lld; block++)", (long long)loop_nest_blocks(printer->nest));
-    text_line(text, "m%d[block %% %d] = %s_merge(m%d[block %% %d], t%d[block * %lld + (%s)]);", number, MERGE_WAYS,
-              type, number, MERGE_WAYS, number, (long long)reduction->slots, slot);
-    text_close(text);
+    fill_ways(printer, number, slot);
     text_open(text, "for (int side = 1; side < %d; side *= %d)", MERGE_WAYS, LANES);
     text_open(text, "for (int way = 0; way < %d; way += %d * side)", MERGE_WAYS, LANES);
     text_open(text, "for (int half = %d; half; half /= 2)", LANES / 2);

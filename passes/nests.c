@@ -122,6 +122,12 @@ static int64_t column_block(const struct node *node)
     return block < share ? block : share;
 }
 
+int64_t merge_neighbours(int64_t blocks, int64_t columns)
+{
+    int64_t neighbours = columns > 0 && MERGE_WAYS % columns == 0 ? MERGE_WAYS / columns : 1;
+    return blocks > MERGE_ORDERED && blocks % neighbours == 0 ? neighbours : 1;
+}
+
 bool reduction_ordered(const struct node *node)
 {
     bool adds = node->op == OP_sum || node->op == OP_prod || node->op == OP_fold || node->op == OP_tap_sums;

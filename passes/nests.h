@@ -14,8 +14,8 @@
  * - ROW: for each result, in the order of memory over the reduced axes. When the innermost axis is reduced, element i
  *   of it goes to lane i % 16; the lanes are merged as a tree at the end. Otherwise vectors lie along the results.
  * - COLUMN: the reduced axes lie outside of all others. Blocks of rows (column_block), each summed in order, then up to
- *   MERGE_ORDERED blocks in order. Of more of them, block i goes to way i % MERGE_WAYS, in order; 16 ways side by side
- *   are merged as a tree, and the results of that as well.
+ *   MERGE_ORDERED blocks in order. Of more of them, merge_neighbours are merged in order, share i of what that gives
+ * goes to way i % MERGE_WAYS, in order; 16 ways side by side are merged as a tree, and the results of that as well.
  * - FULL: everything is reduced: blocks of reduction_block elements in the order of memory, element i to lane i % 16,
  *   the lanes merged as a tree, then the blocks in order. */
 #ifndef CASTOR_PASSES_NESTS_H
@@ -39,6 +39,9 @@ int64_t reduction_items(int64_t count);
 /* The space of what is reduced: the (first) operand's, channels innermost for tap_sums, or a fold's result and kernel
  * axes; and the mask of reduced axes. */
 struct type reduction_space(const struct node *node, uint32_t *reduced);
+/* How many blocks side by side are merged first, of so many blocks of so many columns each: those that MERGE_WAYS
+ * threads have, a column each. */
+int64_t merge_neighbours(int64_t blocks, int64_t columns);
 /* False for reductions whose result does not depend on the order: largest, smallest, where they stand, integers. */
 bool reduction_ordered(const struct node *node);
 /* How many results a reduction has for each place of what is not reduced: of tap_sums the elements of a filter, else 1.

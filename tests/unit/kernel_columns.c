@@ -1,5 +1,6 @@
-/* What a thread keeps on the chip from one walk to the next (codegen/cuda_again.c): which values those are, and that
- * the second walk finds what the first one had. A grid of few blocks has shares in both ways. */
+/* Sums of columns on a GPU: what a thread keeps on the chip from one walk to the next (codegen/cuda_again.c), that the
+ * later walk finds what the first one had, and how the parts of a column are merged (passes/nests.h). A grid of few
+ * blocks has shares in both ways. */
 #include "tests/kernel_run.h"
 #include "tests/random_graph.h"
 #include "tests/unit/check.h"
@@ -95,6 +96,22 @@ static const struct {
      " %o1 = output(%ys, \"ys\") : f16[24,32,12,12]{0,2,3,1} kernel 1\n"
      " %o2 = output(%zt, \"zt\") : f16[24,64,6,6]{0,2,3,1} kernel 1\n}\n",
      4 * ELEMENTS + 4 * ELEMENTS / 2},
+    /* A block that has rows and then columns: parts of a column that other blocks have are merged later. */
+    {"graph train {\n"
+     " %x = input(\"x\") : f32[8192,64]\n"
+     " %r = reduce_max(%x, axes=[1])\n"
+     " %e = broadcast(%r) : f32[8192,64]\n"
+     " %d = sub(%x, %e)\n"
+     " %s = sum(%d, axes=[0])\n"
+     " %o1 = output(%d, \"d\")\n"
+     " %o2 = output(%s, \"s\")\n}\n",
+     2 * 4 * 8192 * 64 + 4 * 64},
+    /* 70 parts of a column, which blocks of four would not have all. */
+    {"graph train {\n"
+     " %x = input(\"x\") : f32[2240,64]\n"
+     " %s = sum(%x, axes=[0])\n"
+     " %o = output(%s, \"s\")\n}\n",
+     4 * 2240 * 64 + 4 * 64},
 };
 
 static struct module *read_module(struct arena *arena, const char *text)
