@@ -4,7 +4,7 @@
  * members the values that it needs: first the reductions over rows, phase by phase (those of one phase need none of
  * each other), then everything of the whole space in a last phase. All values of a body stand before its stores, so
  * that a store may overwrite what was read. */
-#include "codegen/lower.h"
+#include "codegen/lower_nest.h"
 
 #include <stb/stb_ds.h>
 #include <string.h>
@@ -83,7 +83,7 @@ static void add_axis_loop(struct lowerer *lowerer, const struct nest *nest, int 
 }
 
 /* One loop an axis: the outer ones over rows, the others inside. */
-static void add_loops(struct lowerer *lowerer, const struct nest *nest, uint32_t outer, int vector)
+void lower_add_loops(struct lowerer *lowerer, const struct nest *nest, uint32_t outer, int vector)
 {
     struct loop_nest *loops = &lowerer->loops;
     loops->vector = vector;
@@ -105,7 +105,7 @@ static const struct affine *axis_index(struct lowerer *lowerer, const struct aff
 }
 
 /* Index of each space axis: its loop variable, or taken from the one loop over everything. */
-static void space_indices(struct lowerer *lowerer, const struct nest *nest, int flat, const struct affine **space)
+void lower_space_indices(struct lowerer *lowerer, const struct nest *nest, int flat, const struct affine **space)
 {
     struct arena *arena = lowerer->out.arena;
     const struct shape *shape = &nest->space.shape;
@@ -128,24 +128,15 @@ static void space_indices(struct lowerer *lowerer, const struct nest *nest, int 
 
 /* ---- one nest ---- */
 
-/* The nest being lowered, with the indices of its space; the index variables that those need are made anew for each
- * body, so they are asked for again. */
-struct walk {
-    struct lowerer *lowerer;
-    const struct nest *nest;
-    int flat;                                /* the loop over everything, -1: a loop an axis */
-    struct store *row_stores, *whole_stores; /* stb_ds arrays, put behind all values of their body */
-};
-
 static int row_depth(const struct lowerer *lowerer)
 {
     return lowerer->loops.vector >= 0 && !lowerer->loops.vector_inner ? BODY_VECTOR : BODY_OUTER;
 }
 
-static void member_indices(struct walk *walk, const struct nest_member *member, int rank, const struct affine **indices)
+void lower_member_indices(struct walk *walk, const struct nest_member *member, int rank, const struct affine **indices)
 {
     const struct affine *space[RANK_MAX];
-    space_indices(walk->lowerer, walk->nest, walk->flat, space);
+    lower_space_indices(walk->lowerer, walk->nest, walk->flat, space);
     for (int i = 0; i < rank; i++)
         indices[i] = axis_index(walk->lowerer, space, member->axis[i]);
 }
@@ -208,7 +199,7 @@ static int add_reduction(struct walk *walk, const struct nest_member *member, in
     const struct affine *indices[RANK_MAX];
     uint32_t reduced;
     struct type space = member->base ? member->base->type : reduction_space(node, &reduced);
-    member_indices(walk, member, space.shape.rank, indices);
+    lower_member_indices(walk, member, space.shape.rank, indices);
     if (member->base)
         lower_split(lowerer, &node->operands[0]->type.shape, lower_linear(lowerer, &space.shape, indices), indices);
     struct reduction reduction = {.node = node, .kind = member->reduction, .position = -1};
@@ -231,13 +222,13 @@ static int add_reduction(struct walk *walk, const struct nest_member *member, in
     return (int)arrlen(lowerer->out.reductions) - 1;
 }
 
-static void begin_inner(struct lowerer *lowerer)
+void lower_begin_inner(struct lowerer *lowerer)
 {
     lowerer->inner = NULL;
     hmfree(lowerer->memo[BODY_INNER]);
 }
 
-static void end_phase(struct lowerer *lowerer, struct phase phase)
+void lower_end_phase(struct lowerer *lowerer, struct phase phase)
 {
     phase.items = lowerer->inner;
     lowerer->inner = NULL;
@@ -259,7 +250,7 @@ static int lower_row_phase(struct walk *walk, int done)
     if (!depth)
         return 0;
     struct phase phase = {0};
-    begin_inner(lowerer);
+    lower_begin_inner(lowerer);
     for (ptrdiff_t i = 0; i < arrlen(nest->members); i++)
         if (nest->members[i].reduction == REDUCTION_ROW &&
             lower_place(lowerer, nest->members[i].node)->depth == depth) {
@@ -267,7 +258,7 @@ static int lower_row_phase(struct walk *walk, int done)
             lower_append_item(lowerer, BODY_INNER, ITEM_STEP, number);
             arrput(phase.reductions, number);
         }
-    end_phase(lowerer, phase);
+    lower_end_phase(lowerer, phase);
     for (ptrdiff_t i = 0; i < arrlen(phase.reductions); i++) {
         const struct reduction *reduction = &lowerer->out.reductions[phase.reductions[i]];
         lower_place(lowerer, reduction->node)->reduction = phase.reductions[i];
@@ -281,7 +272,7 @@ static void lower_store(struct walk *walk, const struct nest_member *member)
     const struct node *node = member->node;
     const struct affine *indices[RANK_MAX], *own[RANK_MAX];
     int rank = member->base ? member->base->type.shape.rank : node->type.shape.rank;
-    member_indices(walk, member, rank, indices);
+    lower_member_indices(walk, member, rank, indices);
     memcpy(own, indices, sizeof own);
     if (member->base)
         lower_split(lowerer, &node->type.shape, lower_linear(lowerer, &member->base->type.shape, indices), own);
@@ -303,7 +294,7 @@ static void lower_row_result(struct walk *walk, const struct nest_member *member
     const struct node *node = member->node;
     const struct affine *indices[RANK_MAX];
     int rank = node->type.shape.rank;
-    member_indices(walk, member, rank, indices);
+    lower_member_indices(walk, member, rank, indices);
     for (int i = 0; i < rank && node->op != OP_fold; i++)
         if (node->attributes->axes >> i & 1)
             indices[i] = affine_constant(lowerer->out.arena, 0);
@@ -314,7 +305,7 @@ static void lower_row_result(struct walk *walk, const struct nest_member *member
     arrput(walk->row_stores, store);
 }
 
-static void append_stores(struct lowerer *lowerer, const struct store *stores, int depth)
+void lower_append_stores(struct lowerer *lowerer, const struct store *stores, int depth)
 {
     for (ptrdiff_t i = 0; i < arrlen(stores); i++) {
         arrput(lowerer->out.stores, stores[i]);
@@ -338,7 +329,7 @@ static void lower_last_phase(struct walk *walk)
 {
     struct lowerer *lowerer = walk->lowerer;
     const struct nest *nest = walk->nest;
-    begin_inner(lowerer);
+    lower_begin_inner(lowerer);
     for (ptrdiff_t i = 0; i < arrlen(nest->members); i++) {
         const struct nest_member *member = &nest->members[i];
         bool stored = lower_place(lowerer, member->node)->buffer >= 0;
@@ -349,15 +340,15 @@ static void lower_last_phase(struct walk *walk)
         else if (stored)
             lower_row_result(walk, member);
     }
-    append_stores(lowerer, walk->whole_stores, BODY_INNER);
+    lower_append_stores(lowerer, walk->whole_stores, BODY_INNER);
     if (arrlen(lowerer->inner))
-        end_phase(lowerer, (struct phase){0});
-    append_stores(lowerer, walk->row_stores, row_depth(lowerer));
+        lower_end_phase(lowerer, (struct phase){0});
+    lower_append_stores(lowerer, walk->row_stores, row_depth(lowerer));
 }
 
 /* ---- results of the reductions over the rows ---- */
 
-static int scratch_buffer(struct lowerer *lowerer, struct node *node)
+int lower_scratch_buffer(struct lowerer *lowerer, struct node *node)
 {
     int64_t elements = shape_elements(&node->type.shape);
     struct kernel_buffer buffer = {.node = node, .scratch = true, .offset = lowerer->out.workspace};
@@ -371,7 +362,7 @@ static void tap_indices(struct walk *walk, const struct nest_member *member, int
 {
     const struct shape *shape = &member->node->type.shape;
     const struct affine *space[RANK_MAX];
-    member_indices(walk, member, shape->rank, space);
+    lower_member_indices(walk, member, shape->rank, space);
     indices[0] = space[1];
     for (int i = shape->rank - 1; i > 0; tap /= shape->dimension[i--])
         indices[i] = affine_constant(walk->lowerer->out.arena, tap % shape->dimension[i]);
@@ -381,7 +372,7 @@ static void total_indices(struct walk *walk, const struct nest_member *member, c
 {
     int rank = member->node->type.shape.rank;
     if (member->reduction == REDUCTION_COLUMN)
-        member_indices(walk, member, rank, indices);
+        lower_member_indices(walk, member, rank, indices);
     for (int i = 0; i < rank; i++)
         if (member->reduction == REDUCTION_FULL || member->node->attributes->axes >> i & 1)
             indices[i] = affine_constant(walk->lowerer->out.arena, 0);
@@ -393,7 +384,7 @@ static void store_total(struct walk *walk, const struct nest_member *member, int
     const struct affine *indices[RANK_MAX];
     struct place *place = lower_place(lowerer, member->node);
     if (place->buffer < 0)
-        place->buffer = scratch_buffer(lowerer, member->node);
+        place->buffer = lower_scratch_buffer(lowerer, member->node);
     if (member->node->op == OP_tap_sums)
         tap_indices(walk, member, tap, indices);
     else
@@ -409,7 +400,7 @@ static void store_total(struct walk *walk, const struct nest_member *member, int
 static void lower_totals(struct walk *walk, enum reduction_kind kind, int body)
 {
     struct lowerer *lowerer = walk->lowerer;
-    begin_inner(lowerer);
+    lower_begin_inner(lowerer);
     int next = 0;
     for (ptrdiff_t i = 0; i < arrlen(walk->nest->members); i++) {
         const struct nest_member *member = &walk->nest->members[i];
@@ -425,117 +416,6 @@ static void lower_totals(struct walk *walk, enum reduction_kind kind, int body)
     lowerer->inner = NULL;
 }
 
-/* ---- nests of other shapes ---- */
-
-/* A running sum: rows over all other axes, one inner loop along the axis; vectors along the rows where they can. */
-static void lower_scan(struct walk *walk, const struct nest_member *member)
-{
-    struct lowerer *lowerer = walk->lowerer;
-    const struct node *node = member->node;
-    int axis = node->attributes->axis, inner = lowerer->axis_variable[axis];
-    const struct affine *indices[RANK_MAX];
-    begin_inner(lowerer);
-    member_indices(walk, member, node->type.shape.rank, indices);
-    if (node->attributes->reverse && inner >= 0)
-        indices[axis] =
-            affine_add(lowerer->out.arena, affine_constant(lowerer->out.arena, node->type.shape.dimension[axis] - 1),
-                       indices[axis], -1);
-    struct reduction reduction = {.node = node, .kind = REDUCTION_ROW, .position = -1};
-    bool is_float = element_is_float(node->type.element);
-    int value = lower_value(lowerer, node->operands[0], indices);
-    reduction.value = is_float ? lower_float(lowerer, value) : lower_long(lowerer, value);
-    reduction.lane = is_float ? LANE_FLOAT : LANE_LONG;
-    arrput(lowerer->out.reductions, reduction);
-    int number = (int)arrlen(lowerer->out.reductions) - 1;
-    lower_append_item(lowerer, BODY_INNER, ITEM_STEP, number);
-    struct value result = {.kind = VALUE_RESULT, .lane = reduction.lane, .reduction = number, .node = node};
-    result.depth = BODY_INNER;
-    result.vector = lowerer->loops.vector >= 0;
-    struct store store = {.buffer = lower_place(lowerer, node)->buffer, .slice = -1};
-    store.value = lower_convert(lowerer, lower_append(lowerer, result), node->type.element, node);
-    store.element = lowerer->out.target->storage[node->type.element];
-    store.index = lower_address(lowerer, &node->type, indices);
-    arrput(walk->whole_stores, store);
-    append_stores(lowerer, walk->whole_stores, BODY_INNER);
-    struct phase phase = {0};
-    arrput(phase.reductions, number);
-    end_phase(lowerer, phase);
-}
-
-/* Adds every update to its slice of the result, one after the other in row-major order of the rows. */
-static void lower_scatter(struct walk *walk, const struct nest_member *member, int buffer, enum element storage)
-{
-    struct lowerer *lowerer = walk->lowerer;
-    const struct node *node = member->node, *updates = node->operands[0], *index = node->operands[1];
-    const struct affine *indices[RANK_MAX], *at[RANK_MAX];
-    int axis = node->attributes->axis, index_rank = index->type.shape.rank, rank = node->type.shape.rank;
-    begin_inner(lowerer);
-    space_indices(lowerer, walk->nest, -1, indices);
-    int update = lower_value(lowerer, updates, indices);
-    int slice = lower_convert(lowerer, lower_value(lowerer, index, indices + axis), ELEMENT_I32, index);
-    int64_t last = node->type.shape.dimension[axis] - 1; /* what lies outside adds nothing */
-    int nothing = lower_convert(lowerer, lower_constant(lowerer, 0, ELEMENT_F32, node), updates->type.element, node);
-    update = lower_select(lowerer, lower_within(lowerer, slice, last), update, nothing);
-    for (int i = 0; i < rank; i++)
-        at[i] = i == axis ? affine_constant(lowerer->out.arena, 0) : indices[i < axis ? i : i - 1 + index_rank];
-    int64_t strides[RANK_MAX];
-    type_strides(&node->type, strides);
-    struct value old = {.kind = VALUE_LOAD, .buffer = buffer, .element = storage, .node = node, .depth = BODY_INNER};
-    old.index = lower_address(lowerer, &node->type, at);
-    old.lane = lower_lane(storage);
-    old.stride = strides[axis];
-    old.high = last;
-    old.operand_count = 1;
-    old.operands[0] = slice;
-    struct value sum = {.kind = VALUE_POINTWISE, .op = OP_add, .lane = old.lane, .domain = old.lane, .node = node};
-    sum.operand_count = 2;
-    sum.operands[0] = lower_append(lowerer, old);
-    sum.operands[1] = update;
-    if (old.lane != LANE_FLOAT) {
-        sum.lane = sum.domain = LANE_LONG;
-        sum.operands[0] = lower_long(lowerer, sum.operands[0]);
-        sum.operands[1] = lower_long(lowerer, update);
-    }
-    struct store store = {
-        .buffer = buffer, .slice = slice, .stride = strides[axis], .last = old.high, .element = storage};
-    store.value = lower_append(lowerer, sum);
-    store.value = old.lane == LANE_FLOAT ? store.value : lower_convert(lowerer, store.value, storage, node);
-    store.index = old.index;
-    arrput(walk->whole_stores, store);
-    append_stores(lowerer, walk->whole_stores, BODY_INNER);
-    end_phase(lowerer, (struct phase){0});
-}
-
-/* Element i, unless it is suppressed itself, suppresses each element j behind it for which the operand holds. */
-static void lower_suppress(struct walk *walk, const struct node *node, int buffer)
-{
-    struct lowerer *lowerer = walk->lowerer;
-    struct arena *arena = lowerer->out.arena;
-    const struct node *pairs = node->operands[0];
-    const struct affine *indices[RANK_MAX], *at[RANK_MAX];
-    int last = node->type.shape.rank - 1;
-    enum element storage = lowerer->out.target->storage[ELEMENT_BOOL];
-    begin_inner(lowerer);
-    space_indices(lowerer, walk->nest, -1, indices);
-    struct value load = {.kind = VALUE_LOAD, .buffer = buffer, .element = storage, .node = node, .depth = BODY_INNER};
-    load.lane = lower_lane(storage);
-    memcpy(at, indices, sizeof at);
-    load.index = lower_address(lowerer, &node->type, at);
-    int before = lower_append(lowerer, load);
-    at[last] = indices[last + 1];
-    load.index = lower_address(lowerer, &node->type, at);
-    int own = lower_append(lowerer, load);
-    const struct affine *distance = affine_add(arena, indices[last + 1], indices[last], -1);
-    int behind = lower_inside(lowerer, distance, 1, node->type.shape.dimension[last]);
-    int hit = lower_value(lowerer, pairs, indices), none = lower_constant(lowerer, 0, ELEMENT_BOOL, node);
-    hit = lower_select(lowerer, before, none, lower_select(lowerer, behind, hit, none));
-    struct store store = {.buffer = buffer, .slice = -1, .element = storage, .index = load.index};
-    store.value = lower_select(lowerer, own, own, hit);
-    arrput(walk->whole_stores, store);
-    append_stores(lowerer, walk->whole_stores, BODY_INNER);
-    end_phase(lowerer, (struct phase){0});
-}
-
 /* ---- putting it together ---- */
 
 static void forget(struct lowerer *lowerer)
@@ -544,7 +424,7 @@ static void forget(struct lowerer *lowerer)
         hmfree(lowerer->memo[i]);
 }
 
-static void begin_nest(struct lowerer *lowerer, const struct nest *nest, enum nest_shape shape)
+void lower_begin_nest(struct lowerer *lowerer, const struct nest *nest, enum nest_shape shape)
 {
     forget(lowerer);
     lowerer->loops = (struct loop_nest){.shape = shape, .vector = -1, .clear = -1};
@@ -569,7 +449,7 @@ static bool lower_loops(struct lowerer *lowerer, const struct nest *nest, bool f
     struct walk walk = {.lowerer = lowerer, .nest = nest, .flat = -1};
     ptrdiff_t values = arrlen(lowerer->out.values), variables = arrlen(lowerer->out.variables);
     ptrdiff_t stores = arrlen(lowerer->out.stores);
-    begin_nest(lowerer, nest, NEST_LOOPS);
+    lower_begin_nest(lowerer, nest, NEST_LOOPS);
     int vector = nest_vector_axis(nest);
     if (flat) {
         walk.flat = add_loop(lowerer, shape_elements(&nest->space.shape), BODY_INNER, true);
@@ -578,7 +458,7 @@ static bool lower_loops(struct lowerer *lowerer, const struct nest *nest, bool f
     } else {
         uint32_t all = nest_axes(nest);
         uint32_t outer = nest->outer_fixed || vector < 0 ? nest->outer : all & ~(1u << vector);
-        add_loops(lowerer, nest, outer, vector);
+        lower_add_loops(lowerer, nest, outer, vector);
     }
     for (int depth = lower_row_phase(&walk, 0); depth;)
         depth = lower_row_phase(&walk, depth);
@@ -595,98 +475,11 @@ static bool lower_loops(struct lowerer *lowerer, const struct nest *nest, bool f
     return true;
 }
 
-static void keep_nest(struct lowerer *lowerer, const struct nest *nest)
+void lower_keep_nest(struct lowerer *lowerer, const struct nest *nest)
 {
     for (ptrdiff_t i = 0; i < arrlen(nest->members); i++)
         lower_place(lowerer, nest->members[i].node)->reduction = -1;
     arrput(lowerer->out.nests, lowerer->loops);
-}
-
-static void lower_scan_nest(struct lowerer *lowerer, const struct nest *nest)
-{
-    struct walk walk = {.lowerer = lowerer, .nest = nest, .flat = -1};
-    int axis = nest->members[0].node->attributes->axis, vector = nest_vector_axis(nest);
-    begin_nest(lowerer, nest, NEST_SCAN);
-    add_loops(lowerer, nest, nest_axes(nest) & ~(1u << axis), vector == axis ? -1 : vector);
-    lower_scan(&walk, &nest->members[0]);
-    arrfree(walk.whole_stores);
-    lower_finish_sizes(lowerer, nest);
-    keep_nest(lowerer, nest);
-}
-
-/* A nest that rounds f32 sums in one buffer to the node's type in another. */
-static void lower_rounding(struct lowerer *lowerer, struct node *node, int from, int to)
-{
-    struct nest_member member = {.node = node};
-    struct nest nest = {.space = node->type};
-    arrput(nest.members, member);
-    struct walk walk = {.lowerer = lowerer, .nest = &nest, .flat = -1};
-    const struct affine *indices[RANK_MAX];
-    int vector = nest_vector_axis(&nest);
-    begin_nest(lowerer, &nest, NEST_LOOPS);
-    add_loops(lowerer, &nest, vector < 0 ? 0 : nest_axes(&nest) & ~(1u << vector), vector);
-    begin_inner(lowerer);
-    space_indices(lowerer, &nest, -1, indices);
-    struct value load = {.kind = VALUE_LOAD, .lane = LANE_FLOAT, .element = ELEMENT_F32, .buffer = from, .node = node};
-    load.index = lower_address(lowerer, &node->type, indices);
-    load.depth = BODY_NEST;
-    struct store store = {.buffer = to, .slice = -1, .index = load.index};
-    store.value = lower_convert(lowerer, lower_append(lowerer, load), node->type.element, node);
-    store.element = lowerer->out.target->storage[node->type.element];
-    arrput(walk.whole_stores, store);
-    append_stores(lowerer, walk.whole_stores, BODY_INNER);
-    end_phase(lowerer, (struct phase){0});
-    lower_finish_sizes(lowerer, &nest);
-    keep_nest(lowerer, &nest);
-    arrfree(walk.whole_stores);
-    arrfree(nest.members);
-}
-
-/* Sums of half values are kept in f32 in the workspace and rounded by a nest of their own. */
-static void lower_scatter_nest(struct lowerer *lowerer, const struct nest *nest)
-{
-    struct node *node = nest->members[0].node;
-    struct place *place = lower_place(lowerer, node);
-    bool half = element_is_half(node->type.element);
-    int target = place->buffer, sums = half ? scratch_buffer(lowerer, node) : target;
-    enum element storage = half ? ELEMENT_F32 : lowerer->out.target->storage[node->type.element];
-    struct nest updates = {.space = node->operands[0]->type, .members = nest->members};
-    struct walk walk = {.lowerer = lowerer, .nest = &updates, .flat = -1};
-    int vector = nest_vector_axis(&updates), axis = node->attributes->axis;
-    if (vector >= axis && vector < axis + node->operands[1]->type.shape.rank)
-        vector = -1;
-    begin_nest(lowerer, &updates, NEST_SCATTER);
-    add_loops(lowerer, &updates, vector < 0 ? nest_axes(&updates) : nest_axes(&updates) & ~(1u << vector), vector);
-    lower_scatter(&walk, &nest->members[0], sums, storage);
-    arrfree(walk.whole_stores);
-    lower_finish_sizes(lowerer, &updates);
-    lowerer->loops.serial = true;
-    lowerer->loops.split_vector = false;
-    lowerer->loops.block = lowerer->loops.rows > 0 ? lowerer->loops.rows : 1;
-    lowerer->loops.clear = sums;
-    lowerer->loops.clear_bytes = shape_elements(&node->type.shape) * (int64_t)element_bytes(storage);
-    keep_nest(lowerer, nest);
-    if (!half)
-        return;
-    lower_rounding(lowerer, node, sums, target);
-}
-
-/* Rows over the leading axes; vectors along what may be suppressed, however it lies. */
-static void lower_suppress_nest(struct lowerer *lowerer, const struct nest *nest)
-{
-    const struct node *node = nest->members[0].node;
-    int buffer = lower_place(lowerer, node)->buffer, last = node->type.shape.rank - 1;
-    struct nest pairs = {.space = node->operands[0]->type, .members = nest->members};
-    struct walk walk = {.lowerer = lowerer, .nest = &pairs, .flat = -1};
-    begin_nest(lowerer, &pairs, NEST_SUPPRESS);
-    add_loops(lowerer, &pairs, (1u << last) - 1, node->type.shape.dimension[last] == 1 ? -1 : last + 1);
-    lower_suppress(&walk, node, buffer);
-    arrfree(walk.whole_stores);
-    lower_finish_sizes(lowerer, &pairs);
-    lowerer->loops.clear = buffer;
-    lowerer->loops.clear_bytes =
-        shape_elements(&node->type.shape) * (int64_t)element_bytes(lowerer->out.target->storage[ELEMENT_BOOL]);
-    keep_nest(lowerer, nest);
 }
 
 /* What lowering a nest appends to. */
@@ -728,7 +521,7 @@ static void lower_parts(struct lowerer *lowerer, const struct nest *nest, const 
             continue;
         lower_loops(lowerer, nest, false);
         lowerer->loops.part_of = lowerer->current + 1;
-        keep_nest(lowerer, nest);
+        lower_keep_nest(lowerer, nest);
     }
     chunk->axis = -1;
     if (lowerer->current < lowerer->use->strip_nests)
@@ -761,7 +554,7 @@ static void lower_nest(struct lowerer *lowerer, const struct nest *nest)
         go_back(lowerer, nest, &mark);
         lower_loops(lowerer, nest, true);
     }
-    keep_nest(lowerer, nest);
+    lower_keep_nest(lowerer, nest);
 }
 
 struct lowered lower_kernel(const struct kernel_use *use, const struct target *target, struct arena *arena)

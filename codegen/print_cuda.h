@@ -51,9 +51,24 @@ void cuda_fixed_end(struct printer *printer);
 /* Has it been printed, so that it is left out inside the loop? */
 bool cuda_is_fixed(const struct printer *printer, const struct item *item);
 
-/* One task, for the block number `block` (print_cuda_task.c). */
+/* ---- one task, for the block number `block` (print_cuda_task.c) ---- */
+
 void cuda_print_task(struct printer *printer, const struct cuda_task *task);
+const struct reduction *cuda_reduction(const struct printer *printer, int number);
+void cuda_print_items(struct printer *printer, const struct item *items);
 /* The next value of a reduction. */
 void cuda_print_step(struct printer *printer, int number);
+/* A thread has one item, or several where there are totals: a block to be closed. */
+void cuda_open_items(struct printer *printer, const char *name);
+/* The inner loops and the vector from the number of a column. */
+void cuda_print_column_indices(struct printer *printer);
+/* "t5": where the blocks' results of a reduction lie. */
+void cuda_declare_results(struct printer *printer, enum reduction_kind kind);
+
+/* ---- ends of tasks (print_cuda_end.c): CUDA_FINISH, CUDA_FINISH_WAYS, CUDA_TOTAL ---- */
+
+void cuda_print_finish(struct printer *printer);
+void cuda_print_finish_ways(struct printer *printer);
+void cuda_print_total(struct printer *printer);
 
 #endif

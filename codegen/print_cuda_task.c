@@ -4,7 +4,7 @@
 
 #include <stb/stb_ds.h>
 
-static const struct reduction *reduction_of(const struct printer *printer, int number)
+const struct reduction *cuda_reduction(const struct printer *printer, int number)
 {
     return &printer->lowered->reductions[number];
 }
@@ -13,7 +13,7 @@ static const struct reduction *reduction_of(const struct printer *printer, int n
 
 void cuda_print_step(struct printer *printer, int number)
 {
-    const struct reduction *reduction = reduction_of(printer, number);
+    const struct reduction *reduction = cuda_reduction(printer, number);
     const char *type = print_accumulator(printer, reduction), *count = NULL;
     const char *place = arena_printf(printer->arena, "a%d", number);
     if (reduction->kind == REDUCTION_COLUMN)
@@ -40,8 +40,6 @@ static void close_inner_loops(struct printer *printer)
 }
 
 static void print_phase(struct printer *printer, int number);
-
-static void print_items(struct printer *printer, const struct item *items);
 
 /* Where a thread keeps its element of the row for a later task (cuda_again.c). */
 static const char *again_place(struct printer *printer)
@@ -147,7 +145,7 @@ static void print_owner(struct printer *printer)
     text_close(&printer->text);
 }
 
-static void print_items(struct printer *printer, const struct item *items)
+void cuda_print_items(struct printer *printer, const struct item *items)
 {
     for (ptrdiff_t i = 0; i < arrlen(items); i++) {
         print_item(printer, &items[i]);
@@ -161,7 +159,7 @@ static void print_items(struct printer *printer, const struct item *items)
 
 static void start_accumulator(struct printer *printer, int number)
 {
-    const char *type = print_accumulator(printer, reduction_of(printer, number));
+    const char *type = print_accumulator(printer, cuda_reduction(printer, number));
     text_line(&printer->text, "%s a%d = %s_start();", type, number, type);
 }
 
@@ -192,7 +190,7 @@ static void print_short_phase(struct printer *printer, const struct phase *phase
     long long extent = nest->vector_extent;
     for (ptrdiff_t i = 0; i < arrlen(phase->reductions); i++) {
         int number = phase->reductions[i];
-        const char *type = print_accumulator(printer, reduction_of(printer, number));
+        const char *type = print_accumulator(printer, cuda_reduction(printer, number));
         text_line(text, "%s lanes%d[%lld];", type, number, extent);
         text_line(text, "for (int i = 0; i < %lld; i++) lanes%d[i] = %s_start();", extent, number, type);
     }
@@ -201,14 +199,14 @@ static void print_short_phase(struct printer *printer, const struct phase *phase
     text_open(text, "for (int i%d = 0; i%d < %lld; i%d++)", nest->vector, nest->vector, extent, nest->vector);
     for (ptrdiff_t i = 0; i < arrlen(phase->reductions); i++)
         text_line(text, "%s &a%d = lanes%d[i%d];",
-                  print_accumulator(printer, reduction_of(printer, phase->reductions[i])), phase->reductions[i],
+                  print_accumulator(printer, cuda_reduction(printer, phase->reductions[i])), phase->reductions[i],
                   phase->reductions[i], nest->vector);
-    print_items(printer, phase->items);
+    cuda_print_items(printer, phase->items);
     text_close(text);
     close_inner_loops(printer);
     for (ptrdiff_t i = 0; i < arrlen(phase->reductions); i++) {
         int number = phase->reductions[i];
-        const char *type = print_accumulator(printer, reduction_of(printer, number));
+        const char *type = print_accumulator(printer, cuda_reduction(printer, number));
         text_line(text, "const %s a%d = %s_short(lanes%d);", type, number, type, number);
     }
 }
@@ -233,7 +231,7 @@ static void print_phase(struct printer *printer, int number)
     if (printer->task->width > 1)
         cuda_print_packed(printer, phase->items, printer->task->width);
     else
-        print_items(printer, phase->items);
+        cuda_print_items(printer, phase->items);
     if (team)
         text_close(&printer->text);
     if (team && printer->nest->shape == NEST_SUPPRESS)
@@ -242,7 +240,7 @@ static void print_phase(struct printer *printer, int number)
         close_inner_loops(printer);
     for (ptrdiff_t i = 0; team && i < arrlen(phase->reductions); i++)
         text_line(&printer->text, "a%d = %s_lanes(a%d);", phase->reductions[i],
-                  print_accumulator(printer, reduction_of(printer, phase->reductions[i])), phase->reductions[i]);
+                  print_accumulator(printer, cuda_reduction(printer, phase->reductions[i])), phase->reductions[i]);
 }
 
 /* ---- rows and columns ---- */
@@ -272,7 +270,7 @@ static void print_row_indices(struct printer *printer)
 }
 
 /* The inner loops and the vector from the number of a column. */
-static void print_column_indices(struct printer *printer)
+void cuda_print_column_indices(struct printer *printer)
 {
     const struct loop_nest *nest = printer->nest;
     int loops[LOOPS_MAX + 1], count = 0;
@@ -301,7 +299,7 @@ static void start_totals(struct printer *printer, enum reduction_kind kind)
 {
     const struct loop_nest *nest = printer->nest;
     for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++)
-        if (reduction_of(printer, nest->totals[i])->kind == kind)
+        if (cuda_reduction(printer, nest->totals[i])->kind == kind)
             start_accumulator(printer, nest->totals[i]);
 }
 
@@ -314,11 +312,11 @@ static const char *workspace_place(struct printer *printer, enum cuda_pick_kind 
 }
 
 /* "t5": where the blocks' results of a reduction lie. */
-static void declare_results(struct printer *printer, enum reduction_kind kind)
+void cuda_declare_results(struct printer *printer, enum reduction_kind kind)
 {
     const struct loop_nest *nest = printer->nest;
     for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++) {
-        const struct reduction *reduction = reduction_of(printer, nest->totals[i]);
+        const struct reduction *reduction = cuda_reduction(printer, nest->totals[i]);
         const char *type = print_accumulator(printer, reduction);
         if (reduction->kind == kind)
             text_line(&printer->text, "%s *const t%d = (%s *)(workspace + %s);", type, nest->totals[i], type,
@@ -329,7 +327,7 @@ static void declare_results(struct printer *printer, enum reduction_kind kind)
 /* The block's parts of a column become one, which the first of their threads stores. */
 static void store_merged(struct printer *printer, int number, long long columns)
 {
-    const char *type = print_accumulator(printer, reduction_of(printer, number));
+    const char *type = print_accumulator(printer, cuda_reduction(printer, number));
     struct text *text = &printer->text;
     text_line(text, "((%s *)merging)[thread] = a%d;", type, number);
     text_line(text, "__syncthreads();");
@@ -347,10 +345,10 @@ static void store_columns(struct printer *printer, const char *part)
 {
     const struct loop_nest *nest = printer->nest;
     long long columns = loop_nest_columns(printer->lowered, nest);
-    declare_results(printer, REDUCTION_COLUMN);
+    cuda_declare_results(printer, REDUCTION_COLUMN);
     for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++) {
         int number = nest->totals[i];
-        if (reduction_of(printer, number)->kind != REDUCTION_COLUMN)
+        if (cuda_reduction(printer, number)->kind != REDUCTION_COLUMN)
             continue;
         if (printer->task->merges > 1)
             store_merged(printer, number, columns);
@@ -363,10 +361,10 @@ static void store_columns(struct printer *printer, const char *part)
 static void end_totals(struct printer *printer)
 {
     const struct loop_nest *nest = printer->nest;
-    declare_results(printer, REDUCTION_FULL);
+    cuda_declare_results(printer, REDUCTION_FULL);
     for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++) {
         int number = nest->totals[i];
-        const struct reduction *reduction = reduction_of(printer, number);
+        const struct reduction *reduction = cuda_reduction(printer, number);
         const char *type = print_accumulator(printer, reduction);
         if (reduction->kind != REDUCTION_FULL)
             continue;
@@ -384,8 +382,8 @@ static void end_totals(struct printer *printer)
 static void print_element(struct printer *printer)
 {
     const struct loop_nest *nest = printer->nest;
-    print_items(printer, nest->bodies[BODY_OUTER]);
-    print_items(printer, nest->bodies[BODY_VECTOR]);
+    cuda_print_items(printer, nest->bodies[BODY_OUTER]);
+    cuda_print_items(printer, nest->bodies[BODY_VECTOR]);
 }
 
 /* Row and place along the vector of piece of work number `item`. */
@@ -504,7 +502,7 @@ static void print_rows(struct printer *printer)
 }
 
 /* A thread has one item, or several where there are totals. */
-static void open_items(struct printer *printer, const char *name)
+void cuda_open_items(struct printer *printer, const char *name)
 {
     const struct cuda_task *task = printer->task;
     const char *type = cuda_integer(task->items + CUDA_THREADS * task->blocks);
@@ -520,9 +518,9 @@ static void open_items(struct printer *printer, const char *name)
 static void print_short_rows(struct printer *printer)
 {
     start_totals(printer, REDUCTION_FULL);
-    open_items(printer, "row");
+    cuda_open_items(printer, "row");
     print_row_indices(printer);
-    print_items(printer, printer->nest->bodies[BODY_OUTER]);
+    cuda_print_items(printer, printer->nest->bodies[BODY_OUTER]);
     text_close(&printer->text);
     end_totals(printer);
 }
@@ -540,12 +538,12 @@ static void print_columns(struct printer *printer)
     text_open(&printer->text, "if (item < %lld)", items);
     text_line(&printer->text, "const int part = item / %lld, column = item %% %lld;", columns, columns);
     print_block_bounds(printer, "part");
-    print_column_indices(printer);
+    cuda_print_column_indices(printer);
     start_totals(printer, REDUCTION_COLUMN);
     cuda_fixed_begin(printer);
     text_open(&printer->text, "for (%s row = begin; row < end; row++)", cuda_integer(nest->rows));
     print_row_indices(printer);
-    print_items(printer, nest->bodies[BODY_OUTER]);
+    cuda_print_items(printer, nest->bodies[BODY_OUTER]);
     text_close(&printer->text);
     cuda_fixed_end(printer);
     store_columns(printer, "part");
@@ -601,13 +599,13 @@ static void print_rows_columns(struct printer *printer)
     text_close(&printer->text);
     text_line(&printer->text, "__syncthreads();");
     text_open(&printer->text, "for (int column = thread; column < %lld; column += %d)", columns, CUDA_THREADS);
-    print_column_indices(printer);
+    cuda_print_column_indices(printer);
     start_totals(printer, REDUCTION_COLUMN);
     text_open(&printer->text, "for (%s row = begin; row < end; row++)", type);
     print_row_indices(printer);
     print_saved(printer, false);
     printer->phase = (int)arrlen(nest->phases) - 1;
-    print_items(printer, arrlast(nest->phases).items);
+    cuda_print_items(printer, arrlast(nest->phases).items);
     text_close(&printer->text);
     store_columns(printer, "block");
     text_close(&printer->text);
@@ -621,10 +619,10 @@ static void print_whole(struct printer *printer)
     text_open(&printer->text, "if (part < %lld)", (long long)loop_nest_blocks(nest));
     print_block_bounds(printer, "part");
     start_totals(printer, REDUCTION_FULL);
-    print_items(printer, nest->bodies[BODY_OUTER]);
-    declare_results(printer, REDUCTION_FULL);
+    cuda_print_items(printer, nest->bodies[BODY_OUTER]);
+    cuda_declare_results(printer, REDUCTION_FULL);
     for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++) {
-        const char *type = print_accumulator(printer, reduction_of(printer, nest->totals[i]));
+        const char *type = print_accumulator(printer, cuda_reduction(printer, nest->totals[i]));
         text_line(&printer->text, "a%d = %s_lanes(a%d);", nest->totals[i], type, nest->totals[i]);
         text_open(&printer->text, "if (lane == 0)");
         text_line(&printer->text, "t%d[part] = a%d;", nest->totals[i], nest->totals[i]);
@@ -636,7 +634,7 @@ static void print_whole(struct printer *printer)
 static void print_clear(struct printer *printer)
 {
     const struct loop_nest *nest = printer->nest;
-    open_items(printer, "item");
+    cuda_open_items(printer, "item");
     text_line(&printer->text, nest->clear_bytes % 4 ? "%s[item] = 0;" : "((int *)%s)[item] = 0;",
               print_buffer_name(printer, nest->clear));
     text_close(&printer->text);
@@ -685,7 +683,7 @@ static void print_scatter(struct printer *printer)
     const struct loop_nest *nest = printer->nest;
     long long extent = nest->vector_extent;
     ptrdiff_t slice = slice_item(printer);
-    open_items(printer, "item");
+    cuda_open_items(printer, "item");
     text_line(&printer->text, "const int part = item / %lld;", extent);
     if (nest->vector >= 0)
         text_line(&printer->text, "const int i%d = item %% %lld;", nest->vector, extent);
@@ -703,125 +701,20 @@ static void print_scatter(struct printer *printer)
     text_close(&printer->text);
 }
 
-/* Several loads under way at a time, but not all of them: each would have registers of its own. */
-static void open_merging(struct printer *printer, const char *first, long long count, int step)
-{
-    text_add(&printer->text, "#pragma unroll 4\n");
-    text_open(&printer->text, "for (int part = %s; part < %lld; part += %d)", first, count, step);
-}
-
-static void print_finish(struct printer *printer)
-{
-    const struct loop_nest *nest = printer->nest;
-    long long blocks = loop_nest_blocks(nest), columns = loop_nest_columns(printer->lowered, nest);
-    open_items(printer, "column");
-    print_column_indices(printer);
-    declare_results(printer, REDUCTION_COLUMN);
-    for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++) {
-        int number = nest->totals[i];
-        const struct reduction *reduction = reduction_of(printer, number);
-        const char *type = print_accumulator(printer, reduction);
-        if (reduction->kind != REDUCTION_COLUMN)
-            continue;
-        text_line(&printer->text, "%s a%d = %s;", type, number,
-                  blocks ? arena_printf(printer->arena, "t%d[column]", number)
-                         : arena_printf(printer->arena, "%s_start()", type));
-        open_merging(printer, "1", blocks, 1);
-        text_line(&printer->text, "a%d = %s_merge(a%d, t%d[part * %lld + column]);", number, type, number, number,
-                  columns);
-        text_close(&printer->text);
-    }
-    print_items(printer, nest->bodies[BODY_FINISH]);
-    text_close(&printer->text);
-}
-
-/* The shares of a way: what the blocks merged already, or neighbours that are merged here. */
-static void merge_way(struct printer *printer, int number)
-{
-    const struct loop_nest *nest = printer->nest;
-    const char *type = print_accumulator(printer, reduction_of(printer, number));
-    long long columns = loop_nest_columns(printer->lowered, nest);
-    long long neighbours = loop_nest_neighbours(printer->lowered, nest), shares = loop_nest_blocks(nest) / neighbours;
-    struct text *text = &printer->text;
-    if (printer->task->merges > 1 || neighbours == 1) {
-        open_merging(printer, "thread", shares, MERGE_WAYS);
-        text_line(text, "a%d = %s_merge(a%d, t%d[part * %lld + column]);", number, type, number, number, columns);
-    } else {
-        text_open(text, "for (int share = thread; share < %lld; share += %d)", shares, MERGE_WAYS);
-        text_line(text, "%s s%d = t%d[share * %lld + column];", type, number, number, neighbours * columns);
-        text_open(text, "for (int part = share * %lld + 1; part < (share + 1) * %lld; part++)", neighbours, neighbours);
-        text_line(text, "s%d = %s_merge(s%d, t%d[part * %lld + column]);", number, type, number, number, columns);
-        text_close(text);
-        text_line(text, "a%d = %s_merge(a%d, s%d);", number, type, number, number);
-    }
-    text_close(text);
-}
-
-static void print_finish_ways(struct printer *printer)
-{
-    const struct loop_nest *nest = printer->nest;
-    text_line(&printer->text, "const int column = block;");
-    print_column_indices(printer);
-    declare_results(printer, REDUCTION_COLUMN);
-    for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++) {
-        int number = nest->totals[i];
-        const char *type = print_accumulator(printer, reduction_of(printer, number));
-        if (reduction_of(printer, number)->kind != REDUCTION_COLUMN)
-            continue;
-        text_line(&printer->text, "%s a%d = %s_start();", type, number, type);
-        merge_way(printer, number);
-        text_line(&printer->text, "a%d = %s_teams(%s_lanes(a%d));", number, type, type, number);
-    }
-    text_open(&printer->text, "if (thread == 0)");
-    print_items(printer, nest->bodies[BODY_FINISH]);
-    text_close(&printer->text);
-}
-
-/* The order of the parts counts for some reductions: these are merged by every thread alike, the others by all. */
-static void merge_parts(struct printer *printer, int number)
-{
-    const struct reduction *reduction = reduction_of(printer, number);
-    const char *type = print_accumulator(printer, reduction);
-    long long parts = printer->task->parts;
-    if (reduction_ordered(reduction->node)) {
-        text_line(&printer->text, "%s a%d = %s;", type, number,
-                  parts ? arena_printf(printer->arena, "t%d[0]", number)
-                        : arena_printf(printer->arena, "%s_start()", type));
-        open_merging(printer, "1", parts, 1);
-    } else {
-        text_line(&printer->text, "%s a%d = %s_start();", type, number, type);
-        open_merging(printer, "thread", parts, CUDA_THREADS);
-    }
-    text_line(&printer->text, "a%d = %s_merge(a%d, t%d[part]);", number, type, number, number);
-    text_close(&printer->text);
-    if (!reduction_ordered(reduction->node))
-        text_line(&printer->text, "a%d = %s_teams(%s_lanes(a%d));", number, type, type, number);
-}
-
-static void print_total(struct printer *printer)
-{
-    const struct loop_nest *nest = printer->nest;
-    declare_results(printer, REDUCTION_FULL);
-    for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++)
-        if (reduction_of(printer, nest->totals[i])->kind == REDUCTION_FULL)
-            merge_parts(printer, nest->totals[i]);
-    text_open(&printer->text, "if (thread == 0)");
-    print_items(printer, nest->bodies[BODY_TOTAL]);
-    text_close(&printer->text);
-}
-
 void cuda_print_task(struct printer *printer, const struct cuda_task *task)
 {
     static void (*const schemes[])(struct printer *) = {
-        [CUDA_ELEMENTS] = print_elements,         [CUDA_ROWS] = print_rows,     [CUDA_COLUMNS] = print_columns,
-        [CUDA_ROWS_COLUMNS] = print_rows_columns, [CUDA_WHOLE] = print_whole,   [CUDA_CLEAR] = print_clear,
-        [CUDA_SCATTER] = print_scatter,           [CUDA_FINISH] = print_finish, [CUDA_TOTAL] = print_total,
-        [CUDA_FINISH_WAYS] = print_finish_ways,   [CUDA_AGAIN] = print_columns, [CUDA_SHORT_ROWS] = print_short_rows,
+        [CUDA_ELEMENTS] = print_elements, [CUDA_ROWS] = print_rows,
+        [CUDA_COLUMNS] = print_columns,   [CUDA_ROWS_COLUMNS] = print_rows_columns,
+        [CUDA_WHOLE] = print_whole,       [CUDA_CLEAR] = print_clear,
+        [CUDA_SCATTER] = print_scatter,   [CUDA_FINISH] = cuda_print_finish,
+        [CUDA_TOTAL] = cuda_print_total,  [CUDA_FINISH_WAYS] = cuda_print_finish_ways,
+        [CUDA_AGAIN] = print_columns,     [CUDA_SHORT_ROWS] = print_short_rows,
     };
     printer->task = task;
     printer->nest = &printer->lowered->nests[task->nest];
     printer->phase = 0;
     if (task->scheme != CUDA_CLEAR)
-        print_items(printer, printer->nest->bodies[BODY_NEST]);
+        cuda_print_items(printer, printer->nest->bodies[BODY_NEST]);
     schemes[task->scheme](printer);
 }

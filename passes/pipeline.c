@@ -31,9 +31,9 @@
 #include <time.h>
 
 static const char *const default_sequence[] = {
-    "join",       "hoist",  "gradients", "join",     "hoist",    "dce",    "precision", "accumulate",
-    "loss_scale", "gelu",   "casts",     "edges",    "simplify", "cse",    "dce",       "masks",
-    "attention",  "layout", "taps",      "fuse",     "schedule", "remat",    "memory",
+    "join",       "hoist",  "gradients", "join",  "hoist",    "dce",   "precision", "accumulate",
+    "loss_scale", "gelu",   "casts",     "edges", "simplify", "cse",   "dce",       "masks",
+    "attention",  "layout", "taps",      "fuse",  "schedule", "remat", "memory",
 };
 
 /* Processor time: passes run on one thread, and other work on the machine does not count. */

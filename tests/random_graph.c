@@ -17,18 +17,9 @@ struct generator {
     int names;
 };
 
-/* splitmix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014). */
-static uint64_t draw(uint64_t *state)
-{
-    uint64_t z = *state += 0x9E3779B97F4A7C15u;
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return z ^ (z >> 31);
-}
-
 static int below(struct generator *g, int64_t limit)
 {
-    return (int)(draw(&g->state) % (uint64_t)limit);
+    return (int)(random_draw(&g->state) % (uint64_t)limit);
 }
 
 static bool chance(struct generator *g, int percent)
@@ -83,7 +74,7 @@ static struct node *add_random(struct generator *g)
         operands[i] = build_read(&g->builder, variable);
     }
     struct type type = type_make(ELEMENT_F32, draw_shape(g, below(g, 4)));
-    return build(&g->builder, OP_random, operands, 2, &(struct attributes){.key = draw(&g->state)}, &type);
+    return build(&g->builder, OP_random, operands, 2, &(struct attributes){.key = random_draw(&g->state)}, &type);
 }
 
 static struct node *add_leaf(struct generator *g)
@@ -612,8 +603,8 @@ static struct node *add_op(struct generator *g, enum op op)
     }
 }
 
-/* An op of a class that is drawn first, so that the many pointwise ops do not crowd out the others. One fold of eight is
- * tap_sums instead, which takes no draw of its own: graphs that tests know by their seeds stay what they were. */
+/* An op of a class that is drawn first, so that the many pointwise ops do not crowd out the others. One fold of eight
+ * is tap_sums instead, which takes no draw of its own: graphs that tests know by their seeds stay what they were. */
 static enum op draw_op(struct generator *g)
 {
     static const enum op_class classes[] = {CLASS_POINTWISE, CLASS_POINTWISE,  CLASS_POINTWISE, CLASS_POINTWISE,
@@ -749,52 +740,6 @@ struct module *random_module(struct arena *arena, uint64_t seed, const struct ra
     return module;
 }
 
-/* ---- values ---- */
-
-static double draw_value(uint64_t *state, enum element element, int classes)
-{
-    uint64_t bits = draw(state);
-    if (element == ELEMENT_BOOL)
-        return (double)(bits & 1);
-    if (!element_is_float(element))
-        return (double)(bits % (uint64_t)(classes ? classes : 100));
-    return (double)((int64_t)(bits % 4097) - 2048) / 1024; /* -2 … 2 in steps that f32 and f16 hold */
-}
-
-static void fill(uint64_t seed, const struct type *type, int classes, double *values)
-{
-    for (int64_t i = 0; i < shape_elements(&type->shape); i++)
-        values[i] = element_round(type->element, draw_value(&seed, type->element, classes));
-}
-
-void random_fill_inputs(struct environment *environment, const struct graph *graph, uint64_t seed)
-{
-    struct arena *arena = arena_new();
-    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
-        const struct node *node = graph->nodes[i];
-        if (node->op != OP_input)
-            continue;
-        double *values = ARENA_ARRAY(arena, double, shape_elements(&node->type.shape) + 1);
-        fill(seed + (uint64_t)i * 7919, &node->type, node->attributes->index, values);
-        environment_set_input(environment, node->attributes->symbol, &node->type, values);
-    }
-    arena_free(arena);
-}
-
-void random_fill(struct environment *environment, const struct module *module, uint64_t seed)
-{
-    struct arena *arena = arena_new();
-    for (ptrdiff_t i = 0; i < arrlen(module->graphs); i++)
-        random_fill_inputs(environment, module->graphs[i], seed);
-    for (ptrdiff_t i = 0; i < arrlen(module->variables); i++) {
-        const struct variable *variable = module->variables[i];
-        double *values = ARENA_ARRAY(arena, double, shape_elements(&variable->type.shape) + 1);
-        fill(seed + (uint64_t)i * 104729 + 1, &variable->type, 0, values);
-        environment_set_variable(environment, variable->name, &variable->type, values);
-    }
-    arena_free(arena);
-}
-
 bool random_gradients(struct graph *graph, int order)
 {
     struct node *y = NULL, **inputs = NULL;
@@ -815,14 +760,4 @@ bool random_gradients(struct graph *graph, int order)
     arrfree(inputs);
     graph_number(graph);
     return y != NULL;
-}
-
-void random_fill_copies(struct environment *environment, const struct module *module)
-{
-    for (ptrdiff_t i = 0; i < arrlen(module->variables); i++) {
-        const struct variable *variable = module->variables[i];
-        if (variable->kind == VARIABLE_COPY)
-            environment_set_variable(environment, variable->name, &variable->type,
-                                     environment_variable(environment, variable->source)->values);
-    }
 }

@@ -6,6 +6,15 @@
 #include "ir/evaluate.h"
 #include "ir/graph.h"
 
+/* splitmix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014). */
+static inline uint64_t random_draw(uint64_t *state)
+{
+    uint64_t z = *state += 0x9E3779B97F4A7C15u;
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return z ^ (z >> 31);
+}
+
 struct random_options {
     int steps;        /* ops drawn; each adds the nodes that make its operands fit (default 24) */
     int64_t elements; /* the largest tensor, roughly (default 600) */
@@ -25,6 +34,8 @@ struct graph *random_graph(struct module *module, const char *name, uint64_t see
 
 /* Adds gradients of this order, by every floating input, of the last floating output. False where there is none. */
 bool random_gradients(struct graph *graph, int order);
+
+/* ---- values (random_values.c) ---- */
 
 /* Gives every input and variable of the module values: floats around 0 that their type holds exactly, indices in
  * their range. */
