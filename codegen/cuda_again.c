@@ -1,17 +1,17 @@
-/* Values that stay on the chip between two walks over the same rows. See cuda_plan.h.
+/* Values that stay on the chip from one walk over rows to the next. See cuda_plan.h.
  *
- * A normalisation's gradient takes sums over all rows and then, with these, every element's result: the values are
- * needed twice, and all blocks must wait in between. Where a task of columns has walked the elements that a later task
- * of elements takes, the later one walks them the same way: the thread that loaded or made a value keeps it in shared
- * memory and takes it from there. That goes for a block's first share of the work alone, the only one where the GPU
- * holds all blocks at a time; what a further share needs is loaded again. */
+ * A normalisation's gradient takes sums over all rows and then, with these, every element's result, or sums of those:
+ * the values are needed twice, and all blocks must wait in between. Where a task of columns has walked the elements
+ * that a later task takes, the later one walks them the same way: the thread that loaded or made a value keeps it in
+ * shared memory and takes it from there. That goes for a block's first share of the work alone, the only one where the
+ * GPU holds all blocks at a time; what a further share needs is loaded again. */
 #include "codegen/cuda_places.h"
 #include "codegen/cuda_plan.h"
 
 #include <stb/stb_ds.h>
 
 enum {
-    KEPT_BYTES = 44 * 1024, /* of a block, of the 48 KiB that need no asking for; 4 KiB are for merging parts */
+    KEPT_BYTES = 43 * 1024, /* of a block, of the 48 KiB that need no asking for; up to 4 KiB merge parts of columns */
     RESIDENTS_MAX = 4,      /* blocks of a multiprocessor: more would have too few registers */
     RESERVED_BYTES = 5120   /* of a block: what the driver and the rest of the kernel take */
 };
