@@ -86,5 +86,24 @@ int main(void)
         measure(text);
         CHECK(lower == 512 + 512);
     }
+
+    /* A product is one whether its operand is stored for it or it is added up where that is computed: dy 48 + x 32 +
+     * dw 36, the pass reads y 48, the output reads dw and stores it. */
+    measure("graph g {\n"
+            " %x = input(\"x\") : f32[2,1,4]\n"
+            " %y = input(\"y\") : f32[2,3,2]\n"
+            " %dy = neg(%y) kernel 1\n"
+            " %dw = conv_weight(%x, %dy) : f32[3,1,3] kernel 2\n"
+            " %o = output(%dw, \"dw\") kernel 3\n"
+            "}\n");
+    CHECK(lower == 116 + 48 + 36 + 36);
+    measure("graph g {\n"
+            " %x = input(\"x\") : f32[2,1,4]\n"
+            " %y = input(\"y\") : f32[2,3,2]\n"
+            " %dy = neg(%y)\n"
+            " %dw = tap_sums(%dy, %x) : f32[3,1,3] kernel 1\n"
+            " %o = output(%dw, \"dw\") kernel 2\n"
+            "}\n");
+    CHECK(lower == 116 + 48 + 36 + 36);
     return check_result();
 }
