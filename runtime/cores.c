@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static double read_number(const char *root, const char *group, const char *name)
@@ -118,6 +119,16 @@ int cores_wanted(void)
     return wanted > 0 && wanted <= 4096 && strchr(", ", *end) ? (int)wanted : 0;
 }
 
+/* Whether /proc/self/exe is this program. Started as `ld.so castor …`, this process is the loader's (the kernel gives
+ * an address of a loader only where it was the kernel that added one); under valgrind and its like it is theirs. */
+static bool can_begin_anew(void)
+{
+    const char *own = (const char *)getauxval(AT_EXECFN);
+    struct stat program, process;
+    return getauxval(AT_BASE) != 0 && own && stat(own, &program) == 0 && stat("/proc/self/exe", &process) == 0 &&
+           program.st_dev == process.st_dev && program.st_ino == process.st_ino;
+}
+
 /* By default libgomp's threads look for milliseconds whether they may go on, and keep the core meanwhile: where other
  * programs keep the cores busy, too, the thread that all wait for does not get one, and a step of many short kernels
  * takes three times as long. A thousand looks, some microseconds, are enough where cores are idle. libgomp reads the
@@ -125,10 +136,7 @@ int cores_wanted(void)
 void cores_sleep_while_waiting(char **words)
 {
     static const char name[] = "GOMP_SPINCOUNT";
-    /* Started as `ld.so castor …`, this process is the loader's, and /proc/self/exe too. The kernel gives an address of
-     * a loader only where it was the kernel that added one. */
-    bool is_loader = getauxval(AT_BASE) == 0;
-    if (is_loader || getenv("OMP_WAIT_POLICY") || getenv(name) || setenv(name, "1000", 1) != 0)
+    if (getenv("OMP_WAIT_POLICY") || getenv(name) || !can_begin_anew() || setenv(name, "1000", 1) != 0)
         return;
     execv("/proc/self/exe", words); /* comes back where it cannot: then threads wait as they did */
 }
