@@ -30,19 +30,32 @@ static int count_loads(const struct lowered *lowered, const struct item *items)
     return loads;
 }
 
-/* For how many blocks there are registers, whichever body of the kernel they run, told from its loads. Of the networks'
- * kernels those of up to 11 loads take at most 56 registers a thread (but where one block is alone and takes more),
- * those of up to 18 at most 79, and one of 22 takes 89; four blocks have 64 for each thread, three have 85. */
+/* What a look for an overflow's origin asks about: it is held until the end of the body. */
+static int count_watched(const struct lowered *lowered, const struct item *items)
+{
+    int count = 0;
+    for (ptrdiff_t i = 0; i < arrlen(items); i++)
+        if (items[i].kind == ITEM_WATCH)
+            count += (int)arrlen(lowered->watches[items[i].number].values);
+    return count;
+}
+
+/* For how many blocks there are registers, whichever body of the kernel they run, told from what it loads and watches.
+ * Of the networks' kernels those of up to 11 loads take at most 56 registers a thread (but where one block is alone and
+ * takes more), those of up to 18 at most 79, and one of 22 takes 89; of 50 watched values and sums besides, 90 and
+ * more. Four blocks have 64 for each thread, three have 85. */
 static int most_residents(const struct lowered *lowered)
 {
-    int most = 0;
+    int loads = 0, watched = 0;
     for (ptrdiff_t i = 0; i < arrlen(lowered->nests); i++) {
-        const struct phase *phases = lowered->nests[i].phases;
-        int loads = count_loads(lowered, lowered->nests[i].bodies[BODY_OUTER]) +
-                    (arrlen(phases) ? count_loads(lowered, arrlast(phases).items) : 0);
-        most = loads > most ? loads : most;
+        const struct loop_nest *nest = &lowered->nests[i];
+        const struct item *items = arrlen(nest->phases) ? arrlast(nest->phases).items : NULL;
+        int own = count_loads(lowered, nest->bodies[BODY_OUTER]) + count_loads(lowered, items);
+        int held = count_watched(lowered, items);
+        loads = own > loads ? own : loads;
+        watched = held > watched ? held : watched;
     }
-    return most <= 11 ? RESIDENTS_MAX : most <= 18 ? 3 : 2;
+    return loads > 18 || watched > 48 ? 2 : loads > 11 ? 3 : RESIDENTS_MAX;
 }
 
 /* Blocks that a multiprocessor must hold at a time so that all are held. */
