@@ -172,8 +172,9 @@ static int64_t merging_bytes(const struct printer *printer)
         const struct cuda_task *task = &printer->plan->tasks[i];
         const int *totals = lowered->nests[task->nest].totals;
         for (ptrdiff_t k = 0; k < arrlen(totals) && task->merges > 1; k++) {
-            int64_t bytes = CUDA_THREADS * cuda_accumulator_bytes(&lowered->reductions[totals[k]]);
-            most = bytes > most ? bytes : most;
+            const struct reduction *reduction = &lowered->reductions[totals[k]];
+            int64_t bytes = CUDA_THREADS * cuda_accumulator_bytes(reduction);
+            most = reduction->kind == REDUCTION_COLUMN && bytes > most ? bytes : most;
         }
     }
     return most;

@@ -316,10 +316,8 @@ static void fill_ways(struct printer *printer, int number, const char *slot)
     long long blocks = loop_nest_blocks(printer->nest), slots = reduction->slots;
     long long neighbours = loop_nest_neighbours(printer->lowered, printer->nest);
     text_open(text, "for (long share = 0; share < %lld; share++)", blocks / neighbours);
-    if (neighbours == 1) {
-        text_line(text, "%s s%d = t%d[share * %lld + (%s)];", type, number, number, slots, slot);
-    } else {
-        text_line(text, "%s s%d = t%d[share * %lld + (%s)];", type, number, number, neighbours * slots, slot);
+    text_line(text, "%s s%d = t%d[share * %lld + (%s)];", type, number, number, neighbours * slots, slot);
+    if (neighbours > 1) {
         text_open(text, "for (long block = share * %lld + 1; block < (share + 1) * %lld; block++)", neighbours,
                   neighbours);
         text_line(text, "s%d = %s_merge(s%d, t%d[block * %lld + (%s)]);", number, type, number, number, slots, slot);

@@ -112,9 +112,7 @@ static void join_concats(struct fuser *fuser)
 /* A value that is repeated along an axis is computed once for each repetition, unless it is stored. */
 static void offer_repeated(struct fuser *fuser, const struct node *node)
 {
-    const struct node *operand = node->operands[0];
-    while (operand->op == OP_reshape)
-        operand = operand->operands[0];
+    const struct node *operand = behind_reshapes(node->operands[0]);
     int64_t elements = shape_elements(&operand->type.shape);
     bool grows = shape_elements(&node->type.shape) >= 8 * elements;
     if (elements > 1 && grows && op_is(operand->op, CLASS_POINTWISE))
