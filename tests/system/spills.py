@@ -1,7 +1,7 @@
 """No generated CUDA kernel spills a register: spills.py CASTOR [MODEL|ARCHITECTURE...].
 
-`castor dump --emit cuda` of every model (or those named) under several policies, compiled by NVRTC for every
-architecture (or those named); what its assembler says of each kernel is read. Exits 77 where there is no NVRTC.
+`castor dump --emit cuda` of every model (or those named) under several policies for every architecture (or those named),
+compiled by NVRTC; what its assembler says of each kernel is read. Exits 77 where there is no NVRTC.
 """
 import ctypes
 import glob
@@ -41,7 +41,7 @@ def compile_log(nvrtc, source, architecture):
 
 def test(nvrtc, model, policy, architecture):
     what = f"{model} {policy} {architecture}"
-    source = castor("dump", f"models/{model}.net", "--policy", policy, "--emit", "cuda")
+    source = castor("dump", f"models/{model}.net", "--policy", policy, "--arch", architecture, "--emit", "cuda")
     good, log = compile_log(nvrtc, source, architecture)
     check(good, f"{what}: {log[:400]}")
     kernels = re.findall(r"Function properties for (\w+)\s.*?(\d+) bytes stack frame, (\d+) bytes spill stores, "
