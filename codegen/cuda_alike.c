@@ -280,8 +280,8 @@ static bool same_nests(struct pair *pair, const struct cuda_task *task, const st
     pair->noting = true;
     if (!same_totals(pair, a, b))
         return false;
-    enum body_depth body = task->scheme == CUDA_TOTAL ? BODY_TOTAL : BODY_FINISH;
-    return !end || meet_items(pair, a, b, a->bodies[body], b->bodies[body]);
+    enum body_depth body = task->scheme == CUDA_TOTAL || task->ends ? BODY_TOTAL : BODY_FINISH;
+    return (!end && !task->ends) || meet_items(pair, a, b, a->bodies[body], b->bodies[body]);
 }
 
 /* ---- tasks ---- */
@@ -334,7 +334,7 @@ static bool is_flat(const struct lowered *lowered, const struct cuda_task *task)
 
 static bool same_task(const struct cuda_task *a, const struct cuda_task *b, bool lengths)
 {
-    return a->scheme == b->scheme && a->stage == b->stage && a->width == b->width &&
+    return a->scheme == b->scheme && a->stage == b->stage && a->width == b->width && a->ends == b->ends &&
            (lengths || (a->parts == b->parts && a->items == b->items && a->blocks == b->blocks));
 }
 

@@ -229,6 +229,7 @@ static struct cuda_task main_task(const struct lowered *lowered, int number)
         task.blocks = loop_nest_blocks(nest);
     }
     task.parts = task.scheme == CUDA_WHOLE ? loop_nest_blocks(nest) : task.blocks;
+    task.ends = task.scheme <= CUDA_SHORT_ROWS && task.blocks == 1 && arrlen(nest->bodies[BODY_TOTAL]);
     return task;
 }
 
@@ -250,7 +251,7 @@ static void add_tasks(struct cuda_plan *plan, const struct lowered *lowered, int
         end.merges = task.merges;
         arrput(plan->tasks, end);
     }
-    if (arrlen(nest->bodies[BODY_TOTAL])) {
+    if (arrlen(nest->bodies[BODY_TOTAL]) && !task.ends) {
         end.scheme = CUDA_TOTAL;
         end.parts = task.parts;
         end.items = 0;
@@ -294,6 +295,8 @@ static struct use use_of(const struct lowered *lowered, const struct cuda_task *
     add_use(&use, lowered, nest->bodies[BODY_VECTOR]);
     for (ptrdiff_t i = 0; i < arrlen(nest->phases); i++)
         add_use(&use, lowered, nest->phases[i].items);
+    if (task->ends)
+        add_use(&use, lowered, nest->bodies[BODY_TOTAL]);
     return use;
 }
 
@@ -462,7 +465,7 @@ static void place_values(struct cuda_plan *plan, const struct lowered *lowered)
         bool end = cuda_is_end(&plan->tasks[i]);
         need_items(plan, lowered, nest->bodies[BODY_NEST], stage);
         for (int body = BODY_OUTER; body < BODY_COUNT; body++)
-            if (end == (body == BODY_FINISH || body == BODY_TOTAL))
+            if (end == (body == BODY_FINISH || body == BODY_TOTAL) || (plan->tasks[i].ends && body == BODY_TOTAL))
                 need_items(plan, lowered, nest->bodies[body], stage);
         for (ptrdiff_t k = 0; !end && k < arrlen(nest->phases); k++)
             need_items(plan, lowered, nest->phases[k].items, stage);
@@ -492,10 +495,12 @@ int64_t cuda_accumulator_bytes(const struct reduction *reduction)
 static void reserve_totals(struct cuda_plan *plan, const struct lowered *lowered)
 {
     arrsetlen(plan->totals, arrlenu(lowered->reductions));
+    for (ptrdiff_t i = 0; i < arrlen(plan->totals); i++)
+        plan->totals[i] = 0;
     for (ptrdiff_t t = 0; t < arrlen(plan->tasks); t++) {
         const struct cuda_task *task = &plan->tasks[t];
         const struct loop_nest *nest = &lowered->nests[task->nest];
-        if (task->scheme >= CUDA_CLEAR)
+        if (task->scheme >= CUDA_CLEAR || task->ends)
             continue;
         for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++) {
             const struct reduction *reduction = &lowered->reductions[nest->totals[i]];

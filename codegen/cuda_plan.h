@@ -36,6 +36,7 @@ struct cuda_task {
     int model;      /* … whose nest, which is walked alike, this is */
     int64_t merges; /* CUDA_COLUMNS and its end: above 1, so many parts of a column are merged by the block */
     int64_t parts;  /* CUDA_SCATTER; for others: results of each FULL reduction, to be merged */
+    bool ends;      /* there is one block, which needs no CUDA_TOTAL: it has the results */
     int64_t items;  /* pieces of work, where a thread takes one */
     int64_t blocks; /* 0: nothing to do */
     int group;      /* of tasks that are alike; -1: none */

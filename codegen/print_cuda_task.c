@@ -357,11 +357,13 @@ static void store_columns(struct printer *printer, const char *part)
     }
 }
 
-/* FULL reductions: one result a block. All threads come here. */
+/* FULL reductions: one result a block, of one block the end. All threads come here. */
 static void end_totals(struct printer *printer)
 {
     const struct loop_nest *nest = printer->nest;
-    cuda_declare_results(printer, REDUCTION_FULL);
+    bool ends = printer->task->ends;
+    if (!ends)
+        cuda_declare_results(printer, REDUCTION_FULL);
     for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++) {
         int number = nest->totals[i];
         const struct reduction *reduction = cuda_reduction(printer, number);
@@ -371,10 +373,17 @@ static void end_totals(struct printer *printer)
         if (!reduction->row_level || printer->task->scheme == CUDA_SHORT_ROWS)
             text_line(&printer->text, "a%d = %s_lanes(a%d);", number, type, number);
         text_line(&printer->text, "a%d = %s_teams(a%d);", number, type, number);
+        if (ends)
+            continue;
         text_open(&printer->text, "if (thread == 0)");
         text_line(&printer->text, "t%d[block] = a%d;", number, number);
         text_close(&printer->text);
     }
+    if (!ends)
+        return;
+    text_open(&printer->text, "if (thread == 0)");
+    cuda_print_items(printer, nest->bodies[BODY_TOTAL]);
+    text_close(&printer->text);
 }
 
 /* ---- schemes ---- */

@@ -67,6 +67,16 @@ static const struct {
          OUTPUT("t"),
      {2, 2, 2}, /* and what copies them */
      2},
+    {"the largest of all, by several blocks: the same",
+     INPUTS " %x = mul(%a, %a)\n %y = mul(%b, %b)\n %s = reduce_max(%x, axes=[0,1])\n"
+            " %t = reduce_max(%y, axes=[0,1])\n" OUTPUT("s") OUTPUT("t"),
+     {2, 2, 2},
+     2},
+    {"the largest of few: one block, which ends it",
+     " %a = input(\"a\") : f32[4,48]\n %b = input(\"b\") : f32[4,48]\n %x = mul(%a, %a)\n %y = mul(%b, %b)\n"
+     " %s = reduce_max(%x, axes=[0,1])\n %t = reduce_max(%y, axes=[0,1])\n" OUTPUT("s") OUTPUT("t"),
+     {2, 2},
+     2},
 };
 
 static struct lowered lower_only(struct graph *graph, const struct target *target, struct arena *arena)
