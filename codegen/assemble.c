@@ -392,6 +392,7 @@ static void add_generated(struct assembly *assembly, const struct kernel_use *us
     struct program_step step = {.kind = PROGRAM_KERNEL,
                                 .bytes = kernel.bytes_read + kernel.bytes_written,
                                 .flops = kernel.flops,
+                                .workspace = kernel.workspace_bytes,
                                 .kernel = kernel_index(assembler, &kernel),
                                 .integer_count = kernel.integer_count,
                                 .buffer_count = kernel.buffer_count + (kernel.workspace_bytes > 0)};
@@ -485,6 +486,7 @@ static void add_convolution(struct assembly *assembly, const struct kernel_use *
     struct program_step step = {.kind = PROGRAM_KERNEL,
                                 .bytes = contraction->step.bytes,
                                 .flops = contraction->step.flops,
+                                .workspace = kernel.workspace_bytes,
                                 .kernel = template_index(assembler, TEMPLATE_CONVOLUTION, kernel.name, kernel.threads,
                                                          kernel.fields, kernel.body),
                                 .blocks = kernel.shape.blocks > 0 ? kernel.shape.blocks : 1};

@@ -79,6 +79,7 @@ static void count_step(struct ledger *ledger, const struct program_entry *entry,
         break;
     }
     ledger->bytes += times * step->bytes;
+    ledger->workspace_bytes += times * step->workspace;
     ledger->flops += times * step->flops;
 }
 
@@ -217,6 +218,8 @@ void ledger_print(const struct ledger *ledger, FILE *out)
     fprintf(out, "  bytes          %8.2f MB  %.2f x the lower bound of %.2f MB; unfused %.2f MB\n",
             (double)ledger->bytes / mega, ratio(ledger->bytes, ledger->bytes_lower_bound),
             (double)ledger->bytes_lower_bound / mega, (double)ledger->bytes_unfused / mega);
+    fprintf(out, "  workspaces     %8.2f MB  that blocks leave for each other, stored and loaded beside these bytes\n",
+            (double)ledger->workspace_bytes / mega);
     fprintf(out, "  arena          %8.2f MB  %.3f x the liveness bound of %.2f MB\n", (double)ledger->arena_peak / mega,
             ratio(ledger->arena_peak, ledger->arena_lower_bound), (double)ledger->arena_lower_bound / mega);
     if (ledger->arena_budget)
@@ -251,6 +254,7 @@ struct json_t *ledger_json(const struct ledger *ledger)
                    {"bytes", ledger->bytes},
                    {"bytes_lower_bound", ledger->bytes_lower_bound},
                    {"bytes_unfused", ledger->bytes_unfused},
+                   {"workspace_bytes", ledger->workspace_bytes},
                    {"arena_peak", ledger->arena_peak},
                    {"arena_lower_bound", ledger->arena_lower_bound},
                    {"casts_fused", ledger->casts_fused},

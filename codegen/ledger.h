@@ -20,6 +20,7 @@ struct ledger {
     uint64_t bytes;                         /* moved by all of them */
     uint64_t bytes_lower_bound;             /* ledger_lower_bound */
     uint64_t bytes_unfused;                 /* were every node a kernel of its own */
+    uint64_t workspace_bytes;               /* what blocks leave for each other: stored and loaded beside `bytes` */
     uint64_t arena_peak, arena_lower_bound; /* of scratch, without variables */
     uint64_t parameters, parameter_bytes;   /* elements, and bytes with their half copies */
     uint64_t optimizer_bytes;

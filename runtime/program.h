@@ -16,7 +16,7 @@
 enum {
     PROGRAM_RANK = 8,
     PROGRAM_SPATIAL = 3,
-    PROGRAM_VERSION = 3,
+    PROGRAM_VERSION = 4,
     PROGRAM_THREADS = 1024 /* of a block, at most */
 };
 
@@ -132,6 +132,7 @@ struct program_step {
     int buffer_count;
     struct program_place *buffers;
     uint64_t bytes, flops; /* moved and computed, for ledger and profile */
+    uint64_t workspace;    /* bytes, not among those moved: what its blocks leave for each other */
     int integer_count;     /* kernel: the values that keep equal kernels apart (random keys …) */
     int64_t *integers;
     uint32_t kernel; /* index into kernels; kernel steps only */

@@ -214,6 +214,7 @@ static void code_step(struct codec *codec, struct program_step *step)
         code_place(codec, &step->buffers[i]);
     code_u64(codec, &step->bytes);
     code_u64(codec, &step->flops);
+    code_u64(codec, &step->workspace);
     step->integers = code_array(codec, step->integers, &step->integer_count, sizeof *step->integers);
     code_i64s(codec, step->integers, step->integer_count);
     CODE(step->kernel, uint32_t, UINT32_MAX);

@@ -105,6 +105,8 @@ static void put_step(FILE *out, const struct program *program, const struct prog
     for (int i = 0; i < step->integer_count; i++)
         fprintf(out, "%s%lld", i ? ", " : "; ", (long long)step->integers[i]);
     fprintf(out, ") %llu bytes, %llu flops", (unsigned long long)step->bytes, (unsigned long long)step->flops);
+    if (step->workspace)
+        fprintf(out, ", %llu bytes of workspace", (unsigned long long)step->workspace);
     if (step->file)
         fprintf(out, "  # %s:%d:%d", step->file, step->line, step->column);
     fputc('\n', out);

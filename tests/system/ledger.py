@@ -52,6 +52,8 @@ def pin(where, row, limits):
     ratio = row["bytes"] / row["bytes_lower_bound"]
     check(least_bytes <= ratio <= most_bytes, f"{where}: bytes are {ratio:.3f} x the lower bound")
     check(row["bytes_unfused"] > row["bytes"], f"{where}: fusion saves no bytes")
+    share = row["workspace_bytes"] / row["bytes"]
+    check(0 < share <= 0.13, f"{where}: workspaces are {share:.3f} of the bytes")
     ratio = row["arena_peak"] / row["arena_lower_bound"]
     check(1.0 <= ratio <= 1.05, f"{where}: the arena is {ratio:.3f} x the liveness bound")
 
@@ -77,6 +79,10 @@ def check_sim():
             pin(where, row, limits)
             check(row["casts_standalone"] == 0, f"{where}: {row['casts_standalone']} standalone casts")
             check(row["copies"] == 0, f"{where}: {row['copies']} copies")
+    # The gradient of the second weight: 29 parts of 9 tiles of 64 by 32 sums in f32. The rest are a column's.
+    splits = 29 * 9 * 64 * 32 * 4
+    row = ledger("fashion_cnn", "autocast(f16)", "--device", "sim", "--arch", "sm_80")
+    check(splits < row["workspace_bytes"] < 1.5 * splits, f"fashion_cnn: {row['workspace_bytes']} bytes of workspaces")
     for model, (parameters, limits) in NETWORKS.items():
         row = ledger(model, "autocast(f16)", "--device", "sim", "--arch", "sm_80")
         pin(f"{model} at full size on sim", row, limits)
