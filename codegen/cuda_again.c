@@ -133,7 +133,8 @@ static bool walks_alike(const struct lowered *lowered, const struct cuda_task *f
     const struct loop_nest *a = &lowered->nests[first->nest], *b = &lowered->nests[second->nest];
     if (first->scheme != CUDA_COLUMNS || !is_plain(a) || !is_plain(b))
         return false;
-    return second->scheme == CUDA_ELEMENTS || (second->scheme == CUDA_COLUMNS && a->block == b->block);
+    bool elements = second->scheme == CUDA_ELEMENTS && !second->ends;
+    return elements || (second->scheme == CUDA_COLUMNS && a->block == b->block);
 }
 
 static struct candidate *candidates_of(const struct cuda_plan *plan, const struct lowered *lowered, int model, int task)

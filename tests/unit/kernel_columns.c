@@ -106,6 +106,17 @@ static const struct {
      " %o1 = output(%d, \"d\")\n"
      " %o2 = output(%s, \"s\")\n}\n",
      2 * 4 * 8192 * 64 + 4 * 64},
+    /* So few elements that one block ends their largest: it does not walk as the several blocks of the
+     * columns, and loads x again. */
+    {"graph train {\n"
+     " %x = input(\"x\") : f32[2,512]\n"
+     " %s = sum(%x, axes=[0])\n"
+     " %all = broadcast(%s) : f32[2,512]\n"
+     " %d = sub(%x, %all)\n"
+     " %m = reduce_max(%d, axes=[0,1])\n"
+     " %o1 = output(%d, \"d\") : f32[2,512] kernel 1\n"
+     " %o2 = output(%m, \"m\") : f32[1,1] kernel 1\n}\n",
+     3 * 4 * 2 * 512 + 4},
     /* 70 parts of a column, which blocks of four would not have all. */
     {"graph train {\n"
      " %x = input(\"x\") : f32[2240,64]\n"
