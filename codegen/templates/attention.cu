@@ -1,17 +1,18 @@
 /* Attention in one kernel each way, without a matrix of scores in memory (Dao et al. 2022, Dao 2023).
  *
  * A block has 64 rows of queries (the gradients of key and value: 64 keys) of one head of one example, four warps with
- * 16 rows each, and goes through the keys (the queries) by tiles in shared memory. Products are mma.m16n8k16 with sums in
- * f32. What one product gives lies in the lanes as the next one takes its left operand, so that it need not leave the
- * registers. Forward, a row's maximum and total grow along with the tiles, and what was summed before is scaled to the
- * new maximum; both are stored for the gradients, which compute each score again.
+ * 16 rows each, and goes through the keys (the queries) by tiles in shared memory. Products are mma.m16n8k16 with sums
+ * in f32. What one product gives lies in the lanes as the next one takes its left operand, so that it need not leave
+ * the registers. Forward, a row's maximum and total grow along with the tiles, and what was summed before is scaled to
+ * the new maximum; both are stored for the gradients, which compute each score again.
  *
  * Two kinds of blocks make the gradients, so that every sum has one owner and one order: those of a tile of queries sum
  * over the keys (d_query), those of a tile of keys over the queries (d_key, d_value).
  *
- * Operands get their bias, and queries are multiplied by `query_scale`, when they are loaded; scores are rounded to the type that they have
- * in the graph, weights and the gradients of scores to the operands' type. Tiles above the diagonal are left out where
- * `causal`. Dropped weights are drawn as every other kernel draws them: by (seed, attempt, key) and the element. */
+ * Operands get their bias, and queries are multiplied by `query_scale`, when they are loaded; scores are rounded to the
+ * type that they have in the graph, weights and the gradients of scores to the operands' type. Tiles above the diagonal
+ * are left out where `causal`. Dropped weights are drawn as every other kernel draws them: by (seed, attempt, key) and
+ * the element. */
 namespace attention
 {
 
@@ -42,7 +43,8 @@ template <class result_, class d_query_ = void, class d_key_ = void, class d_val
     typedef d_value_ d_value;
 };
 
-template <class element_, class score_, class stored_, int width_, bool causal_, bool drops_, bool scales_, bool biased_>
+template <class element_, class score_, class stored_, int width_, bool causal_, bool drops_, bool scales_,
+          bool biased_>
 struct variant {
     typedef element_ element;
     typedef score_ score;
@@ -77,10 +79,12 @@ template <class V>
 __device__ inline void load_tile(unsigned char *to, const typename V::element *from, long long stride, int rows,
                                  int first, int limit)
 {
+    unsigned address = shared_address(to);
     for (int i = (int)threadIdx.x; i < rows * V::CHUNKS; i += THREADS) {
         int row = i / V::CHUNKS, chunk = i % V::CHUNKS;
         bool valid = first + row < limit;
-        copy_chunk(to + swizzle<V::LINE>(row, chunk), from + (valid ? (first + row) * stride : 0) + chunk * 8, valid);
+        copy_chunk(address + swizzle<V::LINE>(row, chunk), from + (valid ? (first + row) * stride : 0) + chunk * 8,
+                   valid);
     }
 }
 
@@ -169,13 +173,14 @@ __device__ inline void multiply_lines(float (&sums)[columns / 8][4], const unsig
                                       const unsigned char *right)
 {
     const int lane = threadIdx.x % 32;
+    const unsigned rows = shared_address(left), lines = shared_address(right);
 #pragma unroll
     for (int k = 0; k < V::WIDTH / 16; k++) {
         unsigned a[4], b[4];
-        load_matrices<false>(a, left + swizzle<V::LINE>(row + lane % 16, k * 2 + lane / 16));
+        load_matrices<false>(a, rows + swizzle<V::LINE>(row + lane % 16, k * 2 + lane / 16));
 #pragma unroll
         for (int j = 0; j < columns / 16; j++) {
-            load_matrices<false>(b, right + swizzle<V::LINE>(j * 16 + lane / 16 * 8 + lane % 8, k * 2 + lane / 8 % 2));
+            load_matrices<false>(b, lines + swizzle<V::LINE>(j * 16 + lane / 16 * 8 + lane % 8, k * 2 + lane / 8 % 2));
             multiply(sums[2 * j], a, b[0], b[1], typename V::element());
             multiply(sums[2 * j + 1], a, b[2], b[3], typename V::element());
         }
@@ -189,6 +194,7 @@ __device__ inline void multiply_columns(float (&sums)[V::WIDTH / 8][4], const fl
 {
     typedef typename V::element element;
     const int lane = threadIdx.x % 32;
+    const unsigned lines = shared_address(right);
 #pragma unroll
     for (int k = 0; k < depth / 16; k++) {
         const float(&low)[4] = left[2 * k], (&high)[4] = left[2 * k + 1];
@@ -197,7 +203,7 @@ __device__ inline void multiply_columns(float (&sums)[V::WIDTH / 8][4], const fl
         unsigned b[4];
 #pragma unroll
         for (int j = 0; j < V::WIDTH / 16; j++) {
-            load_matrices<true>(b, right + swizzle<V::LINE>(k * 16 + lane / 8 % 2 * 8 + lane % 8, j * 2 + lane / 16));
+            load_matrices<true>(b, lines + swizzle<V::LINE>(k * 16 + lane / 8 % 2 * 8 + lane % 8, j * 2 + lane / 16));
             multiply(sums[2 * j], a, b[0], b[1], element());
             multiply(sums[2 * j + 1], a, b[2], b[3], element());
         }

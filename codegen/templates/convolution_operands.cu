@@ -16,6 +16,13 @@ template <class V> struct image_operand {
     struct line {
         const element *origin;
         int at[V::axes];
+
+        __device__ void hold_all()
+        {
+            hold(origin);
+            for (int i = 0; i < V::axes; i++)
+                hold(at[i]);
+        }
     };
     struct along {
         int offset, channel, tap[V::axes], shift[V::axes];
@@ -110,7 +117,13 @@ template <class V> struct matrix_operand {
     typedef typename V::element element;
     struct line {
         const element *origin;
-        bool valid;
+        int valid;
+
+        __device__ void hold_all()
+        {
+            hold(origin);
+            hold(valid);
+        }
     };
     struct along {
         int offset, index;
@@ -133,7 +146,7 @@ template <class V> struct matrix_operand {
 
     __device__ const element *find(const line &l, const along &a, bool &valid) const
     {
-        valid = l.valid && a.index < size;
+        valid = l.valid != 0 && a.index < size;
         return l.origin + a.offset;
     }
 };
@@ -226,8 +239,10 @@ template <class V, class operand, int rows, bool by_k, bool vector> struct loade
         : from(operand_), first(first_row), side((int)threadIdx.x % SPAN), step((int)threadIdx.x / SPAN)
     {
         if constexpr (by_k && vector)
-            for (int i = 0; i < PIECES; i++)
+            for (int i = 0; i < PIECES; i++) {
                 lines[i] = from.line_at(first + other(i));
+                lines[i].hold_all();
+            }
         else if constexpr (by_k)
             lines[0] = from.line_at(first + side);
         else if constexpr (vector)
@@ -240,15 +255,16 @@ template <class V, class operand, int rows, bool by_k, bool vector> struct loade
         return step + i * (V::THREADS / SPAN);
     }
 
-    __device__ void load(unsigned char *tile, int k)
+    /* The tile, and its address in shared memory. */
+    __device__ void load(unsigned char *tile, unsigned address, int k)
     {
         if constexpr (vector)
-            load_vectors(tile, k);
+            load_vectors(address, k);
         else
             gather(tile, k);
     }
 
-    __device__ void load_vectors(unsigned char *tile, int k)
+    __device__ void load_vectors(unsigned to, int k)
     {
         if constexpr (by_k)
             along = from.along_at(k + side * V::CHUNK);
@@ -261,7 +277,7 @@ template <class V, class operand, int rows, bool by_k, bool vector> struct loade
                 lines[0] = from.line_at(k + line);
             bool valid;
             const element *at = from.find(lines[by_k ? i : 0], along, valid);
-            copy_chunk(tile + swizzle<BYTES>(line, side), valid ? at : from.source, valid);
+            copy_chunk(to + swizzle<BYTES>(line, side), at, valid);
         }
     }
 

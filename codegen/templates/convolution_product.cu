@@ -32,38 +32,64 @@ template <class V> struct lane_tile {
     }
 };
 
-template <class V>
-__device__ inline void multiply_halves(const unsigned char *a, const unsigned char *b, int k_left,
-                                       float (&sums)[V::SUMS / 4][4])
-{
-    const int lane = threadIdx.x % 32, row = lane_tile<V>::warp_row(), column = lane_tile<V>::warp_column();
-    const int low = lane % 16, high = lane / 16; /* the pattern of lanes for one pair of matrices, and for the other */
-    const int mixed = lane % 8 + lane / 16 * 8, middle = lane / 8 % 2;
+/* Where a lane finds its rows of the 16 x 16 matrices of one operand: those of one k, or of one row (column), are
+ * apart by so many bytes. `pattern` and `half`: its line and chunk in the first matrix. */
+template <class V, int count, int line_bytes, bool by_k> struct fragments {
+    static constexpr int KINDS = by_k ? V::K / 16 : count;
+    unsigned at[KINDS];
+
+    __device__ fragments(int first, int pattern, int half)
+    {
 #pragma unroll
-    for (int k = 0; k < V::K / 16; k++) {
-        if (k > 0 && k * 16 >= k_left)
-            break;
-        unsigned left[V::WARP_M / 16][4], right[V::WARP_N / 16][4];
-#pragma unroll
-        for (int i = 0; i < V::WARP_M / 16; i++)
-            if constexpr (V::A_BY_K)
-                load_matrices<false>(left[i], a + swizzle<64>(row + i * 16 + low, k * 2 + high));
-            else
-                load_matrices<true>(left[i], a + swizzle<V::M * 2>(k * 16 + mixed, (row + i * 16) / 8 + middle));
-#pragma unroll
-        for (int j = 0; j < V::WARP_N / 16; j++)
-            if constexpr (V::B_BY_K)
-                load_matrices<false>(right[j], b + swizzle<64>(column + j * 16 + mixed, k * 2 + middle));
-            else
-                load_matrices<true>(right[j], b + swizzle<V::N * 2>(k * 16 + low, (column + j * 16) / 8 + high));
-#pragma unroll
-        for (int i = 0; i < V::WARP_M / 16; i++)
-#pragma unroll
-            for (int j = 0; j < V::WARP_N / 8; j++)
-                multiply(sums[i * (V::WARP_N / 8) + j], left[i], right[j / 2][j % 2 * 2], right[j / 2][j % 2 * 2 + 1],
-                         typename V::element());
+        for (int i = 0; i < KINDS; i++) {
+            at[i] = by_k ? swizzle<line_bytes>(first + pattern, i * 2 + half)
+                         : swizzle<line_bytes>(pattern, first / 8 + i * 2 + half);
+            hold(at[i]);
+        }
     }
-}
+
+    __device__ void load(unsigned (&to)[count][4], unsigned tile, int k) const
+    {
+#pragma unroll
+        for (int i = 0; i < count; i++)
+            load_matrices<!by_k>(to[i], tile + at[by_k ? k : i] + (by_k ? i : k) * (16 * line_bytes));
+    }
+};
+
+template <class V> struct half_products {
+    static constexpr int ROWS = V::WARP_M / 16, COLUMNS = V::WARP_N / 16;
+    fragments<V, ROWS, V::A_BY_K ? 64 : V::M * 2, V::A_BY_K> a;
+    fragments<V, COLUMNS, V::B_BY_K ? 64 : V::N * 2, V::B_BY_K> b;
+
+    /* Two patterns of lanes for the four matrices of 8 x 8: `low` and `high` for one pair side by side, `mixed` and
+     * `middle` for the other. */
+    __device__ half_products(int low, int high, int mixed, int middle)
+        : a(lane_tile<V>::warp_row(), V::A_BY_K ? low : mixed, V::A_BY_K ? high : middle),
+          b(lane_tile<V>::warp_column(), V::B_BY_K ? mixed : low, V::B_BY_K ? middle : high)
+    {
+    }
+    __device__ half_products(int lane) : half_products(lane % 16, lane / 16, lane % 8 + lane / 16 * 8, lane / 8 % 2)
+    {
+    }
+
+    __device__ void add(const unsigned char *, unsigned tile, int k_left, float (&sums)[V::SUMS / 4][4]) const
+    {
+#pragma unroll
+        for (int k = 0; k < V::K / 16; k++) {
+            if (k > 0 && k * 16 >= k_left)
+                break;
+            unsigned left[ROWS][4], right[COLUMNS][4];
+            a.load(left, tile, k);
+            b.load(right, tile + V::A_BYTES, k);
+#pragma unroll
+            for (int i = 0; i < ROWS; i++)
+#pragma unroll
+                for (int j = 0; j < V::WARP_N / 8; j++)
+                    multiply(sums[i * (V::WARP_N / 8) + j], left[i], right[j / 2][j % 2 * 2],
+                             right[j / 2][j % 2 * 2 + 1], typename V::element());
+        }
+    }
+};
 
 /* Rows of one operand for four k, from lines by k or from four lines of one k each. */
 template <int count, int line_bytes, bool by_k, int size, class position>
@@ -91,28 +117,41 @@ __device__ inline void load_floats(float (&to)[count][4], const unsigned char *t
     }
 }
 
-template <class V>
-__device__ inline void multiply_floats(const unsigned char *a, const unsigned char *b, int k_left,
-                                       float (&sums)[V::SUMS / 4][4])
-{
+template <class V> struct float_products {
     typedef lane_tile<V> lanes;
-#pragma unroll 1
-    for (int k = 0; k < min(V::K, k_left); k += 4) {
-        float left[lanes::ROWS][4], right[lanes::COLUMNS][4];
-        load_floats<lanes::ROWS, V::M * 4, V::A_BY_K, lanes::ROW_PACK>(left, a, k, lanes::row);
-        load_floats<lanes::COLUMNS, V::N * 4, V::B_BY_K, lanes::COLUMN_PACK>(right, b, k, lanes::column);
-#pragma unroll
-        for (int l = 0; l < 4; l++)
-#pragma unroll
-            for (int i = 0; i < lanes::ROWS; i++)
-#pragma unroll
-                for (int j = 0; j < lanes::COLUMNS; j++) {
-                    constexpr int columns = lanes::COLUMNS;
-                    float &sum = sums[(i * columns + j) / 4][(i * columns + j) % 4];
-                    sum = __fmaf_rn(left[i][l], right[j][l], sum);
-                }
+
+    __device__ float_products(int)
+    {
     }
-}
+
+    __device__ void add(const unsigned char *tile, unsigned, int k_left, float (&sums)[V::SUMS / 4][4]) const
+    {
+#pragma unroll 1
+        for (int k = 0; k < min(V::K, k_left); k += 4) {
+            float left[lanes::ROWS][4], right[lanes::COLUMNS][4];
+            load_floats<lanes::ROWS, V::M * 4, V::A_BY_K, lanes::ROW_PACK>(left, tile, k, lanes::row);
+            load_floats<lanes::COLUMNS, V::N * 4, V::B_BY_K, lanes::COLUMN_PACK>(right, tile + V::A_BYTES, k,
+                                                                                 lanes::column);
+#pragma unroll
+            for (int l = 0; l < 4; l++)
+#pragma unroll
+                for (int i = 0; i < lanes::ROWS; i++)
+#pragma unroll
+                    for (int j = 0; j < lanes::COLUMNS; j++) {
+                        constexpr int columns = lanes::COLUMNS;
+                        float &sum = sums[(i * columns + j) / 4][(i * columns + j) % 4];
+                        sum = __fmaf_rn(left[i][l], right[j][l], sum);
+                    }
+        }
+    }
+};
+
+template <class V, int element_bytes = sizeof(typename V::element)> struct products : float_products<V> {
+    using float_products<V>::float_products;
+};
+template <class V> struct products<V, 2> : half_products<V> {
+    using half_products<V>::half_products;
+};
 
 /* The block's tile of the product. */
 template <class V, class operand_a, class operand_b>
@@ -122,6 +161,9 @@ __device__ inline void multiply_operands(const work<V> &w, const operand_a &a, c
     loader<V, operand_a, V::M, V::A_BY_K, V::VECTOR_A> load_a(a, w.row_tile * V::M);
     loader<V, operand_b, V::N, V::B_BY_K, V::VECTOR_B> load_b(b, w.column_tile * V::N);
     constexpr int bytes = V::A_BYTES + V::B_BYTES;
+    unsigned first = shared_address(memory);
+    hold(first);
+    const products<V> own(threadIdx.x % 32);
     int steps = (w.k_end - w.k_begin + V::K - 1) / V::K, fill = 0, read = 0;
     for (int step = 1 - V::STAGES; step < steps; step++) {
         if (step >= 0) {
@@ -130,18 +172,14 @@ __device__ inline void multiply_operands(const work<V> &w, const operand_a &a, c
         }
         int k = w.k_begin + (step + V::STAGES - 1) * V::K;
         if (k < w.k_end) {
-            load_a.load(memory + fill * bytes, k);
-            load_b.load(memory + fill * bytes + V::A_BYTES, k);
+            load_a.load(memory + fill * bytes, first + fill * bytes, k);
+            load_b.load(memory + fill * bytes + V::A_BYTES, first + fill * bytes + V::A_BYTES, k);
         }
         copies_commit();
         fill = fill == V::STAGES - 1 ? 0 : fill + 1;
         if (step < 0)
             continue;
-        const unsigned char *tile = memory + read * bytes;
-        if constexpr (sizeof(typename V::element) == 2)
-            multiply_halves<V>(tile, tile + V::A_BYTES, w.k_end - w.k_begin - step * V::K, sums);
-        else
-            multiply_floats<V>(tile, tile + V::A_BYTES, w.k_end - w.k_begin - step * V::K, sums);
+        own.add(memory + read * bytes, first + read * bytes, w.k_end - w.k_begin - step * V::K, sums);
         read = read == V::STAGES - 1 ? 0 : read + 1;
     }
     copies_wait<0>();

@@ -1,5 +1,5 @@
-/* What the templates of convolutions and of attention share: half types as bits, single instructions of tensor cores and
- * of copies into shared memory, and how tiles lie there. */
+/* What the templates of convolutions and of attention share: half types as bits, single instructions of tensor cores
+ * and of copies into shared memory, and how tiles lie there. */
 namespace tensor_cores
 {
 
@@ -17,11 +17,27 @@ __device__ inline unsigned shared_address(const void *pointer)
     return (unsigned)__cvta_generic_to_shared(pointer);
 }
 
-/* 16 bytes from global to shared memory, zeros where they are not valid. */
-__device__ inline void copy_chunk(void *to, const void *from, bool valid)
+/* Computes the value here and keeps it: the compiler would compute it anew wherever it is used, in each turn of a loop,
+ * for the sake of registers that are there. */
+__device__ inline void hold(int &value)
 {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from),
-                 "r"(valid ? 16 : 0));
+    asm volatile("" : "+r"(value));
+}
+
+__device__ inline void hold(unsigned &value)
+{
+    asm volatile("" : "+r"(value));
+}
+
+template <class type> __device__ inline void hold(type *&pointer)
+{
+    asm volatile("" : "+l"(pointer));
+}
+
+/* 16 bytes from global to shared memory, zeros where they are not valid: then nothing is loaded, wherever it is. */
+__device__ inline void copy_chunk(unsigned to, const void *from, bool valid)
+{
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(valid ? 16 : 0));
 }
 
 __device__ inline void copies_commit()
@@ -36,16 +52,16 @@ template <int left> __device__ inline void copies_wait()
 }
 
 /* Four 8 x 8 matrices of 16-bit elements; lane i gives the address of row i % 8 of matrix i / 8. */
-template <bool transpose> __device__ inline void load_matrices(unsigned (&to)[4], const void *row)
+template <bool transpose> __device__ inline void load_matrices(unsigned (&to)[4], unsigned row)
 {
     if constexpr (transpose)
         asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                      : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-                     : "r"(shared_address(row)));
+                     : "r"(row));
     else
         asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                      : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-                     : "r"(shared_address(row)));
+                     : "r"(row));
 }
 
 /* d[16, 8] += a[16, 16] b[16, 8] */
@@ -103,9 +119,9 @@ template <class element, int count> struct alignas(sizeof(element) * count) pack
 };
 
 /* Where chunk `chunk` of a line lies: any 8 lines give the same chunk, and any line 8 of its own, from all banks. */
-template <int line_bytes> __device__ inline int swizzle(int line, int chunk)
+template <int line_bytes> __device__ inline unsigned swizzle(unsigned line, unsigned chunk)
 {
-    constexpr int chunks = line_bytes / 16;
+    constexpr unsigned chunks = line_bytes / 16;
     if constexpr (chunks >= 8)
         return line * line_bytes + (chunk ^ (line & 7)) * 16;
     else
