@@ -158,8 +158,8 @@ template <class V, class operand_a, class operand_b>
 __device__ inline void multiply_operands(const work<V> &w, const operand_a &a, const operand_b &b,
                                          unsigned char *memory, float (&sums)[V::SUMS / 4][4])
 {
-    loader<V, operand_a, V::M, V::A_BY_K, V::VECTOR_A> load_a(a, w.row_tile * V::M);
-    loader<V, operand_b, V::N, V::B_BY_K, V::VECTOR_B> load_b(b, w.column_tile * V::N);
+    loader<V, operand_a, V::M, V::A_BY_K, V::VECTOR_A> load_a(a, w.row_tile * V::M, w.k_begin);
+    loader<V, operand_b, V::N, V::B_BY_K, V::VECTOR_B> load_b(b, w.column_tile * V::N, w.k_begin);
     constexpr int bytes = V::A_BYTES + V::B_BYTES;
     unsigned first = shared_address(memory);
     hold(first);
