@@ -95,8 +95,16 @@ bool conv_variant(size_t i, struct program_conv *conv, struct convolution_reques
     if (kind != PROGRAM_CONV_WEIGHT && conv->n > 0)
         conv->epilogue = appended & (PROGRAM_EPILOGUE_SUM | PROGRAM_EPILOGUE_M2);
     *request = (struct convolution_request){.weight_last = layout == ALL_LAST, .aligned = {i % 7 != 6, i % 5 != 4}};
-    request->tile = (int)((i + rest) % (CONVOLUTION_TILES + 1));
+    /* 29 from one shape to the next: each kind, type and layout meets all tiles. */
+    request->tile = (int)((i + 2 * rest) % (CONVOLUTION_TILES + 1));
     return true;
+}
+
+bool conv_variant_counts(size_t i)
+{
+    size_t layout = i % LAYOUTS, shape = i / (LAYOUTS * TYPES * KINDS);
+    return layout == ALL_LAST && shapes[shape].size > 8 && (shapes[shape].dilation > 1 || shapes[shape].spatial == 1) &&
+           shapes[shape].c % 8 == 0 && shapes[shape].kernel == 3;
 }
 
 /* ---- tails by hand ---- */
