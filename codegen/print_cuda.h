@@ -51,22 +51,41 @@ void cuda_fixed_end(struct printer *printer);
 /* Has it been printed, so that it is left out inside the loop? */
 bool cuda_is_fixed(const struct printer *printer, const struct item *item);
 
+/* ---- bodies (print_cuda_body.c) ---- */
+
+const struct reduction *cuda_reduction(const struct printer *printer, int number);
+void cuda_print_items(struct printer *printer, const struct item *items);
+void cuda_print_item(struct printer *printer, const struct item *item);
+/* The next value of a reduction. */
+void cuda_print_step(struct printer *printer, int number);
+void cuda_start_accumulator(struct printer *printer, int number);
+/* The only store of a scatter. */
+const struct store *cuda_scatter_store(const struct printer *printer);
+/* An expression: is the slice of the row one of those of `part`? */
+const char *cuda_is_owner(struct printer *printer);
+/* Goes on with the next row where it is not. */
+void cuda_print_owner(struct printer *printer);
+
 /* ---- one task, for the block number `block` (print_cuda_task.c) ---- */
 
 void cuda_print_task(struct printer *printer, const struct cuda_task *task);
-const struct reduction *cuda_reduction(const struct printer *printer, int number);
-void cuda_print_items(struct printer *printer, const struct item *items);
-/* The next value of a reduction. */
-void cuda_print_step(struct printer *printer, int number);
 /* A thread has one item, or several where there are totals: a block to be closed. */
 void cuda_open_items(struct printer *printer, const char *name);
 /* The inner loops and the vector from the number of a column. */
 void cuda_print_column_indices(struct printer *printer);
+
+/* ---- sums over rows, and ends of tasks (print_cuda_end.c) ---- */
+
+void cuda_start_totals(struct printer *printer, enum reduction_kind kind);
+/* Where in the workspace the results of a reduction, or the rows' values, lie. */
+const char *cuda_workspace_place(struct printer *printer, enum cuda_pick_kind kind, int number, uint64_t offset);
 /* "t5": where the blocks' results of a reduction lie. */
 void cuda_declare_results(struct printer *printer, enum reduction_kind kind);
-
-/* ---- ends of tasks (print_cuda_end.c): CUDA_FINISH, CUDA_FINISH_WAYS, CUDA_TOTAL ---- */
-
+/* COLUMN reductions: the results of part number `part`. */
+void cuda_store_columns(struct printer *printer, const char *part);
+/* FULL reductions: one result a block, of one block the end. All threads come here. */
+void cuda_end_totals(struct printer *printer);
+/* CUDA_FINISH, CUDA_FINISH_WAYS and CUDA_TOTAL. */
 void cuda_print_finish(struct printer *printer);
 void cuda_print_finish_ways(struct printer *printer);
 void cuda_print_total(struct printer *printer);

@@ -4,245 +4,6 @@
 
 #include <stb/stb_ds.h>
 
-const struct reduction *cuda_reduction(const struct printer *printer, int number)
-{
-    return &printer->lowered->reductions[number];
-}
-
-/* ---- items ---- */
-
-void cuda_print_step(struct printer *printer, int number)
-{
-    const struct reduction *reduction = cuda_reduction(printer, number);
-    const char *type = print_accumulator(printer, reduction), *count = NULL;
-    const char *place = arena_printf(printer->arena, "a%d", number);
-    if (reduction->kind == REDUCTION_COLUMN)
-        count = "row - begin + 1";
-    else if (reduction->kind == REDUCTION_ROW && !reduction->lanes)
-        count = print_inner_place(printer, "1", 1);
-    text_line(&printer->text, "%s = %s_%s(%s, %s%s);", place, type,
-              reduction->position >= 0 && reduction->follows ? "follow" : "step", place,
-              print_value_name(printer, reduction->value), print_step_more(printer, reduction, place, count));
-}
-
-static void open_inner_loops(struct printer *printer)
-{
-    const struct loop_nest *nest = printer->nest;
-    for (int i = 0; i < nest->inner_count; i++)
-        text_open(&printer->text, "for (int i%d = 0; i%d < %lld; i%d++)", nest->inner_loops[i], nest->inner_loops[i],
-                  (long long)print_extent(printer, nest->inner_loops[i]), nest->inner_loops[i]);
-}
-
-static void close_inner_loops(struct printer *printer)
-{
-    for (int i = 0; i < printer->nest->inner_count; i++)
-        text_close(&printer->text);
-}
-
-static void print_phase(struct printer *printer, int number);
-
-/* Where a thread keeps its element of the row for a later task (cuda_again.c). */
-static const char *again_place(struct printer *printer)
-{
-    return arena_printf(printer->arena, "(row - begin) * %d + thread", CUDA_THREADS);
-}
-
-/* A value that stays in shared memory: loaded and put there, or taken from it. */
-static void print_again(struct printer *printer, const struct cuda_kept *kept, int number)
-{
-    const struct value *value = &printer->lowered->values[number];
-    const char *element = element_name(value->element), *name = print_value_name(printer, number);
-    if (number != kept->to) {
-        cuda_print_value(printer, number);
-        text_line(&printer->text, "if (mine) store_%s(again%d, %s, %s);", element, kept->slot, again_place(printer),
-                  name);
-        return;
-    }
-    text_line(&printer->text, "%s %s;", print_lane_type(printer, value->lane), name);
-    text_line(&printer->text, "if (mine) %s = load_%s(again%d, %s);", name, element, kept->slot, again_place(printer));
-    text_line(&printer->text, "else %s = %s;", name, cuda_print_load(printer, number));
-}
-
-static void print_again_store(struct printer *printer, int number)
-{
-    const struct store *store = &printer->lowered->stores[number];
-    const struct cuda_kept *kept = cuda_kept_store(printer->plan, number);
-    if (kept)
-        text_line(&printer->text, "if (mine) store_%s(again%d, %s, %s);", element_name(store->element), kept->slot,
-                  again_place(printer), print_value_name(printer, store->value));
-}
-
-/* A value of a phase, which may be in registers since an earlier one, or on the chip since an earlier task. */
-static void print_phase_value(struct printer *printer, const struct item *item)
-{
-    const struct cuda_kept *again = cuda_kept_load(printer->plan, item->number);
-    if (again) {
-        print_again(printer, again, item->number);
-        return;
-    }
-    int kept = cuda_keep_taken(printer, printer->phase, item);
-    const char *name = print_value_name(printer, item->number);
-    if (kept >= 0)
-        text_line(&printer->text, "const %s %s = kept%d[step];",
-                  print_lane_type(printer, printer->lowered->values[item->number].lane), name, kept);
-    else
-        cuda_print_value(printer, item->number);
-    if (kept < 0 && cuda_keep_gives(printer, item))
-        text_line(&printer->text, "kept%d[step] = %s;", item->number, name);
-}
-
-static void print_item(struct printer *printer, const struct item *item)
-{
-    const struct store *store = &printer->lowered->stores[item->kind == ITEM_STORE ? item->number : 0];
-    if (cuda_is_fixed(printer, item))
-        return;
-    switch (item->kind) {
-    case ITEM_INDEX:
-        cuda_print_index(printer, item->number);
-        break;
-    case ITEM_VALUE:
-        print_phase_value(printer, item);
-        break;
-    case ITEM_STORE:
-        cuda_print_store(printer, store);
-        print_again_store(printer, item->number);
-        break;
-    case ITEM_STEP:
-        cuda_print_step(printer, item->number);
-        break;
-    case ITEM_PHASE:
-        print_phase(printer, item->number);
-        break;
-    case ITEM_WATCH:
-        print_watch_open(printer, item->number);
-        print_watch_close(printer, item->number);
-        break;
-    }
-}
-
-static const struct store *scatter_store(const struct printer *printer)
-{
-    const struct item *items = printer->nest->phases[0].items;
-    for (ptrdiff_t i = 0; i < arrlen(items); i++)
-        if (items[i].kind == ITEM_STORE)
-            return &printer->lowered->stores[items[i].number];
-    castor_bug("a scatter stores nothing");
-}
-
-/* Is the slice of the row one of those of `part`? */
-static const char *is_owner(struct printer *printer)
-{
-    const struct store *store = scatter_store(printer);
-    return arena_printf(printer->arena, "hold(%s, 0, %lld) %% %lld == part", print_value_name(printer, store->slice),
-                        (long long)store->last, (long long)printer->task->parts);
-}
-
-/* Where its number is known: a thread of a scatter leaves slices alone that are not its own. */
-static void print_owner(struct printer *printer)
-{
-    text_open(&printer->text, "if (!(%s))", is_owner(printer));
-    text_line(&printer->text, "continue;");
-    text_close(&printer->text);
-}
-
-void cuda_print_items(struct printer *printer, const struct item *items)
-{
-    for (ptrdiff_t i = 0; i < arrlen(items); i++) {
-        print_item(printer, &items[i]);
-        if (printer->task->scheme == CUDA_SCATTER && items[i].kind == ITEM_VALUE &&
-            items[i].number == scatter_store(printer)->slice)
-            print_owner(printer);
-    }
-}
-
-/* ---- phases ---- */
-
-static void start_accumulator(struct printer *printer, int number)
-{
-    const char *type = print_accumulator(printer, cuda_reduction(printer, number));
-    text_line(&printer->text, "%s a%d = %s_start();", type, number, type);
-}
-
-/* The vector loop of a team, from lane to lane. */
-static void open_team_loop(struct printer *printer)
-{
-    const struct loop_nest *nest = printer->nest;
-    int vector = nest->vector;
-    const char *type = cuda_integer(nest->vector_extent + LANES);
-    if (cuda_keep_steps(printer)) {
-        text_add(&printer->text, "#pragma unroll\n");
-        text_open(&printer->text, "for (int step = 0; step < %lld; step++)", (long long)cuda_keep_steps(printer));
-        text_line(&printer->text, "const int i%d = step * LANES + lane;", vector);
-        if (nest->vector_extent % LANES)
-            text_line(&printer->text, "if (i%d >= %lld) break;", vector, (long long)nest->vector_extent);
-    } else if (printer->task->scheme == CUDA_WHOLE)
-        text_open(&printer->text, "for (%s i%d = begin + lane; i%d < end; i%d += LANES)", type, vector, vector, vector);
-    else
-        text_open(&printer->text, "for (%s i%d = lane; i%d < %lld; i%d += LANES)", type, vector, vector,
-                  (long long)nest->vector_extent, vector);
-}
-
-/* A thread does what the lanes of a team do in its row: each of them has accumulators of its own. */
-static void print_short_phase(struct printer *printer, const struct phase *phase)
-{
-    const struct loop_nest *nest = printer->nest;
-    struct text *text = &printer->text;
-    long long extent = nest->vector_extent;
-    for (ptrdiff_t i = 0; i < arrlen(phase->reductions); i++) {
-        int number = phase->reductions[i];
-        const char *type = print_accumulator(printer, cuda_reduction(printer, number));
-        text_line(text, "%s lanes%d[%lld];", type, number, extent);
-        text_line(text, "for (int i = 0; i < %lld; i++) lanes%d[i] = %s_start();", extent, number, type);
-    }
-    open_inner_loops(printer);
-    text_add(text, "#pragma unroll\n");
-    text_open(text, "for (int i%d = 0; i%d < %lld; i%d++)", nest->vector, nest->vector, extent, nest->vector);
-    for (ptrdiff_t i = 0; i < arrlen(phase->reductions); i++)
-        text_line(text, "%s &a%d = lanes%d[i%d];",
-                  print_accumulator(printer, cuda_reduction(printer, phase->reductions[i])), phase->reductions[i],
-                  phase->reductions[i], nest->vector);
-    cuda_print_items(printer, phase->items);
-    text_close(text);
-    close_inner_loops(printer);
-    for (ptrdiff_t i = 0; i < arrlen(phase->reductions); i++) {
-        int number = phase->reductions[i];
-        const char *type = print_accumulator(printer, cuda_reduction(printer, number));
-        text_line(text, "const %s a%d = %s_short(lanes%d);", type, number, type, number);
-    }
-}
-
-static void print_phase(struct printer *printer, int number)
-{
-    const struct phase *phase = &printer->nest->phases[number];
-    printer->phase = number;
-    if (printer->task->scheme == CUDA_SHORT_ROWS) {
-        print_short_phase(printer, phase);
-        return;
-    }
-    bool team = printer->task->scheme == CUDA_ROWS || printer->task->scheme == CUDA_WHOLE ||
-                printer->task->scheme == CUDA_ROWS_COLUMNS;
-    bool columns = printer->task->scheme == CUDA_COLUMNS || printer->task->scheme == CUDA_AGAIN;
-    for (ptrdiff_t i = 0; i < arrlen(phase->reductions); i++)
-        start_accumulator(printer, phase->reductions[i]);
-    if (!columns)
-        open_inner_loops(printer);
-    if (team)
-        open_team_loop(printer);
-    if (printer->task->width > 1)
-        cuda_print_packed(printer, phase->items, printer->task->width);
-    else
-        cuda_print_items(printer, phase->items);
-    if (team)
-        text_close(&printer->text);
-    if (team && printer->nest->shape == NEST_SUPPRESS)
-        text_line(&printer->text, "__syncwarp(team_mask());");
-    if (!columns)
-        close_inner_loops(printer);
-    for (ptrdiff_t i = 0; team && i < arrlen(phase->reductions); i++)
-        text_line(&printer->text, "a%d = %s_lanes(a%d);", phase->reductions[i],
-                  print_accumulator(printer, cuda_reduction(printer, phase->reductions[i])), phase->reductions[i]);
-}
-
 /* ---- rows and columns ---- */
 
 /* Loop variables from a number: `loops` outermost first, the last of them innermost. */
@@ -291,99 +52,6 @@ static void print_block_bounds(struct printer *printer, const char *number)
     text_line(&printer->text, "const %s begin = (%s)%s * %lld;", type, type, number, block);
     text_line(&printer->text, "const %s end = begin + %lld < %lld ? begin + %lld : %lld;", type, block, length, block,
               length);
-}
-
-/* ---- reductions over the rows ---- */
-
-static void start_totals(struct printer *printer, enum reduction_kind kind)
-{
-    const struct loop_nest *nest = printer->nest;
-    for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++)
-        if (cuda_reduction(printer, nest->totals[i])->kind == kind)
-            start_accumulator(printer, nest->totals[i]);
-}
-
-/* Where in the workspace the results of a reduction, or the rows' values, lie. */
-static const char *workspace_place(struct printer *printer, enum cuda_pick_kind kind, int number, uint64_t offset)
-{
-    int pick = cuda_find_pick(printer->picks, kind, number);
-    return pick >= 0 ? arena_printf(printer->arena, "at[%d]", pick)
-                     : arena_printf(printer->arena, "%llu", (unsigned long long)offset);
-}
-
-/* "t5": where the blocks' results of a reduction lie. */
-void cuda_declare_results(struct printer *printer, enum reduction_kind kind)
-{
-    const struct loop_nest *nest = printer->nest;
-    for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++) {
-        const struct reduction *reduction = cuda_reduction(printer, nest->totals[i]);
-        const char *type = print_accumulator(printer, reduction);
-        if (reduction->kind == kind)
-            text_line(&printer->text, "%s *const t%d = (%s *)(workspace + %s);", type, nest->totals[i], type,
-                      workspace_place(printer, PICK_TOTAL, nest->totals[i], printer->plan->totals[nest->totals[i]]));
-    }
-}
-
-/* The block's parts of a column become one, which the first of their threads stores. */
-static void store_merged(struct printer *printer, int number, long long columns)
-{
-    const char *type = print_accumulator(printer, cuda_reduction(printer, number));
-    struct text *text = &printer->text;
-    text_line(text, "((%s *)merging)[thread] = a%d;", type, number);
-    text_line(text, "__syncthreads();");
-    text_open(text, "if (thread < %lld)", columns);
-    text_open(text, "for (int other = 1; other < %lld; other++)", (long long)printer->task->merges);
-    text_line(text, "a%d = %s_merge(a%d, ((%s *)merging)[other * %lld + thread]);", number, type, number, type,
-              columns);
-    text_close(text);
-    text_line(text, "t%d[block * %lld + thread] = a%d;", number, columns, number);
-    text_close(text);
-    text_line(text, "__syncthreads();");
-}
-
-static void store_columns(struct printer *printer, const char *part)
-{
-    const struct loop_nest *nest = printer->nest;
-    long long columns = loop_nest_columns(printer->lowered, nest);
-    cuda_declare_results(printer, REDUCTION_COLUMN);
-    for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++) {
-        int number = nest->totals[i];
-        if (cuda_reduction(printer, number)->kind != REDUCTION_COLUMN)
-            continue;
-        if (printer->task->merges > 1)
-            store_merged(printer, number, columns);
-        else
-            text_line(&printer->text, "t%d[%s * %lld + column] = a%d;", number, part, columns, number);
-    }
-}
-
-/* FULL reductions: one result a block, of one block the end. All threads come here. */
-static void end_totals(struct printer *printer)
-{
-    const struct loop_nest *nest = printer->nest;
-    bool ends = printer->task->ends;
-    if (!ends)
-        cuda_declare_results(printer, REDUCTION_FULL);
-    for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++) {
-        int number = nest->totals[i];
-        const struct reduction *reduction = cuda_reduction(printer, number);
-        const char *type = print_accumulator(printer, reduction);
-        if (reduction->kind != REDUCTION_FULL)
-            continue;
-        if (!reduction->row_level || printer->task->scheme == CUDA_SHORT_ROWS)
-            text_line(&printer->text, "a%d = %s_lanes(a%d);", number, type, number);
-        text_line(&printer->text, "a%d = %s_teams(a%d);", number, type, number);
-        if (ends)
-            continue;
-        text_open(&printer->text, "if (thread == 0)");
-        text_line(&printer->text, "t%d[block] = a%d;", number, number);
-        text_close(&printer->text);
-    }
-    if (!ends)
-        return;
-    text_open(&printer->text, "if (thread == 0)");
-    cuda_print_items(printer, nest->bodies[BODY_TOTAL]);
-    text_close(&printer->text);
 }
 
 /* ---- schemes ---- */
@@ -444,7 +112,7 @@ static void print_elements(struct printer *printer)
     const struct cuda_task *task = printer->task;
     long long items = task->items, width = task->width;
     const char *type = cuda_integer(items + CUDA_THREADS * task->blocks);
-    start_totals(printer, REDUCTION_FULL);
+    cuda_start_totals(printer, REDUCTION_FULL);
     if (arrlen(nest->totals)) {
         text_open(&printer->text, "for (%s item = (%s)block * %d + thread; item < %lld; item += %lld)", type, type,
                   CUDA_THREADS, items, (long long)CUDA_THREADS * (long long)task->blocks);
@@ -465,7 +133,7 @@ static void print_elements(struct printer *printer)
         print_element(printer);
     }
     text_close(&printer->text);
-    end_totals(printer);
+    cuda_end_totals(printer);
 }
 
 /* A row by one team. Its first lane stores what there is one of. */
@@ -480,12 +148,12 @@ static void print_team_row(struct printer *printer, bool last_phase)
         if (last && !last_phase)
             continue;
         if (items[i].kind != ITEM_STORE) {
-            print_item(printer, &items[i]);
+            cuda_print_item(printer, &items[i]);
             continue;
         }
         text_line(&printer->text, "__syncwarp(team_mask());");
         text_open(&printer->text, "if (lane == 0)");
-        print_item(printer, &items[i]);
+        cuda_print_item(printer, &items[i]);
         text_close(&printer->text);
     }
 }
@@ -494,7 +162,7 @@ static void print_rows(struct printer *printer)
 {
     const struct loop_nest *nest = printer->nest;
     const char *type = cuda_integer(nest->rows + LANES);
-    start_totals(printer, REDUCTION_FULL);
+    cuda_start_totals(printer, REDUCTION_FULL);
     if (!printer->task->apart) {
         print_block_bounds(printer, "block");
         text_open(&printer->text, "for (%s row = begin + team; row < end; row += LANES)", type);
@@ -507,7 +175,7 @@ static void print_rows(struct printer *printer)
     }
     print_team_row(printer, true);
     text_close(&printer->text);
-    end_totals(printer);
+    cuda_end_totals(printer);
 }
 
 /* A thread has one item, or several where there are totals. */
@@ -526,12 +194,12 @@ void cuda_open_items(struct printer *printer, const char *name)
 
 static void print_short_rows(struct printer *printer)
 {
-    start_totals(printer, REDUCTION_FULL);
+    cuda_start_totals(printer, REDUCTION_FULL);
     cuda_open_items(printer, "row");
     print_row_indices(printer);
     cuda_print_items(printer, printer->nest->bodies[BODY_OUTER]);
     text_close(&printer->text);
-    end_totals(printer);
+    cuda_end_totals(printer);
 }
 
 /* CUDA_AGAIN walks the same way, but has no sums over the rows. */
@@ -539,7 +207,7 @@ static void print_columns(struct printer *printer)
 {
     const struct loop_nest *nest = printer->nest;
     long long columns = loop_nest_columns(printer->lowered, nest), items = printer->task->items;
-    start_totals(printer, REDUCTION_FULL);
+    cuda_start_totals(printer, REDUCTION_FULL);
     if (printer->task->keeps || printer->task->again)
         text_line(&printer->text, "const bool mine = block == blockIdx.x;");
     const char *type = cuda_integer(items + CUDA_THREADS);
@@ -548,16 +216,16 @@ static void print_columns(struct printer *printer)
     text_line(&printer->text, "const int part = item / %lld, column = item %% %lld;", columns, columns);
     print_block_bounds(printer, "part");
     cuda_print_column_indices(printer);
-    start_totals(printer, REDUCTION_COLUMN);
+    cuda_start_totals(printer, REDUCTION_COLUMN);
     cuda_fixed_begin(printer);
     text_open(&printer->text, "for (%s row = begin; row < end; row++)", cuda_integer(nest->rows));
     print_row_indices(printer);
     cuda_print_items(printer, nest->bodies[BODY_OUTER]);
     text_close(&printer->text);
     cuda_fixed_end(printer);
-    store_columns(printer, "part");
+    cuda_store_columns(printer, "part");
     text_close(&printer->text);
-    end_totals(printer);
+    cuda_end_totals(printer);
 }
 
 /* "row_mean_12": values of the rows that the columns need. */
@@ -571,7 +239,7 @@ static void declare_saved(struct printer *printer)
         const char *type = print_lane_type(printer, printer->lowered->values[items[i].number].lane);
         text_line(&printer->text, "%s *const row_%s = (%s *)(workspace + %s);", type,
                   print_value_name(printer, items[i].number), type,
-                  workspace_place(printer, PICK_SAVED, items[i].number, (uint64_t)offset));
+                  cuda_workspace_place(printer, PICK_SAVED, items[i].number, (uint64_t)offset));
     }
 }
 
@@ -599,7 +267,7 @@ static void print_rows_columns(struct printer *printer)
     const char *type = cuda_integer(nest->rows + LANES);
     print_block_bounds(printer, "block");
     declare_saved(printer);
-    start_totals(printer, REDUCTION_FULL);
+    cuda_start_totals(printer, REDUCTION_FULL);
     text_open(&printer->text, "for (%s row = begin + team; row < end; row += LANES)", type);
     print_team_row(printer, false);
     text_open(&printer->text, "if (lane == 0)");
@@ -609,16 +277,16 @@ static void print_rows_columns(struct printer *printer)
     text_line(&printer->text, "__syncthreads();");
     text_open(&printer->text, "for (int column = thread; column < %lld; column += %d)", columns, CUDA_THREADS);
     cuda_print_column_indices(printer);
-    start_totals(printer, REDUCTION_COLUMN);
+    cuda_start_totals(printer, REDUCTION_COLUMN);
     text_open(&printer->text, "for (%s row = begin; row < end; row++)", type);
     print_row_indices(printer);
     print_saved(printer, false);
     printer->phase = (int)arrlen(nest->phases) - 1;
     cuda_print_items(printer, arrlast(nest->phases).items);
     text_close(&printer->text);
-    store_columns(printer, "block");
+    cuda_store_columns(printer, "block");
     text_close(&printer->text);
-    end_totals(printer);
+    cuda_end_totals(printer);
 }
 
 static void print_whole(struct printer *printer)
@@ -627,7 +295,7 @@ static void print_whole(struct printer *printer)
     text_line(&printer->text, "const int part = block * LANES + team;");
     text_open(&printer->text, "if (part < %lld)", (long long)loop_nest_blocks(nest));
     print_block_bounds(printer, "part");
-    start_totals(printer, REDUCTION_FULL);
+    cuda_start_totals(printer, REDUCTION_FULL);
     cuda_print_items(printer, nest->bodies[BODY_OUTER]);
     cuda_declare_results(printer, REDUCTION_FULL);
     for (ptrdiff_t i = 0; i < arrlen(nest->totals); i++) {
@@ -654,7 +322,7 @@ static ptrdiff_t slice_item(const struct printer *printer)
 {
     const struct item *items = printer->nest->bodies[BODY_OUTER];
     for (ptrdiff_t i = 0; i < arrlen(items); i++)
-        if (items[i].kind == ITEM_VALUE && items[i].number == scatter_store(printer)->slice)
+        if (items[i].kind == ITEM_VALUE && items[i].number == cuda_scatter_store(printer)->slice)
             return i;
     return -1;
 }
@@ -675,8 +343,8 @@ static void print_scatter_warp(struct printer *printer, ptrdiff_t slice)
     text_line(text, "const %s row = first + thread %% 32;", type);
     print_row_indices(printer);
     for (ptrdiff_t i = 0; i <= slice; i++)
-        print_item(printer, &nest->bodies[BODY_OUTER][i]);
-    text_line(text, "own = %s;", is_owner(printer));
+        cuda_print_item(printer, &nest->bodies[BODY_OUTER][i]);
+    text_line(text, "own = %s;", cuda_is_owner(printer));
     text_close(text);
     text_open(text, "for (unsigned left = __ballot_sync(~0u, own); left; left &= left - 1)");
     text_line(text, "const %s row = first + __ffs(left) - 1;", type);
@@ -702,8 +370,8 @@ static void print_scatter(struct printer *printer)
         return;
     }
     text_open(&printer->text, "for (%s row = 0; row < %lld; row++)", cuda_integer(nest->rows), (long long)nest->rows);
-    if (printer->lowered->values[scatter_store(printer)->slice].depth < BODY_OUTER)
-        print_owner(printer);
+    if (printer->lowered->values[cuda_scatter_store(printer)->slice].depth < BODY_OUTER)
+        cuda_print_owner(printer);
     print_row_indices(printer);
     print_element(printer);
     text_close(&printer->text);
