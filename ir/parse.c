@@ -139,9 +139,34 @@ void text_accumulate(struct text_reader *reader, const struct text_value *value,
         reader->module->accumulate = (int)value->integer;
 }
 
-void text_origins(struct text_reader *reader, const struct text_value *value)
+int64_t text_whole(struct text_reader *reader, const struct text_value *value, struct span at)
 {
-    reader->module->next_origin = (uint32_t)value->bits;
+    if (value->kind != TEXT_INTEGER)
+        wrong(E0704, at, "this is to be a whole number");
+    return value->integer;
+}
+
+int text_int(struct text_reader *reader, const struct text_value *value, struct span at)
+{
+    int64_t number = text_whole(reader, value, at);
+    bool fits = number >= -INT_MAX && number <= INT_MAX;
+    if (!fits)
+        wrong(E0704, at, "this number is too large");
+    return fits ? (int)number : 0;
+}
+
+/* Below the largest number, so that there is a next one. */
+uint32_t text_origin(struct text_reader *reader, const struct text_value *value, struct span at)
+{
+    bool fits = value->kind == TEXT_INTEGER && value->bits < UINT32_MAX;
+    if (!fits)
+        wrong(E0704, at, "origin numbers are whole and below %u", UINT32_MAX);
+    return fits ? (uint32_t)value->bits : 0;
+}
+
+void text_origins(struct text_reader *reader, const struct text_value *value, struct span at)
+{
+    reader->module->next_origin = text_origin(reader, value, at);
 }
 
 static const char *variable_kind_of(int i)
@@ -476,7 +501,8 @@ void text_end_node(struct text_reader *reader)
         return;
     graph_append(reader->graph, node);
     if (!node->origin) {
-        uint32_t wanted = *draft->key >= '0' && *draft->key <= '9' ? (uint32_t)strtoul(draft->key, NULL, 10) : 0;
+        unsigned long number = *draft->key >= '0' && *draft->key <= '9' ? strtoul(draft->key, NULL, 10) : 0;
+        uint32_t wanted = number < UINT32_MAX ? (uint32_t)number : 0;
         arrput(reader->unnumbered, ((struct text_unnumbered){node, wanted}));
     }
 }

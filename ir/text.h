@@ -63,7 +63,11 @@ struct text_reader {
 
 /* Module items. */
 void text_accumulate(struct text_reader *reader, const struct text_value *value, struct span at);
-void text_origins(struct text_reader *reader, const struct text_value *value);
+/* Numbers that must be whole, and fit: reported where they do not. */
+int64_t text_whole(struct text_reader *reader, const struct text_value *value, struct span at);
+int text_int(struct text_reader *reader, const struct text_value *value, struct span at);
+uint32_t text_origin(struct text_reader *reader, const struct text_value *value, struct span at);
+void text_origins(struct text_reader *reader, const struct text_value *value, struct span at);
 void text_variable(struct text_reader *reader, const struct variable *variable, const char *kind, struct span at,
                    struct span kind_at);
 void text_minimize(struct text_reader *reader, const struct minimize *minimize, struct span at);

@@ -73,7 +73,7 @@ item:
     NEWLINE
   | "module" label NEWLINE              { reader->module->name = arena_intern(reader->arena, $label); }
   | "accumulate" NUMBER NEWLINE         { text_accumulate(reader, &$NUMBER, @NUMBER); }
-  | "origins" NUMBER NEWLINE            { text_origins(reader, &$NUMBER); }
+  | "origins" NUMBER NEWLINE            { text_origins(reader, &$NUMBER, @NUMBER); }
   | "variable" STRING ':' type word variable_fields NEWLINE {
         $variable_fields.name = $STRING;
         $variable_fields.type = $type;
@@ -100,10 +100,10 @@ variable_fields:
 
 minimize_fields:
     %empty                          { $$ = (struct minimize){0}; }
-  | minimize_fields[so_far] "rule" NUMBER { $$ = $so_far; $$.rule = (int)$NUMBER.integer; }
+  | minimize_fields[so_far] "rule" NUMBER { $$ = $so_far; $$.rule = text_int(reader, &$NUMBER, @NUMBER); }
   | minimize_fields[so_far] "every" NUMBER "of" STRING {
         $$ = $so_far;
-        $$.every = (int)$NUMBER.integer;
+        $$.every = text_int(reader, &$NUMBER, @NUMBER);
         $$.turn = $STRING;
     }
   | minimize_fields[so_far] SPAN          { $$ = $so_far; $$.span = $SPAN; }
@@ -113,8 +113,8 @@ optional_string: %empty { $$ = NULL; } | STRING ;
 rules: %empty | rules STRING { text_rule(reader, $STRING, @STRING); } ;
 optional_explicit: %empty { $$ = false; } | "explicit" { $$ = true; } ;
 optional_span: %empty { $$ = (struct span){0}; } | SPAN ;
-optional_batch: %empty { $$ = 0; } | "batch" NUMBER { $$ = $NUMBER.integer; } ;
-optional_offset: %empty { $$ = 0; } | '+' NUMBER { $$ = $NUMBER.integer; } ;
+optional_batch: %empty { $$ = 0; } | "batch" NUMBER { $$ = text_whole(reader, &$NUMBER, @NUMBER); } ;
+optional_offset: %empty { $$ = 0; } | '+' NUMBER { $$ = text_whole(reader, &$NUMBER, @NUMBER); } ;
 
 graph: graph_head '{' NEWLINE lines '}' NEWLINE { text_end_graph(reader); } ;
 
@@ -158,8 +158,8 @@ value:
 list: '[' ']' { $$ = NULL; } | '[' numbers ']' { $$ = $numbers; } ;
 
 numbers:
-    NUMBER                      { $$ = NULL; arrput($$, $NUMBER.integer); }
-  | numbers[so_far] ',' NUMBER  { $$ = $so_far; arrput($$, $NUMBER.integer); }
+    NUMBER                      { $$ = NULL; arrput($$, text_whole(reader, &$NUMBER, @NUMBER)); }
+  | numbers[so_far] ',' NUMBER  { $$ = $so_far; arrput($$, text_whole(reader, &$NUMBER, @NUMBER)); }
   ;
 
 optional_type: %empty | ':' type { reader->draft.node.type = $type; reader->draft.has_type = true; } ;
@@ -181,11 +181,11 @@ field:
   | "update"            { reader->draft.node.region = REGION_UPDATE; }
   | SPAN                { reader->draft.node.span = $SPAN; }
   | "in" STRING         { reader->draft.node.scope = $STRING; }
-  | ORIGIN              { reader->draft.node.origin = (uint32_t)$ORIGIN.bits; }
-  | "of" ORIGIN         { reader->draft.node.forward = (uint32_t)$ORIGIN.bits; }
-  | "again" ORIGIN      { reader->draft.node.again = (uint32_t)$ORIGIN.bits; }
+  | ORIGIN              { reader->draft.node.origin = text_origin(reader, &$ORIGIN, @ORIGIN); }
+  | "of" ORIGIN         { reader->draft.node.forward = text_origin(reader, &$ORIGIN, @ORIGIN); }
+  | "again" ORIGIN      { reader->draft.node.again = text_origin(reader, &$ORIGIN, @ORIGIN); }
   | "pin" word          { reader->draft.node.pin = text_element(reader, $word, @word); }
-  | "kernel" NUMBER     { reader->draft.node.kernel = (int)$NUMBER.integer; }
+  | "kernel" NUMBER     { reader->draft.node.kernel = text_int(reader, &$NUMBER, @NUMBER); }
   | "at" word optional_string optional_offset {
         text_placement(reader, $word, $optional_string, $optional_offset, @word);
     }
