@@ -353,9 +353,11 @@ static struct lifetime *placed_lifetimes(const struct graph *graph, const struct
             int last = op_is(store->op, CLASS_EFFECT) ? set->count + 1 : use->number;
             ptrdiff_t old = hmgeti(latest, offset);
             struct lifetime lifetime = {memory_bytes(&store->type, target), use->number, last, offset};
-            if (old >= 0 && lifetimes[latest[old].value].last == use->number && lifetime.bytes && !concat) {
+            struct lifetime *dying = old >= 0 ? &lifetimes[latest[old].value] : NULL;
+            /* A value of no elements shares its place with whatever begins there. */
+            if (dying && dying->last == use->number && dying->bytes == lifetime.bytes && lifetime.bytes && !concat) {
                 index[store->id] = latest[old].value;
-                lifetimes[latest[old].value].last = last;
+                dying->last = last;
                 continue;
             }
             index[store->id] = index[part->id] = count;

@@ -138,6 +138,22 @@ static void check_in_place(void)
     fixture_free(&f);
 }
 
+/* A value of no elements takes no room, and gives none to what begins where it would. */
+static void check_no_elements(void)
+{
+    struct fixture f = fixture_make("graph g {\n"
+                                    " %x = input(\"x\") : f32[2,4]\n"
+                                    " %e = slice(%x, low=[0,4], high=[2,4]) kernel 1\n"
+                                    " %s = sum(%e, axes=[1]) kernel 2\n"
+                                    " %o = output(%s, \"s\")\n"
+                                    "}\n");
+    fixture_run(&f);
+    CHECK(find(&f, "s")->placement.offset == find(&f, "e")->placement.offset);
+    struct memory_use use = memory_measure(f.graph, &f.target);
+    CHECK(use.peak == 64 && use.bound == use.peak);
+    fixture_free(&f);
+}
+
 /* A transposed reader keeps the old value from being overwritten. */
 static void check_not_in_place(void)
 {
@@ -290,6 +306,7 @@ int main(void)
     check_stack_offsets(100);
     check_stack_offsets(20000);
     check_in_place();
+    check_no_elements();
     check_not_in_place();
     check_two_stores();
     check_writes();
