@@ -156,7 +156,8 @@ static struct candidate *candidates_of(const struct cuda_plan *plan, const struc
         found.kept.slot = found.kept.to;
         found.kept.bytes = first->block * CUDA_THREADS * bytes;
         found.spared = place_form_elements(&places, &form) * bytes;
-        if (found.spared >= first->rows * bytes) /* no channel's values and the like, which caches hold anyway */
+        /* No channel's values, which stand before the rows (print_cuda_fixed.c), and no row's, which caches hold. */
+        if (found.spared >= first->rows * bytes && place_form_has_rows(&places, &form))
             arrput(candidates, found);
     }
     return candidates;

@@ -269,8 +269,9 @@ static bool same_nests(struct pair *pair, const struct cuda_task *task, const st
     bool end = cuda_is_end(task);
     pair->noting = true;
     if (a->shape != b->shape || a->rows != b->rows || (a->vector_extent != b->vector_extent && !pair->lengths) ||
-        (a->block != b->block && !pair->lengths) || a->vector_inner != b->vector_inner ||
-        a->split_vector != b->split_vector || arrlen(a->phases) != arrlen(b->phases) || !meet_loops(pair, a, b) ||
+        (a->block != b->block && !pair->lengths) || a->neighbours != b->neighbours ||
+        a->vector_inner != b->vector_inner || a->split_vector != b->split_vector ||
+        arrlen(a->phases) != arrlen(b->phases) || !meet_loops(pair, a, b) ||
         !meet_items(pair, a, b, a->bodies[BODY_NEST], b->bodies[BODY_NEST]))
         return false;
     pair->noting = !end;

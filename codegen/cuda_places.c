@@ -182,6 +182,14 @@ bool place_form_equal(const struct places *places, const struct place_form *a, c
     return a->constant == b->constant;
 }
 
+bool place_form_has_rows(const struct places *places, const struct place_form *form)
+{
+    for (int i = 0; i < places->count; i++)
+        if (form->factor[i] && places->extent[i] > 1)
+            return true;
+    return false;
+}
+
 int64_t place_form_elements(const struct places *places, const struct place_form *form)
 {
     int64_t elements = 1;

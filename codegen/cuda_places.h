@@ -28,6 +28,8 @@ bool places_find(const struct lowered *lowered, const struct loop_nest *a, const
 bool place_form(const struct lowered *lowered, const struct loop_nest *nest, const struct places *places,
                 const struct affine *index, struct place_form *form);
 bool place_form_equal(const struct places *places, const struct place_form *a, const struct place_form *b);
+/* Does it meet others from row to row? */
+bool place_form_has_rows(const struct places *places, const struct place_form *form);
 /* How many elements it meets, where no two places meet one. */
 int64_t place_form_elements(const struct places *places, const struct place_form *form);
 

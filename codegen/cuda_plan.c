@@ -196,6 +196,13 @@ static void size_scatter(struct cuda_task *task, const struct lowered *lowered, 
     task->blocks = divide_up(task->items, CUDA_THREADS);
 }
 
+/* A block's parts of a column, where they are those that are merged first: not where the nest walks a part of all
+ * columns, of which blocks have others. */
+static int64_t merges_of(const struct lowered *lowered, const struct loop_nest *nest)
+{
+    return nest->neighbours * loop_nest_columns(lowered, nest) == CUDA_THREADS ? nest->neighbours : 1;
+}
+
 static struct cuda_task main_task(const struct lowered *lowered, int number)
 {
     const struct loop_nest *nest = &lowered->nests[number];
@@ -217,7 +224,7 @@ static struct cuda_task main_task(const struct lowered *lowered, int number)
     case CUDA_COLUMNS:
         task.items = loop_nest_blocks(nest) * loop_nest_columns(lowered, nest);
         task.blocks = divide_up(task.items, CUDA_THREADS);
-        task.merges = loop_nest_neighbours(lowered, nest);
+        task.merges = merges_of(lowered, nest);
         break;
     case CUDA_SCATTER:
         size_scatter(&task, lowered, nest);
@@ -345,6 +352,12 @@ static bool must_wait(const struct lowered *lowered, const struct cuda_task *tas
            stores_meet(lowered, &uses[task], &uses[other], nest->part_of && nest->part_of == before->part_of);
 }
 
+/* Does the later task take what this one keeps? Then it comes no earlier; in one stage a thread does this one first. */
+static bool keeps_for(const struct cuda_task *task, const struct cuda_task *later)
+{
+    return task->keeps && later->again && later->model == task->nest;
+}
+
 /* `early`: the buffers that the kernel loads at its start; what is stored over them waits for the next stage. */
 static void choose_stages(struct cuda_plan *plan, const struct lowered *lowered)
 {
@@ -357,6 +370,8 @@ static void choose_stages(struct cuda_plan *plan, const struct lowered *lowered)
         for (int k = 0; k < i; k++)
             if (plan->tasks[k].stage >= stage && must_wait(lowered, plan->tasks, uses, i, k))
                 stage = plan->tasks[k].stage + 1;
+            else if (plan->tasks[k].stage > stage && keeps_for(&plan->tasks[k], &plan->tasks[i]))
+                stage = plan->tasks[k].stage;
         plan->tasks[i].stage = stage;
         plan->stages = stage >= plan->stages ? stage + 1 : plan->stages;
     }

@@ -16,11 +16,6 @@ int64_t loop_nest_columns(const struct lowered *lowered, const struct loop_nest 
     return columns;
 }
 
-int64_t loop_nest_neighbours(const struct lowered *lowered, const struct loop_nest *nest)
-{
-    return merge_neighbours(loop_nest_blocks(nest), loop_nest_columns(lowered, nest));
-}
-
 static size_t accumulator_bytes(const struct reduction *reduction)
 {
     size_t vector = reduction->lane == LANE_LONG ? 128 : 64;
@@ -80,6 +75,8 @@ static void choose_blocks(struct lowerer *lowerer, const struct nest *nest)
         castor_bug("a strip is not made of blocks");
     if (loops->block < 1)
         loops->block = 1;
+    int64_t columns = loops->rows ? shape_elements(&nest->space.shape) / loops->rows : 0; /* of all parts */
+    loops->neighbours = merge_neighbours(loop_nest_blocks(loops), columns);
     loops->serial = loops->work < 32768;
 }
 

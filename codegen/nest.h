@@ -148,6 +148,7 @@ struct loop_nest {
     int vector;                              /* variable, -1: no vectors */
     bool vector_inner;
     int64_t rows, vector_extent, block; /* block: rows, or elements along the vector where split_vector */
+    int64_t neighbours;                 /* merge_neighbours of its COLUMN reductions, in whichever part it walks */
     bool split_vector;                  /* threads share the vector loop, not the rows */
     bool serial;
     int64_t work; /* rough number of element operations */
@@ -217,8 +218,6 @@ void lowered_free(struct lowered *lowered);
 
 /* Columns of a nest: places of the inner loops and the vector (lower_sizes.c). */
 int64_t loop_nest_columns(const struct lowered *lowered, const struct loop_nest *nest);
-/* merge_neighbours of the nest's COLUMN reductions. */
-int64_t loop_nest_neighbours(const struct lowered *lowered, const struct loop_nest *nest);
 
 /* ---- printing (print_host.c) ---- */
 

@@ -135,7 +135,7 @@ static void merge_way(struct printer *printer, int number)
     const struct loop_nest *nest = printer->nest;
     const char *type = print_accumulator(printer, cuda_reduction(printer, number));
     long long columns = loop_nest_columns(printer->lowered, nest);
-    long long neighbours = loop_nest_neighbours(printer->lowered, nest), shares = loop_nest_blocks(nest) / neighbours;
+    long long neighbours = nest->neighbours, shares = loop_nest_blocks(nest) / neighbours;
     struct text *text = &printer->text;
     if (printer->task->merges > 1 || neighbours == 1) {
         open_merging(printer, "thread", shares, MERGE_WAYS);

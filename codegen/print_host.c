@@ -314,7 +314,7 @@ static void fill_ways(struct printer *printer, int number, const char *slot)
     const char *type = print_accumulator(printer, reduction);
     struct text *text = &printer->text;
     long long blocks = loop_nest_blocks(printer->nest), slots = reduction->slots;
-    long long neighbours = loop_nest_neighbours(printer->lowered, printer->nest);
+    long long neighbours = printer->nest->neighbours;
     text_open(text, "for (long share = 0; share < %lld; share++)", blocks / neighbours);
     text_line(text, "%s s%d = t%d[share * %lld + (%s)];", type, number, number, neighbours * slots, slot);
     if (neighbours > 1) {

@@ -123,6 +123,45 @@ static const struct {
      " %s = sum(%x, axes=[0])\n"
      " %o = output(%s, \"s\")\n}\n",
      4 * 2240 * 64 + 4 * 64},
+    /* A walk that waits for nothing behind one that waits: it takes what that one keeps when that has been kept. */
+    {"graph train {\n"
+     " %a = input(\"a\") : f32[1024,64]\n"
+     " %x = input(\"x\") : f32[1024,64]\n"
+     " %m = input(\"m\") : f32[1,1,1,64]\n"
+     " %s = sum(%a, axes=[0])\n"
+     " %all = broadcast(%s) : f32[1024,64]\n"
+     " %d = sub(%x, %all)\n"
+     " %t = sum(%d, axes=[0])\n"
+     " %r = reshape(%x) : f32[16,8,8,64]\n"
+     " %every = broadcast(%m) : f32[16,8,8,64]\n"
+     " %y = mul(%r, %every)\n"
+     " %o1 = output(%t, \"t\") kernel 1\n"
+     " %o2 = output(%y, \"y\") kernel 1\n}\n",
+     3 * 4 * 1024 * 64 + 2 * 4 * 64},
+    /* More columns than rows: what there is one of for each column is loaded by both walks. */
+    {"graph train {\n"
+     " %x = input(\"x\") : f16[128,512]\n"
+     " %m = input(\"m\") : f16[1,512]\n"
+     " %each = broadcast(%m) : f16[128,512]\n"
+     " %d = mul(%x, %each) : f32[128,512]\n"
+     " %s = sum(%d, axes=[0])\n"
+     " %all = broadcast(%s) : f32[128,512]\n"
+     " %e = sub(%x, %all) : f32[128,512]\n"
+     " %y = mul(%e, %each) : f32[128,512]\n"
+     " %o = output(%y, \"y\")\n}\n",
+     2 * 128 * 512 + 2 * 2 * 512 + 4 * 128 * 512},
+    /* Walked part by part: parts of a column are merged as where all columns are walked at once. */
+    {"graph train {\n"
+     " %a = input(\"a\") : f32[4096,32]\n"
+     " %b = input(\"b\") : f32[4096,32]\n"
+     " %sin = sin(%a)\n"
+     " %exp = exp(%b)\n"
+     " %c = concat(%sin, %exp, axis=1) : f32[4096,64] kernel 1\n"
+     " %s = sum(%c, axes=[0])\n"
+     " %f = neg(%c)\n"
+     " %o1 = output(%s, \"s\") kernel 1\n"
+     " %o2 = output(%f, \"f\") kernel 2\n}\n",
+     4 * 4 * 4096 * 64 + 4 * 64},
 };
 
 static struct module *read_module(struct arena *arena, const char *text)
