@@ -110,8 +110,8 @@ bool divergence_end(const struct divergence *divergence, int64_t step, struct er
     if (!divergence->nonfinite)
         return true;
     error_set_code(error, ERROR_DIVERGED,
-                   "training diverged: the loss was NaN or infinite for %lld steps on end (step %lld)",
-                   (long long)divergence->nonfinite, (long long)step);
+                   "training diverged: the loss was NaN or infinite for %lld step%s on end (step %lld)",
+                   (long long)divergence->nonfinite, divergence->nonfinite == 1 ? "" : "s", (long long)step);
     error_hint(error,
                "lower the learning rate, or use a loss scale (`scale dynamic`) where values are in half precision");
     return false;

@@ -304,9 +304,10 @@ BUILTIN(require)
         return report(call->e, E0402, call->span, NULL,
                       "require(value, condition, message) needs a condition and a "
                       "string");
+    if (call->values[0].kind != VALUE_NUMBER)
+        return report(call->e, E0410, call->span, NULL, "%s", message->text);
     return report(call->e, E0410, call->span, NULL, "%s, not %s", message->text,
-                  call->values[0].kind == VALUE_NUMBER ? number_text(call->e, call->values[0].number)
-                                                       : value_describe(call->e, &call->values[0]));
+                  number_text(call->e, call->values[0].number));
 }
 
 BUILTIN(ratio)
