@@ -59,7 +59,8 @@ static void choose_blocks(struct lowerer *lowerer, const struct nest *nest)
             joined |= lowerer->out.reductions[loops->phases[i].reductions[k]].lanes;
     bool strips = lowerer->current < lowerer->use->strip_nests;
     bool one_loop = strips && loops->rows % lowerer->out.strip_items; /* the batch's was taken in by the vector's */
-    loops->split_vector = whole || one_loop || (!ordered && !joined && loops->rows < 4 && loops->vector_extent >= 4096);
+    bool few = loops->rows < 4 && loops->vector_extent >= 4096 && !strips; /* a strip has whole rows */
+    loops->split_vector = whole || one_loop || (few && !ordered && !joined);
     if (whole && (loops->row_count || loops->inner_count))
         castor_bug("a sum over everything needs one loop");
     int64_t length = loop_nest_length(loops);
