@@ -137,6 +137,16 @@ static bool walks_alike(const struct lowered *lowered, const struct cuda_task *f
     return elements || (second->scheme == CUDA_COLUMNS && a->block == b->block);
 }
 
+/* Of what a walk loads, as the ledger counts that (kernel.c): no more than all there is, as of windows that overlap,
+ * and nothing of the kernel's own workspace. */
+static int64_t elements_spared(const struct kernel_buffer *buffer, const struct places *places,
+                               const struct place_form *form)
+{
+    int64_t all = buffer->scratch ? 0 : shape_elements(&buffer->node->type.shape);
+    int64_t met = place_form_elements(places, form);
+    return met < all ? met : all;
+}
+
 static struct candidate *candidates_of(const struct cuda_plan *plan, const struct lowered *lowered, int model, int task)
 {
     struct candidate *candidates = NULL;
@@ -155,7 +165,7 @@ static struct candidate *candidates_of(const struct cuda_plan *plan, const struc
         int64_t bytes = (int64_t)element_bytes(value->element);
         found.kept.slot = found.kept.to;
         found.kept.bytes = first->block * CUDA_THREADS * bytes;
-        found.spared = place_form_elements(&places, &form) * bytes;
+        found.spared = elements_spared(&lowered->buffers[buffer], &places, &form) * bytes;
         /* No channel's values, which stand before the rows (print_cuda_fixed.c), and no row's, which caches hold. */
         if (found.spared >= first->rows * bytes && place_form_has_rows(&places, &form))
             arrput(candidates, found);

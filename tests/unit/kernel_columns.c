@@ -162,6 +162,28 @@ static const struct {
      " %o1 = output(%s, \"s\") kernel 1\n"
      " %o2 = output(%f, \"f\") kernel 2\n}\n",
      4 * 4 * 4096 * 64 + 4 * 64},
+    /* Windows that overlap: no more of a value is spared than there is. */
+    {"graph train {\n"
+     " %x = input(\"x\") : f32[8,64,10,10]{0,2,3,1}\n"
+     " %w = window(%x, kernel=[3,3]) : f32[8,64,8,8,3,3]{0,2,3,4,5,1}\n"
+     " %s = sum(%w, axes=[0,2,3,4,5])\n"
+     " %all = broadcast(%s) : f32[8,64,8,8,3,3]{0,2,3,4,5,1}\n"
+     " %d = sub(%w, %all) : f32[8,64,8,8,3,3]{0,2,3,4,5,1}\n"
+     " %t = sum(%d, axes=[0,2,3,4,5])\n"
+     " %o = output(%t, \"t\")\n}\n",
+     4 * 8 * 64 * 10 * 10 + 4 * 64},
+    /* What the kernel has made for itself is not counted, so nothing of it is spared. */
+    {"graph train {\n"
+     " %a = input(\"a\") : f32[64,16,64]\n"
+     " %b = input(\"b\") : f16[8,16,64]\n"
+     " %s = sum(%a, axes=[0])\n"
+     " %each = broadcast(%s) : f32[8,16,64]\n"
+     " %d = mul(%b, %each) : f32[8,16,64]\n"
+     " %t = sum(%d, axes=[0,1])\n"
+     " %all = broadcast(%t) : f32[8,16,64]\n"
+     " %e = sub(%d, %all) : f32[8,16,64]\n"
+     " %o = output(%e, \"e\") kernel 1\n}\n",
+     4 * 64 * 16 * 64 + (2 + 4) * 8 * 16 * 64},
 };
 
 static struct module *read_module(struct arena *arena, const char *text)
