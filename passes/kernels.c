@@ -105,14 +105,21 @@ static void finish_kernel(struct collector *collector, struct node *const *membe
     kernel->computed = keep(collector->computed, &kernel->computed_count, arena);
 }
 
+/* Of the values as they are stored: what is rounded once more is another sum. */
+static bool is_of_result(const struct node *store, const struct node *result)
+{
+    const struct node *of = store->operands[0];
+    if (of != result && of->op == OP_cast && of->type.element == ELEMENT_F32)
+        of = of->operands[0];
+    return (store->op == OP_sum || store->op == OP_m2) && of == result;
+}
+
 bool kernel_is_statistic(const struct kernel_use *use, const struct node *store)
 {
-    if ((store->op != OP_sum && store->op != OP_m2) || store->kernel != use->number)
-        return false;
-    const struct node *of = store->operands[0];
-    while (of != use->stores[0] && of->op == OP_cast)
-        of = of->operands[0];
-    return of == use->stores[0];
+    bool statistic = store->operand_count > 0 && store->kernel == use->number && is_of_result(store, use->stores[0]);
+    for (int i = 1; i < use->store_count && use->stores[i] != store; i++)
+        statistic &= use->stores[i]->op != store->op || !is_of_result(use->stores[i], use->stores[0]);
+    return statistic;
 }
 
 static bool is_of_tail(const struct kernel_use *use, const struct node *store)

@@ -67,7 +67,8 @@ enum {
 /* Does the kernel compute something behind a convolution? */
 bool kernel_has_tail(const struct kernel_use *use);
 
-/* Is the value, which the kernel of a convolution stores, a statistic of the first that it stores? */
+/* Is the value, which the kernel of a convolution stores, a statistic of the first that it stores, the only one of its
+ * kind? Another sum of the same is a sum of the tail. */
 bool kernel_is_statistic(const struct kernel_use *use, const struct node *store);
 
 /* What the kernel of a convolution computes behind it, as a generated kernel that loads the convolution's result and
