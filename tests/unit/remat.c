@@ -139,8 +139,8 @@ static void check_refusal(void)
     arena_free(arena);
 }
 
-/* What a kernel cannot compute inside, the table of a gather or a running sum, must have been stored: what was made along
- * with it cannot be made again alone. */
+/* What a kernel cannot compute inside, the table of a gather or a running sum, must have been stored: what was made
+ * along with it cannot be made again alone. */
 static void check_alone(void)
 {
     static const struct {
