@@ -5,7 +5,7 @@ namespace convolution
 /* ---- operands ----
  *
  * Element (line, along) of an operand is found by what belongs to its line and what belongs to its place along the
- * line: one of the two stays the same while k goes on. Lines that go on are counted: by_k ones never do. */
+ * line: one of the two stays the same while k goes on. Lines that go on with k are counted. */
 
 /* A number in digits, the last of which counts fastest. */
 template <int count> struct digits {
@@ -191,7 +191,6 @@ template <class V> struct matrix_operand {
     const shape &s;
     const element *source;
     int size, stride; /* along a line */
-    counter<V, 1> count = {{{V::K}}};
 
     __device__ number number_of(int line) const
     {
@@ -286,6 +285,8 @@ template <class V> struct data_weight : matrix_operand<V> {
 
 /* WEIGHT: a line is a place of y, along it runs o. */
 template <class V> struct output_gradient : matrix_operand<V> {
+    counter<V, 1> count = {{{V::K}}};
+
     __device__ output_gradient(const work<V> &w, const shape &s, const void *from)
         : matrix_operand<V>{w, s, (const typename V::element *)from + w.group * s.outputs * s.y_channel, (int)s.outputs,
                             (int)s.y_channel}
