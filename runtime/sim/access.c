@@ -265,8 +265,9 @@ static bool global_regular(struct warp *warp, const struct op *op, const struct 
     const struct hint *hint = access_find(warp, op, first, bytes);
     if (!hint || first & (uint64_t)(lane_bytes - 1) || (access->store && (same || hint->read_only)))
         return false;
-    uint8_t *shadow = hint->written + (first - hint->begin), *place = (uint8_t *)(uintptr_t)first;
-    if (access->load && sim_written(shadow, bytes) != bytes)
+    uint8_t *place = (uint8_t *)(uintptr_t)first;
+    size_t at = first - hint->begin;
+    if (access->load && shadow_written(hint->written, at, bytes) < bytes)
         return false;
     if (same) {
         load_same(warp, access, place);
@@ -274,17 +275,11 @@ static bool global_regular(struct warp *warp, const struct op *op, const struct 
         load_run(warp, access, place);
     } else {
         store_run(warp, access, place);
-        sim_mark(shadow, bytes);
+        shadow_mark(hint->written, at, bytes);
     }
     uint64_t sectors = ((first + bytes - 1) >> 5) - (first >> 5) + 1;
     count_global(warp, access, (uint64_t)lane_bytes * LANES, sectors);
     return true;
-}
-
-/* What sim_all_written says, for the 32 bytes of sm_100's vectors too. */
-static bool all_written(const uint8_t *shadow, int bytes)
-{
-    return bytes > 16 ? sim_written(shadow, (size_t)bytes) == (size_t)bytes : sim_all_written(shadow, bytes);
 }
 
 static bool global_lane(struct warp *warp, const struct op *op, const struct access *access, int lane, uint64_t address,
@@ -298,8 +293,9 @@ static bool global_lane(struct warp *warp, const struct op *op, const struct acc
                           (unsigned long long)address);
     if (access->store && hint->read_only)
         return warp_fault(warp, op, lane, "writes constant memory at 0x%llx", (unsigned long long)address);
-    uint8_t *shadow = hint->written + (address - hint->begin), *place = (uint8_t *)(uintptr_t)address;
-    if (access->load && !all_written(shadow, bytes))
+    uint8_t *place = (uint8_t *)(uintptr_t)address;
+    size_t at = address - hint->begin;
+    if (access->load && !shadow_has(hint->written, at, bytes))
         return warp_fault_address(warp, op, lane, "reads what nothing wrote:", address, bytes);
     if (access->operation)
         return atomic_lane(warp, op, lane, place, false);
@@ -307,8 +303,7 @@ static bool global_lane(struct warp *warp, const struct op *op, const struct acc
         load_lane(warp, access, lane, place);
     } else {
         store_lane(warp, access, lane, place);
-        if (!all_written(shadow, bytes))
-            memset(shadow, 1, (size_t)bytes);
+        shadow_put(hint->written, at, bytes);
     }
     return true;
 }
@@ -321,23 +316,19 @@ static bool global_gather(struct warp *warp, const struct op *op, const struct a
     warp->isa->range(addresses, active, &low, &high, &bits);
     const struct hint *hint =
         high - low > (uint64_t)1 << 40 ? NULL : access_find(warp, op, low, high - low + (uint64_t)bytes);
-    if (!hint || bits & (uint64_t)(bytes - 1) || access->operation || access->ordered || bytes > 16 ||
+    if (!hint || bits & (uint64_t)(bytes - 1) || access->operation || access->ordered ||
         (access->store && hint->read_only))
         return false;
-    uint8_t *shadow = hint->written;
     for (uint32_t left = access->load ? active : 0; left; left &= left - 1)
-        if (!sim_all_written(shadow + (addresses[__builtin_ctz(left)] - hint->begin), bytes))
+        if (!shadow_has(hint->written, addresses[__builtin_ctz(left)] - hint->begin, bytes))
             return false;
     if (access->load) {
         load_lanes(warp, access, addresses, active, 0);
         return true;
     }
     store_lanes(warp, access, addresses, active, 0);
-    for (uint32_t left = active; left; left &= left - 1) {
-        uint8_t *written = shadow + (addresses[__builtin_ctz(left)] - hint->begin);
-        if (!sim_all_written(written, bytes))
-            memset(written, 1, (size_t)bytes);
-    }
+    for (uint32_t left = active; left; left &= left - 1)
+        shadow_put(hint->written, addresses[__builtin_ctz(left)] - hint->begin, bytes);
     return true;
 }
 
@@ -421,15 +412,16 @@ static bool shared_regular(struct warp *warp, const struct op *op, const struct 
 static bool local_lane(struct warp *warp, const struct op *op, const struct access *access, int lane, uint64_t address,
                        int bytes)
 {
-    uint64_t size = (uint64_t)warp->block->launch->kernel->local_bytes;
+    const struct sim_kernel *kernel = warp->block->launch->kernel;
+    uint64_t size = (uint64_t)kernel->local_bytes;
     if (address >= size || (uint64_t)bytes > size - address)
         return warp_fault(warp, op, lane, "%s %d bytes at %lld of %llu bytes of local memory", verb(access), bytes,
                           (long long)address, (unsigned long long)size);
     if (address & (uint64_t)(bytes - 1))
         return warp_fault(warp, op, lane, "%s %d bytes at %llu of local memory, which is misaligned", verb(access),
                           bytes, (unsigned long long)address);
-    size_t at = (size_t)lane * size + address;
-    if (access->load && !all_written(warp->local_written + at, bytes))
+    size_t at = (size_t)lane * kernel->local_stride + address;
+    if (access->load && !shadow_has(warp->local_written, at, bytes))
         return warp_fault(warp, op, lane, "reads what nothing wrote: %d bytes at %llu of local memory", bytes,
                           (unsigned long long)address);
     if (access->operation)
@@ -438,7 +430,7 @@ static bool local_lane(struct warp *warp, const struct op *op, const struct acce
         load_lane(warp, access, lane, warp->local + at);
     } else {
         store_lane(warp, access, lane, warp->local + at);
-        memset(warp->local_written + at, 1, (size_t)bytes);
+        shadow_put(warp->local_written, at, bytes);
     }
     return true;
 }

@@ -13,7 +13,7 @@ static bool check_source(struct warp *warp, const struct op *op, int lane, uint6
     if (from & (uint64_t)(all - 1))
         return warp_fault(warp, op, lane, "copies %d bytes from 0x%llx, which is misaligned", all,
                           (unsigned long long)from);
-    if (bytes && sim_written(hint->written + (from - hint->begin), (size_t)bytes) != (size_t)bytes)
+    if (bytes && shadow_written(hint->written, from - hint->begin, (size_t)bytes) < (size_t)bytes)
         return warp_fault_address(warp, op, lane, "copies what nothing wrote:", from, bytes);
     return true;
 }
@@ -44,7 +44,7 @@ static bool check_sources(struct warp *warp, const struct op *op, const struct p
         return false;
     for (uint32_t left = reading; left; left &= left - 1) {
         int l = __builtin_ctz(left);
-        if (copy->bytes[l] != all || !sim_all_written(hint->written + (copy->from[l] - hint->begin), all))
+        if (copy->bytes[l] != all || !shadow_has(hint->written, copy->from[l] - hint->begin, all))
             return false;
     }
     return true;

@@ -12,7 +12,7 @@ enum sim_class {
 };
 
 struct sim_counters {
-    uint64_t instructions[CLASS_COUNT + 1]; /* warp instructions by class; the last is not for reading */
+    uint64_t instructions[CLASS_COUNT]; /* warp instructions by class */
 #define COUNTER(name, text) uint64_t name;
 #include "runtime/sim/counters.def"
 };

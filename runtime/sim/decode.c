@@ -2,6 +2,8 @@
  * branches are resolved. */
 #include "runtime/sim/decode.h"
 
+#include "runtime/sim/shadow.h"
+
 #include <stb/stb_ds.h>
 #include <stdlib.h>
 #include <string.h>
@@ -262,6 +264,7 @@ static bool place_variables(struct decoder *decoder)
         return error_set(decoder->error,
                          "kernel %s: %lld bytes of local memory a thread and %lld of shared memory are too many",
                          kernel->name, (long long)kernel->local_bytes, (long long)kernel->shared_bytes);
+    kernel->local_stride = shadow_words((size_t)kernel->local_bytes) * SHADOW_BYTES; /* no word is two lanes' */
     kernel->dynamic_limit = SHARED_MAX - kernel->shared_bytes;
     return true;
 }

@@ -6,6 +6,7 @@
 #define CASTOR_RUNTIME_SIM_EXECUTE_H
 
 #include "runtime/sim/module.h"
+#include "runtime/sim/shadow.h"
 
 #include <pthread.h>
 
@@ -132,14 +133,15 @@ struct warp {
     uint32_t pc, reconverge, mask, live;
     struct split *splits; /* stb_ds: the ways that wait, the innermost last */
     enum warp_state state;
-    uint32_t barrier;               /* waited for */
-    bool released;                  /* the barrier that it stands at has been passed */
-    struct barrier passed;          /* … with these results */
-    uint64_t executed, sleeps;      /* instructions, up to `straight` */
-    const struct op *straight;      /* where the ops that run now one after the other began */
-    uint8_t *local, *local_written; /* of all lanes, one after the other */
-    struct pending_copy *copies;    /* stb_ds, in the order of issue */
-    uint32_t *commits;              /* stb_ds: the lanes of each cp.async.commit_group, as far as copies need them */
+    uint32_t barrier;            /* waited for */
+    bool released;               /* the barrier that it stands at has been passed */
+    struct barrier passed;       /* … with these results */
+    uint64_t executed, sleeps;   /* instructions, up to `straight` */
+    const struct op *straight;   /* where the ops that run now one after the other began */
+    uint8_t *local;              /* of all lanes, one after the other */
+    uint64_t *local_written;     /* its shadow */
+    struct pending_copy *copies; /* stb_ds, in the order of issue */
+    uint32_t *commits;           /* stb_ds: the lanes of each cp.async.commit_group, as far as copies need them */
 };
 
 struct block {
@@ -158,7 +160,7 @@ struct block {
 /* One allocation was used last by an op; looked at first. */
 struct hint {
     uint64_t begin, end;
-    uint8_t *written;
+    uint64_t *written; /* the allocation's shadow */
     bool read_only;
 };
 
@@ -166,6 +168,7 @@ struct worker {
     struct launch *launch;
     struct sim_counters counters;
     struct hint *hints; /* by op */
+    uint64_t *visits;   /* by op: how much oftener it was executed than the one before it; mod 2^64 */
     struct block **blocks;
     pthread_t thread;
     bool running;

@@ -1,6 +1,8 @@
 /* The simulated GPU as a whole: making it, failing, and doing one piece of work. */
 #include "runtime/sim/gpu.h"
 
+#include "runtime/sim/shadow.h"
+
 #include <stb/stb_ds.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,16 +68,16 @@ static void *reach(struct gpu *gpu, uint64_t address, size_t bytes, bool write, 
                      (unsigned long long)address);
         return NULL;
     }
-    uint8_t *shadow = allocation->written + (address - allocation->begin);
-    size_t written = write ? bytes : sim_written(shadow, bytes);
+    size_t first = address - allocation->begin;
+    size_t written = write ? bytes : shadow_written(allocation->written, first, bytes);
     if (written < bytes) {
-        unsigned long long at = address - allocation->begin + written;
+        unsigned long long at = first + written;
         gpu_fail(gpu, CUDA_ERROR_INVALID_VALUE, "%s: reads what nothing wrote: byte %llu of allocation %d (%llu bytes)",
                  what, at, allocation->number, (unsigned long long)(allocation->end - allocation->begin));
         return NULL;
     }
     if (write)
-        memset(shadow, 1, bytes);
+        shadow_mark(allocation->written, first, bytes);
     return (void *)(uintptr_t)address;
 }
 

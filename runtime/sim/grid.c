@@ -54,8 +54,8 @@ static struct block *block_new(struct launch *launch, struct worker *worker)
     block->worker = worker;
     block->warp_count = (launch->thread_count + LANES - 1) / LANES;
     size_t registers = aligned(kernel->register_bytes), predicates = aligned(kernel->predicate_count * 4);
-    size_t local = aligned((size_t)kernel->local_bytes * LANES);
-    size_t each = registers + predicates + 2 * local;
+    size_t local = kernel->local_stride * LANES, shadow = aligned(shadow_words(local) * sizeof(uint64_t));
+    size_t each = registers + predicates + local + shadow;
     block->memory = aligned_alloc(64, each * block->warp_count);
     if (!block->memory || !shared_new(&block->shared, launch->shared_bytes)) {
         block_free(block);
@@ -69,7 +69,7 @@ static struct block *block_new(struct launch *launch, struct worker *worker)
         warp->registers = memory;
         warp->predicates = (uint32_t *)(void *)(memory + registers);
         warp->local = memory + registers + predicates;
-        warp->local_written = warp->local + local;
+        warp->local_written = (uint64_t *)(void *)(warp->local + local);
         warp->block = block;
         warp->number = w;
         warp->isa = launch->isa;
@@ -91,7 +91,8 @@ static void block_start(struct block *block, uint64_t index)
     memset(block->barriers, 0, sizeof block->barriers);
     for (uint32_t w = 0; w < block->warp_count; w++) {
         if (launch->kernel->local_bytes)
-            memset(block->warps[w].local_written, 0, (size_t)launch->kernel->local_bytes * LANES);
+            memset(block->warps[w].local_written, 0,
+                   shadow_words(launch->kernel->local_stride * LANES) * sizeof(uint64_t));
         warp_start(&block->warps[w]);
     }
 }
@@ -165,7 +166,8 @@ static bool worker_new(struct launch *launch, struct worker *worker, int number)
 {
     worker->launch = launch;
     worker->hints = calloc(arrlenu(launch->kernel->ops) + 1, sizeof *worker->hints);
-    if (!worker->hints)
+    worker->visits = calloc(arrlenu(launch->kernel->ops) + 1, sizeof *worker->visits);
+    if (!worker->hints || !worker->visits)
         return false;
     uint64_t step = launch->cooperative ? (uint64_t)launch->worker_count : launch->block_count;
     for (uint64_t index = (uint64_t)number; index < launch->block_count || !arrlen(worker->blocks); index += step) {
@@ -185,6 +187,19 @@ static void worker_free(struct worker *worker)
         block_free(worker->blocks[i]);
     arrfree(worker->blocks);
     free(worker->hints);
+    free(worker->visits);
+}
+
+/* A worker notes where stretches of ops begin and end; here they become counts of instructions. */
+static void worker_count(struct worker *worker)
+{
+    const struct op *ops = worker->launch->kernel->ops;
+    uint64_t times = 0;
+    for (ptrdiff_t i = 0; i < arrlen(ops); i++) {
+        times += worker->visits[i];
+        if (ops[i].class != CLASS_NONE)
+            worker->counters.instructions[ops[i].class] += times;
+    }
 }
 
 /* The calling thread is the first worker. Threads that cannot be had are done without, where blocks do not wait for
@@ -225,6 +240,8 @@ bool launch_run(struct launch *launch, struct error *error)
     else if (!run_workers(launch, workers))
         error_set(error, "no threads for the blocks of kernel %s", launch->kernel->name);
     for (int i = 0; workers && i < count; i++) {
+        if (workers[i].visits)
+            worker_count(&workers[i]);
         sim_counters_add(&launch->kernel->counters, &workers[i].counters);
         worker_free(&workers[i]);
     }

@@ -1,9 +1,10 @@
 /* Allocations of the simulated GPU, kept in the order of their addresses. */
 #include "runtime/sim/memory.h"
 
+#include "runtime/sim/shadow.h"
+
 #include <stb/stb_ds.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { ALIGNMENT = 256 };
 
@@ -26,7 +27,8 @@ uint64_t sim_memory_new(struct sim_memory *memory, size_t bytes, const char *nam
     if (bytes == 0 || bytes > memory->limit - memory->used)
         return 0;
     size_t rounded = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    uint8_t *block = aligned_alloc(ALIGNMENT, rounded), *shadow = calloc(1, bytes);
+    uint8_t *block = aligned_alloc(ALIGNMENT, rounded);
+    uint64_t *shadow = calloc(shadow_words(bytes), sizeof *shadow);
     if (!block || !shadow) {
         free(block);
         free(shadow);
@@ -88,28 +90,4 @@ const struct sim_allocation *sim_memory_find(const struct sim_memory *memory, ui
 {
     const struct sim_allocation *below = sim_memory_below(memory, address);
     return below && address < below->end ? below : NULL;
-}
-
-size_t sim_written(const uint8_t *shadow, size_t bytes)
-{
-    static const uint64_t all = 0x0101010101010101;
-    size_t at = 0;
-    for (; at + 64 <= bytes; at += 64) {
-        uint64_t words[8], both = all;
-        memcpy(words, shadow + at, sizeof words);
-        for (int i = 0; i < 8; i++)
-            both &= words[i];
-        if (both != all)
-            break;
-    }
-    while (at < bytes && shadow[at] == 1)
-        at++;
-    return at;
-}
-
-void sim_mark(uint8_t *shadow, size_t bytes)
-{
-    size_t at = sim_written(shadow, bytes);
-    if (at < bytes)
-        memset(shadow + at, 1, bytes - at);
 }

@@ -1,4 +1,4 @@
-/* Device memory: allocations, each with a byte of shadow for every byte that says whether anything wrote it.
+/* Device memory: allocations, each with a shadow that says which bytes anything wrote.
  *
  * A device address is the process's address of the byte. Above that space lie windows for generic addresses of shared,
  * local and parameter memory. Allocations change only between launches, so kernels look them up without locks. */
@@ -8,7 +8,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 /* The highest byte of a generic address tells its window. */
 enum { WINDOW_SHIFT = 56, WINDOW_SHARED = 1, WINDOW_LOCAL = 2, WINDOW_PARAM = 3 };
@@ -16,9 +15,9 @@ enum { WINDOW_SHIFT = 56, WINDOW_SHARED = 1, WINDOW_LOCAL = 2, WINDOW_PARAM = 3 
 
 struct sim_allocation {
     uint64_t begin, end;
-    uint8_t *written; /* the shadow: 1 where something was written */
-    int number;       /* in the order in which they were made, from 1 */
-    const char *name; /* of a module's variable, else NULL */
+    uint64_t *written; /* the shadow (shadow.h) */
+    int number;        /* in the order in which they were made, from 1 */
+    const char *name;  /* of a module's variable, else NULL */
     bool read_only;
 };
 
@@ -38,34 +37,5 @@ const struct sim_allocation *sim_memory_find(const struct sim_memory *memory, ui
 /* The nearest allocation below the address, for messages. */
 const struct sim_allocation *sim_memory_below(const struct sim_memory *memory, uint64_t address);
 void sim_memory_protect(struct sim_memory *memory, uint64_t address);
-
-/* Where the first byte stands that nothing wrote, or `bytes`. */
-size_t sim_written(const uint8_t *shadow, size_t bytes);
-/* Whether all of 1, 2, 4, 8 or 16 bytes were written. */
-static inline bool sim_all_written(const uint8_t *shadow, int bytes)
-{
-    static const uint64_t ones = 0x0101010101010101;
-    uint64_t words[2] = {ones, ones};
-    switch (bytes) {
-    case 1:
-        return *shadow == 1;
-    case 2:
-        memcpy(words, shadow, 2);
-        break;
-    case 4:
-        memcpy(words, shadow, 4);
-        break;
-    case 8:
-        memcpy(words, shadow, 8);
-        break;
-    default:
-        memcpy(words, shadow, 16);
-        break;
-    }
-    return words[0] == ones && words[1] == ones;
-}
-
-/* Marks bytes as written. Shadows that stand already are only read, since others may read them too. */
-void sim_mark(uint8_t *shadow, size_t bytes);
 
 #endif

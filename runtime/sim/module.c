@@ -1,6 +1,8 @@
 /* Loading and unloading modules: variables in memory, kernels decoded. */
 #include "runtime/sim/module.h"
 
+#include "runtime/sim/shadow.h"
+
 #include <stb/stb_ds.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +29,7 @@ static bool place(struct sim_module *module, struct error *error)
             memset((void *)(uintptr_t)address, 0, (size_t)variable->bytes);
             if (arrlen(variable->initial))
                 memcpy((void *)(uintptr_t)address, variable->initial, arrlenu(variable->initial));
-            memset(sim_memory_find(module->memory, address)->written, 1, (size_t)variable->bytes);
+            shadow_mark(sim_memory_find(module->memory, address)->written, 0, (size_t)variable->bytes);
             if (variable->space == PTX_CONST)
                 sim_memory_protect(module->memory, address);
         }

@@ -99,6 +99,7 @@ struct sim_kernel {
     void **details;
     int64_t *parameter_offsets, parameter_bytes;
     int64_t shared_bytes, shared_align, local_bytes, const_bytes;
+    size_t local_stride;    /* from one lane's local memory to the next one's */
     int64_t dynamic_offset; /* where dynamic shared memory begins */
     int64_t dynamic_limit;  /* as set by the attribute for dynamic shared memory */
     struct sim_counters counters;

@@ -155,24 +155,31 @@ static bool run_op(struct warp *warp, const struct op *op, uint32_t active)
     }
 }
 
+/* The warp has executed the ops from `first` to before `end`. */
+static void count(struct warp *warp, uint32_t first, uint32_t end)
+{
+    uint64_t *visits = warp->block->worker->visits;
+    visits[first]++;
+    visits[end]--;
+    warp->executed += end - first;
+}
+
 /* Runs ops one after the other up to a meeting point or one that changes which lanes run; false after a fault. */
 static bool run_straight(struct warp *warp, const struct op *ops)
 {
     const struct op *op = ops + warp->pc, *meeting = warp->reconverge == UINT32_MAX ? NULL : ops + warp->reconverge;
-    uint64_t *counts = warp->counters->instructions;
     uint8_t *registers = warp->registers;
     const uint32_t *predicates = warp->predicates;
     uint32_t mask = warp->mask;
     warp->straight = op;
     for (; op->kind < OP_CONTROL && op != meeting; op++) {
         uint32_t active = mask & (predicates[op->guard] ^ op->guard_flip);
-        counts[op->class]++;
         if (op->kind == OP_LANE && active == UINT32_MAX)
             op->lane(registers, &op->places, op->d);
         else if (active && !run_op(warp, op, active))
             return false;
     }
-    warp->executed += (uint64_t)(op - warp->straight);
+    count(warp, warp->pc, (uint32_t)(op - ops));
     warp->pc = (uint32_t)(op - ops);
     return true;
 }
@@ -191,7 +198,8 @@ static bool run_exit(struct warp *warp, uint32_t active)
     return false;
 }
 
-/* False where the lanes at hand have to wait; `*good` says whether there was no fault. */
+/* False where the lanes at hand have to wait; `*good` says whether there was no fault. The op is come to again when the
+ * others have arrived, or have gone first, and counts once. */
 static bool run_barrier(struct warp *warp, const struct op *op, uint32_t active, bool *good)
 {
     if (warp->released) {
@@ -200,10 +208,9 @@ static bool run_barrier(struct warp *warp, const struct op *op, uint32_t active,
         warp->pc++;
         return *good;
     }
-    if (active != warp->live && others_first(warp)) {
-        warp->counters->instructions[op->class]--; /* it comes once more */
+    if (active != warp->live && others_first(warp))
         return true;
-    }
+    count(warp, warp->pc, warp->pc + 1);
     *good = barrier_arrive(warp, op, active);
     return false;
 }
@@ -212,10 +219,9 @@ static bool run_barrier(struct warp *warp, const struct op *op, uint32_t active,
 static bool run_control(struct warp *warp, const struct op *op, bool *good)
 {
     uint32_t active = warp->mask & (warp->predicates[op->guard] ^ op->guard_flip);
-    if (!warp->released) { /* else it has been counted */
-        warp->counters->instructions[op->class]++;
-        warp->executed++;
-    }
+    if (op->kind == OP_BARRIER && active)
+        return run_barrier(warp, op, active, good);
+    count(warp, warp->pc, warp->pc + 1);
     if (op->kind == OP_BRANCH) {
         branch(warp, op, active);
         return true;
@@ -226,8 +232,6 @@ static bool run_control(struct warp *warp, const struct op *op, bool *good)
     }
     if (op->kind == OP_EXIT)
         return run_exit(warp, active);
-    if (op->kind == OP_BARRIER)
-        return run_barrier(warp, op, active, good);
     warp->pc++; /* OP_YIELD */
     if (++warp->sleeps > SLEEPS_MAX)
         *good = warp_fault(warp, op, -1, "sleeps for ever: nobody does what it waits for");
