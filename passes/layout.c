@@ -328,8 +328,44 @@ static bool emulates(const struct target *target)
     return target_emulates(target, ELEMENT_F16) || target_emulates(target, ELEMENT_BF16);
 }
 
+/* ---- what kernels of our own can count ---- */
+
+/* The most places of an activation, or elements of an example or of an output's weights: kernels count them in 32 bits,
+ * with room for a tile beyond. */
+static const int64_t places_most = INT32_MAX / 2;
+
+static int64_t places(const struct node *node)
+{
+    const int64_t *dimension = node->type.shape.dimension, elements = shape_elements(&node->type.shape);
+    int64_t fewer = dimension[0] < dimension[1] ? dimension[0] : dimension[1];
+    return elements ? elements / fewer : 0;
+}
+
+/* False after a diagnostic. */
+static bool is_countable(const struct graph *graph)
+{
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
+        const struct node *node = graph->nodes[i], *largest = node;
+        if (node->op != OP_conv && node->op != OP_conv_data && node->op != OP_conv_weight)
+            continue;
+        for (int k = 0; k < node->operand_count; k++)
+            if (places(node->operands[k]) > places(largest))
+                largest = node->operands[k];
+        if (places(largest) <= places_most)
+            continue;
+        diagnostics_error(graph->module->diagnostics, E0807, node->span,
+                          "give it fewer examples at a time, or smaller images",
+                          "graph %s: this convolution has %lld places; a GPU's kernels count up to %lld", graph->name,
+                          (long long)places(largest), (long long)places_most);
+        return false;
+    }
+    return true;
+}
+
 void pass_layout(struct graph *graph, struct pass_context *context)
 {
+    if (context->target->language == LANGUAGE_CUDA && !is_countable(graph))
+        return;
     bool channels_last = context->target->channels_last && pass_may_rewrite(context);
     graph_number(graph);
     if (context->target->one_type)

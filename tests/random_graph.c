@@ -32,6 +32,9 @@ static bool chance(struct generator *g, int percent)
 static int64_t draw_size(struct generator *g)
 {
     static const int64_t sizes[] = {1, 1, 2, 3, 4, 5, 7, 8, 16, 17, 33};
+    static const int64_t large[] = {1, 2, 3, 4, 8, 17, 64, 96, 128, 255, 256, 300, 512, 1025};
+    if (g->options.elements >= RANDOM_LARGE)
+        return large[below(g, sizeof large / sizeof *large)];
     return sizes[below(g, sizeof sizes / sizeof *sizes)];
 }
 

@@ -15,6 +15,9 @@ static inline uint64_t random_draw(uint64_t *state)
     return z ^ (z >> 31);
 }
 
+/* Graphs of tensors of so many elements have long axes, too: rows of more than a warp, a block, a page. */
+enum { RANDOM_LARGE = 8192 };
+
 struct random_options {
     int steps;        /* ops drawn; each adds the nodes that make its operands fit (default 24) */
     int64_t elements; /* the largest tensor, roughly (default 600) */

@@ -75,6 +75,8 @@ struct ast_statement *net_parameter(struct net_parser *parser, struct net_locati
             return unknown_declaration(parser, word);
         diagnostics_error(parser->diagnostics, E0106, word.span, NULL,
                           "only a param is declared with a shape and `~`, not a %s", word.name);
+        diagnostics_note(parser->diagnostics, (struct span){0},
+                         "it has the shape of its first value: `%s s = zeros([8])`", word.name);
         return NULL;
     }
     struct ast_statement *statement = net_statement(parser, location, AST_PARAM);

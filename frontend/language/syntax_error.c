@@ -135,6 +135,8 @@ static const char *hint_for(const struct net_parser *parser, const char *unexpec
         return "`<-` updates a param or state and stands behind its name alone; to compare, write `a < -b`";
     if (strcmp(unexpected, "'='") == 0 && value_read)
         return "to compare, write `==`";
+    if (strcmp(unexpected, "'='") == 0 && expectation->count == 1 && expects(expectation, "'~'"))
+        return "a shape and `~` declare a param; a state has the shape of its first value: `state s = zeros([8])`";
     if (among(unexpected, comparison_words) && expects(expectation, "'+'"))
         return "comparisons do not chain; join two of them with `and`";
     if (among(unexpected, operator_words) && expects(expectation, "<-") && expects(expectation, "'='"))

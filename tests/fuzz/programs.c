@@ -171,6 +171,10 @@ static void add_subject(struct round *round, uint64_t seed, const struct target 
     options.batch = draw(&state, 2) ? 2 + (int)draw(&state, 30) : 0;
     if (options.batch)
         options.elements = 1000;
+    if (seed % 5 == 4) {
+        options.elements = 2 * RANDOM_LARGE;
+        options.batch = options.batch ? 2 + options.batch % 3 : 0; /* few and long examples */
+    }
     struct subject subject = {.seed = seed};
     draw_passes(&subject, &state);
     arrput(round->subjects, subject);
