@@ -168,7 +168,8 @@ static bool constant_result(const struct node *node, double *result)
             return false; /* not exact in f64 */
     }
     double value = evaluate_pointwise(node->op, operands[0], operands[1], operands[2]);
-    *result = isnan(value) ? NAN : element_round(node->type.element, value);
+    value = element_round(node->type.element, value);
+    *result = isnan(value) ? NAN : value; /* without its sign, which computing it leaves open */
     return true;
 }
 
