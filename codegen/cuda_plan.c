@@ -11,6 +11,7 @@
 #include <string.h>
 
 enum { TAIL_WORK = 16384, PARTS_MAX = 1024, TOTAL_BLOCKS = 2048 };
+enum { ROW_TURNS = 2 }; /* of a team over a row, below which lanes without work would cost more than packing saves */
 
 static int64_t divide_up(int64_t a, int64_t b)
 {
@@ -143,20 +144,54 @@ static bool all_aligned(const struct lowered *lowered, const struct accesses *ac
     return accesses->strides % width == 0;
 }
 
-/* Several only where a body is all there is, so that its loads and stores can be taken together; no more than one
- * access of 16 bytes takes, so that the threads of a warp leave no gaps between theirs. */
-static int choose_width(const struct lowered *lowered, const struct loop_nest *nest)
+/* How many of a phase's loads and stores can be taken together; no more than one access of 16 bytes takes, so that the
+ * threads of a warp leave no gaps between theirs. */
+static int packed_width(const struct lowered *lowered, const struct loop_nest *nest, const struct phase *phase)
 {
-    bool plain = nest->shape == NEST_LOOPS && nest->vector_inner && !nest->inner_count && arrlen(nest->phases) == 1 &&
-                 !arrlen(nest->phases[0].reductions);
-    if (!plain)
+    if (nest->shape != NEST_LOOPS || !nest->vector_inner || nest->inner_count || arrlen(phase->reductions))
         return 1;
-    struct accesses accesses = accesses_of(lowered, nest->phases[0].items);
+    struct accesses accesses = accesses_of(lowered, phase->items);
     int width = accesses.widest <= 2 && arrlen(accesses.indices) <= 6 ? 8 : accesses.widest <= 4 ? 4 : 2;
     while (width > 1 && (accesses.scattered || (nest->rows > 1 && nest->vector_extent % width) ||
                          !all_aligned(lowered, &accesses, width)))
         width /= 2;
     arrfree(accesses.indices);
+    return width;
+}
+
+/* Several only where a body is all there is. */
+static int choose_width(const struct lowered *lowered, const struct loop_nest *nest)
+{
+    return arrlen(nest->phases) == 1 ? packed_width(lowered, nest, &nest->phases[0]) : 1;
+}
+
+/* Does the phase take what an earlier one of its row stores? */
+static bool takes_stored(const struct lowered *lowered, const struct loop_nest *nest, const struct phase *phase)
+{
+    bool takes = false;
+    for (const struct phase *earlier = nest->phases; earlier < phase; earlier++)
+        for (ptrdiff_t i = 0; i < arrlen(earlier->items); i++)
+            for (ptrdiff_t k = 0; k < arrlen(phase->items); k++)
+                takes |=
+                    earlier->items[i].kind == ITEM_STORE && phase->items[k].kind == ITEM_VALUE &&
+                    lowered->values[phase->items[k].number].kind == VALUE_LOAD &&
+                    lowered->stores[earlier->items[i].number].buffer == lowered->values[phase->items[k].number].buffer;
+    return takes;
+}
+
+int cuda_row_width(const struct lowered *lowered, const struct loop_nest *nest)
+{
+    const struct phase *last = &arrlast(nest->phases);
+    bool free_order = !takes_stored(lowered, nest, last);
+    for (ptrdiff_t i = 0; i < arrlen(last->items); i++) {
+        if (last->items[i].kind != ITEM_STEP)
+            continue;
+        const struct reduction *reduction = &lowered->reductions[last->items[i].number];
+        free_order &= reduction->kind == REDUCTION_FULL && !reduction_ordered(reduction->node);
+    }
+    int width = free_order ? packed_width(lowered, nest, last) : 1;
+    while (width > 1 && (nest->vector_extent % width || nest->vector_extent < ROW_TURNS * LANES * width))
+        width /= 2;
     return width;
 }
 

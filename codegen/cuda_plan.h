@@ -118,6 +118,9 @@ bool cuda_is_end(const struct cuda_task *task);
 int64_t cuda_accumulator_bytes(const struct reduction *reduction);
 /* The offset of a value that the columns need, -1 for one that they do not. */
 int64_t cuda_saved_offset(const struct cuda_plan *plan, int value);
+/* The neighbours that a lane takes at once in the last walk of a team over a row, where nothing there hangs on which
+ * lane has which element; else 1. */
+int cuda_row_width(const struct lowered *lowered, const struct loop_nest *nest);
 /* Is the index, in elements, a multiple of `width` wherever the vector variable is? */
 bool cuda_is_aligned(const struct lowered *lowered, const struct affine *index, int width);
 

@@ -163,12 +163,15 @@ void cuda_start_accumulator(struct printer *printer, int number)
 }
 
 /* The vector loop of a team, from lane to lane. */
-static void open_team_loop(struct printer *printer)
+static void open_team_loop(struct printer *printer, int width)
 {
     const struct loop_nest *nest = printer->nest;
     int vector = nest->vector;
-    const char *type = cuda_integer(nest->vector_extent + LANES);
-    if (cuda_keep_steps(printer)) {
+    const char *type = cuda_integer(nest->vector_extent + (int64_t)LANES * width);
+    if (width > 1) {
+        text_open(&printer->text, "for (%s i%d_first = lane * %d; i%d_first < %lld; i%d_first += LANES * %d)", type,
+                  vector, width, vector, (long long)nest->vector_extent, vector, width);
+    } else if (cuda_keep_steps(printer)) {
         text_add(&printer->text, "#pragma unroll\n");
         text_open(&printer->text, "for (int step = 0; step < %lld; step++)", (long long)cuda_keep_steps(printer));
         text_line(&printer->text, "const int i%d = step * LANES + lane;", vector);
@@ -221,14 +224,17 @@ static void print_phase(struct printer *printer, int number)
     bool team = printer->task->scheme == CUDA_ROWS || printer->task->scheme == CUDA_WHOLE ||
                 printer->task->scheme == CUDA_ROWS_COLUMNS;
     bool columns = printer->task->scheme == CUDA_COLUMNS || printer->task->scheme == CUDA_AGAIN;
+    bool last = number == arrlen(printer->nest->phases) - 1;
+    bool packs = printer->task->scheme == CUDA_ROWS && last && !cuda_keep_steps(printer);
+    int width = packs ? cuda_row_width(printer->lowered, printer->nest) : printer->task->width;
     for (ptrdiff_t i = 0; i < arrlen(phase->reductions); i++)
         cuda_start_accumulator(printer, phase->reductions[i]);
     if (!columns)
         open_inner_loops(printer);
     if (team)
-        open_team_loop(printer);
-    if (printer->task->width > 1)
-        cuda_print_packed(printer, phase->items, printer->task->width);
+        open_team_loop(printer, width);
+    if (width > 1)
+        cuda_print_packed(printer, phase->items, width);
     else
         cuda_print_items(printer, phase->items);
     if (team)
