@@ -20,6 +20,17 @@ static bool is_fed(const struct elaborator *e, const char *path)
     return false;
 }
 
+/* Whether a feed of this name is an input, a param or a state: then a value that takes over its name, `x = x / 255`, is
+ * made of what is fed, not replaced by it. */
+static bool is_fed_before(const struct elaborator *e, const char *path)
+{
+    const struct ast_parameters *inputs = &e->unit->model->parameters;
+    for (int i = 0; i < inputs->count; i++)
+        if (strcmp(inputs->items[i].name, path) == 0)
+            return true;
+    return module_find_variable(e->module, path) != NULL;
+}
+
 static struct value fed_value(struct elaborator *e, const char *path, const struct value *value)
 {
     struct node *node = build(&e->builder, OP_input, NULL, 0, &(struct attributes){.symbol = path}, &value->node->type);
@@ -40,7 +51,7 @@ void bind(struct elaborator *e, const char *name, struct value value, struct var
     if (value.kind == VALUE_TENSOR && e->builder.graph && e->builder.graph != e->init) {
         const char *path = arena_internf(e->arena, "%s%s%s%s", e->frame->value_path, *e->frame->value_path ? "." : "",
                                          e->frame->prefix, name);
-        if (!variable && value.node->op != OP_input && is_fed(e, path) && !e->rolled)
+        if (!variable && value.node->op != OP_input && is_fed(e, path) && !is_fed_before(e, path) && !e->rolled)
             value = fed_value(e, path, &value);
         if (!e->rolled)
             hmput(e->named, path, value);
