@@ -31,9 +31,10 @@ struct exporting {
 
 /* ---- emitting ---- */
 
+/* No input, parameter or output is called so: those of the language have no number after a dot. */
 static const char *new_name(struct exporting *e)
 {
-    return arena_printf(e->arena, "t%d", e->temporaries++);
+    return arena_printf(e->arena, "value.%d", e->temporaries++);
 }
 
 static void finish(struct exporting *e, struct message *node)
@@ -524,6 +525,20 @@ static const char *emit_read(struct exporting *e, const struct node *node)
     return cast(e, variable->name, variable->type.element, node->type.element);
 }
 
+static bool is_input_or_weight(const struct graph *graph, const char *name)
+{
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
+        const struct node *node = graph->nodes[i];
+        const char *symbol = node->attributes->symbol;
+        const struct variable *variable = node->op == OP_read ? module_find_variable(graph->module, symbol) : NULL;
+        if (variable && variable->kind == VARIABLE_COPY)
+            symbol = variable->source;
+        if ((node->op == OP_input || variable) && strcmp(symbol, name) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* The name under which a result is known, apart from those of inputs and weights. */
 static const char *emit_output(struct exporting *e, const struct node *node)
 {
@@ -533,9 +548,8 @@ static const char *emit_output(struct exporting *e, const struct node *node)
                       : attributes->output == OUTPUT_DENOMINATOR ? ".denominator"
                                                                  : "";
     name = arena_printf(e->arena, "%s%s", name, end);
-    for (ptrdiff_t i = 0; i < arrlen(e->graph->nodes); i++)
-        if (e->graph->nodes[i]->op == OP_input && strcmp(e->graph->nodes[i]->attributes->symbol, name) == 0)
-            name = arena_printf(e->arena, "%s.output", name);
+    while (is_input_or_weight(e->graph, name))
+        name = arena_printf(e->arena, "%s.output", name);
     struct message same = onnx_node("Identity", &value, 1, name), result = onnx_value(name, &node->operands[0]->type);
     finish(e, &same);
     message_put(&e->out, GRAPH_OUTPUT, &result);
