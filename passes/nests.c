@@ -415,11 +415,14 @@ static bool carry_movement(const struct node *node, struct alignment *alignment)
     return node->op == OP_permute || node->op == OP_broadcast || node->op == OP_reshape;
 }
 
+/* An axis of the value that lies along two of the space, or two that lie along one, as where each element of a value is
+ * compared with each. */
 static bool disagree(const struct alignment *a, const struct alignment *b)
 {
     for (int i = 0; i < RANK_MAX; i++)
-        if (a->axis[i] != AXIS_NONE && b->axis[i] != AXIS_NONE && a->axis[i] != b->axis[i])
-            return true;
+        for (int k = 0; k < RANK_MAX; k++)
+            if (a->axis[i] != AXIS_NONE && b->axis[k] != AXIS_NONE && (i == k) != (a->axis[i] == b->axis[k]))
+                return true;
     return a->base != b->base;
 }
 
