@@ -38,7 +38,7 @@ static struct variable *average_variable(struct elaborator *e, const struct vari
 {
     const char *name = average_of(e, parameter);
     struct variable *variable = module_find_variable(e->module, name);
-    if (variable)
+    if (!variable_is_implied(e, name) || variable)
         return variable;
     variable = module_add_variable(e->module, name, parameter->type, VARIABLE_OPTIMIZER, e->builder.span);
     variable->source = parameter->name;

@@ -456,6 +456,11 @@ void declare_state(struct elaborator *e, const struct ast_statement *statement);
 void update_variable(struct elaborator *e, const struct ast_statement *statement);
 /* The variable's value now: as read, or as updated before in this graph. */
 struct value variable_value(struct elaborator *e, const struct variable *variable);
+/* Training keeps a variable of this path, an interned one. False after a diagnostic: an optimizer's or a scale rule's
+ * state is it. */
+bool variable_is_implied(struct elaborator *e, const char *path);
+/* So are those that draws and later passes make. */
+void reserve_paths(struct elaborator *e);
 /* A variable that no text declares (train/step …); made, with its first value, when it is not there yet. */
 struct variable *variable_implied(struct elaborator *e, const char *name, enum element element, enum variable_kind kind,
                                   double first);

@@ -280,6 +280,7 @@ static void update_parameter(struct line *line, struct variable *parameter, stru
     struct value first[] = {p, g};
     struct frame frame = {.path = "", .prefix = "", .gate = line->number, .parameter = parameter};
     frame.value_path = arena_internf(e->arena, "train/%s", parameter->name);
+    frame.owner = arena_internf(e->arena, "train/%s/%d", parameter->name, line->number);
     frame.state_prefix = trained_before(line, parameter)
                              ? arena_internf(e->arena, "train/%s.%d.", parameter->name, line->number)
                              : arena_internf(e->arena, "train/%s.", parameter->name);

@@ -107,6 +107,7 @@ static void build_rule(struct elaborator *e, const struct definition *definition
     if (known > 1)
         told[1] = rule_argument(e, 1, ELEMENT_F32);
     struct frame frame = {.path = "", .value_path = "train", .prefix = "", .gate = GATE_NEVER};
+    frame.owner = arena_internf(e->arena, "train/scale/%s", loss ? loss : "");
     frame.state_prefix = loss ? arena_internf(e->arena, "train/%s.", loss) : "train/";
     frame.scope = scope_enter(e->arena, "", NULL, definition->name);
     struct value result =
@@ -129,6 +130,7 @@ static void build_rules(struct elaborator *e, const struct definition *definitio
                         const struct argument_value *arguments, int count)
 {
     bool each = e->unit->settings && e->unit->settings->scale_per_loss;
+    reserve_paths(e);
     int errors = diagnostics_errors(e->diagnostics);
     for (ptrdiff_t i = 0; i < arrlen(e->module->minimizes) && diagnostics_errors(e->diagnostics) == errors; i++)
         if (e->module->minimizes[i].rule == arrlen(e->module->scaling.rules))

@@ -89,10 +89,37 @@ static void write_first(struct elaborator *e, const struct variable *variable, s
     hmput(e->initial, variable, value_tensor(e, node));
 }
 
+/* Enters who owns the path, if no one does yet; false when it is another one's. */
+static bool take_path(struct elaborator *e, const char *path, const char *owner)
+{
+    ptrdiff_t at = FIND(e->owners, path);
+    if (at < 0)
+        hmput(e->owners, path, owner);
+    return at < 0 || strcmp(e->owners[at].value, owner) == 0;
+}
+
+void reserve_paths(struct elaborator *e)
+{
+    static const char *const paths[] = {"train/attempt", "train/micro", "train/overflow"};
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+        take_path(e, arena_intern(e->arena, paths[i]), "train");
+}
+
+bool variable_is_implied(struct elaborator *e, const char *path)
+{
+    if (take_path(e, path, "train"))
+        return true;
+    struct span span = module_find_variable(e->module, path)->span;
+    report(e, E0302, span, NULL, "this state would be `%s`, which training keeps itself: give it another name", path);
+    hmput(e->owners, path, "train");
+    return false;
+}
+
 struct variable *variable_implied(struct elaborator *e, const char *name, enum element element, enum variable_kind kind,
                                   double first)
 {
     struct variable *variable = module_find_variable(e->module, name);
+    variable_is_implied(e, arena_intern(e->arena, name));
     if (variable)
         return variable;
     variable = module_add_variable(e->module, name, type_scalar(element), kind, e->builder.span);
@@ -127,12 +154,12 @@ static bool declare_path(struct elaborator *e, const char *path, struct span spa
 /* False after a diagnostic: the path is that of another instance. Only calling a label ties weights. */
 static bool own_path(struct elaborator *e, const char *path, struct span span)
 {
-    const char *owner = e->frame->owner ? e->frame->owner : "";
-    ptrdiff_t at = FIND(e->owners, path);
-    if (at < 0)
-        hmput(e->owners, path, owner);
-    if (at < 0 || strcmp(e->owners[at].value, owner) == 0)
+    if (take_path(e, path, e->frame->owner ? e->frame->owner : ""))
         return true;
+    if (e->frame->state_prefix) {
+        report(e, E0302, span, NULL, "this state would be `%s`, which is there already: give it another name", path);
+        return false;
+    }
     report(e, E0302, span, NULL, "`%s` is declared already, by another instance", path);
     diagnostics_note(e->diagnostics, module_find_variable(e->module, path)->span,
                      "here; another label would keep the two apart, and calling a label ties weights");
@@ -223,7 +250,7 @@ void declare_state(struct elaborator *e, const struct ast_statement *statement)
     const char *path = prefix ? arena_internf(e->arena, "%s%s", prefix, name) : owned_path(e, name);
     struct variable *variable = NULL;
     struct span span = statement->declare.name.span;
-    if (declare_path(e, path, span) && (prefix || own_path(e, path, span))) {
+    if (declare_path(e, path, span) && own_path(e, path, span)) {
         variable = module_find_variable(e->module, path);
         if (!variable)
             variable = new_state(e, statement, path, prefix ? VARIABLE_OPTIMIZER : VARIABLE_STATE);

@@ -251,6 +251,18 @@ static const struct mistake mistakes[] = {
     {"E0410", "static: the scale must be above 0, not -2", TWO("minimize loss with sgd(lr = 1)\nscale static(-2)")},
     {"E0410", "logmax: mean_decay must be at least 0 and below 1, not 1",
      TWO("minimize loss with sgd(lr = 1)\nscale logmax(mean_decay = 1)")},
+    {"E0302", "this state would be `train/step`, which is there already: give it another name",
+     "scaler s(f) { state scale = 1\nstate step = 0\nreturn scale }\n" TWO("minimize loss with sgd(lr = 1)\nscale s")},
+    {"E0302", "this state would be `train/overflow`, which is there already: give it another name",
+     "scaler s(f) { state scale = 1\nstate overflow = 0\nreturn scale }\n" TWO(
+         "minimize loss with sgd(lr = 1)\nscale s")},
+    {"E0302", "this state would be `train/linear1.weight.average`, which training keeps itself: give it another name",
+     "optimizer o(p, g) { state average = zeros_like(p)\np <- p - average }\n" MODEL("loss = mean(linear(x, 1))")
+         TRAIN("minimize loss with o\naverage ema(0.9)")},
+    {"E0302", "this state would be `train/own.scale`, which is there already: give it another name",
+     "optimizer o(p, g) { state scale = zeros_like(p)\np <- p - scale }\n" MODEL(
+         "param own: [4] ~ ones\nloss own = mean(x) * mean(own)\nloss = own")
+         TRAIN("minimize own with o\nscale dynamic per loss")},
 };
 
 static void check_mistake(const struct mistake *mistake)
