@@ -456,6 +456,8 @@ void declare_state(struct elaborator *e, const struct ast_statement *statement);
 void update_variable(struct elaborator *e, const struct ast_statement *statement);
 /* The variable's value now: as read, or as updated before in this graph. */
 struct value variable_value(struct elaborator *e, const struct variable *variable);
+/* Is it the name of an input? Paths within instances have a dot. */
+bool is_model_input(const struct elaborator *e, const char *path);
 /* Training keeps a variable of this path, an interned one. False after a diagnostic: an optimizer's or a scale rule's
  * state is it. */
 bool variable_is_implied(struct elaborator *e, const char *path);

@@ -24,11 +24,7 @@ static bool is_fed(const struct elaborator *e, const char *path)
  * made of what is fed, not replaced by it. */
 static bool is_fed_before(const struct elaborator *e, const char *path)
 {
-    const struct ast_parameters *inputs = &e->unit->model->parameters;
-    for (int i = 0; i < inputs->count; i++)
-        if (strcmp(inputs->items[i].name, path) == 0)
-            return true;
-    return module_find_variable(e->module, path) != NULL;
+    return is_model_input(e, path) || module_find_variable(e->module, path);
 }
 
 static struct value fed_value(struct elaborator *e, const char *path, const struct value *value)

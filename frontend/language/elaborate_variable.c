@@ -138,9 +138,22 @@ static const char *owned_path(struct elaborator *e, const char *name)
     return arena_internf(e->arena, "%s%s%s%s", e->frame->path, *e->frame->path ? "." : "", e->frame->prefix, name);
 }
 
-/* False after a diagnostic: declared before in this very frame. */
+bool is_model_input(const struct elaborator *e, const char *path)
+{
+    const struct ast_parameters *inputs = &e->unit->model->parameters;
+    for (int i = 0; i < inputs->count; i++)
+        if (strcmp(inputs->items[i].name, path) == 0)
+            return true;
+    return false;
+}
+
+/* False after a diagnostic: declared before in this very frame, or an input, which files name as they name this. */
 static bool declare_path(struct elaborator *e, const char *path, struct span span)
 {
+    if (is_model_input(e, path)) {
+        report(e, E0302, span, NULL, "`%s` is an input of the model already", path);
+        return false;
+    }
     if (FIND(e->frame->declared, path) >= 0) {
         report(e, E0302, span, NULL, "`%s` is declared already", path);
         diagnostics_note(e->diagnostics, (struct span){0},

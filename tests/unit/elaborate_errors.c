@@ -251,6 +251,7 @@ static const struct mistake mistakes[] = {
     {"E0410", "static: the scale must be above 0, not -2", TWO("minimize loss with sgd(lr = 1)\nscale static(-2)")},
     {"E0410", "logmax: mean_decay must be at least 0 and below 1, not 1",
      TWO("minimize loss with sgd(lr = 1)\nscale logmax(mean_decay = 1)")},
+    {"E0302", "`x` is an input of the model already", MODEL("param x: [8] ~ ones\nloss = mean(x)")},
     {"E0302", "this state would be `train/step`, which is there already: give it another name",
      "scaler s(f) { state scale = 1\nstate step = 0\nreturn scale }\n" TWO("minimize loss with sgd(lr = 1)\nscale s")},
     {"E0302", "this state would be `train/overflow`, which is there already: give it another name",
