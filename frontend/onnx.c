@@ -654,7 +654,10 @@ static bool emit_all(struct exporting *e)
         e->names[node->id] = emit_node(e, node);
         ok = e->names[node->id];
         if (!ok && !e->error->code && !diagnostics_errors(diagnostics))
-            refuse(e, node, node->op == OP_random ? "its draws are Castor's own" : "only training uses it");
+            refuse(e, node,
+                   node->op == OP_random        ? "its draws are Castor's own"
+                   : node->op == OP_scatter_add ? "sums onto places are not exported"
+                                                : "only gradients use it");
     }
     return ok;
 }
