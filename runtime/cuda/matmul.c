@@ -8,12 +8,18 @@
  * Plans (descriptors and the algorithms that the library's heuristic likes best) are made once a step; the first of
  * them that the library does not refuse when it runs is kept. Sums are f32 all through: splits of k that would add up
  * in the result's type are ruled out, and all splits where a half result has a bias, which is then added to rounded
- * sums (PyTorch's pull request 180875). */
+ * sums (PyTorch's pull request 180875).
+ *
+ * The library takes less than 2^16 matrices in one call (XLA's gemm_rewriter; TensorFlow's pull request 44175): larger
+ * batches are multiplied in slices, all by the algorithm of the first. */
 #include "runtime/cuda/parts.h"
 
 #include <stdlib.h>
 
-enum { ALGORITHMS_MAX = 8 };
+enum {
+    ALGORITHMS_MAX = 8,
+    SLICE_MAX = 1 << 15 /* matrices of a call: so many end at multiples of 256 bytes, whatever their size */
+};
 
 struct cuda_product {
     const struct program_matmul *matmul;
@@ -100,7 +106,7 @@ static bool make_layout(struct cuda *cuda, cublasLtMatrixLayout_t *layout, enum 
 {
     struct cublaslt *cublaslt = cuda->tables.cublaslt;
     cudaDataType_t type;
-    int32_t count = (int32_t)batch;
+    int32_t count = (int32_t)(batch < SLICE_MAX ? batch : SLICE_MAX);
     bool rowwise = by_rows(stride, columns);
     int64_t height = rowwise ? columns : rows, width = rowwise ? rows : columns;
     int64_t leading = rowwise ? stride[1] : stride[2], offset = stride[0];
@@ -283,17 +289,54 @@ void cuda_product_free(struct cuda *cuda, struct cuda_product *plan)
     free(plan);
 }
 
-static cublasStatus_t multiply(struct cuda *cuda, const struct cuda_product *plan, char *const *buffers)
+/* The matrix from which a slice goes on. */
+static void *slice_of(char *base, enum program_element element, const int64_t stride[3], int64_t first)
+{
+    return base + first * stride[0] * (int64_t)program_element_bytes(element);
+}
+
+static cublasStatus_t multiply_slice(struct cuda *cuda, const struct cuda_product *plan, char *const *buffers,
+                                     int64_t first)
 {
     struct cublaslt *cublaslt = cuda->tables.cublaslt;
-    unsigned epilogue = plan->matmul->epilogue;
-    bool added = epilogue & PROGRAM_EPILOGUE_ADD;
+    const struct program_matmul *matmul = plan->matmul;
+    bool added = matmul->epilogue & PROGRAM_EPILOGUE_ADD;
     const float one = 1, beta = added;
-    const void *addend = !added ? buffers[2] : buffers[epilogue & PROGRAM_EPILOGUE_BIAS ? 4 : 3];
-    return cublaslt->Matmul(cublaslt, cuda->products, plan->operation, &one, buffers[plan->swapped ? 1 : 0],
-                            plan->first, buffers[plan->swapped ? 0 : 1], plan->second, &beta, addend, plan->result,
-                            buffers[2], plan->result, &plan->algorithms[plan->chosen].algo,
-                            (void *)(uintptr_t)cuda->workspace, CUDA_WORKSPACE_BYTES, cuda->compute);
+    void *a = slice_of(buffers[0], matmul->a, matmul->a_stride, first);
+    void *b = slice_of(buffers[1], matmul->b, matmul->b_stride, first);
+    void *d = slice_of(buffers[2], matmul->d, matmul->d_stride, first);
+    char *addend = !added ? buffers[2] : buffers[matmul->epilogue & PROGRAM_EPILOGUE_BIAS ? 4 : 3];
+    void *c = slice_of(addend, matmul->d, matmul->d_stride, first);
+    return cublaslt->Matmul(cublaslt, cuda->products, plan->operation, &one, plan->swapped ? b : a, plan->first,
+                            plan->swapped ? a : b, plan->second, &beta, c, plan->result, d, plan->result,
+                            &plan->algorithms[plan->chosen].algo, (void *)(uintptr_t)cuda->workspace,
+                            CUDA_WORKSPACE_BYTES, cuda->compute);
+}
+
+/* How many matrices the next call takes. */
+static cublasStatus_t set_count(struct cuda *cuda, const struct cuda_product *plan, int64_t matrices)
+{
+    struct cublaslt *cublaslt = cuda->tables.cublaslt;
+    const cublasLtMatrixLayout_t layouts[] = {plan->first, plan->second, plan->result};
+    const int32_t count = (int32_t)matrices;
+    cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
+    for (size_t i = 0; i < sizeof layouts / sizeof *layouts && status == CUBLAS_STATUS_SUCCESS; i++)
+        status = cublaslt->MatrixLayoutSetAttribute(cublaslt, layouts[i], CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &count,
+                                                    sizeof count);
+    return status;
+}
+
+static cublasStatus_t multiply(struct cuda *cuda, const struct cuda_product *plan, char *const *buffers)
+{
+    const int64_t batch = plan->matmul->batch;
+    cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
+    for (int64_t first = 0; first < batch && status == CUBLAS_STATUS_SUCCESS; first += SLICE_MAX) {
+        if (batch > SLICE_MAX)
+            status = set_count(cuda, plan, batch - first < SLICE_MAX ? batch - first : SLICE_MAX);
+        if (status == CUBLAS_STATUS_SUCCESS)
+            status = multiply_slice(cuda, plan, buffers, first);
+    }
+    return status;
 }
 
 /* The first run is never recorded: there, what the library refuses is tried by the next algorithm. */

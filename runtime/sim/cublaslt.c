@@ -57,6 +57,8 @@ static cublasStatus_t check_types(const struct sim_operation *operation, cudaDat
     return CUBLAS_STATUS_SUCCESS;
 }
 
+enum { BATCH_MAX = 65535 }; /* as in the library, where matrices lie along an axis of the grid */
+
 static bool sound(const struct sim_layout *layout)
 {
     return layout->rows && layout->columns && layout->leading >= (int64_t)layout->rows && layout->batch > 0;
@@ -73,6 +75,8 @@ static cublasStatus_t describe(const struct sim_operation *operation, const stru
     if (!sound(a) || !sound(b) || !sound(c) || !sound(d) || k != k_too || m != d->rows || n != d->columns ||
         m != c->rows || n != c->columns || a->batch != d->batch || b->batch != d->batch || c->batch != d->batch)
         return CUBLAS_STATUS_INVALID_VALUE;
+    if (d->batch > BATCH_MAX)
+        return CUBLAS_STATUS_NOT_SUPPORTED;
     *product = (struct sim_product){.batch = d->batch,
                                     .m = (int64_t)m,
                                     .n = (int64_t)n,
@@ -222,7 +226,7 @@ static const char *status_string(struct cublaslt *cublaslt, cublasStatus_t statu
     case CUBLAS_STATUS_INVALID_VALUE:
         return "the matrices do not fit together or lie at other addresses than they were said to";
     case CUBLAS_STATUS_NOT_SUPPORTED:
-        return "no product of such types";
+        return "no product of such types, or of so many matrices";
     default:
         return problem ? problem : "the product failed";
     }

@@ -8,6 +8,8 @@
 #include "runtime/cuda/parts.h"
 #include "test_driver.h"
 
+#include <stdlib.h>
+
 enum { M = 2, N = 8, K = 4, BYTES = 1024, A = 0, B = 256, D = 512, BIAS = 768 };
 
 /* What the library was asked, and which algorithms it refuses: the test is one thread. */
@@ -170,6 +172,48 @@ static void check_next(struct device *device, char *arena)
     spy.refused = 0;
 }
 
+/* More matrices than the library takes in one call: [1, 1] [1, 2] each. */
+static void check_slices(struct device *device)
+{
+    enum { MANY = 70000, MANY_B = 70000 * 4 + 128, MANY_D = 3 * 70000 * 4 + 256, ALL = 5 * 70000 * 4 + 512 };
+    float *values = calloc(3 * MANY, sizeof *values);
+    char *arena = device->allocate(device, ALL);
+    struct program_place places[4];
+    struct error error = {0};
+    struct program_step step = product_step(places, 0, PROGRAM_F32);
+    step.matmul.batch = MANY;
+    step.matmul.m = step.matmul.k = 1;
+    step.matmul.n = 2;
+    memcpy(step.matmul.a_stride, (const int64_t[]){1, 1, 1}, sizeof step.matmul.a_stride);
+    memcpy(step.matmul.b_stride, (const int64_t[]){2, 2, 1}, sizeof step.matmul.b_stride);
+    memcpy(step.matmul.d_stride, (const int64_t[]){2, 2, 1}, sizeof step.matmul.d_stride);
+    places[1].offset = MANY_B;
+    places[2].offset = MANY_D;
+    for (int i = 0; i < 2 * MANY; i++)
+        values[i] = (float)i;
+    device->upload(device, arena, values, MANY * sizeof *values);
+    device->upload(device, arena + MANY_B, values, 2 * MANY * sizeof *values);
+    struct cuda_product *plan = cuda_product_new(device->own, &step, &error);
+    char *buffers[] = {arena, arena + MANY_B, arena + MANY_D};
+    CHECK(plan);
+    for (int run = 0; plan && run < 2; run++) { /* the second finds the counts of the first one's last slice */
+        spy.calls = 0;
+        device->fill(device, arena + MANY_D, 0, 2 * MANY * sizeof *values);
+        CHECK(cuda_product_run(device->own, plan, buffers, &error) && spy.calls == 3);
+        device->download(device, values, arena + MANY_D, 2 * MANY * sizeof *values);
+        int wrong = 0;
+        for (int i = 0; i < 2 * MANY; i++)
+            wrong += values[i] != (float)(i / 2) * (float)i;
+        CHECK(!wrong);
+    }
+    if (error.code)
+        error_print(&error, stderr);
+    if (plan)
+        cuda_product_free(device->own, plan);
+    device->release(device, arena);
+    free(values);
+}
+
 static uint32_t schemes_of(struct device *device, uint64_t bias, enum program_element element)
 {
     struct program_place place[4];
@@ -195,6 +239,7 @@ int main(void)
     char *arena = device->allocate(device, BYTES);
     check_alignment(device, arena);
     check_next(device, arena);
+    check_slices(device);
     /* Sums of parts are f32; those of halves with a bias would be rounded before it is added. */
     CHECK(schemes_of(device, 0, PROGRAM_F16) == CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE);
     CHECK(schemes_of(device, BIAS, PROGRAM_F32) == CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE);
