@@ -82,12 +82,16 @@ bool nvrtc_good(struct nvrtc *nvrtc, nvrtcResult result, const char *tried, stru
            error_set(error, "%s: NVRTC says %s", tried, nvrtc->GetErrorString(nvrtc, result));
 }
 
-/* The largest of the architectures that is no later than the GPU's; 0 where there is none. */
+/* The GPU's own, else the first of a generation, no later than the GPU's: all of the generation load what is built for
+ * its first, but not what is built for those between, which may be of another kind (sm_101 is a system on a chip, which
+ * CUDA 13 counts among sm_11x; an sm_103 loads neither its cubins nor, with a new driver, its PTX). 0 where there is
+ * none. */
 static int latest(const int *architectures, int count, int gpu)
 {
     int best = 0;
     for (int i = 0; i < count; i++)
-        if (architectures[i] <= gpu && architectures[i] > best)
+        if (architectures[i] == gpu ||
+            (architectures[i] < gpu && architectures[i] % 10 == 0 && architectures[i] > best))
             best = architectures[i];
     return best;
 }

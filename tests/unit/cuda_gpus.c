@@ -169,6 +169,38 @@ static void check_loading(void)
     CHECK(!runs("sm_90", "sm_80", true, &error) && strstr(error.hint, "newer driver"));
 }
 
+static const int known[] = {80, 86, 87, 89, 90, 100, 101, 120}; /* NVRTC 12.8 */
+
+static nvrtcResult count_known(struct nvrtc *nvrtc, int *count)
+{
+    (void)nvrtc;
+    *count = (int)(sizeof known / sizeof *known);
+    return NVRTC_SUCCESS;
+}
+
+static nvrtcResult list_known(struct nvrtc *nvrtc, int *architectures)
+{
+    (void)nvrtc;
+    memcpy(architectures, known, sizeof known);
+    return NVRTC_SUCCESS;
+}
+
+/* What kernels are compiled for where NVRTC does not know the GPU: never for a system on a chip. */
+static void check_choice(void)
+{
+    static const struct {
+        const char *gpu, *chosen;
+    } cases[] = {{"sm_86", "sm_86"},   {"sm_87", "sm_87"},   {"sm_88", "sm_80"},   {"sm_90", "sm_90"},
+                 {"sm_101", "sm_101"}, {"sm_103", "sm_100"}, {"sm_121", "sm_120"}, {"sm_300", "sm_120"}};
+    struct nvrtc nvrtc = {.GetNumSupportedArchs = count_known, .GetSupportedArchs = list_known};
+    char architecture[NVRTC_ARCHITECTURE];
+    struct error error = {0};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        CHECK(nvrtc_architecture(&nvrtc, cases[i].gpu, architecture, &error) &&
+              strcmp(architecture, cases[i].chosen) == 0);
+    CHECK(!nvrtc_architecture(&nvrtc, "sm_75", architecture, &error) && strstr(error.text, "sm_75"));
+}
+
 /* 28 KiB of a kernel's own and 40 KiB more fit onto a multiprocessor, but must be asked for. */
 static void check_shared(void)
 {
@@ -218,6 +250,7 @@ int main(void)
     check_old();
     check_unready();
     check_loading();
+    check_choice();
     check_shared();
     check_target();
     return check_result();
