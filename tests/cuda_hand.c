@@ -144,10 +144,16 @@ float hand_loss(const float *x, float w)
 
 bool hand_tables(struct cuda_tables *tables, struct error *error)
 {
+    return hand_tables_late(tables, 0, error);
+}
+
+bool hand_tables_late(struct cuda_tables *tables, unsigned late, struct error *error)
+{
     *tables = (struct cuda_tables){.nvrtc = test_nvrtc(error)};
     if (!tables->nvrtc)
         return false;
-    tables->driver = test_driver(&(struct sim_settings){.architecture = "sm_80", .threads = 2}, error);
+    const struct sim_settings settings = {.architecture = "sm_80", .threads = 2, .late = late};
+    tables->driver = test_driver(&settings, error);
     if (tables->driver)
         tables->cublaslt = test_cublaslt(tables->driver, error);
     if (tables->cublaslt)

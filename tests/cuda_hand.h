@@ -17,8 +17,9 @@ struct program *hand_program(void);
 /* What sum comes out at this w. */
 float hand_loss(const float *x, float w);
 
-/* Tables of the simulated GPU; false with an error set. */
+/* Tables of the simulated GPU; false with an error set. `late`: as in sim.h. */
 bool hand_tables(struct cuda_tables *tables, struct error *error);
+bool hand_tables_late(struct cuda_tables *tables, unsigned late, struct error *error);
 
 #endif
 #endif

@@ -25,6 +25,7 @@ static CUresult module_unload(struct driver *driver, CUmodule module)
 {
     struct gpu *gpu = gpu_of(driver);
     gpu_begin(gpu);
+    streams_catch_up(driver);
     CUresult result = CUDA_ERROR_INVALID_HANDLE;
     for (ptrdiff_t i = 0; i < arrlen(gpu->modules) && result; i++)
         if (gpu->modules[i] == (struct sim_module *)(void *)module) {

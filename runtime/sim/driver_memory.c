@@ -1,6 +1,7 @@
 /* The driver's memory: allocation, copies, memset. */
 #include "runtime/sim/gpu.h"
 
+#include <stb/stb_ds.h>
 #include <stdlib.h>
 
 static CUresult memory_info(struct driver *driver, size_t *available, size_t *total)
@@ -34,6 +35,7 @@ static CUresult release(struct driver *driver, CUdeviceptr address)
 {
     struct gpu *gpu = gpu_of(driver);
     gpu_begin(gpu);
+    streams_catch_up(driver); /* it waits for all that runs */
     CUresult result = CUDA_SUCCESS;
     if (address && !sim_memory_delete(&gpu->memory, address))
         result = gpu_fail(gpu, CUDA_ERROR_INVALID_VALUE, "no allocation begins at 0x%llx", (unsigned long long)address);
@@ -49,14 +51,26 @@ static CUresult host_allocate(struct driver *driver, void **address, size_t byte
     *address = result ? NULL : aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
     if (!result && !*address)
         result = gpu_fail(gpu, CUDA_ERROR_OUT_OF_MEMORY, "%zu bytes on the host", bytes);
+    if (!result) {
+        uint64_t begin = (uint64_t)(uintptr_t)*address;
+        struct pinned pinned = {begin, begin + bytes};
+        arrput(gpu->pinned, pinned);
+    }
     gpu_leave(gpu);
     return result;
 }
 
 static CUresult host_release(struct driver *driver, void *address)
 {
+    struct gpu *gpu = gpu_of(driver);
+    gpu_begin(gpu);
+    streams_catch_up(driver);
+    for (ptrdiff_t i = arrlen(gpu->pinned) - 1; i >= 0; i--)
+        if (gpu->pinned[i].begin == (uint64_t)(uintptr_t)address)
+            arrdelswap(gpu->pinned, i);
     free(address);
-    return gpu_answer(gpu_of(driver), CUDA_SUCCESS);
+    gpu_leave(gpu);
+    return CUDA_SUCCESS;
 }
 
 static CUresult submit(struct driver *driver, CUstream stream, struct work *work)

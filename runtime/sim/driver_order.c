@@ -1,11 +1,12 @@
-/* The driver's order: streams, events, captures and graphs. Work is done when it is submitted, so that waiting is only
- * a matter of telling a fault. */
+/* The driver's order: streams, events, captures and graphs. But on late streams (order.c) work is done when it is
+ * submitted, so that waiting is only a matter of telling a fault.
+ *
+ * One stream can be captured at a time, with nothing of others: what would bring another one into a capture, and what
+ * asks of work that was only recorded whether it is done, is refused as by the driver. */
 #include "runtime/sim/gpu.h"
 
 #include <stb/stb_ds.h>
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
 static CUresult sticky(struct driver *driver)
 {
@@ -41,35 +42,68 @@ static CUresult refuse(struct driver *driver, CUresult result, const char *why)
 
 static CUresult stream_create(struct driver *driver, CUstream *stream, unsigned flags)
 {
-    (void)flags;
+    struct gpu *gpu = gpu_of(driver);
     CUresult result;
-    *stream = (CUstream)handle(driver, sizeof(struct stream), "a stream", &result);
+    struct stream *made = handle(driver, sizeof *made, "a stream", &result);
+    *stream = (CUstream)(void *)made;
+    if (!made)
+        return result;
+    gpu_begin(gpu);
+    made->waits_for_null = !(flags & CU_STREAM_NON_BLOCKING);
+    made->late = gpu->stream_count < 32 && gpu->settings.late >> gpu->stream_count & 1;
+    gpu->stream_count++;
+    if (made->late)
+        arrput(gpu->late, made);
+    gpu_leave(gpu);
     return result;
 }
 
+/* Events may still tell of a late one. */
 static CUresult stream_destroy(struct driver *driver, CUstream stream)
 {
     struct stream *old = (struct stream *)(void *)stream;
-    if (old)
+    struct gpu *gpu = gpu_of(driver);
+    gpu_begin(gpu);
+    if (old) {
         graph_free(old->capturing);
-    free(old);
-    return gpu_answer(gpu_of(driver), CUDA_SUCCESS);
+        old->capturing = NULL;
+        stream_catch_up(driver, old, ORDERS_ALL);
+    }
+    if (old && !old->late)
+        free(old);
+    gpu_leave(gpu);
+    return CUDA_SUCCESS;
 }
 
 static CUresult stream_synchronize(struct driver *driver, CUstream stream)
 {
-    const struct stream *queue = (const struct stream *)(const void *)stream;
+    struct stream *queue = (struct stream *)(void *)stream;
+    struct gpu *gpu = gpu_of(driver);
     if (queue && queue->capturing)
         return refuse(driver, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, "the stream is captured");
-    return sticky(driver);
+    CUresult result = gpu_enter(gpu);
+    if (!result && queue)
+        result = stream_catch_up(driver, queue, ORDERS_ALL);
+    gpu_leave(gpu);
+    return result;
 }
 
 static CUresult stream_wait(struct driver *driver, CUstream stream, CUevent event, unsigned flags)
 {
-    (void)stream;
-    (void)event;
+    struct stream *queue = (struct stream *)(void *)stream;
+    const struct event *awaited = (const struct event *)(const void *)event;
+    struct gpu *gpu = gpu_of(driver);
     (void)flags;
-    return sticky(driver);
+    bool captured = queue && queue->capturing;
+    if (captured != awaited->captured)
+        return refuse(driver, CUDA_ERROR_STREAM_CAPTURE_ISOLATION,
+                      captured ? "a captured stream is to wait for what is not captured"
+                               : "what is captured would bring another stream into the capture");
+    CUresult result = gpu_enter(gpu);
+    if (!result && !captured)
+        result = stream_await(driver, queue, awaited);
+    gpu_leave(gpu);
+    return result;
 }
 
 static CUresult event_create(struct driver *driver, CUevent *event, unsigned flags)
@@ -82,31 +116,60 @@ static CUresult event_create(struct driver *driver, CUevent *event, unsigned fla
 
 static CUresult event_destroy(struct driver *driver, CUevent event)
 {
-    free((void *)event);
-    return gpu_answer(gpu_of(driver), CUDA_SUCCESS);
+    struct event *old = (struct event *)(void *)event;
+    struct gpu *gpu = gpu_of(driver);
+    gpu_begin(gpu);
+    if (old && old->stream)
+        stream_catch_up(driver, old->stream, ORDERS_ALL);
+    free(old);
+    gpu_leave(gpu);
+    return CUDA_SUCCESS;
 }
 
 static CUresult event_record(struct driver *driver, CUevent event, CUstream stream)
 {
     struct event *recorded = (struct event *)(void *)event;
-    struct timespec now;
-    (void)stream;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    recorded->recorded = true;
-    recorded->seconds = (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-    return sticky(driver);
+    struct stream *queue = (struct stream *)(void *)stream;
+    struct gpu *gpu = gpu_of(driver);
+    CUresult result = gpu_enter(gpu);
+    recorded->captured = queue && queue->capturing;
+    if (!result && !recorded->captured && queue && queue->late) {
+        result = stream_record(queue, recorded);
+    } else if (!recorded->captured) {
+        recorded->stream = NULL;
+        event_passed(recorded);
+    }
+    gpu_leave(gpu);
+    return result;
 }
 
 static CUresult event_synchronize(struct driver *driver, CUevent event)
 {
-    (void)event;
-    return sticky(driver);
+    const struct event *awaited = (const struct event *)(const void *)event;
+    struct gpu *gpu = gpu_of(driver);
+    if (awaited->captured)
+        return refuse(driver, CUDA_ERROR_CAPTURED_EVENT, "the event was recorded in a captured stream");
+    CUresult result = gpu_enter(gpu);
+    if (!result)
+        result = stream_await(driver, NULL, awaited);
+    gpu_leave(gpu);
+    return result;
+}
+
+static CUresult event_query(struct driver *driver, CUevent event)
+{
+    const struct event *asked = (const struct event *)(const void *)event;
+    if (asked->captured)
+        return refuse(driver, CUDA_ERROR_CAPTURED_EVENT, "the event was recorded in a captured stream");
+    return event_pending(asked) ? gpu_answer(gpu_of(driver), CUDA_ERROR_NOT_READY) : sticky(driver);
 }
 
 static CUresult event_elapsed(struct driver *driver, float *milliseconds, CUevent start, CUevent end)
 {
     const struct event *from = (const struct event *)(const void *)start;
     const struct event *to = (const struct event *)(const void *)end;
+    if (event_pending(from) || event_pending(to))
+        return gpu_answer(gpu_of(driver), CUDA_ERROR_NOT_READY);
     if (!from->recorded || !to->recorded)
         return refuse(driver, CUDA_ERROR_INVALID_HANDLE, "an event was not recorded");
     *milliseconds = (float)((to->seconds - from->seconds) * 1e3);
@@ -147,26 +210,6 @@ static CUresult end_capture(struct driver *driver, CUstream stream, CUgraph *gra
     return sticky(driver);
 }
 
-static size_t work_bytes(const struct work *work)
-{
-    return work->kind == WORK_LAUNCH ? (size_t)work->kernel->parameter_bytes + 1 : work->library.bytes;
-}
-
-static bool copy_work(struct graph *graph, const struct work *work)
-{
-    struct work copy = *work;
-    size_t bytes = work_bytes(work);
-    if (work->bytes) {
-        copy.bytes = malloc(bytes ? bytes : 1);
-        if (!copy.bytes)
-            return false;
-        if (bytes)
-            memcpy(copy.bytes, work->bytes, bytes);
-    }
-    arrput(graph->works, copy);
-    return true;
-}
-
 static CUresult instantiate(struct driver *driver, CUgraphExec *executable, CUgraph graph, unsigned long long flags)
 {
     const struct graph *from = (const struct graph *)(const void *)graph;
@@ -174,12 +217,26 @@ static CUresult instantiate(struct driver *driver, CUgraphExec *executable, CUgr
     CUresult result;
     struct graph *made = handle(driver, sizeof *made, "a graph", &result);
     bool good = made != NULL;
-    for (ptrdiff_t i = 0; good && i < arrlen(from->works); i++)
-        good = copy_work(made, &from->works[i]);
+    for (ptrdiff_t i = 0; good && i < arrlen(from->works); i++) {
+        struct work copy;
+        good = work_copy(&copy, &from->works[i]);
+        if (good)
+            arrput(made->works, copy);
+    }
     if (!good)
         graph_free(made);
     *executable = good ? (CUgraphExec)(void *)made : NULL;
     return result || good ? result : refuse(driver, CUDA_ERROR_OUT_OF_MEMORY, "no memory for a graph");
+}
+
+static CUresult launch_work(struct driver *driver, CUstream stream, const struct work *work)
+{
+    const struct stream *queue = (const struct stream *)(const void *)stream;
+    struct work copy;
+    if (!queue || !queue->late)
+        return gpu_do(driver, work);
+    return work_copy(&copy, work) ? gpu_submit(driver, stream, &copy)
+                                  : gpu_fail(gpu_of(driver), CUDA_ERROR_OUT_OF_MEMORY, "no memory for a graph");
 }
 
 static CUresult graph_launch(struct driver *driver, CUgraphExec executable, CUstream stream)
@@ -191,7 +248,7 @@ static CUresult graph_launch(struct driver *driver, CUgraphExec executable, CUst
     if (!result && queue && queue->capturing)
         result = gpu_fail(gpu, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, "a graph cannot be launched into a capture here");
     for (ptrdiff_t i = 0; !result && i < arrlen(graph->works); i++)
-        result = gpu_do(driver, &graph->works[i]);
+        result = launch_work(driver, stream, &graph->works[i]);
     gpu_leave(gpu);
     return result;
 }
@@ -218,7 +275,7 @@ void gpu_fill_order(struct driver *driver)
     driver->EventDestroy = event_destroy;
     driver->EventRecord = event_record;
     driver->EventSynchronize = event_synchronize;
-    driver->EventQuery = event_synchronize;
+    driver->EventQuery = event_query;
     driver->EventElapsedTime = event_elapsed;
     driver->StreamBeginCapture = begin_capture;
     driver->StreamEndCapture = end_capture;

@@ -144,6 +144,17 @@ CUresult gpu_do(struct driver *driver, const struct work *work)
     }
 }
 
+/* The stream that always is waits for those that were not made apart from it. */
+static CUresult null_catch_up(struct driver *driver)
+{
+    const struct gpu *gpu = gpu_of(driver);
+    CUresult result = CUDA_SUCCESS;
+    for (ptrdiff_t i = 0; i < arrlen(gpu->late) && !result; i++)
+        if (gpu->late[i]->waits_for_null)
+            result = stream_catch_up(driver, gpu->late[i], ORDERS_ALL);
+    return result;
+}
+
 CUresult gpu_submit(struct driver *driver, CUstream stream, struct work *work)
 {
     struct stream *queue = (struct stream *)stream;
@@ -151,7 +162,11 @@ CUresult gpu_submit(struct driver *driver, CUstream stream, struct work *work)
         arrput(queue->capturing->works, *work);
         return CUDA_SUCCESS;
     }
-    CUresult result = gpu_do(driver, work);
+    if (queue && queue->late)
+        return stream_order(driver, queue, work);
+    CUresult result = queue ? CUDA_SUCCESS : null_catch_up(driver);
+    if (!result)
+        result = gpu_do(driver, work);
     work_free(work);
     return result;
 }
@@ -160,6 +175,23 @@ void work_free(struct work *work)
 {
     free(work->bytes);
     work->bytes = NULL;
+}
+
+static size_t work_bytes(const struct work *work)
+{
+    return work->kind == WORK_LAUNCH ? (size_t)work->kernel->parameter_bytes + 1 : work->library.bytes;
+}
+
+bool work_copy(struct work *copy, const struct work *work)
+{
+    size_t bytes = work_bytes(work);
+    *copy = *work;
+    if (!work->bytes)
+        return true;
+    copy->bytes = malloc(bytes ? bytes : 1);
+    if (copy->bytes && bytes)
+        memcpy(copy->bytes, work->bytes, bytes);
+    return copy->bytes;
 }
 
 /* ---- for libraries ---- */
@@ -207,6 +239,14 @@ static void gpu_free(struct driver *driver)
         sim_module_unload(gpu->modules[i]);
     arrfree(gpu->modules);
     sim_memory_free(&gpu->memory);
+    for (ptrdiff_t i = 0; i < arrlen(gpu->late); i++) {
+        for (ptrdiff_t k = gpu->late[i]->next; k < arrlen(gpu->late[i]->orders); k++)
+            work_free(&gpu->late[i]->orders[k].work);
+        arrfree(gpu->late[i]->orders);
+        free(gpu->late[i]);
+    }
+    arrfree(gpu->late);
+    arrfree(gpu->pinned);
     pthread_mutex_destroy(&gpu->lock);
     free(gpu);
     free(driver);

@@ -32,12 +32,36 @@ struct graph {
 /* CUstream; NULL is the stream that always is. */
 struct stream {
     struct graph *capturing; /* what is recorded instead of done */
+    bool waits_for_null;     /* and that for it */
+    /* What follows is of those that are late (sim.h). */
+    bool late;
+    struct order *orders; /* stb_ds; those from `next` on are to be done */
+    ptrdiff_t next;
+    uint64_t records, passed; /* of events: how many were ordered, and are done */
 };
 
 /* CUevent. */
 struct event {
-    bool recorded;
+    bool recorded; /* and `seconds` tells when */
     double seconds;
+    struct stream *stream; /* a late one that has recorded it, as its record of this number; NULL: none */
+    uint64_t record;
+    bool captured; /* its last record is part of a graph */
+};
+
+enum order_kind { ORDER_WORK, ORDER_RECORD, ORDER_WAIT };
+
+struct order {
+    enum order_kind kind;
+    struct work work;
+    struct event *event;   /* ORDER_RECORD */
+    struct stream *stream; /* ORDER_WAIT: until this one has passed the record of that number */
+    uint64_t record;
+};
+
+/* Page-locked memory. */
+struct pinned {
+    uint64_t begin, end;
 };
 
 struct gpu {
@@ -46,8 +70,11 @@ struct gpu {
     const struct sim_isa *isa;
     struct sim_memory memory;
     struct sim_module **modules;
-    pthread_mutex_t lock; /* calls come from any thread, and are done one at a time */
-    CUresult sticky;      /* the result of a fault, which stays */
+    struct stream **late;  /* stb_ds; the late streams, also those that were destroyed */
+    int stream_count;      /* made so far */
+    struct pinned *pinned; /* stb_ds */
+    pthread_mutex_t lock;  /* calls come from any thread, and are done one at a time */
+    CUresult sticky;       /* the result of a fault, which stays */
     struct error sticky_error;
     struct error problem; /* of the last failed call */
 };
@@ -72,7 +99,21 @@ bool gpu_attribute(const struct gpu *gpu, CUdevice_attribute attribute, int *val
 CUresult gpu_submit(struct driver *driver, CUstream stream, struct work *work);
 CUresult gpu_do(struct driver *driver, const struct work *work);
 void work_free(struct work *work);
+/* False when memory is out. */
+bool work_copy(struct work *copy, const struct work *work);
 void graph_free(struct graph *graph);
+
+/* Late streams (order.c); with the lock held. A stream does what it was ordered up to the record of that number,
+ * ORDERS_ALL: to the end. They give the result of what fails first. */
+#define ORDERS_ALL UINT64_MAX
+CUresult stream_catch_up(struct driver *driver, struct stream *stream, uint64_t record);
+CUresult streams_catch_up(struct driver *driver);
+/* Takes over `bytes`. */
+CUresult stream_order(struct driver *driver, struct stream *stream, struct work *work);
+CUresult stream_record(struct stream *stream, struct event *event);
+CUresult stream_await(struct driver *driver, struct stream *stream, const struct event *event);
+bool event_pending(const struct event *event);
+void event_passed(struct event *event);
 
 /* driver_*.c fill their part of the table. */
 void gpu_fill_device(struct driver *driver);

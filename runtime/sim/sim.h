@@ -1,8 +1,8 @@
 /* The simulated GPU: a CUDA driver (runtime/cuda/driver.h) whose device is an emulator of PTX.
  *
- * Work on streams is done at once and in order, so every call has finished when it returns. Faults of a kernel are
- * sticky, as on a GPU: all later calls fail with the same text. Device addresses are the process's own, so a kernel's
- * addresses differ from run to run, its counters do not. */
+ * Work on streams is done at once and in order, so every call has finished when it returns (but see `late`). Faults of
+ * a kernel are sticky, as on a GPU: all later calls fail with the same text. Device addresses are the process's own, so
+ * a kernel's addresses differ from run to run, its counters do not. */
 #ifndef CASTOR_RUNTIME_SIM_SIM_H
 #define CASTOR_RUNTIME_SIM_SIM_H
 
@@ -16,6 +16,9 @@ struct sim_settings {
     size_t memory;            /* bytes of device memory; 0: 8 GiB */
     int isa;                  /* which of its builds that this CPU can run, the best first, for tests */
     uint64_t patience;        /* instructions that a warp may execute before that is a fault; 0: 2^32 */
+    /* Bit i: the i-th stream made is late. What it is asked for is done when somebody waits for it, and no earlier: so
+     * whoever should wait and does not is found out. Page-locked memory is read and written then. */
+    unsigned late;
 };
 
 /* NULL settings are all zero. NULL with an error set when they make no sense or memory is out. */

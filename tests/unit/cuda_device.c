@@ -176,6 +176,27 @@ static void check_refusals(struct device *device, struct program *program)
     program->kernels[2].shared_bytes = 32 * sizeof(float);
 }
 
+/* The device makes the stream that computes first, then that of the copies: whichever of them is late, nothing that it
+ * does for the other or for the host may be taken for done. */
+static void check_late(void)
+{
+    const struct cuda_settings settings = settings_here();
+    struct program *program = hand_program();
+    for (unsigned streams = 1; streams < 4 && !test_on_gpu(); streams++) {
+        struct cuda_tables tables;
+        struct error error = {0};
+        bool ok = hand_tables_late(&tables, streams, &error);
+        struct device *device = ok ? cuda_device_new(&tables, &settings, &error) : NULL;
+        CHECK(device);
+        if (!device)
+            continue;
+        check_program(device, program, false);
+        check_program(device, program, true);
+        device->free(device);
+    }
+    program_free(program);
+}
+
 static void check_working(void)
 {
     struct program *program = hand_program();
@@ -215,6 +236,7 @@ int main(void)
     check_apart(true, false);
     check_apart(false, false);
     check_working();
+    check_late();
     return check_result();
 }
 
