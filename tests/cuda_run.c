@@ -100,6 +100,7 @@ struct cuda_run *cuda_run_new(const struct cuda_settings *settings, const char *
     struct sim_settings sim = {.threads = settings->threads ? settings->threads : 1, .architecture = architecture};
     sim.patience = settings->patience;
     sim.isa = settings->isa;
+    sim.races = settings->races;
     run->driver = sim_driver_new(&sim, &run->error);
     if (!run->driver)
         abort();

@@ -23,6 +23,7 @@ struct cuda_settings {
     bool ptx;                    /* the source is PTX already */
     bool cooperative;            /* launches are */
     unsigned long long patience; /* instructions of a warp; 0: the simulated GPU's own */
+    bool races;                  /* are looked for */
     bool unwritten;              /* buffers are not copied to the device: nothing has written them */
 };
 

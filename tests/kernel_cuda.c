@@ -102,7 +102,7 @@ struct kernel_cuda *kernel_cuda_new(const char *const *texts, int count)
     struct device_facts facts;
     struct nvrtc *nvrtc = test_nvrtc(&error);
     struct kernel_cuda *cuda = calloc(1, sizeof *cuda);
-    cuda->driver = nvrtc ? test_driver(&(struct sim_settings){.threads = 1}, &error) : NULL;
+    cuda->driver = nvrtc ? test_driver(&(struct sim_settings){.threads = 1, .races = true}, &error) : NULL;
     bool good = cuda->driver;
     if (!good)
         error_print(&error, stderr);

@@ -332,16 +332,53 @@ static bool global_gather(struct warp *warp, const struct op *op, const struct a
     return true;
 }
 
+/* What lies where the lanes store, as far as it is there. */
+struct before {
+    uint8_t bytes[LANES][16];
+};
+
+static void look_before(struct warp *warp, const struct op *op, const uint64_t *addresses, uint32_t active, int bytes,
+                        struct before *before)
+{
+    for (uint32_t left = active; left; left &= left - 1) {
+        int l = __builtin_ctz(left);
+        if (access_find(warp, op, addresses[l], (uint64_t)bytes))
+            memcpy(before->bytes[l], (const void *)(uintptr_t)addresses[l], (size_t)bytes);
+    }
+}
+
+static bool race_lanes(struct warp *warp, const struct op *op, const struct access *access, const uint64_t *addresses,
+                       uint32_t active, const struct before *before)
+{
+    size_t bytes = (size_t)(access->bytes * access->count);
+    struct race_use use = {.load = access->load || access->operation,
+                           .store = access->store || access->operation,
+                           .ordered = access->ordered || access->operation};
+    bool stores = access->store && !access->operation;
+    for (uint32_t left = access->space == PTX_CONST ? 0 : active; left; left &= left - 1) {
+        int l = __builtin_ctz(left);
+        use.silent = stores && memcmp(before->bytes[l], (const void *)(uintptr_t)addresses[l], bytes) == 0;
+        if (!race_access(warp, op, l, addresses[l], (int)bytes, use))
+            return false;
+    }
+    return true;
+}
+
 static bool run_global(struct warp *warp, const struct op *op, const struct access *access, const uint64_t *addresses,
                        uint32_t active)
 {
     int bytes = access->bytes * access->count;
+    struct before before;
+    if (warp->races && access->store)
+        look_before(warp, op, addresses, active, bytes, &before);
     uint32_t left = global_gather(warp, op, access, addresses, active, bytes) ? 0 : active;
     for (; left; left &= left - 1) {
         int l = __builtin_ctz(left);
         if (!global_lane(warp, op, access, l, addresses[l], bytes))
             return false;
     }
+    if (warp->races && !race_lanes(warp, op, access, addresses, active, &before))
+        return false;
     uint64_t sectors = 0;
     count_sectors(addresses, active, &sectors);
     count_global(warp, access, (uint64_t)bytes * (uint64_t)__builtin_popcount(active), sectors);
@@ -518,7 +555,8 @@ bool run_access(struct warp *warp, const struct op *op, uint32_t active)
 {
     const struct access *access = op->detail;
     uint64_t addresses[LANES];
-    if (active == UINT32_MAX && access->regular && run_regular(warp, op, access))
+    bool fast = access->regular && (access->space == PTX_SHARED || !warp->races);
+    if (active == UINT32_MAX && fast && run_regular(warp, op, access))
         return true;
     access_addresses(warp, op->a, access->wide_address, op->immediate, addresses);
     if (access->space == PTX_GENERIC)

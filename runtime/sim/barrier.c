@@ -106,6 +106,7 @@ static bool release(struct block *block)
                 block->warps[w].released = true;
                 block->warps[w].passed = *barrier;
             }
+        race_barrier(block, barrier->arrived_mask);
         barrier->arrived = barrier->arrived_mask = 0;
         shared_epoch(&block->shared);
         released = true;

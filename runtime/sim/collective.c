@@ -185,6 +185,7 @@ bool run_sync_warp(struct warp *warp, const struct op *op, uint32_t active)
         if (!group)
             return false;
     }
+    race_sync_warp(warp);
     return true;
 }
 
@@ -271,10 +272,12 @@ bool run_trap(struct warp *warp, const struct op *op, uint32_t active)
     return warp_fault(warp, op, __builtin_ctz(active), "trap");
 }
 
-/* A read-modify-write orders memory like a fence, and the thread sanitizer understands it. */
+/* A read-modify-write orders memory like a fence, and the thread sanitizer understands it. `immediate`: it reaches
+ * other blocks. */
 bool run_fence(struct warp *warp, const struct op *op, uint32_t active)
 {
-    (void)op;
+    if (op->immediate)
+        race_fence(warp);
     (void)active;
     __atomic_fetch_add(&warp->block->launch->fences, 1, __ATOMIC_SEQ_CST);
     return true;

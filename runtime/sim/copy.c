@@ -73,6 +73,16 @@ static bool read_sources(struct warp *warp, const struct op *op, struct pending_
     return true;
 }
 
+static bool race_sources(struct warp *warp, const struct op *op, const struct pending_copy *copy)
+{
+    for (uint32_t left = copy->mask; left; left &= left - 1) {
+        int l = __builtin_ctz(left);
+        if (copy->bytes[l] && !race_access(warp, op, l, copy->from[l], copy->bytes[l], (struct race_use){.load = true}))
+            return false;
+    }
+    return true;
+}
+
 bool run_copy(struct warp *warp, const struct op *op, uint32_t active)
 {
     const struct transfer *transfer = op->detail;
@@ -82,7 +92,7 @@ bool run_copy(struct warp *warp, const struct op *op, uint32_t active)
     copy->group = arrlen(warp->commits);
     access_addresses(warp, op->a, transfer->to_wide, transfer->to_offset, copy->to);
     access_addresses(warp, op->b, transfer->from_wide, transfer->from_offset, copy->from);
-    if (!read_sources(warp, op, copy))
+    if (!read_sources(warp, op, copy) || (warp->races && !race_sources(warp, op, copy)))
         return false;
     for (uint32_t left = shared_lanes(warp, copy->to, active, transfer->bytes, SHARED_RESERVE); left;
          left &= left - 1) {

@@ -452,6 +452,6 @@ bool decode_fence(struct decoder *decoder)
         if (!found)
             return decode_unknown(decoder);
     }
-    decode_emit(decoder, (struct op){.kind = OP_RUN, .run = run_fence});
+    decode_emit(decoder, (struct op){.kind = OP_RUN, .run = run_fence, .immediate = !decode_has(decoder, "cta")});
     return decode_count(decoder, 0, 0);
 }

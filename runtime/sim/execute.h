@@ -6,6 +6,7 @@
 #define CASTOR_RUNTIME_SIM_EXECUTE_H
 
 #include "runtime/sim/module.h"
+#include "runtime/sim/races.h"
 #include "runtime/sim/shadow.h"
 
 #include <pthread.h>
@@ -141,6 +142,8 @@ struct warp {
     uint8_t *local;              /* of all lanes, one after the other */
     uint64_t *local_written;     /* its shadow */
     struct pending_copy *copies; /* stb_ds, in the order of issue */
+    bool races;                  /* are looked for */
+    struct clocks clocks;        /* for that */
     uint32_t *commits;           /* stb_ds: the lanes of each cp.async.commit_group, as far as copies need them */
 };
 
@@ -186,7 +189,8 @@ struct launch {
     uint32_t processors;
     uint64_t patience; /* instructions of a warp */
     bool cooperative;
-    int worker_count;
+    struct races *races;  /* NULL: they are not looked for */
+    int worker_count;     /* 1 where they are */
     uint64_t next;        /* block to start; atomic */
     uint64_t fences;      /* atomic; what it counts does not matter */
     uint64_t fault_block; /* the first block that failed, UINT64_MAX for none; atomic */

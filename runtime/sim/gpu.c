@@ -124,7 +124,15 @@ static CUresult do_launch(struct gpu *gpu, const struct work *work)
     launch.patience = gpu->settings.patience;
     launch.cooperative = work->cooperative;
     launch.worker_count = gpu->settings.threads;
-    if (launch_run(&launch, &gpu->sticky_error))
+    if (gpu->settings.races) {
+        launch.worker_count = 1;
+        launch.races = races_new();
+        if (!launch.races)
+            return gpu_fail(gpu, CUDA_ERROR_OUT_OF_MEMORY, "no memory to look for races in");
+    }
+    bool good = launch_run(&launch, &gpu->sticky_error);
+    races_free(launch.races);
+    if (good)
         return CUDA_SUCCESS;
     gpu->problem = gpu->sticky_error;
     return gpu->sticky = CUDA_ERROR_LAUNCH_FAILED;

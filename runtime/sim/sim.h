@@ -19,6 +19,7 @@ struct sim_settings {
     /* Bit i: the i-th stream made is late. What it is asked for is done when somebody waits for it, and no earlier: so
      * whoever should wait and does not is found out. Page-locked memory is read and written then. */
     unsigned late;
+    bool races; /* looks for races for global memory, too (races.h): slow */
 };
 
 /* NULL settings are all zero. NULL with an error set when they make no sense or memory is out. */

@@ -220,8 +220,8 @@ static struct device *sim_device(int threads, struct driver **driver, struct err
     struct cuda_tables tables = {.nvrtc = nvrtc_open(0, error)};
     if (!tables.nvrtc)
         return NULL;
-    *driver = tables.driver =
-        sim_driver_new(&(struct sim_settings){.architecture = "sm_80", .threads = threads}, error);
+    const struct sim_settings sim = {.architecture = "sm_80", .threads = threads, .races = threads == 1};
+    *driver = tables.driver = sim_driver_new(&sim, error);
     tables.cublaslt = sim_cublaslt_new(tables.driver);
     struct cuda_settings settings = {.name = "sim", .architecture = "sm_80", .jobs = 2, .ptx = true};
     return cuda_device_new(&tables, &settings, error);
