@@ -88,24 +88,27 @@ static CUresult device_name(struct driver *driver, char *name, int size, CUdevic
     return gpu_answer(gpu, CUDA_SUCCESS);
 }
 
-/* Shared memory that a block may have when it asks, by compute capability (CUDA C++ Programming Guide, table of
- * technical specifications). */
-static int shared_limit(int capability)
+/* What a multiprocessor holds, and the shared memory that a block may have when it asks, by compute capability (CUDA
+ * C++ Programming Guide, table of technical specifications). */
+struct limits {
+    int capability, threads, blocks, shared;
+};
+
+static const struct limits *limits_of(int capability)
 {
-    switch (capability) {
-    case 80:
-        return 163 * 1024;
-    case 90:
-    case 100:
-    case 103:
-        return 227 * 1024;
-    default: /* 86, 89, 120 */
-        return 99 * 1024;
-    }
+    static const struct limits rows[] = {
+        {80, 2048, 32, 163 << 10}, {86, 1536, 16, 99 << 10},   {87, 1536, 16, 163 << 10},  {89, 1536, 24, 99 << 10},
+        {90, 2048, 32, 227 << 10}, {100, 2048, 32, 227 << 10}, {103, 2048, 32, 227 << 10}, {120, 1536, 24, 99 << 10}};
+    const struct limits *found = rows;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].capability <= capability)
+            found = &rows[i];
+    return found;
 }
 
 bool gpu_attribute(const struct gpu *gpu, CUdevice_attribute attribute, int *value)
 {
+    const struct limits *limits = limits_of(gpu->capability);
     const struct {
         CUdevice_attribute attribute;
         int value;
@@ -114,8 +117,8 @@ bool gpu_attribute(const struct gpu *gpu, CUdevice_attribute attribute, int *val
         {CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, gpu->capability % 10},
         {CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, gpu->settings.processors},
         {CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK, 1024},
-        {CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR, gpu->capability % 10 ? 1536 : 2048},
-        {CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR, gpu->capability % 10 ? 16 : 32},
+        {CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR, limits->threads},
+        {CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR, limits->blocks},
         {CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X, 1024},
         {CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Y, 1024},
         {CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Z, 64},
@@ -124,8 +127,8 @@ bool gpu_attribute(const struct gpu *gpu, CUdevice_attribute attribute, int *val
         {CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Z, 65535},
         {CU_DEVICE_ATTRIBUTE_WARP_SIZE, LANES},
         {CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK, 48 * 1024},
-        {CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, shared_limit(gpu->capability)},
-        {CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR, shared_limit(gpu->capability) + 1024},
+        {CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, limits->shared},
+        {CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR, limits->shared + 1024},
         {CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_BLOCK, 65536},
         {CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR, 65536},
         {CU_DEVICE_ATTRIBUTE_TOTAL_CONSTANT_MEMORY, 65536},

@@ -92,6 +92,35 @@ static void check_shared(const struct machine *machine)
     CHECK(driver->problem(driver) && strstr(driver->problem(driver), "49156 of shared memory are too many"));
 }
 
+/* How many blocks a multiprocessor holds, by its threads, blocks and shared memory; all launched at once are no more.
+ */
+static void check_residents(void)
+{
+    static const struct {
+        const char *architecture;
+        int by_threads, by_blocks,
+            by_shared; /* blocks of 1024 threads, of 32, and of 32 with 46 KiB beside the system's */
+    } cases[] = {{"sm_80", 2, 32, 3},  {"sm_86", 1, 16, 2},  {"sm_89", 1, 24, 2},  {"sm_90", 2, 32, 4},
+                 {"sm_100", 2, 32, 4}, {"sm_103", 2, 32, 4}, {"sm_120", 1, 24, 2}, {"sm_121", 1, 24, 2}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct sim_settings settings = {.threads = 1, .architecture = cases[i].architecture, .processors = 3};
+        struct error error = {0};
+        struct machine machine = {.driver = sim_driver_new(&settings, &error)};
+        struct driver *driver = machine.driver;
+        CHECK(driver->ModuleLoadData(driver, &machine.module, source) == CUDA_SUCCESS);
+        CUfunction plain = function_of(&machine, "plain");
+        const int wanted[] = {cases[i].by_threads, cases[i].by_blocks, cases[i].by_shared};
+        for (int k = 0; k < 3; k++) {
+            int threads = k ? 32 : 1024, blocks = 0;
+            size_t shared = k == 2 ? 46 << 10 : 0;
+            CHECK(driver->OccupancyMaxActiveBlocksPerMultiprocessor(driver, &blocks, plain, threads, shared) ==
+                  CUDA_SUCCESS);
+            CHECK(blocks == wanted[k]);
+        }
+        driver->free(driver);
+    }
+}
+
 /* A text is that of the last call, and of no call before it. */
 static void check_problems(const struct machine *machine)
 {
@@ -131,6 +160,7 @@ int main(void)
     check_shared(&machine);
     check_problems(&machine);
     machine.driver->free(machine.driver);
+    check_residents();
     return check_result();
 }
 #else
