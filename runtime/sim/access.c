@@ -350,15 +350,15 @@ static void look_before(struct warp *warp, const struct op *op, const uint64_t *
 static bool race_lanes(struct warp *warp, const struct op *op, const struct access *access, const uint64_t *addresses,
                        uint32_t active, const struct before *before)
 {
-    size_t bytes = (size_t)(access->bytes * access->count);
+    int bytes = access->bytes * access->count;
     struct race_use use = {.load = access->load || access->operation,
                            .store = access->store || access->operation,
                            .ordered = access->ordered || access->operation};
     bool stores = access->store && !access->operation;
     for (uint32_t left = access->space == PTX_CONST ? 0 : active; left; left &= left - 1) {
         int l = __builtin_ctz(left);
-        use.silent = stores && memcmp(before->bytes[l], (const void *)(uintptr_t)addresses[l], bytes) == 0;
-        if (!race_access(warp, op, l, addresses[l], (int)bytes, use))
+        use.silent = stores && memcmp(before->bytes[l], (const void *)(uintptr_t)addresses[l], (size_t)bytes) == 0;
+        if (!race_access(warp, op, l, addresses[l], bytes, use))
             return false;
     }
     return true;

@@ -202,8 +202,10 @@ static void check_slices(struct device *device)
         CHECK(cuda_product_run(device->own, plan, buffers, &error) && spy.calls == 3);
         device->download(device, values, arena + MANY_D, 2 * MANY * sizeof *values);
         int wrong = 0;
-        for (int i = 0; i < 2 * MANY; i++)
-            wrong += values[i] != (float)(i / 2) * (float)i;
+        for (int i = 0; i < 2 * MANY; i++) {
+            int matrix = i / 2;
+            wrong += values[i] != (float)matrix * (float)i;
+        }
         CHECK(!wrong);
     }
     if (error.code)
