@@ -57,7 +57,8 @@ static cublasStatus_t check_types(const struct sim_operation *operation, cudaDat
     return CUBLAS_STATUS_SUCCESS;
 }
 
-enum { BATCH_MAX = 65535 }; /* as in the library, where matrices lie along an axis of the grid */
+enum { WORKSPACE_ALIGNMENT = 256 }; /* cuBLAS, cublasLtMatmul() */
+enum { BATCH_MAX = 65535 };         /* as in the library, where matrices lie along an axis of the grid */
 
 static bool sound(const struct sim_layout *layout)
 {
@@ -190,11 +191,9 @@ static cublasStatus_t multiply(struct cublaslt *cublaslt, cublasLtHandle_t handl
     struct own *own = cublaslt->own;
     const struct sim_operation *what = (const void *)operation;
     struct sim_product product;
-    (void)workspace;
-    (void)workspace_bytes;
     cublasStatus_t status = describe(what, (const void *)a_layout, (const void *)b_layout, (const void *)c_layout,
                                      (const void *)d_layout, &product);
-    if (handle != (cublasLtHandle_t)cublaslt)
+    if (handle != (cublasLtHandle_t)cublaslt || (workspace_bytes && (uintptr_t)workspace % WORKSPACE_ALIGNMENT))
         return CUBLAS_STATUS_INVALID_VALUE;
     if (status != CUBLAS_STATUS_SUCCESS)
         return status;

@@ -18,6 +18,7 @@ static struct spy {
     uint32_t schemes;
     int wanted, refused, calls; /* refused: how many of the algorithms found, from the first */
     uint64_t ran;               /* number of the algorithm that ran */
+    bool shifts;                /* the workspace, by 128 bytes */
 } spy;
 
 static cublasStatus_t spy_preference(struct cublaslt *cublaslt, cublasLtMatmulPreference_t preference,
@@ -56,6 +57,10 @@ static cublasStatus_t spy_matmul(struct cublaslt *cublaslt, cublasLtHandle_t han
     if (algorithm->data[7] < (uint64_t)spy.refused)
         return CUBLAS_STATUS_NOT_SUPPORTED;
     spy.ran = algorithm->data[7];
+    if (spy.shifts) {
+        workspace = (char *)workspace + 128;
+        workspace_bytes -= 128;
+    }
     return spy.inner.Matmul(cublaslt, handle, operation, alpha, a, a_layout, b, b_layout, beta, c, c_layout, d,
                             d_layout, algorithm, workspace, workspace_bytes, stream);
 }
@@ -172,6 +177,23 @@ static void check_next(struct device *device, char *arena)
     spy.refused = 0;
 }
 
+/* The library's workspace begins at a multiple of 256 bytes. */
+static void check_workspace(struct device *device, char *arena)
+{
+    struct program_place place[4];
+    struct error error = {0};
+    struct program_step step = product_step(place, BIAS, PROGRAM_F32);
+    struct cuda_product *plan = cuda_product_new(device->own, &step, &error);
+    CHECK(plan);
+    if (!plan)
+        return;
+    spy.shifts = true;
+    check_values(device, plan, arena, BIAS, false);
+    spy.shifts = false;
+    check_values(device, plan, arena, BIAS, true);
+    cuda_product_free(device->own, plan);
+}
+
 /* More matrices than the library takes in one call: [1, 1] [1, 2] each. */
 static void check_slices(struct device *device)
 {
@@ -241,6 +263,7 @@ int main(void)
     char *arena = device->allocate(device, BYTES);
     check_alignment(device, arena);
     check_next(device, arena);
+    check_workspace(device, arena);
     check_slices(device);
     /* Sums of parts are f32; those of halves with a bias would be rounded before it is added. */
     CHECK(schemes_of(device, 0, PROGRAM_F16) == CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE);
