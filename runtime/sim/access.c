@@ -334,7 +334,7 @@ static bool global_gather(struct warp *warp, const struct op *op, const struct a
 
 /* What lies where the lanes store, as far as it is there. */
 struct before {
-    uint8_t bytes[LANES][16];
+    uint8_t bytes[LANES][32]; /* sm_100 has vectors of so many */
 };
 
 static void look_before(struct warp *warp, const struct op *op, const uint64_t *addresses, uint32_t active, int bytes,

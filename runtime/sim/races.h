@@ -32,7 +32,7 @@ struct race_use {
     bool load, store, ordered, silent;
 };
 
-/* An access of a lane, which does not cross a multiple of 16 bytes; false after a fault. */
+/* An access of a lane, at a multiple of its bytes, of which there are 32 at most; false after a fault. */
 bool race_access(struct warp *warp, const struct op *op, int lane, uint64_t address, int bytes, struct race_use use);
 void race_fence(struct warp *warp);
 void race_sync_warp(struct warp *warp);
