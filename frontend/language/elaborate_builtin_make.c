@@ -2,6 +2,7 @@
 #include "frontend/language/elaborate_internal.h"
 #include "ir/loop.h"
 
+#include <math.h>
 #include <stb/stb_ds.h>
 #include <string.h>
 #include <xxhash.h>
@@ -81,6 +82,8 @@ BUILTIN(range)
         return report(call->e, E0401, call->span, NULL, "`range` makes a tensor");
     if (!want_size(call->e, &call->values[0], call->spans[0], "the end", &shape.dimension[0]))
         return (struct value){0};
+    if (shape.dimension[0] - 1 > INT32_MAX)
+        return report(call->e, E0210, call->spans[0], NULL, "range: i32 holds numbers up to %d", INT32_MAX);
     struct axis axis = axis_here(call->e);
     axis.dimension = call->values[0].dimension;
     return value_tensor_axes(call->e, iota(call->e, &shape, 1), &axis);
@@ -294,11 +297,21 @@ static struct node *draw(struct elaborator *e, const struct shape *shape)
     return e->draw_path ? draw_here(e, shape, key) : draw_before(e, e->rolled, shape, key);
 }
 
-static bool draw_bounds(struct builtin_call *call, const char *const names[2], double bounds[2])
+/* Of numbers from bounds[0] to bounds[1], or of this mean and deviation: the second at least `least`. */
+static bool draw_bounds(struct builtin_call *call, const char *const names[2], double bounds[2], const double *least)
 {
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
         if (call->given[i] && !want_number(call->e, &call->values[i], call->spans[i], names[i], &bounds[i]))
             return false;
+        if (isfinite(bounds[i]) && (i == 0 || bounds[1] >= *least))
+            continue;
+        struct span span = call->given[i] ? call->spans[i] : call->span;
+        if (isfinite(bounds[i]))
+            report(call->e, E0402, span, NULL, "%s must be at least %.9g, not %.9g", names[i], *least, bounds[i]);
+        else
+            report(call->e, E0402, span, NULL, "%s must be finite, not %.9g", names[i], bounds[i]);
+        return false;
+    }
     return true;
 }
 
@@ -317,7 +330,7 @@ BUILTIN(uniform)
     double bounds[2] = {0, 1};
     struct shape shape;
     struct axis axes[RANK_MAX];
-    if (!draw_bounds(call, (const char *const[]){"the lower bound", "the upper bound"}, bounds) ||
+    if (!draw_bounds(call, (const char *const[]){"the lower bound", "the upper bound"}, bounds, &bounds[0]) ||
         !wanted_shape(call, 2, &shape, axes) || !draws_fit(call, &shape))
         return (struct value){0};
     struct node *node = affine(&call->e->builder, draw(call->e, &shape), bounds[1] - bounds[0], bounds[0]);
@@ -330,7 +343,7 @@ BUILTIN(normal)
     double bounds[2] = {0, 1};
     struct shape shape;
     struct axis axes[RANK_MAX];
-    if (!draw_bounds(call, (const char *const[]){"the mean", "the deviation"}, bounds) ||
+    if (!draw_bounds(call, (const char *const[]){"the mean", "the deviation"}, bounds, &(const double){0}) ||
         !wanted_shape(call, 2, &shape, axes) || !draws_fit(call, &shape))
         return (struct value){0};
     struct builder *builder = &call->e->builder;
@@ -349,6 +362,8 @@ BUILTIN(bernoulli)
     if (!want_number(call->e, &call->values[0], call->spans[0], "the probability", &p) ||
         !wanted_shape(call, 1, &shape, axes) || !draws_fit(call, &shape))
         return (struct value){0};
+    if (!(p >= 0 && p <= 1))
+        return report(call->e, E0402, call->spans[0], NULL, "the probability must lie from 0 to 1, not %.9g", p);
     struct builder *builder = &call->e->builder;
     struct node *node = build_binary(builder, OP_lt, draw(call->e, &shape), build_constant(builder, p, ELEMENT_F32));
     return value_tensor_axes(call->e, node, axes);

@@ -56,6 +56,18 @@ void bind(struct elaborator *e, const char *name, struct value value, struct var
     hmputs(e->frame->bindings, ((struct binding){name, value, variable}));
 }
 
+/* A loss is logged as it was declared: minimised by its name it may not have become something else. */
+static void refuse_declared_loss(struct elaborator *e, const struct ast_name *name)
+{
+    for (ptrdiff_t i = 0; i < arrlen(e->outputs); i++) {
+        const struct declared_output *output = &e->outputs[i];
+        if (output->what != AST_DECLARE_LOSS || strcmp(output->name, name->name) != 0)
+            continue;
+        report(e, E0302, name->span, NULL, "the loss `%s` is declared already", name->name);
+        diagnostics_note(e->diagnostics, output->span, "here; another name for this value would keep the two apart");
+    }
+}
+
 static void bind_statement(struct elaborator *e, const struct ast_statement *statement)
 {
     const struct ast_names *names = &statement->bind.names;
@@ -67,9 +79,11 @@ static void bind_statement(struct elaborator *e, const struct ast_statement *sta
         value = (struct value){0};
         several = false;
     }
-    for (int i = 0; i < names->count; i++)
-        if (is_model(e->frame) && strcmp(names->items[i].name, "loss") == 0)
+    for (int i = 0; i < names->count && is_model(e->frame); i++) {
+        refuse_declared_loss(e, &names->items[i]);
+        if (strcmp(names->items[i].name, "loss") == 0)
             e->loss_span = names->items[i].span;
+    }
     for (int i = 0; i < names->count; i++)
         bind(e, names->items[i].name, several ? value.items[i] : value, NULL);
 }
