@@ -140,6 +140,25 @@ static bool read_value(struct elaborator *e, const struct ast_argument *ast, con
     return want_number(e, &value, ast->span, parameter->name, &argument->number);
 }
 
+static double argument_number(const struct setting_call *call, const char *name, double usual)
+{
+    for (int i = 0; i < call->argument_count; i++)
+        if (strcmp(call->arguments[i].name, name) == 0)
+            return call->arguments[i].number;
+    return usual;
+}
+
+static bool check_distribution(struct elaborator *e, const struct setting_call *drawn)
+{
+    double low = argument_number(drawn, "a", 0), high = argument_number(drawn, "b", 1);
+    double mean = argument_number(drawn, "mean", 0), deviation = argument_number(drawn, "std", 1);
+    if (isfinite(low) && isfinite(high) && isfinite(mean) && isfinite(deviation) && low <= high && deviation >= 0)
+        return true;
+    report(e, E0503, drawn->span, NULL, "%s needs finite numbers, %s", drawn->name,
+           strcmp(drawn->name, "normal") == 0 ? "and a deviation of at least 0" : "the first not above the second");
+    return false;
+}
+
 /* `image = normal(0, 1)` or `label = classes`. */
 static bool read_distribution(struct elaborator *e, const struct ast_argument *ast, struct setting_argument *argument)
 {
@@ -153,7 +172,7 @@ static bool read_distribution(struct elaborator *e, const struct ast_argument *a
     struct setting_call *drawn = ARENA_NEW(e->arena, struct setting_call);
     argument->kind = SETTING_CALL;
     argument->call = drawn;
-    return signature && read_call(e, ast->value, signature, 0, drawn);
+    return signature && read_call(e, ast->value, signature, 0, drawn) && check_distribution(e, drawn);
 }
 
 /* `x = features`: the field's name as a word or a string. */
@@ -221,14 +240,6 @@ static bool read_call(struct elaborator *e, const struct ast_expression *express
             return false;
         }
     return true;
-}
-
-static double argument_number(const struct setting_call *call, const char *name, double usual)
-{
-    for (int i = 0; i < call->argument_count; i++)
-        if (strcmp(call->arguments[i].name, name) == 0)
-            return call->arguments[i].number;
-    return usual;
 }
 
 static bool is_count(double value, double least)

@@ -128,6 +128,9 @@ struct example {
 
 bool transform_init(struct transform *transform, const struct data_field *field, enum data_part part,
                     const struct program_input *input, struct error *error);
+/* Does the stage change the field at all? One that changes no field of its line was meant for other data. */
+bool transform_acts(const struct transform *transform, const struct data_stage *stage);
+const char *data_stage_name(enum data_stage_kind kind);
 /* Which example of `count` an example is mixed with; -1: none. */
 int64_t transform_partner(const struct transform *transform, uint64_t seed, int64_t row, int64_t count);
 /* Writes one example, mixed with another one where `other` is not NULL. `training` lets the random stages act. */

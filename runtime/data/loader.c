@@ -273,6 +273,25 @@ static bool bind(struct loader *loader, int index, struct error *error)
     return true;
 }
 
+/* Every stage of a line acts on one of the fields that come from it. */
+static bool check_stages_act(const struct loader *loader, const struct data_source *line, struct error *error)
+{
+    enum data_part part = loader->dataset->examples[PART_TRAIN] ? PART_TRAIN : PART_TEST;
+    for (int s = 0; line && s < line->stage_count; s++) {
+        bool acts = false;
+        for (int i = 0; i < loader->count; i++)
+            acts |= loader->bound[i].transform[part].line == line &&
+                    transform_acts(&loader->bound[i].transform[part], &line->stages[s]);
+        if (acts)
+            continue;
+        const char *name = data_stage_name(line->stages[s].kind);
+        error_set(error, "%s changes none of the model's inputs that its data line gives", name);
+        error_hint(error, "it acts on fields with %s", line->stages[s].kind == DATA_NORMALIZE ? "an axis" : "two axes");
+        return false;
+    }
+    return true;
+}
+
 static bool bind_all(struct loader *loader, const struct program_input *inputs, int count, struct error *error)
 {
     loader->inputs = calloc((size_t)count + 1, sizeof *loader->inputs);
@@ -290,6 +309,9 @@ static bool bind_all(struct loader *loader, const struct program_input *inputs, 
         if (!bind(loader, i, error))
             return false;
     }
+    for (int i = 0; i < count; i++)
+        if (!check_stages_act(loader, loader->bound[i].field->line, error))
+            return false;
     return true;
 }
 

@@ -28,6 +28,17 @@ static bool applies(const struct transform *transform, const struct data_stage *
     }
 }
 
+bool transform_acts(const struct transform *transform, const struct data_stage *stage)
+{
+    return stage->kind == DATA_MIXUP || applies(transform, stage);
+}
+
+const char *data_stage_name(enum data_stage_kind kind)
+{
+    static const char *const names[] = {"random_crop", "random_flip", "normalize", "cutout", "mixup"};
+    return names[kind];
+}
+
 static bool check_mixup(const struct transform *transform, struct error *error)
 {
     const struct program_input *input = transform->input;
