@@ -145,8 +145,9 @@ def concat(net, a, shape, axis):
 
 
 def part(net, a, shape, axis):
-    low = net.random.randrange(shape[axis])
-    high, step = net.random.randint(low + 1, shape[axis]), net.random.choice((1, 1, 2))
+    n = shape[axis]
+    low = net.random.randrange(n // 2 + 1) if n > 1 else 0
+    high, step = net.random.randint(max(low + 1, n - n // 4), n), net.random.choice((1, 2, 3))
     index = [":"] * len(shape)
     index[axis] = f"{low}:{high}" + (f":{step}" if step > 1 else "")
     net.bind(f"{a}[{', '.join(index)}]", replaced(shape, axis, (high - low + step - 1) // step))
@@ -191,9 +192,10 @@ def image(net, a, shape, axis):
         return
     n, c, h, w = shape
     kernel, stride, out, bins = (net.random.choice(s) for s in ((1, 2, 3), (1, 1, 2), (1, 2, 3, 8), (1, 2, 3)))
+    convolved = (f"{a} |> conv({out}, {kernel}, stride = {stride}, pad = 1)",
+                 [n, out, (h + 2 - kernel) // stride + 1, (w + 2 - kernel) // stride + 1])
     expression, made = net.random.choice((
-        (f"{a} |> conv({out}, {kernel}, stride = {stride}, pad = 1)",
-         [n, out, (h + 2 - kernel) // stride + 1, (w + 2 - kernel) // stride + 1]),
+        convolved, convolved, convolved,
         (f"{a} |> conv_transpose(2, 3, stride = 2, pad = 1, output_pad = 1)", [n, 2, 2 * h, 2 * w]),
         (f"max_pool({a}, 2)", [n, c, h // 2, w // 2]), (f"avg_pool({a}, 2)", [n, c, h // 2, w // 2]),
         (f"adaptive_avg_pool({a}, {bins})", [n, c, bins, bins]), (f"window({a}, 2, pad = 1)", [n, c, h + 1, w + 1, 2, 2]),
@@ -217,23 +219,27 @@ def repeat(net, a, shape, axis):
 
 
 STATEMENTS = (function, function, arithmetic, arithmetic, arithmetic, reduction, reduction, row, row, row, product_of_row,
-              each_with_each, permutation, reshape, reshape, unsqueeze, matmul, concat, part, movement, movement, stack,
-              order, choice, halves, image, image, image, layer, repeat)
+              each_with_each, permutation, reshape, reshape, unsqueeze, matmul, concat, part, part, movement, movement,
+              stack, order, choice, halves, layer, repeat)
 
 
 def network(seed):
     net = Net(seed)
+    images = net.chance(0.4)
     x = [net.batch] + [net.size() for _ in range(net.random.randint(1, 3))]
+    if images:
+        x = [net.batch, net.random.choice((1, 2, 3, 8))] + [net.random.choice((4, 5, 7, 8, 16)) for _ in range(2)]
     w = [net.batch] + [net.size() for _ in range(net.random.randint(1, 2))]
     net.values += [("x", x), ("w", w)]
     for _ in range(net.random.randint(1, 3)):
         shape = x[1:] if net.chance(0.5) else [net.size() for _ in range(net.random.randint(1, 3))]
         shape = [1 if net.chance(0.2) else n for n in shape]
         net.values.append((net.param(shape), shape))
-    for _ in range(net.random.randint(4, 16)):
+    for _ in range(net.random.randint(8, 24)):
         name, shape = net.random.choice([value for value in net.values if value[1]][-6:])
-        net.random.choice(STATEMENTS)(net, name, shape, net.random.randrange(len(shape)))
-    terms = [f"mean(tanh({name}) * {name})" for name, _ in net.values[-4:]]
+        statement = image if images and len(shape) == 4 and net.chance(0.5) else net.random.choice(STATEMENTS)
+        statement(net, name, shape, net.random.randrange(len(shape)))
+    terms = [f"mean(tanh({name}) * {name})" for name, _ in net.values]
     terms += [f"0.1 * mean({name} * {name})" for name in net.params]
     inputs = ", ".join(f"{name}: f32[{', '.join(['batch'] + [str(n) for n in shape[1:]])}]"
                        for name, shape in (("x", x), ("w", w)))
