@@ -24,8 +24,8 @@ bool nvrtc_good(struct nvrtc *nvrtc, nvrtcResult result, const char *tried, stru
 
 enum { NVRTC_ARCHITECTURE = 16 }; /* bytes of a name */
 
-/* What to compile for where kernels run on this GPU ("sm_90"): its own architecture, or, where NVRTC does not know that,
- * the first one of the latest generation before it. False with an error set when there is none. */
+/* What to compile for where kernels run on this GPU ("sm_90"): its own architecture, or, where NVRTC does not know
+ * that, the first one of the latest generation before it. False with an error set when there is none. */
 bool nvrtc_architecture(struct nvrtc *nvrtc, const char *gpu, char architecture[NVRTC_ARCHITECTURE],
                         struct error *error);
 

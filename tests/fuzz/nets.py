@@ -2,8 +2,8 @@
 
     nets.py CASTOR SEED COUNT [DEVICE [POLICY...]]
 
-What the graph fuzzer draws op by op has little of what layers, slices and repeats expand to, one behind the other on the
-same values; so here statements are drawn. A network fails when it does not compile or run, or when its error is four
+What the graph fuzzer draws op by op has little of what layers, slices and repeats expand to, one behind the other on
+the same values; so here statements are drawn. A network fails when it does not compile or run, or when its error is four
 times that of rounding op by op, and a tolerance. It is written to ./net-SEED.net then.
 """
 import json
@@ -198,7 +198,8 @@ def image(net, a, shape, axis):
         convolved, convolved, convolved,
         (f"{a} |> conv_transpose(2, 3, stride = 2, pad = 1, output_pad = 1)", [n, 2, 2 * h, 2 * w]),
         (f"max_pool({a}, 2)", [n, c, h // 2, w // 2]), (f"avg_pool({a}, 2)", [n, c, h // 2, w // 2]),
-        (f"adaptive_avg_pool({a}, {bins})", [n, c, bins, bins]), (f"window({a}, 2, pad = 1)", [n, c, h + 1, w + 1, 2, 2]),
+        (f"adaptive_avg_pool({a}, {bins})", [n, c, bins, bins]),
+        (f"window({a}, 2, pad = 1)", [n, c, h + 1, w + 1, 2, 2]),
         (f"{a} |> batch_norm |> relu", shape), (f"{a} |> local_response_norm({bins})", shape)))
     net.bind(expression, made)
 
@@ -218,8 +219,8 @@ def repeat(net, a, shape, axis):
     net.bind(f"sum(all{number}, axis = 0)[0] + h{number}", shape)
 
 
-STATEMENTS = (function, function, arithmetic, arithmetic, arithmetic, reduction, reduction, row, row, row, product_of_row,
-              each_with_each, permutation, reshape, reshape, unsqueeze, matmul, concat, part, part, movement, movement,
+STATEMENTS = (function, function, arithmetic, arithmetic, arithmetic, reduction, reduction, row, row, row,
+              product_of_row, each_with_each, permutation, reshape, reshape, unsqueeze, matmul, concat, part, part, movement, movement,
               stack, order, choice, halves, layer, repeat)
 
 
