@@ -3,8 +3,8 @@
     nets.py CASTOR SEED COUNT [DEVICE [POLICY...]]
 
 What the graph fuzzer draws op by op has little of what layers, slices and repeats expand to, one behind the other on
-the same values; so here statements are drawn. A network fails when it does not compile or run, or when its error is four
-times that of rounding op by op, and a tolerance. It is written to ./net-SEED.net then.
+the same values; so here statements are drawn. A network fails when it does not compile or run, or when its error is
+four times that of rounding op by op, and a tolerance. It is written to ./net-SEED.net then.
 """
 import json
 import math
@@ -220,8 +220,8 @@ def repeat(net, a, shape, axis):
 
 
 STATEMENTS = (function, function, arithmetic, arithmetic, arithmetic, reduction, reduction, row, row, row,
-              product_of_row, each_with_each, permutation, reshape, reshape, unsqueeze, matmul, concat, part, part, movement, movement,
-              stack, order, choice, halves, layer, repeat)
+              product_of_row, each_with_each, permutation, reshape, reshape, unsqueeze, matmul, concat, part, part,
+              movement, movement, stack, order, choice, halves, layer, repeat)
 
 
 def network(seed):
