@@ -4,7 +4,7 @@
 
 What the graph fuzzer draws op by op has little of what layers, slices and repeats expand to, one behind the other on
 the same values; so here statements are drawn. A network fails when it does not compile or run, or when its error is
-four times that of rounding op by op, and a tolerance. It is written to ./net-SEED.net then.
+four times that of rounding op by op, and a tolerance. It is written to ./net-SEED-DEVICE.net then.
 """
 import json
 import math
@@ -291,7 +291,7 @@ def main():
     policies = sys.argv[5:] or ["f32", "autocast(f16)"]
     failed = 0
     for number in range(seed, seed + count):
-        path = f"net-{number}.net"
+        path = f"net-{number}-{device}.net"
         with open(path, "w", encoding="ascii") as file:
             file.write(network(number))
         found = problems(castor, path, device, policies)
@@ -299,7 +299,7 @@ def main():
             print(f"{path}: {found}", end="")
             failed += 1
         else:
-            subprocess.run(["rm", path], check=True)
+            os.remove(path)
     print(f"{count} networks on {device}, {failed} failed")
     sys.exit(failed > 0)
 

@@ -14,8 +14,8 @@ from castor import CASTOR, check, finish
 KILLS = int(sys.argv[2])
 SEED = int(sys.argv[3]) if len(sys.argv) > 3 else 1
 NET = """
-model (x: f32[batch, 12], y: class(3)[batch]) {
-    h = x |> linear(24) as fc1 |> batch_norm as bn |> dropout(0.1) |> relu
+model (x: f32[batch, 3, 4], y: class(3)[batch]) {
+    h = x |> flatten |> linear(24) as fc1 |> batch_norm as bn |> dropout(0.1) |> relu
     logits = h |> linear(3) as fc2
     loss = cross_entropy(logits, y)
     metric accuracy = mean(argmax(logits) == y)
