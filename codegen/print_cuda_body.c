@@ -224,9 +224,9 @@ static void print_phase(struct printer *printer, int number)
     bool team = printer->task->scheme == CUDA_ROWS || printer->task->scheme == CUDA_WHOLE ||
                 printer->task->scheme == CUDA_ROWS_COLUMNS;
     bool columns = printer->task->scheme == CUDA_COLUMNS || printer->task->scheme == CUDA_AGAIN;
-    bool last = number == arrlen(printer->nest->phases) - 1;
-    bool packs = printer->task->scheme == CUDA_ROWS && last && !cuda_keep_steps(printer);
-    int width = packs ? cuda_row_width(printer->lowered, printer->nest) : printer->task->width;
+    bool packs = printer->task->scheme == CUDA_ROWS && phase == &arrlast(printer->nest->phases);
+    int width =
+        packs && !cuda_keep_steps(printer) ? cuda_row_width(printer->lowered, printer->nest) : printer->task->width;
     for (ptrdiff_t i = 0; i < arrlen(phase->reductions); i++)
         cuda_start_accumulator(printer, phase->reductions[i]);
     if (!columns)
