@@ -369,7 +369,7 @@ static bool run_global(struct warp *warp, const struct op *op, const struct acce
 {
     int bytes = access->bytes * access->count;
     struct before before;
-    if (warp->races && access->store)
+    if (warp->block->launch->races && access->store)
         look_before(warp, op, addresses, active, bytes, &before);
     uint32_t left = global_gather(warp, op, access, addresses, active, bytes) ? 0 : active;
     for (; left; left &= left - 1) {
@@ -377,7 +377,7 @@ static bool run_global(struct warp *warp, const struct op *op, const struct acce
         if (!global_lane(warp, op, access, l, addresses[l], bytes))
             return false;
     }
-    if (warp->races && !race_lanes(warp, op, access, addresses, active, &before))
+    if (warp->block->launch->races && !race_lanes(warp, op, access, addresses, active, &before))
         return false;
     uint64_t sectors = 0;
     count_sectors(addresses, active, &sectors);
@@ -555,7 +555,7 @@ bool run_access(struct warp *warp, const struct op *op, uint32_t active)
 {
     const struct access *access = op->detail;
     uint64_t addresses[LANES];
-    bool fast = access->regular && (access->space == PTX_SHARED || !warp->races);
+    bool fast = access->regular && (access->space == PTX_SHARED || !warp->block->launch->races);
     if (active == UINT32_MAX && fast && run_regular(warp, op, access))
         return true;
     access_addresses(warp, op->a, access->wide_address, op->immediate, addresses);

@@ -92,7 +92,7 @@ bool run_copy(struct warp *warp, const struct op *op, uint32_t active)
     copy->group = arrlen(warp->commits);
     access_addresses(warp, op->a, transfer->to_wide, transfer->to_offset, copy->to);
     access_addresses(warp, op->b, transfer->from_wide, transfer->from_offset, copy->from);
-    if (!read_sources(warp, op, copy) || (warp->races && !race_sources(warp, op, copy)))
+    if (!read_sources(warp, op, copy) || (warp->block->launch->races && !race_sources(warp, op, copy)))
         return false;
     for (uint32_t left = shared_lanes(warp, copy->to, active, transfer->bytes, SHARED_RESERVE); left;
          left &= left - 1) {

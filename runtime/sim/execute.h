@@ -142,8 +142,7 @@ struct warp {
     uint8_t *local;              /* of all lanes, one after the other */
     uint64_t *local_written;     /* its shadow */
     struct pending_copy *copies; /* stb_ds, in the order of issue */
-    bool races;                  /* are looked for */
-    struct clocks clocks;        /* for that */
+    struct clocks clocks;        /* for races (races.h) */
     uint32_t *commits;           /* stb_ds: the lanes of each cp.async.commit_group, as far as copies need them */
 };
 

@@ -330,7 +330,6 @@ void warp_start(struct warp *warp)
     warp->released = false;
     warp->executed = warp->sleeps = 0;
     warp->clocks = (struct clocks){0};
-    warp->races = warp->block->launch->races;
     arrsetlen(warp->splits, 0);
     arrsetlen(warp->copies, 0);
     arrsetlen(warp->commits, 0);
