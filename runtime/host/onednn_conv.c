@@ -65,6 +65,13 @@ static bool conv_formats_set(struct conv_formats *formats, const struct program_
     return dnnl_memory_desc_init_by_tag(&formats->bias, 1, bias, onednn_type(conv->bias), dnnl_x) == dnnl_success;
 }
 
+/* The type of both operands of the convolution that a gradient belongs to. The gradient of a half operand may be f32,
+ * but the library has no convolution of operands of two types. */
+static dnnl_data_type_t forward_type(const struct program_conv *conv)
+{
+    return onednn_type(conv->kind == PROGRAM_CONV_DATA ? conv->weight_element : conv->x_element);
+}
+
 /* The primitive for one choice of formats; NULL when the library has none. */
 static dnnl_primitive_desc_t conv_descriptor(struct onednn_plan *plan, const struct program_conv *conv,
                                              const dnnl_memory_desc_t *x, const dnnl_memory_desc_t *weight,
@@ -81,8 +88,12 @@ static dnnl_primitive_desc_t conv_descriptor(struct onednn_plan *plan, const str
     dnnl_engine_t engine = plan->onednn->engine;
     dnnl_convolution_desc_t forward, backward;
     dnnl_primitive_desc_t hint = NULL, descriptor = NULL;
-    if (dnnl_dilated_convolution_forward_desc_init(&forward, dnnl_forward_training, dnnl_convolution_direct, x, weight,
-                                                   bias, y, stride, dilation, low, high) != dnnl_success ||
+    dnnl_memory_desc_t operands[] = {*x, *weight};
+    if (conv->kind != PROGRAM_CONV)
+        operands[0].data_type = operands[1].data_type = forward_type(conv);
+    if (dnnl_dilated_convolution_forward_desc_init(&forward, dnnl_forward_training, dnnl_convolution_direct,
+                                                   &operands[0], &operands[1], bias, y, stride, dilation, low,
+                                                   high) != dnnl_success ||
         dnnl_primitive_desc_create(&hint, &forward, attributes, engine, NULL) != dnnl_success)
         return NULL;
     if (conv->kind == PROGRAM_CONV)

@@ -237,13 +237,18 @@ static struct program_conv three_axes(const struct program_conv *p)
     return full;
 }
 
+static void conv_strides(const struct program_conv *p, const struct program_conv *full, struct strides *strides)
+{
+    activation_strides(strides->x, p->c, full->x, PROGRAM_SPATIAL, p->channels_last);
+    activation_strides(strides->y, p->o, full->y, PROGRAM_SPATIAL, p->channels_last);
+    activation_strides(strides->weight, p->c / p->groups, full->kernel, PROGRAM_SPATIAL, false);
+}
+
 static bool check_conv(struct onednn *onednn, const struct program_conv *p)
 {
     struct program_conv full = three_axes(p);
     struct strides strides = {0};
-    activation_strides(strides.x, p->c, full.x, PROGRAM_SPATIAL, p->channels_last);
-    activation_strides(strides.y, p->o, full.y, PROGRAM_SPATIAL, p->channels_last);
-    activation_strides(strides.weight, p->c / p->groups, full.kernel, PROGRAM_SPATIAL, false);
+    conv_strides(p, &full, &strides);
     int64_t size_x = p->n * strides.x[0], size_y = p->n * strides.y[0], size_weight = p->o * strides.weight[0];
     float *x = random_buffer(size_x), *y = random_buffer(size_y), *weight = random_buffer(size_weight);
     float *bias = random_buffer(p->o), *addend = random_buffer(size_y);
@@ -420,6 +425,58 @@ static void check_half_matmul(struct onednn *onednn, enum program_element result
     free(d);
 }
 
+/* A convolution of bf16 operands; its result is bf16 or f32, as the gradients of half weights are. */
+static bool check_half_conv(struct onednn *onednn, const struct program_conv *p, enum program_element result)
+{
+    struct program_conv full = three_axes(p);
+    struct strides strides = {0};
+    conv_strides(p, &full, &strides);
+    int64_t size[] = {p->n * strides.x[0], p->o * strides.weight[0], p->n * strides.y[0]};
+    static const int roles[3][3] = {{0, 1, 2}, {1, 2, 0}, {0, 2, 1}}; /* operands and result of each kind */
+    const int *role = roles[p->kind];
+    float *exact[3] = {random_buffer(size[0]), random_buffer(size[1]), random_buffer(size[2])};
+    uint16_t *half[3];
+    for (int i = 0; i < 3; i++)
+        half[i] = half_buffer(exact[i], size[i]);
+    struct program_step step = {.kind = PROGRAM_CONV_STEP, .name = "half conv", .conv = *p};
+    enum program_element *types[] = {&step.conv.x_element, &step.conv.weight_element, &step.conv.y_element};
+    for (int i = 0; i < 3; i++)
+        *types[i] = i == role[2] ? result : PROGRAM_BF16;
+    double *wanted = calloc((size_t)size[role[2]] + 1, sizeof *wanted);
+    conv_sum(&full, &strides, exact[0], exact[1], exact[2], wanted);
+    char *to = result == PROGRAM_BF16 ? (char *)half[role[2]] : (char *)exact[role[2]];
+    bool good = run_step(onednn, &step, (char *[]){(char *)half[role[0]], (char *)half[role[1]], to});
+    struct comparison comparison = {0};
+    for (int64_t i = 0; i < size[role[2]]; i++)
+        compare(&comparison, result == PROGRAM_BF16 ? from_bf16(half[role[2]][i]) : exact[role[2]][i], wanted[i]);
+    for (int i = 0; i < 3; i++) {
+        free(exact[i]);
+        free(half[i]);
+    }
+    free(wanted);
+    return good && comparison.error <= (result == PROGRAM_BF16 ? 2e-5 : 1e-7) * comparison.power;
+}
+
+static void check_half_convs(struct onednn *onednn)
+{
+    const struct program_conv cases[] = {
+        conv(2, 2, 1, 32, 1, 9, 3, 1, 1, 1, 1),   conv(2, 2, 3, 16, 1, 8, 3, 1, 1, 1, 1),
+        conv(2, 2, 16, 32, 1, 7, 3, 2, 1, 1, 1),  conv(2, 3, 32, 16, 1, 6, 1, 2, 1, 0, 0),
+        conv(2, 2, 16, 16, 16, 6, 3, 1, 1, 1, 1), conv(2, 2, 12, 24, 3, 5, 3, 1, 1, 1, 1),
+        conv(2, 2, 3, 8, 1, 7, 2, 1, 1, 1, 1),    conv(2, 2, 16, 16, 1, 9, 3, 1, 2, 2, 2),
+        conv(1, 2, 16, 8, 1, 12, 3, 1, 1, 1, 1),  conv(3, 1, 4, 16, 1, 5, 3, 1, 1, 1, 1)};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int flags = 0; flags < 12; flags++) {
+            struct program_conv p = cases[i];
+            p.kind = flags / 4;
+            p.channels_last = flags & 1;
+            bool good = check_half_conv(onednn, &p, flags & 2 ? PROGRAM_BF16 : PROGRAM_F32);
+            if (!good)
+                fprintf(stderr, "half conv %zu, flags %d\n", i, flags);
+            CHECK(good);
+        }
+}
+
 static void check_half(struct onednn *onednn)
 {
     struct program_step step = {.kind = PROGRAM_MATMUL_STEP, .name = "half", .matmul = matmul(1, 2, 2, 2, 0, 0, 0)};
@@ -433,6 +490,7 @@ static void check_half(struct onednn *onednn)
         check_half_matmul(onednn, PROGRAM_F32, flags);
         check_half_matmul(onednn, PROGRAM_BF16, flags);
     }
+    check_half_convs(onednn);
 }
 
 /* What the library can't do, or would do only in part: a gradient with a bias. */
