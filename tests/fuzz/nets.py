@@ -231,8 +231,8 @@ STATEMENTS = (function, function, arithmetic, arithmetic, arithmetic, reduction,
               movement, movement, stack, order, choice, halves, layer, repeat)
 
 
-def network(seed):
-    net = Net(seed)
+def model(net):
+    """Draws the statements; the text of the model."""
     images = net.chance(0.4)
     x = [net.batch] + [net.size() for _ in range(net.random.randint(1, 3))]
     if images:
@@ -252,10 +252,12 @@ def network(seed):
     inputs = ", ".join(f"{name}: f32[{', '.join(['batch'] + [str(n) for n in shape[1:]])}]"
                        for name, shape in (("x", x), ("w", w)))
     body = "\n".join(f"    {line}" for line in net.lines + [f"loss = {' + '.join(terms)}"])
-    return f"""model ({inputs}) {{
-{body}
-}}
-train {{
+    return f"model ({inputs}) {{\n{body}\n}}\n"
+
+
+def network(seed):
+    net = Net(seed)
+    return model(net) + f"""train {{
     data     synthetic(examples = 16, x = normal, w = normal)
     batch    {net.batch}
     steps    1
