@@ -332,18 +332,24 @@ static bool global_gather(struct warp *warp, const struct op *op, const struct a
     return true;
 }
 
-/* What lies where the lanes store, as far as it is there. */
+/* What lies where the lanes store, of those for which all of it was written. */
 struct before {
+    uint32_t lanes;
     uint8_t bytes[LANES][32]; /* sm_100 has vectors of so many */
 };
 
 static void look_before(struct warp *warp, const struct op *op, const uint64_t *addresses, uint32_t active, int bytes,
                         struct before *before)
 {
+    before->lanes = 0;
     for (uint32_t left = active; left; left &= left - 1) {
         int l = __builtin_ctz(left);
-        if (access_find(warp, op, addresses[l], (uint64_t)bytes))
-            memcpy(before->bytes[l], (const void *)(uintptr_t)addresses[l], (size_t)bytes);
+        const struct hint *hint = access_find(warp, op, addresses[l], (uint64_t)bytes);
+        bool misaligned = addresses[l] & (uint64_t)(bytes - 1);
+        if (!hint || misaligned || !shadow_has(hint->written, addresses[l] - hint->begin, bytes))
+            continue;
+        before->lanes |= 1u << l;
+        memcpy(before->bytes[l], (const void *)(uintptr_t)addresses[l], (size_t)bytes);
     }
 }
 
@@ -357,7 +363,8 @@ static bool race_lanes(struct warp *warp, const struct op *op, const struct acce
     bool stores = access->store && !access->operation;
     for (uint32_t left = access->space == PTX_CONST ? 0 : active; left; left &= left - 1) {
         int l = __builtin_ctz(left);
-        use.silent = stores && memcmp(before->bytes[l], (const void *)(uintptr_t)addresses[l], (size_t)bytes) == 0;
+        use.silent = stores && before->lanes >> l & 1 &&
+                     memcmp(before->bytes[l], (const void *)(uintptr_t)addresses[l], (size_t)bytes) == 0;
         if (!race_access(warp, op, l, addresses[l], bytes, use))
             return false;
     }

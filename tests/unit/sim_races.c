@@ -68,18 +68,19 @@ static const char source[] =
     "extern \"C\" __global__ void no_lanes(int *x) { turn<0>(x, 1); }\n"
     "extern \"C\" __global__ void bytes(signed char *x) { x[blockIdx.x * blockDim.x + threadIdx.x] = 1; }\n"
     "extern \"C\" __global__ void same(int *x) { x[0] = 1; }\n"
+    "extern \"C\" __global__ void zero(int *x) { x[0] = 0; }\n"
     "extern \"C\" __global__ void atomics(int *x) { atomicAdd(x, *(volatile int *)x); }\n"
     "extern \"C\" __global__ void mixed(int *x) { if (threadIdx.x == 0) { atomicAdd(x, 1); x[1] = x[0]; } }\n";
 
 enum { BLOCKS = 3, THREADS = 64 };
 
 /* NULL: no race; else what is said of the one that is found. */
-static void check_kernel(const char *kernel, bool cooperative, bool looks, const char *words)
+static void check_settings(const char *kernel, const struct cuda_settings *settings, const char *words)
 {
-    static int x[BLOCKS * THREADS];
+    static int x[1 << 18]; /* as device memory so much comes from the system, and is zero before anything writes it */
     unsigned state[2 + BLOCKS] = {0};
-    struct cuda_settings settings = {.cooperative = cooperative, .races = looks, .threads = 2};
-    struct cuda_run *run = cuda_run_new(&settings, source);
+    memset(x, 0, sizeof x);
+    struct cuda_run *run = cuda_run_new(settings, source);
     cuda_run_buffer(run, x, sizeof x);
     if (strstr(kernel, "grid") || strstr(kernel, "last") || strstr(kernel, "release") || strstr(kernel, "acquire"))
         cuda_run_buffer(run, state, sizeof state);
@@ -89,6 +90,11 @@ static void check_kernel(const char *kernel, bool cooperative, bool looks, const
         fprintf(stderr, "%s: %s\n", kernel, problem);
     CHECK(good == !words && (!words || (strstr(problem, words) && strstr(problem, "race"))));
     cuda_run_free(run);
+}
+
+static void check_kernel(const char *kernel, bool cooperative, bool looks, const char *words)
+{
+    check_settings(kernel, &(struct cuda_settings){.cooperative = cooperative, .races = looks, .threads = 2}, words);
 }
 
 int main(void)
@@ -109,6 +115,9 @@ int main(void)
     check_kernel("no_lanes", false, true, "nothing orders the lanes of the warp");
     check_kernel("bytes", false, true, NULL);
     check_kernel("same", false, true, "nothing orders the lanes of the warp");
+    check_kernel("zero", false, true, "nothing orders the warps of the block"); /* lanes store what was there already */
+    check_settings("zero", &(struct cuda_settings){.races = true, .unwritten = true, .threads = 2},
+                   "nothing orders the lanes of the warp");
     check_kernel("atomics", false, true, NULL);
     check_kernel("mixed", false, true, "nothing orders blocks");
     return check_result();
