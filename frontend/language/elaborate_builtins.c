@@ -231,6 +231,10 @@ bool argument_axes(struct builtin_call *call, int index, const struct value *x, 
         if (!want_integer(call->e, &items[i], call->spans[index], "an axis", &number) ||
             !axis_in_range(call, index, number, rank, &axis))
             return false;
+        if (*mask >> axis & 1) {
+            report(call->e, E0209, call->spans[index], NULL, "`%s` is given axis %d twice", call->builtin->name, axis);
+            return false;
+        }
         *mask |= 1u << axis;
     }
     return true;
