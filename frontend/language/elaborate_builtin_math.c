@@ -313,7 +313,8 @@ BUILTIN(require)
 BUILTIN(ratio)
 {
     for (int i = 0; i < 2; i++)
-        if (!want_tensor(call->e, &call->values[i], call->spans[i], "a part of a ratio"))
+        if (call->values[i].kind != VALUE_NUMBER &&
+            !want_tensor(call->e, &call->values[i], call->spans[i], "a part of a ratio"))
             return (struct value){0};
     struct value result = value_list(call->e, call->values, 2);
     result.kind = VALUE_RATIO;

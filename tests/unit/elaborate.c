@@ -232,6 +232,7 @@ static void check_graphs(void)
     struct net_case net =
         open_text(INPUT "h = linear(x, 3) |> dropout(0.5)\nloss = mean(h ^ 2)\n"
                         "metric m = ratio(sum(h), sum(x))\n"
+                        "metric n = ratio(sum(h), count(x))\n"
                         "metric t = sum(total(sum(x, axis = 0)) / total(2))\nwatch w = max(h)\noutput h\n}\n"
                         "train { batch 2; steps 5; minimize loss with adam(lr = 1e-3); "
                         "clip norm(1); accumulate 3; scale static(128) }");
@@ -242,6 +243,7 @@ static void check_graphs(void)
     CHECK(find_output(train, "loss")->attributes->output == OUTPUT_LOSS);
     CHECK(find_output(train, "w")->attributes->output == OUTPUT_WATCH && !find_output(eval, "w"));
     CHECK(find_output(train, "m")->attributes->output == OUTPUT_NUMERATOR);
+    CHECK(find_output(eval, "n")->attributes->output == OUTPUT_NUMERATOR);
     CHECK(find_output(train, "lr")->attributes->output == OUTPUT_LOG);
     CHECK(find_output(train, "grad_norm") && !find_output(eval, "lr") && !find_output(train, "h"));
     const struct graph *metrics = module_find_graph(net.module, "metrics");
