@@ -485,6 +485,12 @@ void elaborate_again(struct elaborator *e);
 /* Whether a parameter fits one of the predicates (strings with *, rank comparisons, not). */
 bool override_matches(struct elaborator *e, const struct ast_expressions *predicates, const struct variable *variable);
 
+/* Reports each predicate that fits no parameter; `word` is what they belong to. */
+void report_unmatched(struct elaborator *e, const struct ast_expressions *predicates, const char *word);
+
+/* Notes, for the error before, that several patterns in one string are one pattern. */
+void note_commas(struct elaborator *e, const struct ast_expressions *predicates);
+
 /* ---- elaborate_train.c ---- */
 
 /* The update of the training step: gradients, clipping, optimizers, counters. */

@@ -18,23 +18,12 @@ struct override_value {
 
 /* ---- which parameters ---- */
 
-static bool matches_any(struct elaborator *e, struct ast_expression *const *pattern)
-{
-    struct ast_expressions one = {.items = (struct ast_expression **)pattern, .count = 1};
-    for (ptrdiff_t i = 0; i < arrlen(e->module->variables); i++)
-        if (e->module->variables[i]->kind == VARIABLE_PARAMETER && override_matches(e, &one, e->module->variables[i]))
-            return true;
-    return false;
-}
-
 static void choose_parameters(struct line *line)
 {
     struct elaborator *e = line->e;
     const struct ast_expressions *over = &line->statement->minimize.over;
     int errors = diagnostics_errors(e->diagnostics);
-    for (int i = 0; i < over->count; i++)
-        if (!matches_any(e, &over->items[i]) && diagnostics_errors(e->diagnostics) == errors)
-            report(e, E0506, over->items[i]->span, NULL, "this pattern of `over` matches no parameter");
+    report_unmatched(e, over, "over");
     for (ptrdiff_t i = 0; i < arrlen(e->module->variables); i++) {
         struct variable *variable = e->module->variables[i];
         if (variable->kind == VARIABLE_PARAMETER && !variable->frozen &&
@@ -312,8 +301,10 @@ static void run_optimizer(struct line *line)
             return;
     }
     for (int i = 0; i < line->statement->minimize.overrides.count; i++)
-        if (!line->overrides[i].matched)
+        if (!line->overrides[i].matched) {
             report(e, E0506, line->overrides[i].ast->name.span, NULL, "this override matches no parameter");
+            note_commas(e, &line->overrides[i].ast->predicates);
+        }
     if (written_by(e, line->parameters[0]) != line->number && diagnostics_errors(e->diagnostics) == errors)
         report(e, E0409, line->statement->minimize.optimizer->span, NULL, "`%s` never updates the parameter: `p <- …`",
                line->optimizer->name);

@@ -59,3 +59,37 @@ bool override_matches(struct elaborator *e, const struct ast_expressions *predic
     }
     return false;
 }
+
+static bool matches_any(struct elaborator *e, struct ast_expression **predicate)
+{
+    struct ast_expressions one = {.items = predicate, .count = 1};
+    for (ptrdiff_t i = 0; i < arrlen(e->module->variables); i++)
+        if (e->module->variables[i]->kind == VARIABLE_PARAMETER && override_matches(e, &one, e->module->variables[i]))
+            return true;
+    return false;
+}
+
+static bool note_comma(struct elaborator *e, const struct ast_expression *predicate)
+{
+    bool comma = predicate->kind == AST_STRING && strchr(predicate->string, ',');
+    if (comma)
+        diagnostics_note(e->diagnostics, (struct span){0}, "each pattern is a string of its own: \"a.*\", \"b.*\"");
+    return comma;
+}
+
+void note_commas(struct elaborator *e, const struct ast_expressions *predicates)
+{
+    for (int i = 0; i < predicates->count && !note_comma(e, predicates->items[i]); i++)
+        continue;
+}
+
+void report_unmatched(struct elaborator *e, const struct ast_expressions *predicates, const char *word)
+{
+    for (int i = 0; i < predicates->count; i++) {
+        int errors = diagnostics_errors(e->diagnostics);
+        if (matches_any(e, &predicates->items[i]) || diagnostics_errors(e->diagnostics) > errors)
+            continue;
+        report(e, E0506, predicates->items[i]->span, NULL, "this pattern of `%s` matches no parameter", word);
+        note_comma(e, predicates->items[i]);
+    }
+}

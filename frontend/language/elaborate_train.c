@@ -23,15 +23,12 @@ static void freeze(struct elaborator *e)
         const struct ast_statement *entry = e->unit->entries[i];
         if (entry->kind != AST_SETTING || strcmp(entry->setting.word.name, "freeze") != 0)
             continue;
-        bool matched = false;
-        int errors = diagnostics_errors(e->diagnostics);
+        report_unmatched(e, &entry->setting.values, "freeze");
         for (ptrdiff_t k = 0; k < arrlen(e->module->variables); k++) {
             struct variable *variable = e->module->variables[k];
             if (variable->kind == VARIABLE_PARAMETER && override_matches(e, &entry->setting.values, variable))
-                variable->frozen = matched = true;
+                variable->frozen = true;
         }
-        if (!matched && diagnostics_errors(e->diagnostics) == errors)
-            report(e, E0506, entry->span, NULL, "`freeze` matches no parameter");
     }
 }
 
