@@ -297,11 +297,21 @@ static struct node *draw(struct elaborator *e, const struct shape *shape)
     return e->draw_path ? draw_here(e, shape, key) : draw_before(e, e->rolled, shape, key);
 }
 
+static bool draw_number(struct builtin_call *call, int index, const char *name, double *number)
+{
+    const struct value *value = &call->values[index];
+    if (want_number(call->e, value, call->spans[index], name, number))
+        return true;
+    if (value->kind == VALUE_LIST)
+        diagnostics_note(call->e->diagnostics, (struct span){0}, "the shape comes last, or as `shape = [...]`");
+    return false;
+}
+
 /* Of numbers from bounds[0] to bounds[1], or of this mean and deviation: the second at least `least`. */
 static bool draw_bounds(struct builtin_call *call, const char *const names[2], double bounds[2], const double *least)
 {
     for (int i = 0; i < 2; i++) {
-        if (call->given[i] && !want_number(call->e, &call->values[i], call->spans[i], names[i], &bounds[i]))
+        if (call->given[i] && !draw_number(call, i, names[i], &bounds[i]))
             return false;
         if (isfinite(bounds[i]) && (i == 0 || bounds[1] >= *least))
             continue;
@@ -359,8 +369,8 @@ BUILTIN(bernoulli)
     double p;
     struct shape shape;
     struct axis axes[RANK_MAX];
-    if (!want_number(call->e, &call->values[0], call->spans[0], "the probability", &p) ||
-        !wanted_shape(call, 1, &shape, axes) || !draws_fit(call, &shape))
+    if (!draw_number(call, 0, "the probability", &p) || !wanted_shape(call, 1, &shape, axes) ||
+        !draws_fit(call, &shape))
         return (struct value){0};
     if (!(p >= 0 && p <= 1))
         return report(call->e, E0402, call->spans[0], NULL, "the probability must lie from 0 to 1, not %.9g", p);

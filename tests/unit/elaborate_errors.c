@@ -277,6 +277,8 @@ static const struct mistake mistakes[] = {
     {"E0302", "the loss `a` is declared already", MODEL("loss a = mean(linear(x, 1))\na = 2 * a\nloss = a")},
     {"E0302", "the loss `loss` is declared already", MODEL("loss loss = mean(linear(x, 1))\nloss = mean(x)")},
     {"E0210", "range: i32 holds numbers up to 2147483647", MODEL("y = range(2147483649)")},
+    {"E0402", "note: the shape comes last, or as `shape = [...]`", MODEL("y = normal([batch, 8])")},
+    {"E0402", "note: the shape comes last, or as `shape = [...]`", MODEL("y = bernoulli([batch, 8])")},
     {"E0402", "the upper bound must be at least 3, not 1", MODEL("y = uniform(3, 1, [2])")},
     {"E0402", "the upper bound must be finite, not inf", MODEL("y = uniform(0, 1 / 0, [2])")},
     {"E0402", "the deviation must be at least 0, not -1", MODEL("y = normal(0, -1, [2])")},
