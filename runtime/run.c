@@ -153,15 +153,42 @@ static bool add_ratio(struct run *run, struct collection *collection, const doub
     return ok;
 }
 
+static bool is_fetched(const struct program_output *output)
+{
+    return output->kind == PROGRAM_VALUE || output->kind == PROGRAM_LOSS || output->kind == PROGRAM_METRIC ||
+           output->kind == PROGRAM_NUMERATOR;
+}
+
+static bool is_kept(const struct program_variable *variable)
+{
+    return variable->kind != PROGRAM_COPY && variable->kind != PROGRAM_HOST;
+}
+
+/* Training steps fetch outputs and variables side by side: no two of them may have one name. */
+static bool check_names(const struct run *run, struct error *error)
+{
+    const struct program *program = executor_program(run->executor);
+    for (int i = 0; i < run->program->output_count; i++) {
+        const struct program_output *output = &run->program->outputs[i];
+        const struct program_variable *variable = program_find_variable(program, output->name);
+        if (is_fetched(output) && variable && is_kept(variable))
+            return error_set(error,
+                             "two results would be called %s: a value of the model, and a parameter or state, which "
+                             "training steps fetch too",
+                             output->name);
+    }
+    return true;
+}
+
 static bool add_outputs(struct run *run, struct collection *collection, const double *results)
 {
     bool ok = true;
     for (int i = 0; i < run->program->output_count && ok; i++) {
         const struct program_output *output = &run->program->outputs[i];
-        if (output->kind == PROGRAM_VALUE || output->kind == PROGRAM_LOSS || output->kind == PROGRAM_METRIC)
-            ok = add_output(run, collection, i);
-        else if (output->kind == PROGRAM_NUMERATOR)
+        if (output->kind == PROGRAM_NUMERATOR)
             ok = add_ratio(run, collection, results, output->name);
+        else if (is_fetched(output))
+            ok = add_output(run, collection, i);
     }
     return ok;
 }
@@ -171,7 +198,7 @@ static bool add_variables(struct run *run, struct collection *collection)
     const struct program *program = executor_program(run->executor);
     bool ok = true;
     for (int i = 0; i < program->variable_count && ok; i++)
-        if (program->variables[i].kind != PROGRAM_COPY && program->variables[i].kind != PROGRAM_HOST)
+        if (is_kept(&program->variables[i]))
             ok = collection_add_variable(collection, run->executor, &program->variables[i]);
     return ok;
 }
@@ -214,6 +241,8 @@ static bool open_run(struct run *run, struct error *error)
         return false;
     }
     run->program = &program->entries[run->entry];
+    if (settings->steps && !check_names(run, error))
+        return false;
     run->inputs = calloc((size_t)run->program->input_count * (size_t)run->parts + 1, sizeof *run->inputs);
     if (!run->inputs)
         return error_set(error, "out of memory");
