@@ -32,6 +32,8 @@ struct diagnostics {
     struct source *sources;
     struct diagnostic **list; /* arena array, grown by doubling */
     int count, capacity;
+    int errors;    /* with those that said again what an earlier one says: they are not in the list */
+    bool repeated; /* the last one is such, and so are its notes */
 };
 
 struct diagnostics *diagnostics_new(struct arena *arena)
@@ -48,9 +50,26 @@ void diagnostics_add_source(struct diagnostics *diagnostics, const char *file, c
     diagnostics->sources = source;
 }
 
+/* Whether one of those that are shown says the same of the same place. */
+static bool was_said(const struct diagnostics *diagnostics, enum code code, struct span span, const char *text)
+{
+    for (int i = 0; i < diagnostics->count && i < ERRORS_SHOWN; i++) {
+        const struct diagnostic *said = diagnostics->list[i];
+        if (said->code == code && said->span.line == span.line && said->span.column == span.column &&
+            said->span.end_column == span.end_column && said->span.file == span.file && strcmp(said->text, text) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void diagnostic_add(struct diagnostics *diagnostics, enum code code, struct span span, const char *label,
                            const char *format, va_list arguments)
 {
+    const char *text = arena_vprintf(diagnostics->arena, format, arguments);
+    diagnostics->errors++;
+    diagnostics->repeated = was_said(diagnostics, code, span, text);
+    if (diagnostics->repeated)
+        return;
     if (diagnostics->count == diagnostics->capacity) {
         int capacity = diagnostics->capacity ? diagnostics->capacity * 2 : 16;
         struct diagnostic **list = ARENA_ARRAY(diagnostics->arena, struct diagnostic *, capacity);
@@ -63,7 +82,7 @@ static void diagnostic_add(struct diagnostics *diagnostics, enum code code, stru
     diagnostic->code = code;
     diagnostic->span = span;
     diagnostic->label = label ? arena_intern(diagnostics->arena, label) : NULL;
-    diagnostic->text = arena_vprintf(diagnostics->arena, format, arguments);
+    diagnostic->text = text;
     diagnostics->list[diagnostics->count++] = diagnostic;
 }
 
@@ -78,7 +97,7 @@ void diagnostics_error(struct diagnostics *diagnostics, enum code code, struct s
 
 void diagnostics_note(struct diagnostics *diagnostics, struct span span, const char *format, ...)
 {
-    if (!diagnostics->count)
+    if (!diagnostics->count || diagnostics->repeated)
         return;
     struct diagnostic *diagnostic = diagnostics->list[diagnostics->count - 1];
     struct note *note = ARENA_NEW(diagnostics->arena, struct note);
@@ -96,7 +115,7 @@ void diagnostics_note(struct diagnostics *diagnostics, struct span span, const c
 
 int diagnostics_errors(const struct diagnostics *diagnostics)
 {
-    return diagnostics->count;
+    return diagnostics->errors;
 }
 
 /* ---- printing ---- */

@@ -1,8 +1,9 @@
 /* Diagnostics: what is wrong with a text that a user wrote (.net, .policy, IR), and how it is shown.
  *
  * A diagnostic has a stable code from diagnostics.def, a span, a message and notes. They are collected, not
- * printed where they arise; after 20 errors the rest is only counted. Failures that are no fault of a text
- * (device, disk, data) are not diagnostics: those are runtime/error.h. Bugs of Castor are castor_bug(). */
+ * printed where they arise; after 20 errors the rest is only counted, and one that says again what an earlier one
+ * says of the same place is left out. Failures that are no fault of a text (device, disk, data) are not
+ * diagnostics: those are runtime/error.h. Bugs of Castor are castor_bug(). */
 #ifndef CASTOR_IR_DIAGNOSTIC_H
 #define CASTOR_IR_DIAGNOSTIC_H
 
