@@ -234,6 +234,8 @@ int compilation_open_with(struct compilation *compilation, const struct invocati
     code = code ? code : open_language(compilation);
     if (code || !(invocation->command->groups & GROUP_BLOCK))
         return code;
+    if (!elaborate_wants_model(compilation->unit))
+        return EXIT_TEXT;
     struct name_text *overrides = overrides_of(invocation);
     add_interval(compilation, &overrides, FLAG_eval_every, "evaluate");
     add_interval(compilation, &overrides, FLAG_checkpoint_every, "checkpoint");
@@ -245,6 +247,22 @@ int compilation_open_with(struct compilation *compilation, const struct invocati
         code = choose_target(invocation, &compilation->choice, &compilation->facts, &compilation->target);
     compilation->seconds = now() - start;
     return code;
+}
+
+int compilation_wants_training(const struct compilation *compilation)
+{
+    if (compilation->settings->trains)
+        return 0;
+    fprintf(stderr, "castor: %s has no `minimize` line in its train block\n", compilation->file);
+    return EXIT_TEXT;
+}
+
+int compilation_wants_batch(const struct compilation *compilation)
+{
+    if (compilation->settings->batch)
+        return 0;
+    fprintf(stderr, "castor: %s has no `batch` line in its train block; --batch gives one\n", compilation->file);
+    return EXIT_TEXT;
 }
 
 const char *compilation_policy_text(const struct compilation *compilation)

@@ -70,6 +70,9 @@ int compilation_open(struct compilation *compilation, const struct invocation *i
 int compilation_open_with(struct compilation *compilation, const struct invocation *invocation, const char *policy);
 /* "autocast(f16)" for messages. */
 const char *compilation_policy_text(const struct compilation *compilation);
+/* An exit code, after a message where the train block lacks what trains, or the batch. */
+int compilation_wants_training(const struct compilation *compilation);
+int compilation_wants_batch(const struct compilation *compilation);
 int compilation_module(struct compilation *compilation, const struct compile_request *request);
 int compilation_program(struct compilation *compilation);
 int compilation_device(struct compilation *compilation);

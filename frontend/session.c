@@ -97,14 +97,10 @@ int session_compile(struct session *session, const struct invocation *invocation
     *session = (struct session){0};
     struct compilation *compilation = &session->compilation;
     int code = compilation_open_with(compilation, invocation, policy);
-    if (!code && train_graph && !compilation->settings->trains) {
-        fprintf(stderr, "castor: %s has no `minimize` line in its train block\n", compilation->file);
-        code = EXIT_TEXT;
-    }
-    if (!code && !compilation->settings->batch) {
-        fprintf(stderr, "castor: %s has no `batch` line in its train block; --batch gives one\n", compilation->file);
-        code = EXIT_TEXT;
-    }
+    if (!code && train_graph)
+        code = compilation_wants_training(compilation);
+    if (!code)
+        code = compilation_wants_batch(compilation);
     if (!code)
         code = open_data(session);
     if (code)

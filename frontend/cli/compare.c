@@ -57,10 +57,8 @@ static void count_nodes(struct row *row, const struct module *module)
 static int compile_step(struct compilation *compilation, struct table *table, struct row *row, const char *policy)
 {
     int code = compilation_open_with(compilation, table->invocation, policy);
-    if (!code && !compilation->settings->trains) {
-        fprintf(stderr, "castor: %s has no `minimize` line in its train block\n", compilation->file);
-        code = EXIT_TEXT;
-    }
+    if (!code)
+        code = compilation_wants_training(compilation);
     struct compile_request request = {.batch = code ? 0 : compilation->settings->batch, .observe = true};
     if (!code)
         code = compilation_module(compilation, &request);

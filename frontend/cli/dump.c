@@ -110,6 +110,8 @@ int command_dump(const struct invocation *invocation)
     if (!code && !emit_fits(emit, compilation.choice.kind))
         code = usage_error(invocation, "--emit %s does not go with --device %s", emit,
                            device_name(compilation.choice.kind));
+    if (!code)
+        code = compilation_wants_batch(&compilation);
     if (!code) {
         struct compile_request request = {.batch = compilation.settings->batch,
                                           .eval = compilation.settings->batch,

@@ -33,6 +33,8 @@ int command_explain(const struct invocation *invocation)
         return usage_error(invocation, "it takes FILE NODE, or an error code");
     struct compilation compilation;
     int code = compilation_open(&compilation, invocation);
+    if (!code)
+        code = compilation_wants_batch(&compilation);
     if (!code) {
         struct compile_request request = {.batch = compilation.settings->batch, .stop_after = "casts", .observe = true};
         code = compilation_module(&compilation, &request);

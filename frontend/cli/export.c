@@ -23,10 +23,8 @@ int command_export(const struct invocation *invocation)
         return EXIT_USAGE;
     struct compilation compilation;
     int code = compilation_open(&compilation, invocation);
-    if (!code && !compilation.settings->batch) {
-        fprintf(stderr, "castor: %s has no `batch` line in its train block; --batch gives one\n", compilation.file);
-        code = EXIT_TEXT;
-    }
+    if (!code)
+        code = compilation_wants_batch(&compilation);
     if (!code) {
         struct compile_request request = {.eval = compilation.settings->batch,
                                           .outputs = true,

@@ -33,6 +33,8 @@ int command_ledger(const struct invocation *invocation)
     int code = compilation_open(&compilation, invocation);
     if (!code && flag_given(invocation, FLAG_registers) && compilation.choice.kind == DEVICE_HOST)
         code = usage_error(invocation, "--registers goes with --device cuda and sim");
+    if (!code)
+        code = compilation_wants_batch(&compilation);
     if (!code) {
         struct compile_request request = {.batch = compilation.settings->batch, .observe = true};
         code = compilation_module(&compilation, &request);

@@ -16,9 +16,9 @@ static const struct ast_parameters *model_inputs(const struct ast_file *file)
     return NULL;
 }
 
-/* The batch size as fed: the first axis of the first model input in the file; `otherwise` when none is there. Names in
- * the feed that are neither inputs nor parameters are random draws, which elaboration turns into inputs. */
-static int64_t fed_batch(const struct ast_file *syntax, const struct safetensors *feed, int64_t otherwise)
+/* The batch size as fed: the first axis of the first model input in the file; -1 when none is there. Names in the feed
+ * that are neither inputs nor parameters are random draws, which elaboration turns into inputs. */
+static int64_t fed_batch(const struct ast_file *syntax, const struct safetensors *feed)
 {
     const struct ast_parameters *inputs = model_inputs(syntax);
     for (int i = 0; inputs && i < inputs->count; i++) {
@@ -26,7 +26,7 @@ static int64_t fed_batch(const struct ast_file *syntax, const struct safetensors
         if (tensor && tensor->rank)
             return tensor->dimension[0];
     }
-    return otherwise;
+    return -1;
 }
 
 /* "a,b" as an stb_ds array of interned names. */
@@ -92,6 +92,14 @@ static int execute(struct compilation *compilation, const struct run_settings *s
     return code;
 }
 
+static int check_fed(int64_t examples, const char *feed)
+{
+    if (examples > 0)
+        return 0;
+    fprintf(stderr, "castor: %s: a batch of no examples\n", feed);
+    return EXIT_DEVICE;
+}
+
 static int run(struct compilation *compilation, struct run_settings *settings)
 {
     const struct invocation *invocation = compilation->invocation;
@@ -101,8 +109,8 @@ static int run(struct compilation *compilation, struct run_settings *settings)
         error_print(&error, stderr);
         return error.code;
     }
-    int64_t batch =
-        feed ? fed_batch(compilation->syntax, feed, compilation->settings->batch) : compilation->settings->batch;
+    int64_t fed_examples = feed ? fed_batch(compilation->syntax, feed) : -1;
+    int64_t batch = fed_examples < 0 ? compilation->settings->batch : fed_examples;
     bool training = strcmp(settings->entry, "train") == 0;
     int parts = training && settings->steps && settings->feed ? compilation->settings->accumulate : 1;
     if (batch % parts) {
@@ -129,9 +137,9 @@ static int run(struct compilation *compilation, struct run_settings *settings)
                                       .one_batch = true,
                                       .only_fed = true,
                                       .observe = true};
-    int code = batch > 0 ? compilation_module(compilation, &request) : EXIT_DEVICE;
-    if (batch <= 0)
-        fprintf(stderr, "castor: %s: a batch of no examples\n", settings->feed ? settings->feed : compilation->file);
+    int code = fed_examples < 0 ? compilation_wants_batch(compilation) : check_fed(fed_examples, settings->feed);
+    if (!code)
+        code = compilation_module(compilation, &request);
     if (!code) {
         tell_unfed(compilation, &request, settings);
         code = execute(compilation, settings);

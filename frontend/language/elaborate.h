@@ -147,6 +147,9 @@ struct elaborate_request {
     bool no_update; /* graph train computes losses and gradients and writes nothing (`castor run` without --steps) */
 };
 
+/* False after a diagnostic when the unit's file has no model. */
+bool elaborate_wants_model(struct unit *unit);
+
 /* The module, before every pass. The model's inputs are `input` nodes whose symbol is the field's name and whose
  * index is the number of classes. NULL after diagnostics. */
 struct module *elaborate(struct unit *unit, const struct elaborate_request *request);

@@ -366,15 +366,20 @@ static const char *module_name(const struct unit *unit)
     return arena_intern_length(unit->arena, base, dot && dot != base ? (size_t)(dot - base) : strlen(base));
 }
 
+bool elaborate_wants_model(struct unit *unit)
+{
+    if (!unit->model)
+        diagnostics_error(unit->diagnostics, E0504, (struct span){unit->file->name, 1, 1, 2}, NULL,
+                          "the file has no model");
+    return unit->model;
+}
+
 struct module *elaborate(struct unit *unit, const struct elaborate_request *request)
 {
     struct elaborator e = {.arena = unit->arena, .diagnostics = unit->diagnostics, .unit = unit, .request = request};
     int errors = diagnostics_errors(unit->diagnostics);
-    if (!unit->model) {
-        diagnostics_error(unit->diagnostics, E0504, (struct span){unit->file->name, 1, 1, 2}, NULL,
-                          "the file has no model");
+    if (!elaborate_wants_model(unit))
         return NULL;
-    }
     e.module = module_new(unit->arena, unit->diagnostics, request->name ? request->name : module_name(unit));
     e.init = module_add_graph(e.module, "init");
     add_host_variables(&e);
