@@ -83,12 +83,12 @@ static void announce(const struct trainer *trainer)
     fprintf(stderr, ", %lld a step, ", (long long)trainer->step_examples);
     say_count(trainer->steps_per_epoch, "step");
     fprintf(stderr, " an epoch, %lld in all", (long long)trainer->total);
+    if (settings->resume && trainer->saved_total != trainer->total)
+        fprintf(stderr, " (%lld when it was saved)", (long long)trainer->saved_total);
     if (left_out) {
         fputs("; each pass leaves out ", stderr);
         say_count(left_out, "example");
     }
-    if (settings->resume && trainer->saved_total != trainer->total)
-        fprintf(stderr, " (%lld when it was saved)", (long long)trainer->saved_total);
     if (trainer->result->run[0])
         fprintf(stderr, "; writing to %s", trainer->result->run);
     if (settings->resume)
@@ -430,8 +430,8 @@ static void conclude(const struct trainer *trainer)
     if (result->skipped)
         fprintf(stderr, "; %lld skipped", (long long)result->skipped);
     if (!isnan(result->best))
-        fprintf(stderr, "; best %s %.4g on the %s set", trainer->best_name, result->best,
-                trainer->best_split == SPLIT_TEST ? "test" : "validation");
+        fprintf(stderr, "; %s %s %.4g on the %s set", trainer->best_direction > 0 ? "highest" : "lowest",
+                trainer->best_name, result->best, trainer->best_split == SPLIT_TEST ? "test" : "validation");
     if (result->run[0])
         fprintf(stderr, "; weights in %s", result->run);
     fputc('\n', stderr);
