@@ -1,9 +1,10 @@
 """A first-time user with nothing but the README's section on data of their own: an installed castor, an empty folder, a CSV
-file with the columns of the README, its model and its commands."""
+file with the columns of the README, its model and its commands. And the README's picture: what its command draws."""
 import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import tempfile
 
@@ -29,6 +30,21 @@ def write_flowers(path, header):
         for kind, values in rows:
             file.write(",".join(f"{value:.1f}" for value in values) + f",{kind}\n")
 
+
+def words(picture):
+    """What stands in it; where graphviz puts it is another matter."""
+    return sorted(re.findall(r"<text[^>]*>([^<]*)</text>", picture))
+
+
+def check_picture():
+    command = re.search(r"`castor (dump models/fashion_mlp.net --emit svg[^`]*)`", README).group(1)
+    drawn = subprocess.run([CASTOR, *command.split()], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    shown = open(os.path.join(ROOT, "models/fashion_mlp.svg"), encoding="utf-8").read()
+    check(words(drawn) and words(drawn) == words(shown), f"models/fashion_mlp.svg is not what `castor {command}` draws")
+
+
+if shutil.which("dot"):
+    check_picture()
 
 with tempfile.TemporaryDirectory() as folder:
     prefix, own = f"{folder}/prefix", f"{folder}/own"
