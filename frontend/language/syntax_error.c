@@ -127,7 +127,23 @@ static const char *what_was_read(const struct net_parser *parser, struct net_loc
 static const char *const reserved[] = {"and", "or",     "not",    "if",   "then",  "else",
                                        "as",  "return", "repeat", "true", "false", NULL};
 
-static const char *hint_for(const struct net_parser *parser, const char *unexpected,
+/* "evaluate every epoch": the unit was taken for the count. */
+static bool lacks_count(const struct net_parser *parser, struct net_location location)
+{
+    static const char *const ends[] = {"every epoch", "every epochs", "every step", "every steps"};
+    const char *line = parser->lines[location.line - 1];
+    size_t before = (size_t)(location.column - 1);
+    while (before && line[before - 1] == ' ')
+        before--;
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        size_t length = strlen(ends[i]);
+        if (before >= length && memcmp(line + before - length, ends[i], length) == 0)
+            return true;
+    }
+    return false;
+}
+
+static const char *hint_for(const struct net_parser *parser, struct net_location location, const char *unexpected,
                             const struct expectation *expectation)
 {
     bool value_read = expects(expectation, "|>");
@@ -147,6 +163,8 @@ static const char *hint_for(const struct net_parser *parser, const char *unexpec
                    : "only `|>` may follow a stage of a pipe; put the pipe in parentheses to go on with its value";
     if (strcmp(unexpected, "the end of the line") == 0 && parser->ends_after_operator)
         return "a line goes on when the next one begins with the operator";
+    if (lacks_count(parser, location))
+        return "an interval has a count before its unit: `every 1 epoch`";
     if (strcmp(unexpected, "if") == 0 && expects(expectation, "a number"))
         return "an `if` expression that is part of a larger one stands in parentheses";
     if (expects(expectation, "a name") && !expects(expectation, "a number") && among(unexpected, reserved))
@@ -204,7 +222,7 @@ void net_syntax_error(struct net_parser *parser, struct net_location location, c
         return;
     diagnostics_error(parser->diagnostics, E0101, net_span(parser, location), NULL, "unexpected %s; expected %s",
                       what_was_read(parser, location, unexpected), what_could_stand(parser->arena, &expectation));
-    const char *hint = hint_for(parser, unexpected, &expectation);
+    const char *hint = hint_for(parser, location, unexpected, &expectation);
     if (hint)
         diagnostics_note(parser->diagnostics, (struct span){0}, "%s", hint);
     note_open_bracket(parser, location, strcmp(unexpected, "the end of the text") == 0);

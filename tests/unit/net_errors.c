@@ -112,6 +112,8 @@ static const struct {
     const char *source, *part;
 } hints[] = {
     {"model () { x = a < b < c }", "comparisons do not chain"},
+    {"train { evaluate every epoch\nbatch 4 }", "note: an interval has a count before its unit: `every 1 epoch`"},
+    {"train { checkpoint every step }", "note: an interval has a count before its unit: `every 1 epoch`"},
     {"model () { x = a |> f + 1 }", "only `|>` may follow a stage"},
     {"model () { x = y as z }", "a label follows only a call"},
     {"model () { x = a = b }", "to compare, write `==`"},
