@@ -184,6 +184,17 @@ static struct value join(struct builtin_call *call, struct value *parts, int cou
     return result;
 }
 
+/* concat(a, b, 1) */
+static bool axis_among_parts(struct builtin_call *call)
+{
+    const struct value *last = call->rest_count > 1 ? &call->rest[call->rest_count - 1] : NULL;
+    bool number = last && last->kind == VALUE_NUMBER;
+    if (number)
+        report(call->e, E0402, call->span, NULL, "`%s` takes its axis by name: `axis = %s`", call->builtin->name,
+               number_text(call->e, last->number));
+    return number;
+}
+
 static bool want_parts(struct builtin_call *call, struct value **parts, int *count)
 {
     bool list = call->rest_count == 1 && call->rest[0].kind == VALUE_LIST;
@@ -193,6 +204,8 @@ static bool want_parts(struct builtin_call *call, struct value **parts, int *cou
         report(call->e, E0306, call->span, NULL, "`%s` needs tensors to join", call->builtin->name);
         return false;
     }
+    if (axis_among_parts(call))
+        return false;
     *parts = arena_copy(call->e->arena, items, sizeof *items * (size_t)*count);
     for (int i = 0; i < *count; i++)
         if (!want_tensor(call->e, &items[i], call->span, "what is joined"))

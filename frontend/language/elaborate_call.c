@@ -37,16 +37,30 @@ static int parameter_index(const struct ast_parameters *parameters, const char *
     return -1;
 }
 
-static void report_unknown_argument(struct elaborator *e, const struct ast_parameters *parameters, const char *callee,
+/* "`linear` takes (x, n, bias?)": what the caller gives, those with a default marked. */
+static void note_parameters(struct elaborator *e, const struct call_site *site)
+{
+    const struct ast_parameters *parameters = &site->definition->ast->parameters;
+    const char *list = "";
+    for (int i = site->given_count; i < parameters->count; i++)
+        list = arena_printf(e->arena, "%s%s%s%s", list, *list ? ", " : "", parameters->items[i].name,
+                            parameters->items[i].value ? "?" : "");
+    diagnostics_note(e->diagnostics, (struct span){0}, "`%s` takes (%s)", site->definition->name, list);
+}
+
+static void report_unknown_argument(struct elaborator *e, const struct call_site *site,
                                     const struct argument_value *argument)
 {
+    const struct ast_parameters *parameters = &site->definition->ast->parameters;
     const char **names = ARENA_ARRAY(e->arena, const char *, parameters->count + 1);
     for (int i = 0; i < parameters->count; i++)
         names[i] = parameters->items[i].name;
     const char *near = suggest(argument->name, names, (size_t)parameters->count);
-    report(e, E0305, argument->span, NULL, "`%s` has no parameter `%s`", callee, argument->name);
+    report(e, E0305, argument->span, NULL, "`%s` has no parameter `%s`", site->definition->name, argument->name);
     if (near)
         diagnostics_note(e->diagnostics, (struct span){0}, "did you mean `%s`?", near);
+    else
+        note_parameters(e, site);
 }
 
 /* Distributes the arguments over the parameters: slots[i] is the argument of parameter i. */
@@ -64,12 +78,13 @@ static bool place_arguments(struct elaborator *e, const struct call_site *site, 
         const struct argument_value *argument = &site->arguments[i];
         int index = argument->name ? parameter_index(parameters, argument->name) : next++;
         if (argument->name && index < 0) {
-            report_unknown_argument(e, parameters, site->definition->name, argument);
+            report_unknown_argument(e, site, argument);
             return false;
         }
         if (index >= parameters->count) {
             report(e, E0307, argument->span, NULL, "`%s` takes at most %d arguments", site->definition->name,
                    parameters->count - site->given_count);
+            note_parameters(e, site);
             return false;
         }
         if (slots[index] || index < site->given_count) {
@@ -115,6 +130,7 @@ static bool bind_parameter(struct elaborator *e, const struct call_site *site, i
         struct frame *inner = e->frame;
         e->frame = inner->caller;
         report(e, E0306, site->span, NULL, "`%s` needs `%s`", site->definition->name, parameter->name);
+        note_parameters(e, site);
         e->frame = inner;
         return false;
     }
