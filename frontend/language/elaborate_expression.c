@@ -58,6 +58,40 @@ static const char *nearest_value(struct elaborator *e, const char *name)
     return found;
 }
 
+/* Words of Python, and what is written here. */
+static const char *python_hint(const char *name)
+{
+    static const struct {
+        const char *word, *hint;
+    } hints[] = {{"None", "`unsqueeze(x, axis)` inserts an axis of size 1"},
+                 {"newaxis", "`unsqueeze(x, axis)` inserts an axis of size 1"},
+                 {"True", "write `true`"},
+                 {"False", "write `false`"}};
+    for (size_t i = 0; i < sizeof hints / sizeof *hints; i++)
+        if (strcmp(hints[i].word, name) == 0)
+            return hints[i].hint;
+    return NULL;
+}
+
+/* `x.shape` of a value x. */
+static bool is_member(struct elaborator *e, const char *name)
+{
+    const char *dot = strchr(name, '.');
+    struct value value;
+    return dot && lookup(e, arena_intern_length(e->arena, name, (size_t)(dot - name)), &value);
+}
+
+static void note_name(struct elaborator *e, const char *name)
+{
+    const char *near = nearest_value(e, name);
+    if (python_hint(name))
+        diagnostics_note(e->diagnostics, (struct span){0}, "%s", python_hint(name));
+    else if (is_member(e, name))
+        diagnostics_note(e->diagnostics, (struct span){0}, "a value has no members; functions take it: `shape(x)`");
+    else if (near)
+        diagnostics_note(e->diagnostics, (struct span){0}, "did you mean `%s`?", near);
+}
+
 static struct value evaluate_name(struct elaborator *e, const struct ast_expression *expression)
 {
     struct value value;
@@ -67,9 +101,8 @@ static struct value evaluate_name(struct elaborator *e, const struct ast_express
                     builtin_find(expression->name) || (e->frame && FIND(e->frame->instances, expression->name) >= 0);
     value = report(e, E0301, expression->span, NULL, "there is no value `%s`%s", expression->name,
                    callable ? ", only something of this name to be called" : "");
-    const char *near = callable ? NULL : nearest_value(e, expression->name);
-    if (near)
-        diagnostics_note(e->diagnostics, (struct span){0}, "did you mean `%s`?", near);
+    if (!callable)
+        note_name(e, expression->name);
     if (e->frame)
         bind(e, expression->name, value, NULL);
     return value;

@@ -127,21 +127,25 @@ static const char *what_was_read(const struct net_parser *parser, struct net_loc
 static const char *const reserved[] = {"and", "or",     "not",    "if",   "then",  "else",
                                        "as",  "return", "repeat", "true", "false", NULL};
 
-/* "evaluate every epoch": the unit was taken for the count. */
-static bool lacks_count(const struct net_parser *parser, struct net_location location)
+/* Whether one of these stands right before the place, in its line. */
+static bool stands_before(const struct net_parser *parser, struct net_location location, const char *const *words)
 {
-    static const char *const ends[] = {"every epoch", "every epochs", "every step", "every steps"};
     const char *line = parser->lines[location.line - 1];
     size_t before = (size_t)(location.column - 1);
     while (before && line[before - 1] == ' ')
         before--;
-    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
-        size_t length = strlen(ends[i]);
-        if (before >= length && memcmp(line + before - length, ends[i], length) == 0)
+    for (; *words; words++) {
+        size_t length = strlen(*words);
+        bool whole = before == length || (before > length && line[before - length - 1] == ' ');
+        if (whole && memcmp(line + before - length, *words, length) == 0)
             return true;
     }
     return false;
 }
+
+/* "evaluate every epoch": the unit was taken for the count. */
+static const char *const uncounted[] = {"every epoch", "every epochs", "every step", "every steps", NULL};
+static const char *const loop_words[] = {"repeat", NULL}, *const foreign_loop_words[] = {"for", NULL};
 
 static const char *hint_for(const struct net_parser *parser, struct net_location location, const char *unexpected,
                             const struct expectation *expectation)
@@ -163,8 +167,12 @@ static const char *hint_for(const struct net_parser *parser, struct net_location
                    : "only `|>` may follow a stage of a pipe; put the pipe in parentheses to go on with its value";
     if (strcmp(unexpected, "the end of the line") == 0 && parser->ends_after_operator)
         return "a line goes on when the next one begins with the operator";
-    if (lacks_count(parser, location))
+    if (stands_before(parser, location, uncounted))
         return "an interval has a count before its unit: `every 1 epoch`";
+    bool statement = expects(expectation, "<-"); /* not the `for` of an override */
+    if (stands_before(parser, location, loop_words) ||
+        (statement && stands_before(parser, location, foreign_loop_words)))
+        return "a loop is written `repeat i in 0..n { … }`";
     if (strcmp(unexpected, "if") == 0 && expects(expectation, "a number"))
         return "an `if` expression that is part of a larger one stands in parentheses";
     if (expects(expectation, "a name") && !expects(expectation, "a number") && among(unexpected, reserved))
