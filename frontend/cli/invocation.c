@@ -179,9 +179,11 @@ static void print_help(const struct command *command, const struct argp *argp)
         printf("  castor %.*s\n", (int)length, rest);
         rest += length + (rest[length] == '\n');
     }
-    printf("\nusage: castor %s %s [flags]\n\n", command->name, command->words);
+    bool flags = argp->options->name || argp->options->doc;
+    printf("\nusage: castor %s%s%s%s\n\n", command->name, *command->words ? " " : "", command->words,
+           flags ? " [flags]" : "");
     fflush(stdout);
-    if (argp->options->name || argp->options->doc) /* without any it would lose memory */
+    if (flags) /* without any it would lose memory */
         argp_help(argp, stdout, ARGP_HELP_LONG, (char *)command->name);
 }
 
