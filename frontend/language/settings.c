@@ -372,6 +372,16 @@ static void add_overrides(struct unit *unit, const struct name_text *overrides, 
     }
 }
 
+/* What the optimizer of a `minimize` line takes, sought as an entry of its own. */
+static bool is_of_optimizer(const char *word)
+{
+    static const char *const words[] = {"lr", "learning_rate", "momentum", "weight_decay", "scheduler", "schedule"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(words[i], word) == 0)
+            return true;
+    return false;
+}
+
 static void report_entry(struct reading *reading, const char *word)
 {
     const char *names[ENTRY_COUNT];
@@ -381,7 +391,10 @@ static void report_entry(struct reading *reading, const char *word)
     struct span span =
         reading->statement->kind == AST_SETTING ? reading->statement->setting.word.span : reading->statement->span;
     report(&reading->e, E0501, span, NULL, "the train block has no entry `%s`", word);
-    if (near)
+    if (is_of_optimizer(word))
+        diagnostics_note(reading->e.diagnostics, (struct span){0},
+                         "the optimizer takes it: `minimize loss with adam(lr = 1e-3 * cosine(step, steps))`");
+    else if (near)
         diagnostics_note(reading->e.diagnostics, (struct span){0}, "did you mean `%s`?", near);
 }
 

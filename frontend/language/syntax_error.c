@@ -146,6 +146,7 @@ static bool stands_before(const struct net_parser *parser, struct net_location l
 /* "evaluate every epoch": the unit was taken for the count. */
 static const char *const uncounted[] = {"every epoch", "every epochs", "every step", "every steps", NULL};
 static const char *const loop_words[] = {"repeat", NULL}, *const foreign_loop_words[] = {"for", NULL};
+static const char *const optimizer_words[] = {"optimizer", NULL};
 
 static const char *hint_for(const struct net_parser *parser, struct net_location location, const char *unexpected,
                             const struct expectation *expectation)
@@ -173,6 +174,8 @@ static const char *hint_for(const struct net_parser *parser, struct net_location
     if (stands_before(parser, location, loop_words) ||
         (statement && stands_before(parser, location, foreign_loop_words)))
         return "a loop is written `repeat i in 0..n { … }`";
+    if (statement && stands_before(parser, location, optimizer_words))
+        return "an optimizer stands in a line of its loss: `minimize loss with adam(lr = 1e-3)`";
     if (strcmp(unexpected, "if") == 0 && expects(expectation, "a number"))
         return "an `if` expression that is part of a larger one stands in parentheses";
     if (expects(expectation, "a name") && !expects(expectation, "a number") && among(unexpected, reserved))

@@ -174,6 +174,8 @@ static const struct mistake mistakes[] = {
     {"E0413", "2 names for 1 value", MODEL("a, b = x")},
     {"E0413", "1 name for 2 values", "function f(x) { return x, x }\n" MODEL("a = f(x)")},
     /* the train block */
+    {"E0501",
+     "note: the optimizer takes it: `minimize loss with adam(lr = ", MODEL("loss = mean(x)") "train { lr 0.1 }\n"},
     {"E0501", "did you mean `batch`?", MODEL("loss = mean(x)") "train { bacth 4 }\n"},
     {"E0502", "`batch` is given twice", MODEL("loss = mean(x)") "train { batch 4\n batch 5 }\n"},
     {"E0503", "it is written without `=`", MODEL("loss = mean(x)") "train { batch = 4 }\n"},

@@ -115,6 +115,7 @@ static const struct {
     {"train { evaluate every epoch\nbatch 4 }", "note: an interval has a count before its unit: `every 1 epoch`"},
     {"model () { for i in 0..3 { x = y } }", "note: a loop is written `repeat i in 0..n { … }`"},
     {"model () { repeat 3 { x = y } }", "note: a loop is written `repeat i in 0..n { … }`"},
+    {"train { optimizer adam(lr = 1) }", "note: an optimizer stands in a line of its loss: `minimize loss with"},
     {"train { checkpoint every step }", "note: an interval has a count before its unit: `every 1 epoch`"},
     {"model () { x = a |> f + 1 }", "only `|>` may follow a stage"},
     {"model () { x = y as z }", "a label follows only a call"},
