@@ -10,8 +10,9 @@ import trained
 
 # Of each device: launches at most, and at least (a lower count is good news: pin it again), and bytes over the lower
 # bound likewise, as measured; the goals are 1.25 on the host and 1.10 on a GPU. On the host, what the kernels of a
-# strip pass on is fetched once; every other read of a loop nest counts, whether the cache serves it or not.
-HOST = {"fashion_mlp": (10, 8, 1.06, 1.0), "fashion_cnn": (23, 18, 1.20, 1.12), "fashion_resnet": (79, 66, 1.10, 1.03)}
+# strip pass on is fetched once; every other read of a loop nest counts, whether the cache serves it or not. (0.99 are
+# CPUs with bf16: a product that is rounded before it is stored has half the bytes of what the bound counts.)
+HOST = {"fashion_mlp": (10, 8, 1.06, 0.985), "fashion_cnn": (23, 18, 1.20, 1.12), "fashion_resnet": (79, 66, 1.10, 1.03)}
 SIM = {"fashion_mlp": (10, 8, 1.04, 1.0), "fashion_cnn": (20, 18, 1.10, 1.04), "fashion_resnet": (77, 70, 1.29, 1.22)}
 
 
