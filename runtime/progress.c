@@ -127,12 +127,16 @@ static void put_all(struct line *line, const struct progress *progress, const st
 
 void progress_text(const struct progress *progress, const struct progress_state *state, char *text, size_t size)
 {
+    if (!progress->terminal) {
+        put_all(&(struct line){text, size, 0}, progress, state, 0);
+        return;
+    }
     for (int left_out = 0; left_out <= DETAIL_COUNT; left_out++) {
         char whole[LINE] = "";
         struct line line = {whole, sizeof whole, 0};
         put_all(&line, progress, state, left_out);
         snprintf(text, size, "%s", whole);
-        if (line.used < size || !progress->terminal)
+        if (line.used < size)
             return;
     }
 }

@@ -137,9 +137,38 @@ static void check_terminal(const struct tally *tally, bool color)
     close(master);
 }
 
+/* Off a terminal the line is whole however many metrics there are. */
+static void check_many_metrics(void)
+{
+    enum { COUNT = 40, NAME = 32 };
+    char names[COUNT][NAME];
+    struct program_output many[COUNT];
+    double values[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(names[i], NAME, "accuracy_of_the_class_%d", i);
+        many[i] = (struct program_output){.name = names[i], .kind = PROGRAM_METRIC, .tensor = scalar};
+        values[i] = 0.125;
+    }
+    const struct program_entry entry = {.name = "train", .output_count = COUNT, .outputs = many};
+    struct tally tally = {0};
+    CHECK(tally_add(&tally, &entry, values, 1));
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    struct progress progress = progress_begin(out, 8, 8);
+    progress_epoch(&progress,
+                   &(struct progress_state){.step = 8, .epoch = 1, .examples_per_second = 9, .values = &tally}, NULL,
+                   NULL);
+    fclose(out);
+    CHECK(strstr(text, "  accuracy_of_the_class_39 0.125  9 examples/s\n"));
+    free(text);
+    tally_free(&tally);
+}
+
 int main(void)
 {
     struct tally tally = make_tally();
+    check_many_metrics();
     check_tally(&tally);
     check_log(&tally);
     check_line(&tally);
