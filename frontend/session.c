@@ -1,6 +1,7 @@
 /* Opening and closing sessions. */
 #include "frontend/session.h"
 #include "frontend/data.h"
+#include "frontend/language/ast.h"
 #include "frontend/run_files.h"
 
 #include <stdlib.h>
@@ -20,6 +21,18 @@ static void hint_beside(const struct session *session, const struct data_descrip
     }
 }
 
+/* Fields that are no input of the model need not be readable. */
+static void name_wanted(const struct compilation *compilation, struct data_description *description)
+{
+    const struct ast_parameters *inputs = ast_model_inputs(compilation->syntax);
+    int count = inputs ? inputs->count : 0;
+    const char **names = ARENA_ARRAY(compilation->arena, const char *, count);
+    for (int i = 0; i < count; i++)
+        names[i] = inputs->items[i].name;
+    description->wanted = names;
+    description->wanted_count = count;
+}
+
 static int open_data(struct session *session)
 {
     const struct settings *settings = session->compilation.settings;
@@ -30,6 +43,7 @@ static int open_data(struct session *session)
         return EXIT_TEXT;
     }
     struct data_description *description = data_describe(session->compilation.arena, settings->data);
+    name_wanted(&session->compilation, description);
     const struct invocation *invocation = session->compilation.invocation;
     if (!flag_share(invocation, FLAG_validate, &description->validate_share))
         return EXIT_USAGE;

@@ -7,20 +7,11 @@
 #include <stb/stb_ds.h>
 #include <string.h>
 
-/* The model's inputs by their names, from the syntax tree. */
-static const struct ast_parameters *model_inputs(const struct ast_file *file)
-{
-    for (int i = 0; i < file->count; i++)
-        if (file->items[i]->kind == AST_MODEL)
-            return &file->items[i]->parameters;
-    return NULL;
-}
-
 /* The batch size as fed: the first axis of the first model input in the file; -1 when none is there. Names in the feed
  * that are neither inputs nor parameters are random draws, which elaboration turns into inputs. */
 static int64_t fed_batch(const struct ast_file *syntax, const struct safetensors *feed)
 {
-    const struct ast_parameters *inputs = model_inputs(syntax);
+    const struct ast_parameters *inputs = ast_model_inputs(syntax);
     for (int i = 0; inputs && i < inputs->count; i++) {
         const struct safetensors_tensor *tensor = safetensors_find(feed, inputs->items[i].name);
         if (tensor && tensor->rank)
@@ -45,7 +36,7 @@ static const char **split_names(struct arena *arena, const char *text)
 /* An stb_ds array. */
 static const char **input_names(const struct compilation *compilation)
 {
-    const struct ast_parameters *inputs = model_inputs(compilation->syntax);
+    const struct ast_parameters *inputs = ast_model_inputs(compilation->syntax);
     const char **names = NULL;
     for (int i = 0; inputs && i < inputs->count; i++)
         arrput(names, inputs->items[i].name);

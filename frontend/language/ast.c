@@ -20,6 +20,14 @@ const char *ast_operator_text(enum ast_operator operator)
     return operators[operator];
 }
 
+const struct ast_parameters *ast_model_inputs(const struct ast_file *file)
+{
+    for (int i = 0; i < file->count; i++)
+        if (file->items[i]->kind == AST_MODEL)
+            return &file->items[i]->parameters;
+    return NULL;
+}
+
 const char *ast_declaration_text(enum ast_declaration what)
 {
     return declarations[what];

@@ -326,6 +326,8 @@ struct ast_file {
 
 const char *ast_operator_text(enum ast_operator operator);
 const char *ast_declaration_text(enum ast_declaration what);
+/* The model's inputs; NULL where the file has no model. */
+const struct ast_parameters *ast_model_inputs(const struct ast_file *file);
 
 /* Appends to one of the lists above (any struct with items, count and capacity); memory comes from the arena. */
 #define AST_APPEND(arena, list, item)                                                                                  \

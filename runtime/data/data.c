@@ -29,12 +29,16 @@ const char *data_name(const struct data_description *description)
 
 static bool count_part(struct source *source, enum data_part part, struct error *error)
 {
+    const struct data_array *first = NULL;
     for (int i = 0; i < source->field_count; i++) {
-        const struct data_array *array = &source->fields[i].part[part], *first = &source->fields[0].part[part];
+        const struct data_array *array = &source->fields[i].part[part];
         int64_t examples = data_array_examples(array);
-        if (i == 0)
+        if (!array->file) /* it was passed over */
+            continue;
+        if (!first) {
+            first = array;
             source->examples[part] = examples;
-        else if (examples != source->examples[part])
+        } else if (examples != source->examples[part])
             return error_set(error, "%s has %lld examples, but %s has %lld", array->file, (long long)examples,
                              first->file, (long long)source->examples[part]);
     }

@@ -11,7 +11,7 @@ enum data_part { PART_TRAIN, PART_TEST, PART_COUNT };
 struct data_field {
     char *name;
     const struct data_source *line; /* the data line that gives it, whose stages it passes through */
-    struct data_array part[PART_COUNT];
+    struct data_array part[PART_COUNT]; /* none where the model does not take the field */
 };
 
 /* A data line that was opened. */

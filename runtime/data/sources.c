@@ -81,6 +81,33 @@ static bool is_wanted(const struct source *source, const char *name)
     return !description->wanted_count;
 }
 
+/* A field that the model does not take: its name alone, for messages. */
+static bool pass_over(struct source *source, const char *name, struct error *error)
+{
+    for (int i = 0; i < source->field_count; i++)
+        if (strcmp(source->fields[i].name, renamed(source, name)) == 0)
+            return true;
+    return source_add(source, name, error);
+}
+
+static bool is_read(const struct data_field *field)
+{
+    return field->part[PART_TRAIN].file || field->part[PART_TEST].file;
+}
+
+static bool check_taken(const struct source *source, struct error *error)
+{
+    enum { LISTED = 8 };
+    for (int i = 0; i < source->field_count; i++)
+        if (is_read(&source->fields[i]))
+            return true;
+    error_set(error, "%s: holds none of the arrays that the model takes", source->line->path);
+    for (int i = 0; i < source->field_count && i < LISTED; i++)
+        snprintf(error->hint + strlen(error->hint), sizeof error->hint - strlen(error->hint), "%s%s",
+                 i ? ", " : "it has ", source->fields[i].name);
+    return false;
+}
+
 /* ---- idx ---- */
 
 static const struct {
@@ -171,7 +198,7 @@ static bool open_entry(struct source *source, const struct zip *zip, const struc
     const char *name = stem(entry->name, buffer);
     enum data_part part = strncmp(entry->name, "test/", 5) == 0 ? PART_TEST : PART_TRAIN;
     if (!is_wanted(source, name))
-        return true;
+        return pass_over(source, name, error);
     void *bytes = zip_read(zip, entry, error);
     struct data_field *field = bytes ? entry_field(source, name, part, error) : NULL;
     if (!field) {
@@ -191,7 +218,7 @@ static bool check_parts(const struct source *source, struct error *error)
     for (int i = 0; i < source->field_count; i++) {
         const struct data_field *field = &source->fields[i];
         bool trained = field->part[PART_TRAIN].file != NULL;
-        if (trained && (!tested || field->part[PART_TEST].file))
+        if (!is_read(field) || (trained && (!tested || field->part[PART_TEST].file)))
             continue;
         error_set(error, "%s: field %s has no array for %s", source->line->path, field->name,
                   trained ? "testing" : "training");
@@ -210,14 +237,8 @@ static bool npz_open(struct source *source, struct error *error)
     for (int i = 0; good && i < zip.count; i++)
         if (ends_in(zip.entries[i].name, ".npy"))
             good = open_entry(source, &zip, &zip.entries[i], error);
-    if (good && !source->field_count) {
-        good = error_set(error, "%s: holds none of the arrays that the model takes", source->line->path);
-        for (int i = 0; i < zip.count && i < 8; i++)
-            snprintf(error->hint + strlen(error->hint), sizeof error->hint - strlen(error->hint), "%s%s",
-                     i ? ", " : "it has ", zip.entries[i].name);
-    }
     zip_close(&zip);
-    return good && check_parts(source, error);
+    return good && check_taken(source, error) && check_parts(source, error);
 }
 
 bool source_numpy(struct source *source, struct error *error)
@@ -324,7 +345,7 @@ static bool add_tensor(struct source *source, const struct safetensors *file, co
                        struct error *error)
 {
     if (!is_wanted(source, tensor->name))
-        return true;
+        return pass_over(source, tensor->name, error);
     if (!tensor->rank)
         return error_set(error, "%s: %s is a single number; an array whose first axis counts examples is expected",
                          file->path, tensor->name);
@@ -342,8 +363,6 @@ bool source_tensors(struct source *source, struct error *error)
     bool ok = file;
     for (int i = 0; ok && i < file->count; i++)
         ok = add_tensor(source, file, &file->tensors[i], error);
-    if (ok && !source->field_count)
-        ok = error_set(error, "%s: holds none of the arrays that the model takes", file->path);
     safetensors_close(file);
-    return ok;
+    return ok && check_taken(source, error);
 }

@@ -239,11 +239,27 @@ static const struct program_entry *batch_entry(const struct program *program)
     return entry ? entry : program_find_entry(program, "micro");
 }
 
+/* The payload's data lines, with the entry's inputs as what is wanted of them; `names` has room for those. */
+static struct data_description wanted_data(const struct payload *payload, const struct program_entry *entry,
+                                           const char **names)
+{
+    struct data_description data = payload->data;
+    for (int i = 0; i < entry->input_count; i++)
+        names[i] = entry->inputs[i].name;
+    data.wanted = names;
+    data.wanted_count = entry->input_count;
+    return data;
+}
+
 static bool train_on(struct device *device, const struct payload *payload, const struct program *program,
                      struct error *error)
 {
     const struct program_entry *entry = batch_entry(program);
-    struct dataset *dataset = data_open(&payload->data, error);
+    const char **names = calloc((size_t)entry->input_count + 1, sizeof *names);
+    if (!names)
+        return error_set(error, "out of memory");
+    struct data_description data = wanted_data(payload, entry, names);
+    struct dataset *dataset = data_open(&data, error);
     struct loader *loader =
         dataset ? loader_open(dataset, entry->inputs, entry->input_count, payload->settings.seed, 0, error) : NULL;
     struct train_result *result = calloc(1, sizeof *result);
@@ -257,6 +273,7 @@ static bool train_on(struct device *device, const struct payload *payload, const
     free(result);
     loader_close(loader);
     data_close(dataset);
+    free(names);
     return ok;
 }
 
