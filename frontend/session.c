@@ -64,10 +64,14 @@ const struct program_entry *session_entry(const struct program *program)
 
 static int bind_data(struct session *session)
 {
-    const struct program_entry *entry = session_entry(session->compilation.program);
     struct error error = {0};
-    session->loader = loader_open(session->dataset, entry->inputs, entry->input_count,
-                                  (uint64_t)session->compilation.settings->seed, 0, &error);
+    int count;
+    struct program_input *inputs = program_data_inputs(session->compilation.program, &count);
+    if (!inputs)
+        arena_exhausted();
+    session->loader =
+        loader_open(session->dataset, inputs, count, (uint64_t)session->compilation.settings->seed, 0, &error);
+    free(inputs);
     if (!session->loader)
         return report_failure(&error);
     session->batches = loader_batches(session->loader);

@@ -71,6 +71,31 @@ const struct program_entry *program_find_entry(const struct program *program, co
     return NULL;
 }
 
+static bool is_among(const struct program_input *inputs, int count, const char *name)
+{
+    for (int i = 0; i < count; i++)
+        if (strcmp(inputs[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+struct program_input *program_data_inputs(const struct program *program, int *count)
+{
+    size_t most = 1;
+    for (int i = 0; i < program->entry_count; i++)
+        most += (size_t)program->entries[i].input_count;
+    struct program_input *inputs = calloc(most, sizeof *inputs);
+    *count = 0;
+    for (int i = 0; inputs && i < program->entry_count; i++) {
+        const struct program_entry *entry = &program->entries[i];
+        bool sums = strcmp(entry->name, "metrics") == 0;
+        for (int k = 0; !sums && k < entry->input_count; k++)
+            if (!is_among(inputs, *count, entry->inputs[k].name))
+                inputs[(*count)++] = entry->inputs[k];
+    }
+    return inputs;
+}
+
 const struct program_strip *program_find_strip(const struct program_entry *entry, int step)
 {
     for (int i = 0; i < entry->strip_count; i++)

@@ -210,6 +210,9 @@ void program_free(struct program *program);
 const struct program_entry *program_find_entry(const struct program *program, const char *name);
 /* The strips of which the step is one; NULL when it runs alone. */
 const struct program_strip *program_find_strip(const struct program_entry *entry, int step);
+/* What is read from the data: the inputs of training and evaluation by name, each once, malloced; the sums that entry
+ * `metrics` takes are none. NULL when out of memory. */
+struct program_input *program_data_inputs(const struct program *program, int *count);
 const struct program_variable *program_find_variable(const struct program *program, const char *name);
 size_t program_element_bytes(enum program_element element);
 const char *program_element_name(enum program_element element);

@@ -232,38 +232,21 @@ static bool take_settings(const struct words *words, struct payload *payload, in
 
 /* ---- training ---- */
 
-/* The entry that takes batches. */
-static const struct program_entry *batch_entry(const struct program *program)
-{
-    const struct program_entry *entry = program_find_entry(program, "train");
-    return entry ? entry : program_find_entry(program, "micro");
-}
-
-/* The payload's data lines, with the entry's inputs as what is wanted of them; `names` has room for those. */
-static struct data_description wanted_data(const struct payload *payload, const struct program_entry *entry,
-                                           const char **names)
-{
-    struct data_description data = payload->data;
-    for (int i = 0; i < entry->input_count; i++)
-        names[i] = entry->inputs[i].name;
-    data.wanted = names;
-    data.wanted_count = entry->input_count;
-    return data;
-}
-
+/* `inputs` are what is wanted of the payload's data lines. */
 static bool train_on(struct device *device, const struct payload *payload, const struct program *program,
-                     struct error *error)
+                     const struct program_input *inputs, int count, struct error *error)
 {
-    const struct program_entry *entry = batch_entry(program);
-    const char **names = calloc((size_t)entry->input_count + 1, sizeof *names);
-    if (!names)
-        return error_set(error, "out of memory");
-    struct data_description data = wanted_data(payload, entry, names);
-    struct dataset *dataset = data_open(&data, error);
-    struct loader *loader =
-        dataset ? loader_open(dataset, entry->inputs, entry->input_count, payload->settings.seed, 0, error) : NULL;
+    const char **names = calloc((size_t)count + 1, sizeof *names);
     struct train_result *result = calloc(1, sizeof *result);
-    bool ok = loader && result;
+    struct data_description data = payload->data;
+    data.wanted = names;
+    data.wanted_count = count;
+    for (int i = 0; names && i < count; i++)
+        names[i] = inputs[i].name;
+    bool ok = (names && result) || error_set(error, "out of memory");
+    struct dataset *dataset = ok ? data_open(&data, error) : NULL;
+    struct loader *loader = dataset ? loader_open(dataset, inputs, count, payload->settings.seed, 0, error) : NULL;
+    ok = loader;
     if (ok) {
         struct batches batches = loader_batches(loader);
         ok = train(device, program, &batches, &payload->settings, result, error);
@@ -283,8 +266,12 @@ static bool train_edition(const struct trainer_edition *edition, struct device *
     char problem[256];
     struct program *program =
         program_read(edition->program, (size_t)(edition->program_end - edition->program), problem, sizeof problem);
-    bool ok =
-        program ? train_on(device, payload, program, error) : error_set(error, "this trainer is damaged: %s", problem);
+    int count = 0;
+    if (!program)
+        return error_set(error, "this trainer is damaged: %s", problem);
+    struct program_input *inputs = program_data_inputs(program, &count);
+    bool ok = inputs ? train_on(device, payload, program, inputs, count, error) : error_set(error, "out of memory");
+    free(inputs);
     program_free(program);
     return ok;
 }
