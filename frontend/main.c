@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static void print_commands(FILE *out)
 {
@@ -34,13 +36,21 @@ static int unknown_command(const char *word)
     return EXIT_USAGE;
 }
 
+/* Of a write that failed some time before. */
+static const char *likely_reason(void)
+{
+    struct stat status;
+    return fstat(STDOUT_FILENO, &status) == 0 && S_ISFIFO(status.st_mode) ? "what read it has ended"
+                                                                          : "the disk may be full";
+}
+
 /* What was printed may still wait in a buffer: a full disk shows only now. */
 static bool output_written(void)
 {
     bool failed_before = ferror(stdout);
     if (fflush(stdout) == 0 && !failed_before)
         return true;
-    fprintf(stderr, "castor: cannot write the output: %s\n", failed_before ? "the disk may be full" : strerror(errno));
+    fprintf(stderr, "castor: cannot write the output: %s\n", failed_before ? likely_reason() : strerror(errno));
     return false;
 }
 

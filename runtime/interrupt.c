@@ -16,32 +16,45 @@ static void handle(int number)
     requested = 1;
 }
 
-/* A terminal that closes ends training as Ctrl-C does, but not what nohup began. */
-static void set_hangup(const struct sigaction *action)
+/* What reads our output has ended; Ctrl-C ends it together with us, so that this is no second request. */
+static void handle_closed(int number)
 {
-    struct sigaction before;
-    if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
-        sigaction(SIGHUP, action, NULL);
+    (void)number;
+    requested = 1;
 }
 
-static void install(void (*handler)(int))
+static void set(int number, void (*handler)(int))
 {
     struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    set_hangup(&action);
+    sigaction(number, &action, NULL);
+}
+
+/* A terminal that closes ends training as Ctrl-C does, but not what nohup began. */
+static void set_unless_ignored(int number, void (*handler)(int))
+{
+    struct sigaction before;
+    if (sigaction(number, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+        set(number, handler);
+}
+
+static void install(void (*handler)(int), void (*closed)(int))
+{
+    set(SIGINT, handler);
+    set(SIGTERM, handler);
+    set_unless_ignored(SIGHUP, handler);
+    set_unless_ignored(SIGPIPE, closed);
 }
 
 void interrupt_begin(void)
 {
     requested = 0;
-    install(handle);
+    install(handle, handle_closed);
 }
 
 void interrupt_end(void)
 {
-    install(SIG_DFL);
+    install(SIG_DFL, SIG_DFL);
     requested = 0; /* an evaluation that is not a run's does not ask for it */
 }
 

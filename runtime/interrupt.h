@@ -1,5 +1,5 @@
 /* Ctrl-C (a polite kill and a terminal that is closed, too): the first asks the loop to stop after its batch, the
- * second leaves at once. */
+ * second leaves at once. A pipe whose reader has ended asks once, too. */
 #ifndef CASTOR_RUNTIME_INTERRUPT_H
 #define CASTOR_RUNTIME_INTERRUPT_H
 
