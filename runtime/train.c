@@ -260,6 +260,16 @@ static void count_wait(struct trainer *trainer, double clock)
         trainer->waited_seconds += clock_seconds() - clock;
 }
 
+/* What was trained outlives data or an evaluation that fail: a resumed run begins with what failed. */
+static void save_trained(struct trainer *trainer, const char *what)
+{
+    struct error other = {0};
+    if (trainer_drain(trainer, &other) && (trainer->finished || trainer->micro) && trainer_save_last(trainer, &other) &&
+        trainer->result->run[0])
+        fprintf(stderr, "castor: %s after step %lld failed; %s/last.safetensors has what was trained\n", what,
+                (long long)trainer->finished, trainer->result->run);
+}
+
 /* Begins the pass over the data in which the next step lies, at its place there. */
 static bool begin_pass(struct trainer *trainer, struct error *error)
 {
@@ -272,6 +282,8 @@ static bool begin_pass(struct trainer *trainer, struct error *error)
     double clock = clock_seconds();
     bool ok = batches->start(batches->source, SPLIT_TRAIN, pass, trainer->feeder.program->batch, first, error);
     count_wait(trainer, clock);
+    if (!ok)
+        save_trained(trainer, "reading data");
     return ok;
 }
 
@@ -280,6 +292,8 @@ static bool next_batch(struct trainer *trainer, int64_t *count, struct error *er
     double clock = clock_seconds();
     bool ok = feeder_next(&trainer->feeder, SPLIT_TRAIN, count, error);
     count_wait(trainer, clock);
+    if (!ok)
+        save_trained(trainer, "reading data");
     return ok;
 }
 
@@ -309,15 +323,6 @@ static bool launch_step(struct trainer *trainer, struct error *error)
     return trainer->update < 0 || trainer_launch(trainer, trainer->update, NULL, 0, true, error);
 }
 
-/* What was trained outlives an evaluation that fails: the checkpoint owes it, and a resumed run does it first. */
-static void save_unevaluated(struct trainer *trainer)
-{
-    struct error other = {0};
-    if (trainer_save_last(trainer, &other) && trainer->result->run[0])
-        fprintf(stderr, "castor: the evaluation after step %lld failed; %s/last.safetensors has what was trained\n",
-                (long long)trainer->finished, trainer->result->run);
-}
-
 /* False where it failed. An interrupted one leaves nothing behind: it is owed. */
 static bool try_evaluation(struct trainer *trainer, struct evaluation evaluations[2], bool *done, struct error *error)
 {
@@ -326,7 +331,7 @@ static bool try_evaluation(struct trainer *trainer, struct evaluation evaluation
         return true;
     if (error->code != ERROR_INTERRUPTED) {
         if (trainer->evaluated != trainer->finished) /* else it was the disk that failed */
-            save_unevaluated(trainer);
+            save_trained(trainer, "the evaluation");
         return false;
     }
     *error = (struct error){0};

@@ -145,7 +145,7 @@ static struct program *make_program(int behaviour, bool accumulates)
 /* Training: 10 examples with t = 1. Test: t = 0, 0, 0, 0, 1, 1. */
 struct source {
     int64_t at[SPLIT_COUNT], batch[SPLIT_COUNT];
-    int64_t passes, interrupt_at, batches;
+    int64_t passes, interrupt_at, fail_at, batches;
     bool interrupt_tests, fail_tests;
     _Alignas(64) float values[4];
 };
@@ -168,6 +168,8 @@ static bool next(void *own, enum split split, const void **fields, int64_t *coun
     *count = left < from->batch[split] ? left : from->batch[split];
     if (split == SPLIT_TRAIN && ++from->batches == from->interrupt_at)
         raise(SIGINT);
+    if (split == SPLIT_TRAIN && from->batches == from->fail_at)
+        return error_set(error, "the disk is on fire");
     if (split == SPLIT_TEST && from->interrupt_tests)
         raise(SIGINT);
     if (split == SPLIT_TEST && from->fail_tests)
@@ -359,6 +361,35 @@ static void check_failed_evaluation(struct device *device)
     program_free(program);
 }
 
+/* Data that cannot be read take nothing with them: the run goes on with the batch that failed. */
+static void check_failed_data(struct device *device, bool accumulates)
+{
+    struct source own = {.fail_at = 4};
+    struct batches batches = make_batches(&own);
+    struct error error = {0};
+    struct train_result result = {0};
+    struct program *program = make_program(NORMAL, accumulates);
+    struct train_settings settings = {.name = "whole", .epochs = 3, .quiet = true};
+    const int64_t steps = 6, left = accumulates ? 9 : 3; /* batches */
+    struct source good = {0};
+    struct batches whole = make_batches(&good);
+    CHECK(trains(device, program, &whole, &settings, &result, &error) && result.steps == steps);
+    float weight = saved_weight(result.run, "last.safetensors");
+    settings.name = "burnt";
+    CHECK(!trains(device, program, &batches, &settings, &result, &error) && error.code == ERROR_RUNTIME);
+    CHECK_TEXT(error.text, "the disk is on fire");
+    char run[sizeof result.run];
+    snprintf(run, sizeof run, "%s", result.run);
+    CHECK(saved_weight(run, "last.safetensors") != weight);
+    own = (struct source){.passes = !accumulates};
+    settings.resume = run;
+    error = (struct error){0};
+    CHECK(trains(device, program, &batches, &settings, &result, &error) && result.steps == steps);
+    CHECK(own.batches == left && saved_weight(run, "last.safetensors") == weight);
+    scores_free(&result.scores);
+    program_free(program);
+}
+
 /* The second Ctrl-C leaves at once. */
 static void check_second_interrupt(void)
 {
@@ -452,6 +483,8 @@ int main(void)
     check_interrupt(device);
     check_interrupted_evaluation(device);
     check_failed_evaluation(device);
+    check_failed_data(device, false);
+    check_failed_data(device, true);
     check_second_interrupt();
     check_divergence(device, OVERFLOWS, "overflowed at scale 8");
     check_divergence(device, NOT_A_NUMBER, "NaN or infinite");
