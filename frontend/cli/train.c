@@ -4,6 +4,7 @@
 #include "runtime/shell.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -101,7 +102,7 @@ static void print_evaluation(const struct invocation *invocation, const struct e
     json_t *scores = json_object();
     for (int i = 0; i < evaluation->scores.count; i++) {
         const struct score *score = &evaluation->scores.list[i];
-        json_object_set_new(scores, score->name, json_real(score->value));
+        json_object_set_new(scores, score->name, isfinite(score->value) ? json_real(score->value) : json_null());
         if (!flag_given(invocation, FLAG_json))
             printf("%-12s %.6g\n", score->name, score->value);
     }
