@@ -113,7 +113,7 @@ static bool write_texts(const struct train_settings *settings, const char *run, 
     for (int i = 0; i < settings->file_count && ok; i++) {
         const struct run_file *file = &settings->files[i];
         char *path = file_text("%s/%s", run, file->name), *slash = strrchr(path, '/');
-        if (!settings->resume || file->begins) {
+        if (!settings->resume || file->begins || access(path, F_OK) != 0) {
             *slash = '\0';
             file_make_folders(path);
             *slash = '/';
