@@ -79,13 +79,22 @@ static int64_t *find_steps(const char *run, int *count, struct error *error)
     return folder ? steps : NULL;
 }
 
+/* NAME.PID.tmp, as file_begin calls what is not whole yet; others' temporary files have other names. */
+static bool is_unfinished(const char *name)
+{
+    static const char digits[] = "0123456789";
+    const char *end = strrchr(name, '.'), *number = end;
+    while (number && number > name && strchr(digits, number[-1]))
+        number--;
+    return end && strcmp(end, ".tmp") == 0 && number < end && number > name && number[-1] == '.';
+}
+
 /* Removes what a process that was killed left half-written. */
 static void remove_unfinished(const char *run)
 {
     DIR *folder = opendir(run);
     for (struct dirent *entry; folder && (entry = readdir(folder));) {
-        size_t length = strlen(entry->d_name);
-        if (length < 4 || strcmp(entry->d_name + length - 4, ".tmp") != 0)
+        if (!is_unfinished(entry->d_name))
             continue;
         char *path = file_text("%s/%s", run, entry->d_name);
         unlink(path);
