@@ -162,6 +162,8 @@ static void put_into_update(struct split *split, struct node *node)
         copy->operands =
             arena_copy(split->module->arena, node->operands, sizeof *node->operands * (size_t)node->operand_count);
         copy->origin = split->module->next_origin++;
+        if (node->op == OP_loop && !split->only_updates[node->mark])
+            loops_copy_body(split->module, copy);
     }
     copy_operands(split, copy);
     split->copies[node->mark] = copy;

@@ -141,53 +141,6 @@ static struct node **add_inputs(struct reversal *reversal)
 
 /* ---- the body ---- */
 
-/* A body of its own for a loop that is done again. */
-static const char *copy_body(struct reversal *reversal, const struct node *loop);
-
-static struct node *copy_node(struct reversal *reversal, struct node *const *copies, struct graph *to,
-                              const struct node *node)
-{
-    struct module *module = to->module;
-    struct node *copy = arena_copy(module->arena, node, sizeof *node);
-    copy->operands = ARENA_ARRAY(module->arena, struct node *, node->operand_count);
-    for (int k = 0; k < node->operand_count; k++)
-        copy->operands[k] = copies[node->operands[k]->id];
-    copy->again = node->again ? node->again : node->origin;
-    copy->origin = module->next_origin++;
-    copy->replacement = NULL;
-    copy->mark = 0;
-    if (node->op == OP_loop) {
-        struct attributes attributes = *node->attributes;
-        attributes.symbol = copy_body(reversal, node);
-        copy->attributes = arena_copy(module->arena, &attributes, sizeof attributes);
-    }
-    if (node->op == OP_matmul)
-        matmul_fold_transposes(module->arena, copy);
-    graph_append(to, copy);
-    return copy;
-}
-
-static const char *free_name(const struct module *module, const char *name)
-{
-    const char *found = name;
-    for (int i = 2; module_find_graph(module, found); i++)
-        found = arena_internf(module->arena, "%s%d", name, i);
-    return found;
-}
-
-static const char *copy_body(struct reversal *reversal, const struct node *loop)
-{
-    struct module *module = reversal->back->module;
-    const struct graph *body = loop_body(module, loop);
-    const char *name = arena_internf(module->arena, "%s.again", body->name);
-    struct graph *copy = module_add_body(module, free_name(module, name));
-    copy->batch = body->batch;
-    struct node **copies = ARENA_ARRAY(reversal->sweep->arena, struct node *, arrlen(body->nodes));
-    for (ptrdiff_t i = 0; i < arrlen(body->nodes); i++)
-        copies[i] = copy_node(reversal, copies, copy, body->nodes[i]);
-    return copy->name;
-}
-
 /* The turn once more. Outputs stand for their operands. */
 static void do_again(struct reversal *reversal, struct node *const *inputs)
 {
@@ -199,7 +152,7 @@ static void do_again(struct reversal *reversal, struct node *const *inputs)
         else if (node->op == OP_output)
             reversal->copies[i] = reversal->copies[node->operands[0]->id];
         else
-            reversal->copies[i] = copy_node(reversal, reversal->copies, reversal->back, node);
+            reversal->copies[i] = loops_copy_node(reversal->back, reversal->copies, node);
     }
 }
 
@@ -326,7 +279,7 @@ static void reverse(struct reversal *reversal)
 {
     struct module *module = reversal->sweep->graph->module;
     const char *name = arena_internf(module->arena, "%s.backward", reversal->body->name);
-    reversal->back = module_add_body(module, free_name(module, name));
+    reversal->back = module_add_body(module, loops_free_name(module, name));
     reversal->back->batch = reversal->body->batch;
     reversal->inside = reversal->outside;
     reversal->inside.graph = reversal->back;

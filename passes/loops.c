@@ -66,6 +66,48 @@ void loops_take_operand(const struct graph *graph, const struct node *loop, int 
         graph_apply_replacements(body);
 }
 
+const char *loops_free_name(const struct module *module, const char *name)
+{
+    const char *found = name;
+    for (int i = 2; module_find_graph(module, found); i++)
+        found = arena_internf(module->arena, "%s%d", name, i);
+    return found;
+}
+
+struct node *loops_copy_node(struct graph *to, struct node *const *copies, const struct node *node)
+{
+    struct module *module = to->module;
+    struct node *copy = arena_copy(module->arena, node, sizeof *node);
+    copy->operands = ARENA_ARRAY(module->arena, struct node *, node->operand_count);
+    for (int k = 0; k < node->operand_count; k++)
+        copy->operands[k] = copies[node->operands[k]->id];
+    copy->again = node->again ? node->again : node->origin;
+    copy->origin = module->next_origin++;
+    copy->replacement = NULL;
+    copy->mark = 0;
+    if (node->op == OP_loop)
+        loops_copy_body(module, copy);
+    if (node->op == OP_matmul)
+        matmul_fold_transposes(module->arena, copy);
+    graph_append(to, copy);
+    return copy;
+}
+
+void loops_copy_body(struct module *module, struct node *loop)
+{
+    struct graph *body = loop_body(module, loop);
+    struct attributes attributes = *loop->attributes;
+    const char *name = arena_internf(module->arena, "%s.again", body->name);
+    struct graph *copy = module_add_body(module, loops_free_name(module, name));
+    copy->batch = body->batch;
+    graph_number(body);
+    struct node **copies = ARENA_ARRAY(module->arena, struct node *, arrlen(body->nodes));
+    for (ptrdiff_t i = 0; i < arrlen(body->nodes); i++)
+        copies[i] = loops_copy_node(copy, copies, body->nodes[i]);
+    attributes.symbol = copy->name;
+    loop->attributes = arena_copy(module->arena, &attributes, sizeof attributes);
+}
+
 struct loop_parts loop_parts_of(const struct node *loop, const struct graph *body)
 {
     struct loop_parts parts = {.counts = loop->attributes->loop};

@@ -12,6 +12,14 @@ void loops_read_inside(const struct graph *graph);
  * and so do the bodies of loops in it. The operand may then become another value. */
 void loops_take_operand(const struct graph *graph, const struct node *loop, int number);
 
+/* A name that no graph has yet: this one, or with a number behind it. */
+const char *loops_free_name(const struct module *module, const char *name);
+
+/* Appends the node once more, with the copies of its operands (by their ids); a loop gets a body of its own. */
+struct node *loops_copy_node(struct graph *to, struct node *const *copies, const struct node *node);
+/* Gives a loop that is a copy a body of its own: passes change a body as its only loop wants it. */
+void loops_copy_body(struct module *module, struct node *loop);
+
 /* Drops what the body puts out nothing of, inputs too. */
 void loops_drop_dead(struct graph *body);
 
