@@ -151,14 +151,17 @@ static bool is_bias(const struct node *contraction, const struct node *node, str
     return node->op == OP_add && view_find(other, &view) && fuse_is_leaf(view.base) && view_is_vector(&view, channel);
 }
 
-/* Inner values of the chain are f32, the last may be rounded; each must lie as it is typed. */
-static bool may_append(const struct fuser *fuser, const struct node *chain, const struct node *next)
+/* Inner values of the chain are f32, the last may be rounded to the type of what is multiplied (library_types.h); each
+ * must lie as it is typed. */
+static bool may_append(const struct fuser *fuser, const struct node *contraction, const struct node *chain,
+                       const struct node *next)
 {
     const struct target *target = fuser->context->target;
     struct type a = chain->type, b = next->type;
+    bool given = b.element == ELEMENT_F32 || b.element == contraction->operands[0]->type.element;
     a.element = b.element = ELEMENT_NONE;
     return chain->type.element == ELEMENT_F32 && element_is_float(next->type.element) && type_equal(&a, &b) &&
-           !target_emulates(target, next->type.element);
+           !target_emulates(target, next->type.element) && given;
 }
 
 /* Whether the library that multiplies matrices takes a bias of this type, at this place, for the result of `next`. */
@@ -186,14 +189,14 @@ static void append_epilogue(struct fuser *fuser, struct node *const *user, struc
         (contraction->op == OP_conv_data && fuser->context->target->conv_data_plain) ||
         fact_of(fuser, contraction)->required)
         return;
-    if (next && next->operand_count == 2 && (epilogues & EPILOGUE_BIAS) && may_append(fuser, last, next) &&
+    if (next && next->operand_count == 2 && (epilogues & EPILOGUE_BIAS) && may_append(fuser, contraction, last, next) &&
         is_bias(contraction, next, next->operands[next->operands[0] == last]) &&
         bias_fits(fuser, contraction, next, next->operands[next->operands[0] == last]) &&
         pass_may_rewrite(fuser->context)) {
         last = next;
         next = fact_of(fuser, last)->required ? NULL : only_user(user, fuser, last);
     }
-    if (next && (epilogues & EPILOGUE_RELU) && may_append(fuser, last, next) && node_is_relu(next) &&
+    if (next && (epilogues & EPILOGUE_RELU) && may_append(fuser, contraction, last, next) && node_is_relu(next) &&
         pass_may_rewrite(fuser->context))
         last = next;
     fact_of(fuser, contraction)->contraction = NULL;
