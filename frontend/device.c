@@ -162,7 +162,7 @@ struct target device_target(const struct device_choice *choice, const struct dev
                                          (host ? 0 : EPILOGUE_STATISTICS | EPILOGUE_GELU | EPILOGUE_TAIL),
                             .matmul_bias_only = !host,
                             .conv_data_plain = host,
-                            .one_type = !host,
+                            .one_type = true,
                             .attention = !host,
                             .strips = host,
                             .alignment = host ? 64 : 256,

@@ -36,7 +36,7 @@ struct target {
      * and nothing else */
     bool matmul_bias_only;
     bool conv_data_plain; /* conv_data appends nothing */
-    bool one_type;        /* contractions take operands of one type, and give that or f32 */
+    bool one_type;        /* contractions take operands of one type, as it is stored, and give that or f32 */
     bool attention;       /* softmax between two products of halves is one kernel (passes/attention.h) */
     int64_t alignment;    /* of every buffer in the arena, bytes */
     int64_t cache_bytes;  /* last level cache, for tiling */

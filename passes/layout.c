@@ -369,7 +369,7 @@ void pass_layout(struct graph *graph, struct pass_context *context)
     bool channels_last = context->target->channels_last && pass_may_rewrite(context);
     graph_number(graph);
     if (context->target->one_type)
-        fit_library_types(graph);
+        fit_library_types(graph, context->target);
     if (channels_last) {
         seed(graph);
         flow_forward(graph);

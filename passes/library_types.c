@@ -1,5 +1,6 @@
 /* Operands of two types meet in f32. A result in another half type than its operands' comes out in f32, and the cast
- * behind it is fused with its users like any other. */
+ * behind it is fused with its users like any other. What counts is how values lie in memory: an emulated half is f32
+ * to the library. */
 #include "passes/library_types.h"
 #include "passes/rewrite.h"
 
@@ -7,11 +8,16 @@
 
 static const char reason[] = "the library takes operands of one type, and gives that or f32";
 
-static void join_operands(struct graph *graph, struct node *node)
+static bool stored_alike(const struct target *target, const struct node *a, const struct node *b)
+{
+    return target->storage[a->type.element] == target->storage[b->type.element];
+}
+
+static void join_operands(struct graph *graph, const struct target *target, struct node *node)
 {
     struct builder builder = builder_at(graph, node);
     builder.reason = reason;
-    if (node->operands[0]->type.element == node->operands[1]->type.element)
+    if (stored_alike(target, node->operands[0], node->operands[1]))
         return;
     for (int i = 0; i < 2; i++)
         if (node->operands[i]->type.element != ELEMENT_F32)
@@ -19,11 +25,11 @@ static void join_operands(struct graph *graph, struct node *node)
 }
 
 /* The same contraction in f32, cast to the type asked for; NULL where the library gives that itself. */
-static struct node *widened(struct graph *graph, const struct node *node)
+static struct node *widened(struct graph *graph, const struct target *target, const struct node *node)
 {
     struct builder builder = builder_at(graph, node);
     struct type type = node->type;
-    if (type.element == node->operands[0]->type.element || type.element == ELEMENT_F32)
+    if (stored_alike(target, node, node->operands[0]) || target->storage[type.element] == ELEMENT_F32)
         return NULL;
     builder.reason = reason;
     type.element = ELEMENT_F32;
@@ -31,15 +37,15 @@ static struct node *widened(struct graph *graph, const struct node *node)
     return build_cast(&builder, wide, node->type.element);
 }
 
-void fit_library_types(struct graph *graph)
+void fit_library_types(struct graph *graph, const struct target *target)
 {
     struct node **nodes = graph_take_nodes(graph);
     for (ptrdiff_t i = 0; i < arrlen(nodes); i++) {
         struct node *node = nodes[i];
         graph_map_operands(node);
         if (op_is(node->op, CLASS_CONTRACTION)) {
-            join_operands(graph, node);
-            struct node *wide = widened(graph, node);
+            join_operands(graph, target, node);
+            struct node *wide = widened(graph, target, node);
             if (wide)
                 node_replace(node, wide);
         }
