@@ -11,10 +11,11 @@
  * of parameters go into one kernel at the end. A convolution on a GPU goes on with its result by itself, as far as that
  * has one user (fuse_tail.c). Bytes are saved wherever a value is not stored or not read twice.
  *
- * Requires: layouts chosen, no markers. Preserves: everything but node->kernel. Rounding stays where the types put it,
- * and the order of every sum too (nests.h): fused equals unfused bit for bit, contractions' epilogues and the sums of
- * tails apart. */
+ * Requires: layouts chosen, no markers. Preserves: everything but node->kernel, and results of loops that are there
+ * twice. Rounding stays where the types put it, and the order of every sum too (nests.h): fused equals unfused bit for
+ * bit, contractions' epilogues and the sums of tails apart. */
 #include "passes/fuse.h"
+#include "passes/loops.h"
 
 #include <stb/stb_ds.h>
 #include <stdlib.h>
@@ -217,6 +218,7 @@ static void store_everything(struct graph *graph)
 void pass_fuse(struct graph *graph, struct pass_context *context)
 {
     graph_number(graph);
+    loops_join_results(graph);
     for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++)
         graph->nodes[i]->kernel = 0;
     if (context->debug_unfused) {

@@ -28,6 +28,35 @@ void loops_read_inside(const struct graph *graph)
     }
 }
 
+struct first_result {
+    struct {
+        int64_t loop, number;
+    } key;
+    struct node *value;
+};
+
+void loops_join_results(struct graph *graph)
+{
+    struct first_result *first = NULL;
+    bool joined = false;
+    for (ptrdiff_t i = 0; i < arrlen(graph->nodes); i++) {
+        struct node *node = graph->nodes[i];
+        if (node->op != OP_result)
+            continue;
+        struct first_result entry = {{node->operands[0]->id, node->attributes->index}, node};
+        ptrdiff_t at = hmgeti(first, entry.key);
+        if (at < 0) {
+            hmputs(first, entry);
+            continue;
+        }
+        node_replace(node, first[at].value);
+        joined = true;
+    }
+    hmfree(first);
+    if (joined)
+        graph_apply_replacements(graph);
+}
+
 static void set_number(struct module *module, struct node *node, int number)
 {
     struct attributes *attributes = arena_copy(module->arena, node->attributes, sizeof *attributes);

@@ -12,6 +12,10 @@ void loops_read_inside(const struct graph *graph);
  * and so do the bodies of loops in it. The operand may then become another value. */
 void loops_take_operand(const struct graph *graph, const struct node *loop, int number);
 
+/* Of the results that take one output of a loop the first stays: a loop stores each of its outputs once. Requires a
+ * numbered graph. */
+void loops_join_results(struct graph *graph);
+
 /* A name that no graph has yet: this one, or with a number behind it. */
 const char *loops_free_name(const struct module *module, const char *name);
 
