@@ -347,7 +347,8 @@ BUILTIN(uniform)
     return value_tensor_axes(call->e, node, axes);
 }
 
-/* Box and Muller: sqrt(-2 log(1 - u)) cos(2 pi v) for uniform u, v in [0, 1). */
+/* Box and Muller: sqrt(-2 log(1 - u)) cos(2 pi v) for uniform u, v in [0, 1). Radius and angle are f32 whatever the
+ * policy says: in half 1 - u is 0 for one u in some hundreds or thousands, and the radius infinite. */
 BUILTIN(normal)
 {
     double bounds[2] = {0, 1};
@@ -356,10 +357,11 @@ BUILTIN(normal)
     if (!draw_bounds(call, (const char *const[]){"the mean", "the deviation"}, bounds, &(const double){0}) ||
         !wanted_shape(call, 2, &shape, axes) || !draws_fit(call, &shape))
         return (struct value){0};
-    struct builder *builder = &call->e->builder;
-    struct node *u = affine(builder, draw(call->e, &shape), -1, 1), *v = draw(call->e, &shape);
-    struct node *radius = build_unary(builder, OP_sqrt, affine(builder, build_unary(builder, OP_log, u), -2, 0));
-    struct node *angle = build_unary(builder, OP_cos, affine(builder, v, 2 * 3.14159265358979323846, 0));
+    struct builder *builder = &call->e->builder, wide = *builder;
+    wide.pin = ELEMENT_F32;
+    struct node *u = affine(&wide, draw(call->e, &shape), -1, 1), *v = draw(call->e, &shape);
+    struct node *radius = build_unary(&wide, OP_sqrt, affine(&wide, build_unary(&wide, OP_log, u), -2, 0));
+    struct node *angle = build_unary(&wide, OP_cos, affine(&wide, v, 2 * 3.14159265358979323846, 0));
     struct node *node = build_binary(builder, OP_mul, radius, angle);
     return value_tensor_axes(call->e, affine(builder, node, bounds[1], bounds[0]), axes);
 }
