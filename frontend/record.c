@@ -32,7 +32,8 @@ static int64_t few_examples(const struct session *session)
 static int compile_f32(struct recorder *recorder)
 {
     int code = compilation_open_with(&recorder->f32, recorder->session->compilation.invocation, "f32");
-    struct compile_request request = {.batch = recorder->examples, .passes = "gradients,dce"};
+    /* All that the pipeline has before precision, which then asks for nodes by their places. */
+    struct compile_request request = {.batch = recorder->examples, .passes = "join,hoist,gradients,join,hoist,dce"};
     return code ? code : compilation_module(&recorder->f32, &request);
 }
 
