@@ -66,19 +66,6 @@ static struct loop_places places_of_loop(struct assembly *assembly, const struct
     return places;
 }
 
-/* Where several nodes take one output, the turns leave it at the last one's place. */
-static void copy_equal_results(struct assembly *assembly, const struct kernel_use *use,
-                               const struct loop_places *places)
-{
-    for (int i = 0; i < use->store_count; i++) {
-        struct program_place own = assembly_place(assembly, use->stores[i], 0);
-        struct program_place left = places->outputs[use->stores[i]->attributes->index].place;
-        if (own.space != left.space || own.offset != left.offset)
-            add_copy(assembly, use->stores[i], left, own,
-                     (uint64_t)memory_bytes(&use->stores[i]->type, assembly->assembler->target));
-    }
-}
-
 /* Outputs that no kernel stores are the results of contractions. */
 static void find_put_out(struct assembly *body)
 {
@@ -108,7 +95,6 @@ void assembly_add_loop(struct assembly *assembly, const struct kernel_use *use)
     assembly_add_kernels(&inner, &set);
     for (int run = 0; run < use->contraction->attributes->loop.turns; run++)
         add_run(assembly, &inner, &places, run);
-    copy_equal_results(assembly, use, &places);
     arrfree(inner.steps);
     arrfree(inner.entry_strips);
     hmfree(inner.by_origin);
