@@ -3,6 +3,7 @@
 #include "runtime/clock.h"
 #include "runtime/host/compile.h"
 #include "runtime/host/onednn.h"
+#include "runtime/host/pages.h"
 #include "runtime/host/vectors.h"
 #include "runtime/host/winograd.h"
 
@@ -10,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HOST_ALIGNMENT = 64 };
 
 struct host {
     struct device device;
@@ -35,8 +35,7 @@ struct host_call {
 static void *host_allocate(struct device *device, size_t bytes)
 {
     (void)device;
-    size_t rounded = (bytes + HOST_ALIGNMENT) & ~(size_t)(HOST_ALIGNMENT - 1);
-    return bytes <= SIZE_MAX - HOST_ALIGNMENT ? aligned_alloc(HOST_ALIGNMENT, rounded) : NULL;
+    return pages_allocate(bytes);
 }
 
 static void host_release(struct device *device, void *memory)

@@ -1,5 +1,6 @@
 /* Plans of the oneDNN part: made, run, released. */
 #include "runtime/host/onednn_plan.h"
+#include "runtime/host/pages.h"
 #include "runtime/host/vectors.h"
 
 #include <omp.h>
@@ -195,7 +196,7 @@ static bool reserve_workspace(struct onednn *onednn, size_t bytes, struct error 
 {
     if (bytes <= onednn->workspace_bytes)
         return true;
-    char *larger = aligned_alloc(WORKSPACE_ALIGNMENT, bytes);
+    char *larger = pages_allocate(bytes);
     if (!larger)
         return error_set(error, "out of memory");
     free(onednn->workspace);

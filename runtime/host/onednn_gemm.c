@@ -60,13 +60,15 @@ static void finish_slice(const struct program_matmul *matmul, float *restrict d,
 }
 
 /* Where the rows of a turned matrix are so many floats apart that they meet in few sets of the caches, the library,
- * which for most sizes reads it as it lies, is slow. Two cores, GFLOP/s, the library's and block by block: 1536 x 2048
- * x 384: 128, 170; 384 x 2048 x 1152: 151, 174; but 768 x 4096 x 192, too few columns to make up for the copy: 164,
- * 157. The shape alone decides, not the slice: then results do not depend on the number of threads. */
-static bool is_turned(const struct program_matmul *matmul)
+ * which for most sizes reads it as it lies, is slow. Two cores with AVX2, GFLOP/s, the library's and block by block:
+ * 1536 x 2048 x 384: 128, 170; 384 x 2048 x 1152: 151, 174; but 768 x 4096 x 192, too few columns to make up for the
+ * copy: 164, 157. (With AVX-512 the library is not: 1536 x 2048 x 384: 239, 147.) The shape alone decides, not the
+ * slice: then results do not depend on the number of threads. */
+static bool is_turned(const struct vector_isa *isa, const struct program_matmul *matmul)
 {
-    return !rows_lie(matmul->a_stride, matmul->k) && rows_lie(matmul->b_stride, matmul->n) && matmul->k > 1 &&
-           matmul->a_stride[2] % ALIASED == 0 && matmul->n >= TURNED_COLUMNS && matmul->n % VECTOR_PANEL == 0;
+    return isa->turns && !rows_lie(matmul->a_stride, matmul->k) && rows_lie(matmul->b_stride, matmul->n) &&
+           matmul->k > 1 && matmul->a_stride[2] % ALIASED == 0 && matmul->n >= TURNED_COLUMNS &&
+           matmul->n % VECTOR_PANEL == 0;
 }
 
 /* `panels` panels of columns of `from`, whose rows are `leading` apart, one behind the other, each row by row. */
@@ -111,7 +113,7 @@ static dnnl_status_t run_slice(const struct vector_isa *isa, const struct progra
     int64_t at = row * matmul->d_stride[1] + column;
     float *d = (float *)buffers[2] + at;
     dnnl_status_t status = dnnl_success;
-    if (is_turned(matmul))
+    if (is_turned(isa, matmul))
         multiply_turned(isa, matmul, a, b, d, rows, columns);
     else
         status = dnnl_sgemm(turn_a ? 'T' : 'N', turn_b ? 'T' : 'N', rows, columns, matmul->k, 1, a,

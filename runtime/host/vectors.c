@@ -8,7 +8,8 @@
 
 #include <string.h>
 
-enum { WIDTH = VECTOR_WIDTH, VECTORS = VECTOR_PANEL / WIDTH, ROWS = WIDTH * 3 / 4, REACH = WINOGRAD_REACH };
+enum { WIDTH = VECTOR_WIDTH, VECTORS = VECTOR_PANEL / WIDTH, REACH = WINOGRAD_REACH };
+enum { ROWS = WIDTH * 3 / 4, PANELS = WIDTH < 16 ? 1 : 2 }; /* whose sums fit into the registers */
 
 typedef float vector __attribute__((vector_size(4 * VECTOR_WIDTH), aligned(4), may_alias));
 typedef int32_t mask __attribute__((vector_size(4 * VECTOR_WIDTH)));
@@ -229,31 +230,34 @@ static void window_gradient(const float *from, int64_t plane, float *to, int64_t
 
 /* ---- products ---- */
 
-/* A panel of `rows` rows: the sums stay in registers, ROWS * VECTORS of them, so many as hide an addition's latency. */
-static inline __attribute__((always_inline)) void multiply_rows(const int rows, int64_t depth, const float *restrict a,
-                                                                int64_t a_row, int64_t a_depth, const float *restrict b,
-                                                                int64_t b_depth, bool add, float *restrict d,
-                                                                int64_t d_row)
+/* `panels` panels of `rows` rows: the sums stay in registers, so many as hide an addition's latency and the loads of
+ * elements of a, one for each row and k. */
+static inline __attribute__((always_inline)) void multiply_rows(const int rows, const int panels, int64_t depth,
+                                                                const float *restrict a, int64_t a_row, int64_t a_depth,
+                                                                const float *restrict b, int64_t b_depth,
+                                                                int64_t b_panel, bool add, float *restrict d,
+                                                                int64_t d_row, int64_t d_panel)
 {
-    vector sum[ROWS][VECTORS];
+    vector sum[ROWS][PANELS * VECTORS];
     for (int i = 0; i < rows; i++)
-        __builtin_prefetch(d + i * d_row, 1);
+        for (int j = 0; j < panels; j++)
+            __builtin_prefetch(d + i * d_row + j * d_panel, 1);
     for (int i = 0; i < rows; i++)
-        for (int j = 0; j < VECTORS; j++)
+        for (int j = 0; j < panels * VECTORS; j++)
             sum[i][j] = (vector){0};
     for (int64_t k = 0; k < depth; k++) {
-        vector column[VECTORS] = {{0}};
-        for (int j = 0; j < VECTORS; j++)
-            column[j] = load(b + k * b_depth + j * WIDTH);
+        vector column[PANELS * VECTORS] = {{0}};
+        for (int j = 0; j < panels * VECTORS; j++)
+            column[j] = load(b + j / VECTORS * b_panel + k * b_depth + j % VECTORS * WIDTH);
         for (int i = 0; i < rows; i++) {
             float element = a[i * a_row + k * a_depth];
-            for (int j = 0; j < VECTORS; j++)
+            for (int j = 0; j < panels * VECTORS; j++)
                 sum[i][j] += element * column[j];
         }
     }
     for (int i = 0; i < rows; i++)
-        for (int j = 0; j < VECTORS; j++) {
-            float *at = d + i * d_row + j * WIDTH;
+        for (int j = 0; j < panels * VECTORS; j++) {
+            float *at = d + i * d_row + j / VECTORS * d_panel + j % VECTORS * WIDTH;
             if (add)
                 sum[i][j] += load(at);
             store(at, sum[i][j]);
@@ -274,18 +278,22 @@ static void multiply(int64_t rows, int64_t panels, int64_t depth, const float *a
                      const float *b, int64_t b_depth, int64_t b_panel, bool add, float *d, int64_t d_row,
                      int64_t d_panel)
 {
-    for (int64_t panel = 0; panel < panels; panel++) {
-        const float *columns = b + panel * b_panel;
-        float *to = d + panel * d_panel;
-        int64_t row = 0;
-#define ROWS_OF(count)                                                                                                 \
+    int64_t panel = 0;
+#define ROWS_OF(count, some)                                                                                           \
     for (; row + (count) <= rows; row += (count))                                                                      \
-        multiply_rows(count, depth, a + row * a_row, a_row, a_depth, columns, b_depth, add, to + row * d_row, d_row);
-        ROWS_OF(ROWS)
-        ROWS_OF((ROWS + 1) / 2)
-        ROWS_OF(1)
-#undef ROWS_OF
+        multiply_rows(count, some, depth, a + row * a_row, a_row, a_depth, b + panel * b_panel, b_depth, b_panel, add, \
+                      d + row * d_row + panel * d_panel, d_row, d_panel);
+#define PANELS_OF(some)                                                                                                \
+    for (; panel + (some) <= panels; panel += (some)) {                                                                \
+        int64_t row = 0;                                                                                               \
+        ROWS_OF(ROWS, some)                                                                                            \
+        ROWS_OF((ROWS + 1) / 2, some)                                                                                  \
+        ROWS_OF(1, some)                                                                                               \
     }
+    PANELS_OF(PANELS)
+    PANELS_OF(1)
+#undef PANELS_OF
+#undef ROWS_OF
 }
 
 #define NAMED(isa) vector_isa_##isa
@@ -293,5 +301,13 @@ static void multiply(int64_t rows, int64_t panels, int64_t depth, const float *a
 #define TEXT(isa) #isa
 #define NAME(isa) TEXT(isa)
 
-const struct vector_isa TABLE(VECTOR_ISA) = {NAME(VECTOR_ISA), ROWS,   pack,   multiply,       input,
-                                             gradient,         output, window, window_gradient};
+const struct vector_isa TABLE(VECTOR_ISA) = {.name = NAME(VECTOR_ISA),
+                                             .rows = ROWS,
+                                             .turns = WIDTH < 16,
+                                             .pack = pack,
+                                             .multiply = multiply,
+                                             .input = input,
+                                             .gradient = gradient,
+                                             .output = output,
+                                             .window = window,
+                                             .window_gradient = window_gradient};

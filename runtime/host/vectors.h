@@ -27,6 +27,7 @@ struct winograd_epilogue {
 struct vector_isa {
     const char *name; /* as isa.h has it */
     int rows;         /* that a product does at a time */
+    bool turns;       /* its products of large turned matrices are faster than the library's (onednn_gemm.c) */
     /* Copies a[rows, depth], stored turned with its columns a_depth apart, so that `rows` of its rows stand next to
      * each other, depth by depth, and behind them the next. */
     void (*pack)(int64_t rows, int64_t depth, const float *a, int64_t a_depth, float *to);

@@ -5,6 +5,7 @@
  * places. The gradient of a weight: blocks of tiles one after the other, taken to positions by all threads; then each
  * thread adds up products for positions of its own, so that the order of additions is that of the tiles. */
 #include "runtime/host/winograd.h"
+#include "runtime/host/pages.h"
 #include "runtime/host/vectors.h"
 
 #include <omp.h>
@@ -138,11 +139,10 @@ static size_t place(struct winograd *winograd)
 
 static bool reserve(struct winograd_pool *pool, size_t floats)
 {
-    enum { ALIGNMENT = 64 };
     if (floats <= pool->floats)
         return true;
     free(pool->memory);
-    pool->memory = aligned_alloc(ALIGNMENT, floats * sizeof *pool->memory);
+    pool->memory = pages_allocate(floats * sizeof *pool->memory);
     pool->floats = pool->memory ? floats : 0;
     return pool->memory;
 }
