@@ -229,6 +229,14 @@ INLINE floats round_f16(floats x)
     return (floats)(rounded | sign);
 }
 #endif
+#if defined __AVX512F__ && !defined __clang__ /* a NaN's lanes alone are changed */
+INLINE floats round_bf16(floats x)
+{
+    words bits = (words)x, rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) & 0xffff0000u;
+    unsigned short nan = __builtin_ia32_cmpps512_mask(x, x, 3, (unsigned short)-1, 4);
+    return (floats)__builtin_ia32_pord512_mask((ints)bits, splat_int(0x400000), (ints)rounded, nan);
+}
+#else
 INLINE floats round_bf16(floats x)
 {
     ints bits = (ints)x;
@@ -236,6 +244,7 @@ INLINE floats round_bf16(floats x)
     ints quiet = bits | 0x400000; /* a NaN that has only low bits would be cut to inf */
     return choose(float_eq(x, x), (floats)rounded, (floats)quiet);
 }
+#endif
 
 /* ---- memory: whole vectors, the first n lanes, one element for all lanes, single lanes by index ---- */
 
@@ -314,6 +323,18 @@ INLINE longs same_long(longs x)
 {
     return x;
 }
+#if defined __AVX512F__ && !defined __clang__ /* GCC would go by halves */
+INLINE floats widen_bf16(shorts x)
+{
+    typedef short halves __attribute__((vector_size(32)));
+    return (floats)((words)__builtin_ia32_pmovzxwd512_mask((halves)x, (ints){0}, (unsigned short)-1) << 16);
+}
+INLINE shorts narrow_bf16(floats x)
+{
+    typedef short halves __attribute__((vector_size(32)));
+    return (shorts)__builtin_ia32_pmovdw512_mask((ints)((words)x >> 16), (halves){0}, (unsigned short)-1);
+}
+#else
 INLINE floats widen_bf16(shorts x)
 {
     return (floats)(__builtin_convertvector(x, words) << 16);
@@ -322,6 +343,7 @@ INLINE shorts narrow_bf16(floats x)
 {
     return __builtin_convertvector((words)x >> 16, shorts);
 }
+#endif
 #if defined __AVX2__ && !defined __AVX512F__ && !defined __clang__ /* GCC would go byte by byte */
 INLINE ints widen_byte(bytes x)
 {
@@ -498,7 +520,8 @@ INLINE words high_word(words a, unsigned b)
 #endif
 
 #define FIRST_LANE(x) splat((x)[0])
-#define TEAMS(name) /* lanes are all there is */
+#define SLOW_DENORMALS 1 /* some CPUs take a hundred cycles for a result that is denormal */
+#define TEAMS(name)      /* lanes are all there is */
 
 /* Puts the lanes right whose argument of sine or cosine is finite and 2^20 or more. */
 #define LARGE_REST(x, rest, turn)                                                                                      \
