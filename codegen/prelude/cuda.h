@@ -394,7 +394,6 @@ MEMORY(bool, unsigned char, bool, TRUTH, (unsigned char))
 #define PARTS(scalar) scalar
 #define SPLIT(scalar, x) (x)
 #define WHOLE(scalar, a) (a)
-#define SLOW_DENORMALS 0
 
 /* One accumulator a team, given by its first lane, goes to the lane of that number in the first team, which merges
  * them. All threads of the block come here; what the first team gets is the result. And what `_lanes` comes to where

@@ -4,8 +4,8 @@
  * The device's prelude says before this what the types are: vectors of 16 lanes on the host, scalars on the GPU
  * (floats, ints, words, longs, quads, doubles; masks, which comparisons give), how to select, convert and look at bits
  * (choose, bits_of_float and so on), to compare (float_lt, int_eq and so on), ROTATE and FIRST_LANE, which reach the
- * other lanes, PARTS of a vector, which an accumulator keeps (SPLIT, and the WHOLE again), TEAMS, what else it needs
- * there, and whether it has SLOW_DENORMALS. Nothing here may be contracted or compiled with -ffast-math. The
+ * other lanes, PARTS of a vector, which an accumulator keeps (SPLIT, and the WHOLE again), and TEAMS, what else it
+ * needs there. Nothing here may be contracted or compiled with -ffast-math. The
  * polynomials are minimax fits (Remez) made for these intervals, or Taylor series where doubles leave room. */
 /* NOLINTBEGIN(misc-redundant-expression, bugprone-macro-parentheses): x == x tells NaN, and macros name types. */
 #ifndef CASTOR_FORMULAS
@@ -87,15 +87,15 @@ INLINE floats exp_rest(floats x, floats n)
 {
     return (x - n * 0.693359375f) + n * 2.12194440e-4f;
 }
+/* The lower bound is one at which power_of_two(half) is 0, which is all that causal attention masks: a result that is
+ * denormal on its way to 0 takes some CPUs a hundred cycles. */
 INLINE floats float_exp(floats x)
 {
-    masks vanishes = float_lt(x, splat(-104.0f)); /* as all that causal attention masks does */
-    floats y = float_within(SLOW_DENORMALS ? choose(vanishes, splat(0), x) : x, -105.0f, 89.0f);
+    floats y = float_within(x, -176.0f, 89.0f);
     floats n = nearest(y * 1.44269504f);
     floats p = expm1_reduced(exp_rest(y, n)) + 1.0f;
     ints whole = truncate_to_int(choose(float_eq(n, n), n, splat(0))), half = whole >> 1;
-    floats result = p * power_of_two(half) * power_of_two(whole - half);
-    return SLOW_DENORMALS ? choose(vanishes, splat(0), result) : result;
+    return p * power_of_two(half) * power_of_two(whole - half);
 }
 INLINE floats float_expm1(floats x)
 {

@@ -520,7 +520,6 @@ INLINE words high_word(words a, unsigned b)
 #endif
 
 #define FIRST_LANE(x) splat((x)[0])
-#define SLOW_DENORMALS 1 /* some CPUs take a hundred cycles for a result that is denormal */
 #define TEAMS(name)      /* lanes are all there is */
 
 /* Puts the lanes right whose argument of sine or cosine is finite and 2^20 or more. */

@@ -221,6 +221,7 @@ int main(int argc, char **argv)
     enum { SETTINGS = sizeof scaler_settings / sizeof *scaler_settings };
     int sequences = argc > 1 ? atoi(argv[1]) : 10 * SETTINGS, count = argc > 2 && strcmp(argv[2], "host") == 0 ? 1 : 2;
     uint64_t random = 11;
+    setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE", 1); /* a CPU's instructions for bf16 take denormals for 0 */
     for (int i = 0; i < SETTINGS; i++)
         if (scaler_settings[i].init < 0x1p40 && /* operands beyond 2^50 count as overflow (passes/finite.h) */
             !compare(&scaler_settings[i], devices, count, sequences / SETTINGS, &random))
