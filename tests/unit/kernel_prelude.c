@@ -315,10 +315,11 @@ static void test_far(void)
 int main(void)
 {
 #ifdef __AVX512F__
-    if (!__builtin_cpu_supports("x86-64-v4"))
+    if (!(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+          __builtin_cpu_supports("avx512dq")))
         return 77;
 #elif defined __AVX2__
-    if (!__builtin_cpu_supports("x86-64-v3"))
+    if (!__builtin_cpu_supports("avx2"))
         return 77;
 #endif
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
