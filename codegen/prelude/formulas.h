@@ -5,8 +5,8 @@
  * (floats, ints, words, longs, quads, doubles; masks, which comparisons give), how to select, convert and look at bits
  * (choose, bits_of_float and so on), to compare (float_lt, int_eq and so on), ROTATE and FIRST_LANE, which reach the
  * other lanes, PARTS of a vector, which an accumulator keeps (SPLIT, and the WHOLE again), and TEAMS, what else it
- * needs there. Nothing here may be contracted or compiled with -ffast-math. The
- * polynomials are minimax fits (Remez) made for these intervals, or Taylor series where doubles leave room. */
+ * needs there. Nothing here may be contracted or compiled with -ffast-math. The polynomials are minimax fits (Remez)
+ * made for these intervals, or Taylor series where doubles leave room. */
 /* NOLINTBEGIN(misc-redundant-expression, bugprone-macro-parentheses): x == x tells NaN, and macros name types. */
 #ifndef CASTOR_FORMULAS
 #define CASTOR_FORMULAS

@@ -520,7 +520,7 @@ INLINE words high_word(words a, unsigned b)
 #endif
 
 #define FIRST_LANE(x) splat((x)[0])
-#define TEAMS(name)      /* lanes are all there is */
+#define TEAMS(name) /* lanes are all there is */
 
 /* Puts the lanes right whose argument of sine or cosine is finite and 2^20 or more. */
 #define LARGE_REST(x, rest, turn)                                                                                      \

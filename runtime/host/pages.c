@@ -12,7 +12,7 @@ void *pages_allocate(size_t bytes)
     size_t unit = bytes < LARGE_PAGE ? LINE : LARGE_PAGE;
     if (bytes > SIZE_MAX - unit)
         return NULL;
-    size_t rounded = (bytes + unit) / unit * unit; /* never nothing */
+    size_t rounded = bytes ? (bytes + unit - 1) / unit * unit : unit;
     void *memory = aligned_alloc(unit, rounded);
 #ifdef MADV_HUGEPAGE
     if (memory && unit == LARGE_PAGE)
